@@ -1,0 +1,197 @@
+"""The manifest: what a bundle says of itself, as a typed schema that refuses what it does not know.
+
+Every stage reads shapes, classes, normalisation and file names from here, never from a constant of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from danet_runtime.errors import ManifestError
+
+SCHEMA_VERSION = 1
+"""Version of the manifest that this package writes, and the only one that it reads."""
+
+IGNORE_LABEL = 255
+"""Label of pixels that belong to no class."""
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+def _inside_bundle(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\x00" in path:
+        raise ValueError(f"must be a relative path inside the bundle (got {path!r})")
+    return path
+
+
+BundlePath = Annotated[str, AfterValidator(_inside_bundle)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Extent = Annotated[int, Field(ge=1, le=16384)]
+SizeHW = tuple[Extent, Extent]
+
+
+class Schema(BaseModel):
+    """Base of all parts of a manifest: immutable, no unknown keys, no conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FileRef(Schema):
+    """One file of the bundle, with what proves that it is the file that was written."""
+
+    path: BundlePath
+    sha256: Sha256
+    bytes: int = Field(ge=0)
+
+
+class SegmentationClass(Schema):
+    """One class; its label is its position in the manifest's list."""
+
+    name: str = Field(min_length=1)
+    color: tuple[
+        Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
+    ] = Field(description="RGB, 0..255")
+
+
+class FrameSpec(Schema):
+    """The model file's input and output: ``frame`` uint8 (1, H, W, 3), ``labels`` uint8 (1, H, W)."""
+
+    size_hw: SizeHW
+    pixel_format: Literal["bgr"] = "bgr"
+
+
+class ModelSpec(Schema):
+    """The network inside the model file."""
+
+    architecture: dict[str, int | float | bool | str | tuple[int, ...] | None] = Field(
+        description="the arguments of danet_train.build_model"
+    )
+    parameters: int = Field(ge=1)
+    size_hw: SizeHW = Field(description="what the network sees, after the resize from the frame")
+    fit: Literal["stretch", "letterbox"]
+    align_corners: bool
+    tokens: int = Field(ge=1, description="N of the position attention: logit height times logit width")
+
+    @model_validator(mode="after")
+    def _size_is_served(self) -> ModelSpec:
+        if {extent % 8 for extent in self.size_hw} not in ({0}, {1}):
+            raise ValueError(f"model size must be 8k or 8k+1 in both directions (got {self.size_hw})")
+        return self
+
+
+class Normalisation(Schema):
+    """``(pixel - mean) / std`` in RGB order on the range 0..255, done inside the model file."""
+
+    mean_rgb: tuple[float, float, float]
+    std_rgb: tuple[float, float, float]
+
+
+class Accuracy(Schema):
+    """Accuracy measured through a variant's own file on labelled frames."""
+
+    dataset: str
+    frames: int = Field(ge=1)
+    backend: str
+    miou: Share
+    pixel_accuracy: Share
+    iou: dict[str, Share | None] = Field(description="per class; null where the class does not occur")
+
+
+class Quantisation(Schema):
+    """How an INT8 variant was made."""
+
+    method: str
+    calibration_frames: int = Field(ge=1)
+    calibration_sha256: Sha256 = Field(description="over the frames' own hashes, in order")
+    conv_mac_share_int8: Share = Field(description="share of convolution MACs whose inputs are all dequantised")
+    quantize_nodes: int = Field(ge=1)
+
+
+class Variant(Schema):
+    """One precision of the model."""
+
+    file: FileRef
+    opset: int = Field(ge=1)
+    accuracy: Accuracy | None = None
+    quantisation: Quantisation | None = None
+
+
+class Golden(Schema):
+    """A frame whose labels are known, to try a backend with before it is trusted."""
+
+    frame: FileRef = Field(description="PNG, BGR as OpenCV reads it, of the frame size")
+    labels: FileRef = Field(description="PNG, one channel, the labels of the FP32 network in PyTorch")
+    agreement: dict[Precision, Share] = Field(description="share of equal labels that a precision must reach")
+
+
+class Provenance(Schema):
+    """Where the bundle comes from."""
+
+    created: str = Field(description="UTC, ISO 8601")
+    tools: dict[str, str]
+    checkpoint_sha256: Sha256
+    parent_sha256: Sha256 | None = Field(default=None, description="manifest of the bundle this one was made from")
+
+
+class Manifest(Schema):
+    """The whole of ``manifest.json``."""
+
+    kind: Literal["danet-bundle"] = "danet-bundle"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    frame: FrameSpec
+    model: ModelSpec
+    normalisation: Normalisation
+    classes: tuple[SegmentationClass, ...] = Field(min_length=1, max_length=255)
+    variants: dict[Precision, Variant] = Field(min_length=1)
+    golden: Golden
+    reports: dict[str, FileRef] = {}
+    provenance: Provenance
+
+    def files(self) -> list[FileRef]:
+        """Every file that the manifest vouches for."""
+        variants = [variant.file for variant in self.variants.values()]
+        return [*variants, self.golden.frame, self.golden.labels, *self.reports.values()]
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``; the same manifest always gives the same text."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def parse_manifest(text: str | bytes, origin: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        text: The content of ``manifest.json``.
+        origin: What to call it in an error.
+
+    Raises:
+        ManifestError: Not JSON, an unknown schema version, an unknown or missing key, a wrong type or value.
+    """
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise ManifestError(f"{origin}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"]) or "the file"
+        if key == "schema_version":
+            return (
+                f"expected schema_version {SCHEMA_VERSION}, got {item['input']!r}; "
+                "use the danet version that wrote the bundle, or export it again with this one"
+            )
+        if item["type"] == "extra_forbidden":
+            problems.append(f"unknown key {key}")
+        elif item["type"] == "missing":
+            problems.append(f"key {key} is missing")
+        else:
+            problems.append(f"{key}: {item['msg']} (got {str(item['input'])[:80]!r})")
+    shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
+    return f"does not follow schema version {SCHEMA_VERSION}: {shown}; export the bundle again"

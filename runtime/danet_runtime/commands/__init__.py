@@ -1,0 +1,1 @@
+"""The runtime's subcommands; nothing heavy is imported before a command runs."""

@@ -1,0 +1,72 @@
+"""Every error that the runtime raises on purpose, as one tree.
+
+DanetError                       exit code 1: the work could not be done, or a gate was not met
+├── BundleError                  a bundle that is damaged, unknown, unsafe or incomplete
+│   ├── ManifestError            its manifest does not say what this version understands
+│   └── IntegrityError           a file differs from the hash that the manifest gives
+├── SourceError                  frames could not be read
+│   └── SourceTruncatedError     the source broke off after it had delivered frames
+├── SinkError                    a result could not be written
+├── BackendError                 a model could not be loaded, built or run
+├── FrameError                   an array is not a frame that this bundle takes
+├── MissingDependencyError       an optional package is not installed
+└── UsageError                   exit code 2: the request itself makes no sense
+
+A message holds what was expected, what came, and what to do. ``danet`` prints it without a traceback and
+exits with the class's ``exit_code``; the sibling packages mark their own errors with the same attribute.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DanetError(Exception):
+    """Base of all errors of the runtime."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BundleError(DanetError):
+    """A bundle is damaged, of an unknown version, unsafe or incomplete."""
+
+
+class ManifestError(BundleError):
+    """A manifest does not follow the schema of this version."""
+
+
+class IntegrityError(BundleError):
+    """A file of a bundle differs from its entry in the manifest."""
+
+
+class SourceError(DanetError):
+    """A source of frames cannot be opened or read."""
+
+
+class SourceTruncatedError(SourceError):
+    """A source broke off after it had delivered frames."""
+
+
+class SinkError(DanetError):
+    """A result cannot be written."""
+
+
+class BackendError(DanetError):
+    """A backend cannot load, build or run a model."""
+
+
+class FrameError(DanetError):
+    """An array is not a frame that the bundle takes."""
+
+
+class MissingDependencyError(DanetError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, purpose: str, install: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed; {install}")
+
+
+class UsageError(DanetError):
+    """The arguments of a call contradict each other or name something that does not exist."""
+
+    exit_code: ClassVar[int] = 2

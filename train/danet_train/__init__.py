@@ -1,0 +1,1 @@
+"""DANet Edge: danet_train."""
