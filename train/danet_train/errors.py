@@ -1,0 +1,44 @@
+"""Every error that this package raises on purpose, as one tree.
+
+DanetTrainError                  exit code 1: the work could not be done
+├── CheckpointError              a file is no checkpoint of this network, or is damaged
+├── DataError                    a dataset, an image or a label is missing, damaged or inconsistent
+├── TrainingError                training went astray (a loss that is not finite)
+└── UsageError                   exit code 2: the request itself makes no sense
+    └── ConfigError              a configuration has an unknown key, a wrong type or an impossible value
+
+A message holds what was expected, what came, and what to do. ``danet`` prints it without a traceback and
+exits with the class's ``exit_code``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DanetTrainError(Exception):
+    """Base of all errors of this package."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class CheckpointError(DanetTrainError):
+    """A file is no checkpoint, is damaged, or holds another network."""
+
+
+class DataError(DanetTrainError):
+    """A dataset, an image or a label is missing, damaged or contradicts another part."""
+
+
+class TrainingError(DanetTrainError):
+    """Training cannot go on."""
+
+
+class UsageError(DanetTrainError):
+    """The arguments of a call contradict each other or name something that does not exist."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """A configuration does not say what this version understands."""

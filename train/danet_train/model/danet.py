@@ -1,0 +1,89 @@
+"""DANet: a dilated ResNet under the dual attention head."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from danet_train.model.config import DANetConfig, make_config
+from danet_train.model.head import DAHead, FCNHead
+from danet_train.model.resnet import ResNetV1c
+
+OUTPUT_STRIDE = 8
+
+
+class TrainingLogits(NamedTuple):
+    """What a DANet returns in train mode, each (B, num_classes, h, w) at stride 8.
+
+    Attributes:
+        fused: Of the sum of the branches; the only one that inference computes.
+        pam: Of the position branch, None unless both branches exist.
+        cam: Of the channel branch, None unless both branches exist.
+        aux: Of the auxiliary head on layer3, None without one.
+    """
+
+    fused: Tensor
+    pam: Tensor | None
+    cam: Tensor | None
+    aux: Tensor | None
+
+
+class DANet(nn.Module):
+    """The network of Fu et al., CVPR 2019, with mmsegmentation's module and parameter names.
+
+    Attributes:
+        config: The shape of this network.
+        backbone: (B, 3, H, W) -> (c3, c4).
+        decode_head: c4 -> logits.
+        auxiliary_head: c3 -> logits, or None.
+    """
+
+    def __init__(self, config: DANetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = ResNetV1c(config)
+        self.decode_head = DAHead(
+            config.c4_channels,
+            config.head_channels,
+            config.attention_channels,
+            config.num_classes,
+            pam=config.pam,
+            cam=config.cam,
+            dropout=config.dropout,
+        )
+        self.auxiliary_head = (
+            FCNHead(config.c3_channels, config.aux_channels, config.num_classes, config.dropout)
+            if config.aux_channels
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor | TrainingLogits:
+        """Logits at stride 8; upsampling and argmax are the caller's.
+
+        Args:
+            x: (B, 3, H, W) float, normalised RGB. Any H and W; h = ceil(H / 8), w = ceil(W / 8).
+
+        Returns:
+            In eval mode the sum branch's logits (B, num_classes, h, w); in train mode all logits.
+        """
+        c3, c4 = self.backbone(x)  # (B, C3, h, w), (B, C4, h, w)
+        head = self.decode_head(c4)
+        if not self.training:
+            fused: Tensor = head.fused
+            return fused
+        aux = None if self.auxiliary_head is None else self.auxiliary_head(c3)
+        return TrainingLogits(fused=head.fused, pam=head.pam, cam=head.cam, aux=aux)
+
+
+def build_model(depth: int = 50, **options: Any) -> DANet:  # noqa: ANN401 - DANetConfig checks them
+    """A DANet with fresh weights, in train mode.
+
+    Args:
+        depth: Of the ResNet: 18, 34, 50 or 101.
+        **options: Any other field of :class:`DANetConfig`.
+
+    Raises:
+        ConfigError: An option is unknown, of a wrong type or impossible.
+    """
+    return DANet(make_config("build_model", depth=depth, **options))

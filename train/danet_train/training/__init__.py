@@ -1,0 +1,1 @@
+"""Training: its configuration, losses, schedule, loop, and the evaluation of what comes out."""
