@@ -1,0 +1,176 @@
+"""Class tables: what the channels of the logits mean, and how the values of a label image map to them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from danet_train.errors import ConfigError, DataError
+from danet_train.validation import explain
+
+IGNORE = 255
+"""The train id of a pixel that counts neither in a loss nor in a score."""
+
+_Byte = Annotated[int, Field(ge=0, le=255)]
+_UNKNOWN = -1
+
+
+class ClassTable(BaseModel):
+    """Names and colours by train id, and the values that label images hold for them.
+
+    Attributes:
+        names: By train id, 0 first.
+        colours: RGB, 0..255, by train id.
+        ignore: The train id of ignored pixels.
+        label_ids: The value in a label image by train id; None where the value is the train id.
+        ignored_values: Further values of a label image that mean an ignored pixel; 255 always does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: tuple[str, ...] = Field(min_length=2, max_length=255)
+    colours: tuple[tuple[_Byte, _Byte, _Byte], ...]
+    ignore: int = Field(default=IGNORE, ge=IGNORE, le=IGNORE)
+    label_ids: tuple[_Byte, ...] | None = None
+    ignored_values: tuple[_Byte, ...] = ()
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> ClassTable:
+        for name, values in (("colours", self.colours), ("label_ids", self.label_ids)):
+            if values is not None and len(values) != len(self.names):
+                raise ValueError(f"{name} must have one entry a class: {len(self.names)}, not {len(values)}")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("names must differ from each other")
+        values = self.label_ids if self.label_ids is not None else tuple(range(len(self.names)))
+        if len(set(values)) != len(values) or IGNORE in values or set(values) & set(self.ignored_values):
+            raise ValueError(
+                "each label value must stand for one class or for an ignored pixel, 255 for the latter"
+            )
+        return self
+
+    def __len__(self) -> int:
+        """The number of classes, ignored pixels not counted."""
+        return len(self.names)
+
+    @cached_property
+    def _train_id_by_value(self) -> npt.NDArray[np.int16]:
+        table = np.full(256, _UNKNOWN, np.int16)
+        values = self.label_ids if self.label_ids is not None else range(len(self.names))
+        table[list(values)] = np.arange(len(self.names))
+        table[[IGNORE, *self.ignored_values]] = IGNORE
+        return table
+
+    def decode(self, values: npt.NDArray[np.uint8], source: str) -> npt.NDArray[np.uint8]:
+        """Train ids of a label image.
+
+        Args:
+            values: (H, W) as the label image holds them.
+            source: Names the image in an error.
+
+        Returns:
+            (H, W) train ids, 255 where ignored; a new array.
+
+        Raises:
+            DataError: A value is in no class and not ignored.
+        """
+        train_ids = self._train_id_by_value[values]
+        if (train_ids == _UNKNOWN).any():
+            unknown = np.unique(values[train_ids == _UNKNOWN])
+            shown = ", ".join(str(value) for value in unknown[:8])
+            raise DataError(
+                f"{source} holds the label value{'s' if unknown.size > 1 else ''} {shown}, which the table of "
+                f"{len(self)} classes does not know; correct the image, or list the value under 'ignore:'"
+            )
+        return train_ids.astype(np.uint8)
+
+    def encode(self, train_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """(H, W) train ids -> the values that a label image holds for them; ignored pixels become the
+        first ignored value (Cityscapes: 0, unlabeled), or 255 without one.
+        """  # fmt: skip
+        table = np.full(256, self.ignored_values[0] if self.ignored_values else IGNORE, np.uint8)
+        table[: len(self)] = self.label_ids if self.label_ids is not None else np.arange(len(self))
+        return table[train_ids]
+
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(256, 3) RGB by train id; black where there is no class."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.colours
+        return table
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str
+    color: Annotated[tuple[_Byte, _Byte, _Byte], Field(strict=False)]
+
+
+class _ClassFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    classes: list[_Entry]
+    ignore: list[_Byte] = []
+
+
+def read_classes(path: Path) -> ClassTable:
+    """Read a ``classes.yaml``: ``classes:`` a list of {name, color}, ``ignore:`` values that mean 255.
+
+    Raises:
+        ConfigError: The file is missing, no YAML, or does not follow this form.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); give a classes.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a mapping with 'classes:' (and 'ignore:'), not {content!r:.60}")
+    try:
+        parsed = _ClassFile.model_validate(content)
+        return ClassTable(
+            names=tuple(entry.name for entry in parsed.classes),
+            colours=tuple(entry.color for entry in parsed.classes),
+            ignored_values=tuple(parsed.ignore),
+        )
+    except ValidationError as error:
+        raise explain(str(path), error) from error
+
+
+def find_classes(name_or_path: str | Path) -> ClassTable:
+    """The packaged table of that name (``cityscapes``, ``camvid``), or else the file at that path.
+
+    Raises:
+        ConfigError: It is neither a packaged table nor a readable class file.
+    """
+    if str(name_or_path) == "cityscapes":
+        return CITYSCAPES
+    packaged = Path(str(files("danet_train"))) / "configs" / "classes" / f"{name_or_path}.yaml"
+    if Path(name_or_path).name == str(name_or_path) and packaged.is_file():
+        return read_classes(packaged)
+    return read_classes(Path(name_or_path))
+
+
+def _cityscapes() -> ClassTable:
+    scored = sorted(
+        (label for label in _cityscapes_labels if 0 <= label.trainId < IGNORE),
+        key=lambda label: label.trainId,
+    )
+    return ClassTable(
+        names=tuple(label.name for label in scored),
+        colours=tuple(label.color for label in scored),
+        label_ids=tuple(label.id for label in scored),
+        ignored_values=tuple(
+            label.id for label in _cityscapes_labels if label.id >= 0 and not 0 <= label.trainId < IGNORE
+        ),
+    )
+
+
+CITYSCAPES = _cityscapes()
+"""The 19 scored classes of Cityscapes, from ``cityscapesscripts.helpers.labels``."""

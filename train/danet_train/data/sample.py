@@ -1,0 +1,124 @@
+"""One labelled image, and what every dataset of them offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from danet_train.classes import ClassTable
+from danet_train.errors import DataError
+
+Image = npt.NDArray[np.uint8]
+_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_END = b"\xff\xd9"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its labels; both arrays are the caller's own.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR, as OpenCV reads it.
+        label: (H, W) uint8 train ids, 255 where ignored.
+        name: Of the image within its dataset, without the suffix.
+    """
+
+    image: Image
+    label: Image
+    name: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where one sample lies."""
+
+    name: str
+    image: Path
+    label: Path
+
+
+class Dataset(Sequence[Sample]):
+    """Samples of one split, read from their files at each access.
+
+    Attributes:
+        classes: What the labels mean.
+        pairs: The files, in the order of the samples.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], classes: ClassTable) -> None:
+        self.pairs = tuple(pairs)
+        self.classes = classes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The samples' names, in order."""
+        return tuple(pair.name for pair in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | Dataset:
+        if isinstance(index, slice):
+            return Dataset(self.pairs[index], self.classes)
+        pair = self.pairs[index]
+        image = read_image(pair.image)
+        label = self.classes.decode(read_label(pair.label), str(pair.label))
+        if image.shape[:2] != label.shape:
+            raise DataError(
+                f"{pair.image} is {image.shape[1]}x{image.shape[0]}, but {pair.label} is "
+                f"{label.shape[1]}x{label.shape[0]}; an image and its labels must have the same size"
+            )
+        return Sample(image, label, pair.name)
+
+
+def read_image(path: Path) -> Image:
+    """A PNG or JPEG as (H, W, 3) uint8 BGR.
+
+    Raises:
+        DataError: The file is missing, cut off, or no picture.
+    """
+    return _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def read_label(path: Path) -> Image:
+    """A label PNG as (H, W) uint8, its values unchanged.
+
+    Raises:
+        DataError: The file is missing, cut off, no picture, or not single-channel with 8 bits.
+    """
+    label = _decode(path, cv2.IMREAD_UNCHANGED)
+    if label.ndim != 2 or label.dtype != np.uint8:
+        raise DataError(
+            f"{path} must be a single-channel 8-bit PNG of label values, not of shape {label.shape} {label.dtype}"
+        )
+    return label
+
+
+def _decode(path: Path, flags: int) -> Image:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    # OpenCV fills the rest of a cut-off picture with black and says nothing, so look for its end first.
+    end = _PNG_END if data.startswith(b"\x89PNG") else _JPEG_END if data.startswith(b"\xff\xd8") else None
+    if end is not None and end not in data[-64:]:
+        raise DataError(f"{path} is cut off after {len(data)} bytes; copy it again")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:
+        raise DataError(f"{path} is damaged: {error.err}") from error
+    if image is None:
+        raise DataError(f"{path} ({len(data)} bytes) is no picture, or is damaged; expected a PNG or JPEG")
+    return np.asarray(image, dtype=image.dtype)

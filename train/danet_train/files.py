@@ -1,0 +1,69 @@
+"""Writing files and folders so that a reader sees either all of them or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from danet_train.errors import UsageError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends well.
+
+    The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
+    file is removed and whatever stood at ``path`` before is untouched.
+    """
+    check_file_target(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``; rename it to ``path`` when the block ends well.
+
+    Raises:
+        UsageError: ``path`` exists already, or a part of it is a file.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists already; give a path that does not, or remove it first")
+    _make_parent(path)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    partial.chmod(0o755)
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_file_target(path: Path) -> None:
+    """Find out before long work, not after, that ``path`` cannot be written as a file.
+
+    Raises:
+        UsageError: ``path`` is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the path of a file to write")
+    _make_parent(path)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path.parent} cannot be made ({error.strerror}); give another path") from error
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path.parent} cannot be written to; give another path")

@@ -1,0 +1,67 @@
+"""The scores of semantic segmentation, from one matrix of counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from danet_train.classes import IGNORE
+from danet_train.errors import DataError
+
+
+class ConfusionMatrix:
+    """Counts of pixels by true and predicted class; images add up, as in Cityscapes' own evaluation.
+
+    Attributes:
+        counts: (C, C) int64, rows the label, columns the prediction.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.counts: npt.NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
+
+    def update(self, prediction: npt.NDArray[np.integer], label: npt.NDArray[np.integer]) -> None:
+        """Count the pixels of one image or of a batch.
+
+        Args:
+            prediction: Class indices 0..C-1, of any shape; what stands where the label is 255 is ignored.
+            label: Train ids 0..C-1 or 255, of the same shape.
+
+        Raises:
+            DataError: The shapes differ, or a value is outside the classes.
+        """
+        if prediction.shape != label.shape:
+            raise DataError(f"prediction {prediction.shape} and label {label.shape} must have the same shape")
+        classes = len(self.counts)
+        scored = label != IGNORE
+        true = label[scored].astype(np.int64)
+        guess = prediction[scored].astype(np.int64)
+        for name, values in (("label", true), ("prediction", guess)):
+            if values.size and not (values.min() >= 0 and values.max() < classes):
+                raise DataError(
+                    f"{name} must hold 0..{classes - 1} where it is scored, not {values.min()}..{values.max()}"
+                )
+        flat = np.bincount(true * classes + guess, minlength=classes * classes)
+        self.counts += flat.reshape(classes, classes)
+
+    def iou(self) -> npt.NDArray[np.float64]:
+        """(C,) intersection over union a class, 0..1; NaN for a class that no label holds.
+
+        A class that is predicted but in no label stays NaN, as Cityscapes scores it.
+        """
+        true = self.counts.sum(axis=1)
+        union = true + self.counts.sum(axis=0) - np.diag(self.counts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(true > 0, np.diag(self.counts) / union, np.nan)
+
+    @property
+    def miou(self) -> float:
+        """The mean over the classes that occur, 0..1; NaN when nothing was counted."""
+        scores = self.iou()
+        present = scores[~np.isnan(scores)]
+        return float(present.mean()) if present.size else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The part of scored pixels that are right, 0..1; NaN when nothing was counted."""
+        total = int(self.counts.sum())
+        return float(np.trace(self.counts) / total) if total else float("nan")
