@@ -86,8 +86,8 @@ def _depth(state: Mapping[str, Tensor], bottlenecks: bool) -> int:
     if not any(blocks):
         _width(state, "backbone.layer1.0.conv1.weight")
     raise CheckpointError(
-        f"the backbone has {blocks} {'bottlenecks' if bottlenecks else 'basic blocks'} in its layers; expected "
-        f"a ResNet-{', -'.join(str(depth) for depth in BLOCKS_PER_LAYER)}"
+        f"the backbone has {blocks} {'bottlenecks' if bottlenecks else 'basic blocks'} in its layers; "
+        f"expected a ResNet-{', -'.join(str(depth) for depth in BLOCKS_PER_LAYER)}"
     )
 
 

@@ -51,9 +51,7 @@ class ClassTable(BaseModel):
             raise ValueError("names must differ from each other")
         values = self.label_ids if self.label_ids is not None else tuple(range(len(self.names)))
         if len(set(values)) != len(values) or IGNORE in values or set(values) & set(self.ignored_values):
-            raise ValueError(
-                "each label value must stand for one class or for an ignored pixel, 255 for the latter"
-            )
+            raise ValueError("each label value must stand for one class or, like 255, for an ignored pixel")
         return self
 
     def __len__(self) -> int:
@@ -86,15 +84,16 @@ class ClassTable(BaseModel):
             unknown = np.unique(values[train_ids == _UNKNOWN])
             shown = ", ".join(str(value) for value in unknown[:8])
             raise DataError(
-                f"{source} holds the label value{'s' if unknown.size > 1 else ''} {shown}, which the table of "
-                f"{len(self)} classes does not know; correct the image, or list the value under 'ignore:'"
+                f"{source} holds the label value{'s' if unknown.size > 1 else ''} {shown}, unknown to the "
+                f"table of {len(self)} classes; correct the image, or list the value under 'ignore:'"
             )
         return train_ids.astype(np.uint8)
 
     def encode(self, train_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """(H, W) train ids -> the values that a label image holds for them; ignored pixels become the
-        first ignored value (Cityscapes: 0, unlabeled), or 255 without one.
-        """  # fmt: skip
+        """(H, W) train ids -> the values that a label image holds for them.
+
+        Ignored pixels become the first ignored value (Cityscapes: 0, unlabeled), or 255 without one.
+        """
         table = np.full(256, self.ignored_values[0] if self.ignored_values else IGNORE, np.uint8)
         table[: len(self)] = self.label_ids if self.label_ids is not None else np.arange(len(self))
         return table[train_ids]

@@ -38,24 +38,23 @@ class ConfusionMatrix:
         for name, values in (("label", true), ("prediction", guess)):
             if values.size and not (values.min() >= 0 and values.max() < classes):
                 raise DataError(
-                    f"{name} must hold 0..{classes - 1} where it is scored, not {values.min()}..{values.max()}"
+                    f"{name} must hold 0..{classes - 1} where scored, not {values.min()}..{values.max()}"
                 )
         flat = np.bincount(true * classes + guess, minlength=classes * classes)
         self.counts += flat.reshape(classes, classes)
 
     def iou(self) -> npt.NDArray[np.float64]:
-        """(C,) intersection over union a class, 0..1; NaN for a class that no label holds.
+        """(C,) intersection over union a class, 0..1; NaN where no label holds it and nothing predicted it.
 
-        A class that is predicted but in no label stays NaN, as Cityscapes scores it.
+        A class that was predicted but that no label holds scores 0, as in Cityscapes' own evaluation.
         """
-        true = self.counts.sum(axis=1)
-        union = true + self.counts.sum(axis=0) - np.diag(self.counts)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(true > 0, np.diag(self.counts) / union, np.nan)
+        true_positive = np.diag(self.counts).astype(np.float64)
+        union = self.counts.sum(axis=1) + self.counts.sum(axis=0) - true_positive
+        return np.divide(true_positive, union, out=np.full(len(union), np.nan), where=union > 0)
 
     @property
     def miou(self) -> float:
-        """The mean over the classes that occur, 0..1; NaN when nothing was counted."""
+        """The mean over the classes that :meth:`iou` scores, 0..1; NaN when nothing was counted."""
         scores = self.iou()
         present = scores[~np.isnan(scores)]
         return float(present.mean()) if present.size else float("nan")

@@ -101,7 +101,7 @@ def read_label(path: Path) -> Image:
     label = _decode(path, cv2.IMREAD_UNCHANGED)
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DataError(
-            f"{path} must be a single-channel 8-bit PNG of label values, not of shape {label.shape} {label.dtype}"
+            f"{path} must be a single-channel 8-bit PNG of label values, not {label.dtype} {label.shape}"
         )
     return label
 
