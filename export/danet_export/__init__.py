@@ -1,1 +1,1 @@
-"""DANet Edge: danet_export."""
+"""DANet Edge export: a checkpoint becomes a bundle of ONNX models with fused attention nodes."""

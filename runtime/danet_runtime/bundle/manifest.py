@@ -54,7 +54,9 @@ class SegmentationClass(Schema):
 
     name: str = Field(min_length=1)
     color: tuple[
-        Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
+        Annotated[int, Field(ge=0, le=255)],
+        Annotated[int, Field(ge=0, le=255)],
+        Annotated[int, Field(ge=0, le=255)],
     ] = Field(description="RGB, 0..255")
 
 
@@ -108,7 +110,9 @@ class Quantisation(Schema):
     method: str
     calibration_frames: int = Field(ge=1)
     calibration_sha256: Sha256 = Field(description="over the frames' own hashes, in order")
-    conv_mac_share_int8: Share = Field(description="share of convolution MACs whose inputs are all dequantised")
+    conv_mac_share_int8: Share = Field(
+        description="share of convolution MACs whose inputs are all dequantised"
+    )
     quantize_nodes: int = Field(ge=1)
 
 
@@ -135,7 +139,9 @@ class Provenance(Schema):
     created: str = Field(description="UTC, ISO 8601")
     tools: dict[str, str]
     checkpoint_sha256: Sha256
-    parent_sha256: Sha256 | None = Field(default=None, description="manifest of the bundle this one was made from")
+    parent_sha256: Sha256 | None = Field(
+        default=None, description="manifest of the bundle this one was made from"
+    )
 
 
 class Manifest(Schema):

@@ -39,7 +39,9 @@ class Bundle:
         if not path.exists():
             raise BundleError(f"{path} does not exist; expected a bundle folder as written by `danet export`")
         if not file.is_file():
-            raise BundleError(f"{path} holds no {MANIFEST_NAME}; expected a folder as written by `danet export`")
+            raise BundleError(
+                f"{path} holds no {MANIFEST_NAME}; expected a folder as written by `danet export`"
+            )
         if file.stat().st_size > _MANIFEST_LIMIT_BYTES:
             raise BundleError(f"{file} is larger than {_MANIFEST_LIMIT_BYTES} bytes; this is no manifest")
         text = file.read_bytes()
@@ -58,7 +60,9 @@ class Bundle:
             raise IntegrityError(f"{file} is missing; copy the bundle again, or export it again")
         size = file.stat().st_size
         if size != ref.bytes:
-            raise IntegrityError(f"{file}: expected {ref.bytes} bytes, got {size}; copy or export the bundle again")
+            raise IntegrityError(
+                f"{file}: expected {ref.bytes} bytes, got {size}; copy or export the bundle again"
+            )
         data = file.read_bytes()
         digest = sha256_of(data)
         if digest != ref.sha256:

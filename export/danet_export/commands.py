@@ -1,0 +1,112 @@
+"""``danet export``; nothing heavy is imported before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+PARITY_FRAMES = 4
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint of `danet train`, or a file with a state_dict.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
+    size: Annotated[
+        str, typer.Option(help="What the network sees, HxW: 8k or 8k+1, e.g. 512x1024 or 769x769.")
+    ],
+    frame_size: Annotated[
+        str | None, typer.Option(help="What the camera delivers, HxW; the model size where it is not given.")
+    ] = None,
+    fit: Annotated[
+        Literal["stretch", "letterbox"], typer.Option(help="How a frame is brought to the model size.")
+    ] = "stretch",
+    align_corners: Annotated[
+        bool | None,
+        typer.Option(
+            "--align-corners/--no-align-corners",
+            help="How logits are upsampled; by default as trained, else on for 8k+1 sizes only.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="classes.yaml, or the name of a known table, where the checkpoint holds no classes."
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(help="Video or folder to compare with PyTorch on; without it, a drawn pattern. "),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+) -> None:
+    """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
+    from danet_runtime.commands.arguments import parse_size
+    from danet_runtime.errors import UsageError
+    from rich.console import Console
+
+    from danet_export.geometry import plan_geometry
+
+    model_hw = parse_size(size, "--size")
+    frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
+    plan_geometry(model_hw, frame_hw, fit, align_corners)  # refuse a size before torch is loaded
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
+
+    from danet_train.checkpoint import read_checkpoint
+    from danet_train.classes import CITYSCAPES, find_classes
+
+    from danet_export.frames import load_frames, pattern
+    from danet_export.pipeline import export_bundle
+
+    loaded = read_checkpoint(checkpoint)
+    trained = loaded.model.config.align_corners
+    geometry = plan_geometry(model_hw, frame_hw, fit, trained if align_corners is None else align_corners)
+    console = Console()
+    table = find_classes(classes) if classes else loaded.classes
+    if table is None and loaded.model.config.num_classes == len(CITYSCAPES.names):
+        console.print("The checkpoint names no classes; it has 19, and they are taken to be Cityscapes'.")
+        table = CITYSCAPES
+    if table is None:
+        raise UsageError(
+            f"{checkpoint} names no classes and has {loaded.model.config.num_classes}; give them with --classes"
+        )
+    with console.status("export") as status:
+        manifest = export_bundle(
+            loaded,
+            table,
+            geometry,
+            lambda size_hw: (
+                load_frames(frames, size_hw, PARITY_FRAMES)
+                if frames
+                else [pattern(size_hw, seed) for seed in range(PARITY_FRAMES)]
+            ),
+            output,
+            overwrite=overwrite,
+            step=status.update,
+        )
+    _show(console, output, manifest.reports["parity"].path)
+
+
+def _show(console: object, output: Path, parity_path: str) -> None:
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    parity = json.loads((output / parity_path).read_text(encoding="utf-8"))
+    table = Table("file", "agreement with PyTorch", "worst frame", "compared at", title=str(output))
+    for row in parity["frames"]:
+        file = f"model.{row['precision']}.onnx"
+        at = "x".join(map(str, row["model_hw"]))
+        table.add_row(file, f"{row['agreement']:.4%}", f"{row['worst_frame_agreement']:.4%}", at)
+    if isinstance(console, Console):
+        console.print(table)
+        if parity["compared_at_reduced_size"]:
+            full = "x".join(map(str, parity["model_hw"]))
+            console.print(
+                f"{full} stores too large a map for a comparison in full; the same weights were compared smaller."
+            )

@@ -1,0 +1,182 @@
+"""Checkpoint to bundle: export both precisions, prove them against PyTorch, write everything at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from danet_runtime.bundle import (
+    BundleWriter,
+    FileRef,
+    FrameSpec,
+    Golden,
+    Manifest,
+    ModelSpec,
+    Normalisation,
+    Precision,
+    Provenance,
+    SegmentationClass,
+    Variant,
+    write_bundle,
+)
+from danet_train.checkpoint import Checkpoint
+from danet_train.classes import ClassTable
+
+from danet_export import parity
+from danet_export.errors import ExportError
+from danet_export.geometry import Geometry
+from danet_export.onnx_model import OPSET, to_onnx
+from danet_export.torch_reference import TorchReference
+from danet_export.wrapper import ExportedDANet
+
+_log = logging.getLogger(__name__)
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
+GOLDEN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8": 0.95}
+"""Share of the golden frame's labels that a backend must reproduce. FP32 differs at near ties only; FP16 rounds
+logits to 11 bits; INT8 loses what the accuracy gate of the calibration allows it to lose."""
+
+Step = Callable[[str], None]
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    classes: ClassTable,
+    geometry: Geometry,
+    frames: Callable[[tuple[int, int]], Sequence[UInt8Array]],
+    path: Path,
+    *,
+    overwrite: bool = False,
+    step: Step = _log.info,
+) -> Manifest:
+    """Write the bundle of a checkpoint.
+
+    Args:
+        checkpoint: The trained network, with its normalisation.
+        classes: Names and colours, one for each channel of the logits.
+        geometry: The sizes.
+        frames: Gives the frames to compare on, (H, W, 3) BGR of the size it is asked for. The first at full
+            size becomes the golden frame.
+        path: Where the bundle goes.
+        overwrite: Whether a bundle there may be replaced.
+        step: Is told what happens next.
+
+    Raises:
+        ExportError: The classes do not fit the network, or the ONNX tools changed the model.
+        ParityError: The exported files do not do what PyTorch does; nothing is written.
+    """
+    _check_classes(checkpoint, classes)
+    models: dict[Precision, onnx.ModelProto] = {}
+    for precision in DTYPES:
+        step(f"export {precision}")
+        models[precision] = _export(checkpoint, geometry, precision)
+    with write_bundle(path, overwrite=overwrite) as writer:
+        step("compare with PyTorch")
+        parity_ref, golden = _prove(checkpoint, geometry, models, frames, writer)
+        manifest = Manifest(
+            frame=FrameSpec(size_hw=geometry.frame_hw),
+            model=ModelSpec(
+                architecture=checkpoint.model.config.model_dump(),
+                parameters=sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+                size_hw=geometry.model_hw,
+                fit="stretch" if geometry.content_hw == geometry.model_hw else "letterbox",
+                align_corners=geometry.align_corners,
+                tokens=geometry.tokens,
+            ),
+            normalisation=Normalisation(
+                mean_rgb=checkpoint.normalisation.mean, std_rgb=checkpoint.normalisation.std
+            ),
+            classes=tuple(
+                SegmentationClass(name=name, color=color)
+                for name, color in zip(classes.names, classes.colours, strict=True)
+            ),
+            variants={
+                precision: Variant(
+                    file=writer.add(f"model.{precision}.onnx", model.SerializeToString()), opset=OPSET
+                )
+                for precision, model in models.items()
+            },
+            golden=golden,
+            reports={"parity": parity_ref},
+            provenance=Provenance(
+                created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                tools={
+                    name: version(name)
+                    for name in ("danet-export", "torch", "onnx", "onnxsim", "onnxruntime")
+                },
+                checkpoint_sha256=checkpoint.sha256,
+            ),
+        )
+        step("write the bundle")
+        writer.finish(manifest)
+    return manifest
+
+
+def _check_classes(checkpoint: Checkpoint, classes: ClassTable) -> None:
+    expected = checkpoint.model.config.num_classes
+    if len(classes.names) != expected:
+        raise ExportError(
+            f"the network has {expected} classes, the class table {len(classes.names)}; give its own with --classes"
+        )
+
+
+def _export(checkpoint: Checkpoint, geometry: Geometry, precision: Precision) -> onnx.ModelProto:
+    mean_rgb, std_rgb = checkpoint.normalisation.mean, checkpoint.normalisation.std
+    return to_onnx(ExportedDANet(checkpoint.model, geometry, mean_rgb, std_rgb, DTYPES[precision]), geometry)
+
+
+def _prove(
+    checkpoint: Checkpoint,
+    geometry: Geometry,
+    models: dict[Precision, onnx.ModelProto],
+    frames: Callable[[tuple[int, int]], Sequence[UInt8Array]],
+    writer: BundleWriter,
+) -> tuple[FileRef, Golden]:
+    """Compare, and keep the report and the golden frame.
+
+    The golden frame is always of the bundle's own size; its labels come from PyTorch at that size, in slices of
+    the attention where the whole map would not fit (see :class:`TorchReference`).
+    """
+    small = parity.parity_geometry(geometry)
+    mean_rgb, std_rgb = checkpoint.normalisation.mean, checkpoint.normalisation.std
+    samples = list(frames(small.frame_hw))
+    reference = TorchReference(checkpoint.model, small, mean_rgb, std_rgb)
+    expected = [reference(frame) for frame in samples]
+    results = []
+    for precision, model in models.items():
+        compared = model if small == geometry else _export(checkpoint, small, precision)
+        results.append(parity.compare_frames(precision, compared, expected, samples, small.model_hw))
+    parity.require_agreement(results[0])
+    operators = parity.compare_operators(geometry.align_corners)
+    report = parity.report(geometry, results, operators)
+    if small == geometry:
+        golden_frame, golden_labels = samples[0], expected[0]
+    else:
+        golden_frame = frames(geometry.frame_hw)[0]
+        golden_labels = TorchReference(checkpoint.model, geometry, mean_rgb, std_rgb)(golden_frame)
+    golden = Golden(
+        frame=writer.add("golden/frame.png", encode_png(golden_frame)),
+        labels=writer.add("golden/labels.png", encode_png(golden_labels)),
+        agreement=GOLDEN_AGREEMENT,
+    )
+    _log.info("parity %s", [asdict(result) for result in results])
+    return writer.add("reports/parity.json", (json.dumps(report, indent=2) + "\n").encode()), golden
+
+
+def encode_png(image: UInt8Array) -> bytes:
+    """An (H, W) or (H, W, 3) image as PNG."""
+    good, data = cv2.imencode(".png", image)
+    if not good:
+        raise ExportError(f"OpenCV could not write a PNG of shape {image.shape}")
+    return data.tobytes()
