@@ -1,8 +1,8 @@
 """The three custom ONNX operators of the domain ``danet``: names, attributes and function bodies.
 
-Each operator is a named node with ``plugin_namespace`` and ``plugin_version``, so that TensorRT's parser finds
-a plugin, and has a model-local function of standard operators as its body, so that everything without a
-plugin runs the same file. A body takes its energies in FP32: unscaled energies pass FP16's 65504. Inner names
+Each operator is a named node with ``plugin_namespace`` and ``plugin_version``, so that TensorRT's parser
+finds a plugin, and has a model-local function of standard operators as its body, so that everything without
+a plugin runs the same file. A body takes its energies in FP32: unscaled energies pass FP16's 65504. Inner names
 are unique, because TensorRT 10.1's importer binds an inner name to an outer tensor of the same name.
 
 ==================  ==========================================  =========================================
@@ -36,7 +36,8 @@ PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": "1"}
 _HEADER = f'<domain: "{DOMAIN}", opset_import: ["" : {BODY_OPSET}]>\n'
 
 _POSITION_ATTENTION_BODY = """
-PositionAttention <plugin_namespace, plugin_version> (danet_pa_q, danet_pa_k, danet_pa_v, danet_pa_x) => (danet_pa_y)
+PositionAttention <plugin_namespace, plugin_version>
+  (danet_pa_q, danet_pa_k, danet_pa_v, danet_pa_x) => (danet_pa_y)
 {
   danet_pa_flat = Constant <value_ints = [0, 0, -1]> ()
   danet_pa_q3 = Reshape (danet_pa_q, danet_pa_flat)
@@ -85,7 +86,8 @@ UpsampleArgmax <height, width, align_corners, plugin_namespace, plugin_version> 
   danet_ua_h1 = Unsqueeze (danet_ua_h, danet_ua_axis)
   danet_ua_w1 = Unsqueeze (danet_ua_w, danet_ua_axis)
   danet_ua_size = Concat <axis = 0> (danet_ua_batch_channels, danet_ua_h1, danet_ua_w1)
-  danet_ua_up = Resize <mode = "linear", coordinate_transformation_mode = "{mode}"> (danet_ua_x, , , danet_ua_size)
+  danet_ua_up = Resize <mode = "linear", coordinate_transformation_mode = "{mode}">
+    (danet_ua_x, , , danet_ua_size)
   danet_ua_index = ArgMax <axis = 1, keepdims = 0> (danet_ua_up)
   danet_ua_y = CastLike (danet_ua_index, danet_ua_x)
 }}

@@ -44,11 +44,11 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
-    from danet_runtime.commands.arguments import parse_size
-    from danet_runtime.errors import UsageError
     from rich.console import Console
 
     from danet_export.geometry import plan_geometry
+    from danet_runtime.commands.arguments import parse_size
+    from danet_runtime.errors import UsageError
 
     model_hw = parse_size(size, "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
@@ -56,11 +56,10 @@ def export(
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
 
-    from danet_train.checkpoint import read_checkpoint
-    from danet_train.classes import CITYSCAPES, find_classes
-
     from danet_export.frames import load_frames, pattern
     from danet_export.pipeline import export_bundle
+    from danet_train.checkpoint import read_checkpoint
+    from danet_train.classes import CITYSCAPES, find_classes
 
     loaded = read_checkpoint(checkpoint)
     trained = loaded.model.config.align_corners
@@ -72,7 +71,7 @@ def export(
         table = CITYSCAPES
     if table is None:
         raise UsageError(
-            f"{checkpoint} names no classes and has {loaded.model.config.num_classes}; give them with --classes"
+            f"{checkpoint} names no classes, and has {loaded.model.config.num_classes}; name them with --classes"
         )
     with console.status("export") as status:
         manifest = export_bundle(
@@ -108,5 +107,5 @@ def _show(console: object, output: Path, parity_path: str) -> None:
         if parity["compared_at_reduced_size"]:
             full = "x".join(map(str, parity["model_hw"]))
             console.print(
-                f"{full} stores too large a map for a comparison in full; the same weights were compared smaller."
+                f"{full} stores too large a map to be compared in full; the same weights were compared smaller."
             )

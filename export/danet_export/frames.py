@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from danet_runtime.sources import open_source
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -20,7 +20,7 @@ class Geometry:
     Attributes:
         frame_hw: The camera's frame, and the labels.
         model_hw: What the network sees.
-        content_hw: The part of ``model_hw`` that holds the frame, from the top left corner; the rest is padding.
+        content_hw: The part of ``model_hw`` that holds the frame, from the top left; the rest is padding.
         logits_hw: The network's output.
         content_logits_hw: The part of it that belongs to the frame.
         align_corners: Sampling of the upsampling from logits to labels.
@@ -55,8 +55,8 @@ def plan_geometry(
 ) -> Geometry:
     """Lay out the sizes.
 
-    A letterboxed frame keeps its aspect ratio up to whole cells of the output stride, so that its logits can be
-    cut out exactly and no label is made of padding.
+    A letterboxed frame keeps its aspect ratio up to whole cells of the output stride, so that its logits can
+    be cut out exactly and no label is made of padding.
 
     Args:
         model_hw: What the network sees: 8k or 8k+1 in both directions.

@@ -57,10 +57,11 @@ def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program; expected an ONNXProgram")
-    model = program.model_proto
+    model: onnx.ModelProto = program.model_proto
     _drop_traces(model)
     model.functions.extend(_bodies_in_use(model, geometry))
     before = _custom_nodes(model)
+    equal: bool
     model, equal = onnxsim.simplify(model)
     if not equal:
         raise ExportError("onnxsim's own check found that the simplified model computes something else")

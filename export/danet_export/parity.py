@@ -121,7 +121,7 @@ def require_agreement(parity: FrameParity, least: float = REQUIRED_AGREEMENT) ->
     if parity.agreement < least:
         raise ParityError(
             f"the {parity.precision} model agrees with PyTorch on {parity.agreement:.4%} of the pixels of "
-            f"{parity.frames} frames at {parity.model_hw[0]}x{parity.model_hw[1]}; expected at least {least:.1%}"
+            f"{parity.frames} frames at {parity.model_hw[0]}x{parity.model_hw[1]}; expected {least:.1%} or more"
         )
 
 
@@ -215,8 +215,8 @@ def report(
         "required_agreement_fp32": REQUIRED_AGREEMENT,
         "model_hw": geometry.model_hw,
         "compared_at_reduced_size": reduced,
-        "note_fp16": "ONNX Runtime's CPU provider computes an FP16 graph in FP32: this agreement shows that the file "
-        "is right, not that FP16's range suffices",
+        "note_fp16": "ONNX Runtime's CPU provider computes an FP16 graph in FP32: this agreement shows that "
+        "the file is right, not that FP16's range suffices",
         "frames": [asdict(parity) for parity in frames],
         "operators": [asdict(parity) for parity in operators],
     }

@@ -15,6 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+
+from danet_export import parity
+from danet_export.errors import ExportError
+from danet_export.geometry import Geometry
+from danet_export.onnx_model import OPSET, to_onnx
+from danet_export.torch_reference import TorchReference
+from danet_export.wrapper import ExportedDANet
 from danet_runtime.bundle import (
     BundleWriter,
     FileRef,
@@ -32,19 +39,12 @@ from danet_runtime.bundle import (
 from danet_train.checkpoint import Checkpoint
 from danet_train.classes import ClassTable
 
-from danet_export import parity
-from danet_export.errors import ExportError
-from danet_export.geometry import Geometry
-from danet_export.onnx_model import OPSET, to_onnx
-from danet_export.torch_reference import TorchReference
-from danet_export.wrapper import ExportedDANet
-
 _log = logging.getLogger(__name__)
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
 GOLDEN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8": 0.95}
-"""Share of the golden frame's labels that a backend must reproduce. FP32 differs at near ties only; FP16 rounds
-logits to 11 bits; INT8 loses what the accuracy gate of the calibration allows it to lose."""
+"""Share of the golden frame's labels that a backend must reproduce. FP32 differs at near ties only; FP16
+rounds logits to 11 bits; INT8 loses what the accuracy gate of the calibration allows it to lose."""
 
 Step = Callable[[str], None]
 UInt8Array = npt.NDArray[np.uint8]
@@ -127,7 +127,8 @@ def _check_classes(checkpoint: Checkpoint, classes: ClassTable) -> None:
     expected = checkpoint.model.config.num_classes
     if len(classes.names) != expected:
         raise ExportError(
-            f"the network has {expected} classes, the class table {len(classes.names)}; give its own with --classes"
+            f"the network has {expected} classes, the class table {len(classes.names)}; name its own with "
+            "--classes"
         )
 
 
@@ -145,8 +146,8 @@ def _prove(
 ) -> tuple[FileRef, Golden]:
     """Compare, and keep the report and the golden frame.
 
-    The golden frame is always of the bundle's own size; its labels come from PyTorch at that size, in slices of
-    the attention where the whole map would not fit (see :class:`TorchReference`).
+    The golden frame is always of the bundle's own size; its labels come from PyTorch at that size, in slices
+    of the attention where the whole map would not fit (see :class:`TorchReference`).
     """
     small = parity.parity_geometry(geometry)
     mean_rgb, std_rgb = checkpoint.normalisation.mean, checkpoint.normalisation.std

@@ -69,7 +69,7 @@ def upsample_argmax(logits: npt.ArrayLike, size_hw: tuple[int, int], align_corne
     values = np.asarray(logits, np.float64)
     for axis, size in ((2, size_hw[0]), (3, size_hw[1])):
         values = _interpolate(values, axis, size, align_corners)
-    return values.argmax(axis=1).astype(np.float64)
+    return np.asarray(values.argmax(axis=1), np.float64)
 
 
 def _flat(array: npt.ArrayLike) -> Float64Array:

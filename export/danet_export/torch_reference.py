@@ -1,6 +1,7 @@
 """The PyTorch network run as the bundle defines it: the truth that exported models are compared with.
 
-It shares nothing with the wrapper that is traced: RGB order, batch norm and gamma stay where training has them.
+It shares nothing with the wrapper that is traced: RGB order, batch norm and gamma stay where training has
+them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from danet_train.model.attention import PositionAttention
-from danet_train.model.danet import DANet
 from torch import Tensor, nn
 
 from danet_export.geometry import Geometry
-
+from danet_train.model.attention import PositionAttention
+from danet_train.model.danet import DANet
 
 SLICED_BEYOND_TOKENS = 8192
 """Tokens beyond which the position attention is computed in slices: at 32768 the whole map and its copies

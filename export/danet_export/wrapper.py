@@ -1,24 +1,63 @@
 """The module that is traced: bytes in, bytes out, with the attention as custom nodes.
 
 Everything that only the export needs stands here, so that the model in ``danet_train`` stays as it is: the
-normalisation and resize in front, batch norm folded into the convolutions, PAM's gamma folded into its value
+resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma folded into its value
 projection, the blue-green-red order of the camera folded into the first convolution, and the fused nodes.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from danet_train.model.danet import DANet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from danet_export import attention_ops as ops
 from danet_export.errors import ExportError
 from danet_export.geometry import Geometry
+from danet_train.model.attention import ChannelAttention, PositionAttention
+from danet_train.model.danet import DANet
+
+
+class PositionAttentionNode(nn.Module):
+    """PAM as one ``PositionAttention`` node behind its three projections, gamma folded into the values.
+
+    Args:
+        attention: Taken over, its value projection scaled in place.
+    """
+
+    def __init__(self, attention: PositionAttention) -> None:
+        super().__init__()
+        self.query_project = attention.query_project
+        self.key_project = attention.key_project
+        self.value_project = attention.value_project
+        with torch.no_grad():
+            for parameter in self.value_project.parameters():
+                parameter.mul_(attention.gamma.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C, h, w)."""
+        inputs = (self.query_project(x), self.key_project(x), self.value_project(x), x)
+        return _node(ops.POSITION_ATTENTION, inputs, ops.PLUGIN_ATTRIBUTES, x.shape)
+
+
+class ChannelAttentionNode(nn.Module):
+    """CAM as one ``ChannelAttention`` node with gamma as its second input.
+
+    Args:
+        attention: Whose gamma it takes.
+    """
+
+    def __init__(self, attention: ChannelAttention) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(attention.gamma.scale.detach().reshape(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C, h, w)."""
+        return _node(ops.CHANNEL_ATTENTION, (x, self.gamma), ops.PLUGIN_ATTRIBUTES, x.shape)
 
 
 class ExportedDANet(nn.Module):
@@ -31,6 +70,9 @@ class ExportedDANet(nn.Module):
         std_rgb: Of the training's normalisation, range 0..255.
         dtype: ``torch.float32`` or ``torch.float16``, for everything between normalisation and labels.
     """
+
+    scale_bgr: Tensor
+    shift_bgr: Tensor
 
     def __init__(
         self,
@@ -46,18 +88,15 @@ class ExportedDANet(nn.Module):
         _take_bgr(network)
         head = network.decode_head
         if head.pam is not None:
-            _fold_gamma(head.pam)
-        self.backbone = network.backbone.to(dtype)
-        self.head = head.to(dtype)
+            head.add_module("pam", PositionAttentionNode(head.pam))
+        if head.cam is not None:
+            head.add_module("cam", ChannelAttentionNode(head.cam))
+        self.network = network.to(dtype)
         self.geometry = geometry
         self.dtype = dtype
         mean, std = torch.tensor(mean_rgb), torch.tensor(std_rgb)
-        self.scale_bgr: Tensor
-        self.shift_bgr: Tensor
         self.register_buffer("scale_bgr", std.flip(0).view(1, 3, 1, 1).reciprocal())
         self.register_buffer("shift_bgr", (-mean / std).flip(0).view(1, 3, 1, 1))
-        gamma = head.cam.gamma.scale.detach().reshape(1) if head.cam is not None else torch.zeros(1)
-        self.register_buffer("cam_gamma", gamma.to(dtype))
 
     def forward(self, frame: Tensor) -> Tensor:
         """Segment a frame.
@@ -73,57 +112,31 @@ class ExportedDANet(nn.Module):
         x = frame.to(torch.float32).permute(0, 3, 1, 2)  # (1, 3, H, W)
         if size.content_hw != size.frame_hw:
             x = F.interpolate(x, size.content_hw, mode="bilinear", align_corners=False)
-        # Scale, then shift: the other order lets onnxsim fold the scale into the first convolution of the FP32
-        # file alone, and INT8 scales are carried from that file to the FP16 one.
+        # Scale, then shift: the other order lets onnxsim fold the scale into the first convolution of the
+        # FP32 file alone, and INT8 scales are carried from that file to the FP16 one.
         x = x * self.scale_bgr + self.shift_bgr
         if size.content_hw != size.model_hw:
             below, right = (size.model_hw[i] - size.content_hw[i] for i in (0, 1))
             x = F.pad(x, (0, right, 0, below))  # zero after normalisation, as in training
-        logits = self.head_logits(self.backbone(x.to(self.dtype))[-1])  # (1, classes, h, w)
+        logits = self.network(x.to(self.dtype))  # (1, classes, h, w)
         if size.content_logits_hw != size.logits_hw:
             logits = logits[:, :, : size.content_logits_hw[0], : size.content_logits_hw[1]]
-        labels = torch.onnx.ops.symbolic(
-            f"{ops.DOMAIN}::{ops.UPSAMPLE_ARGMAX}",
-            (logits,),
-            attrs=ops.upsample_argmax_attributes(size.frame_hw, size.align_corners),
-            dtype=self.dtype,
-            shape=(1, *size.frame_hw),
-            version=1,
-        )
-        return labels.to(torch.uint8)
+        attributes = ops.upsample_argmax_attributes(size.frame_hw, size.align_corners)
+        return _node(ops.UPSAMPLE_ARGMAX, (logits,), attributes, (1, *size.frame_hw)).to(torch.uint8)
 
-    def head_logits(self, c4: Tensor) -> Tensor:
-        """The inference branch of the head, (1, C, h, w) to (1, classes, h, w)."""
-        head = self.head
-        branches = []
-        if head.pam is not None:
-            x = head.pam_in_conv(c4)
-            pam = head.pam
-            x = torch.onnx.ops.symbolic(
-                f"{ops.DOMAIN}::{ops.POSITION_ATTENTION}",
-                (pam.query_project(x), pam.key_project(x), pam.value_project(x), x),
-                attrs=ops.PLUGIN_ATTRIBUTES,
-                dtype=self.dtype,
-                shape=x.shape,
-                version=1,
-            )
-            branches.append(head.pam_out_conv(x))
-        if head.cam is not None:
-            x = head.cam_in_conv(c4)
-            x = torch.onnx.ops.symbolic(
-                f"{ops.DOMAIN}::{ops.CHANNEL_ATTENTION}",
-                (x, self.cam_gamma),
-                attrs=ops.PLUGIN_ATTRIBUTES,
-                dtype=self.dtype,
-                shape=x.shape,
-                version=1,
-            )
-            branches.append(head.cam_out_conv(x))
-        if not branches:
-            branches.append(head.convs(c4))
-        features = branches[0] if len(branches) == 1 else branches[0] + branches[1]
-        logits: Tensor = head.conv_seg(features)
-        return logits
+
+def _node(
+    operator: str, inputs: tuple[Tensor, ...], attributes: Mapping[str, int | str], shape: Sequence[int]
+) -> Tensor:
+    """One custom node; its output has the type of its first input."""
+    return torch.onnx.ops.symbolic(
+        f"{ops.DOMAIN}::{operator}",
+        inputs,
+        attrs={**attributes},
+        dtype=inputs[0].dtype,
+        shape=shape,
+        version=1,
+    )
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -138,9 +151,8 @@ def fold_batch_norm(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, nn.BatchNorm2d):
             if previous is None or not isinstance(previous[1], nn.Conv2d):
-                raise ExportError(
-                    f"expected a convolution before the batch norm {name!r} of {type(module).__name__}"
-                )
+                where = f"{type(module).__name__}.{name}"
+                raise ExportError(f"expected a convolution just before the batch norm {where}, found none")
             setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
             setattr(module, name, nn.Identity())
         else:
@@ -152,10 +164,3 @@ def _take_bgr(network: DANet) -> None:
     first = next(module for module in network.backbone.modules() if isinstance(module, nn.Conv2d))
     with torch.no_grad():
         first.weight.copy_(first.weight.flip(1))
-
-
-def _fold_gamma(pam: nn.Module) -> None:
-    with torch.no_grad():
-        gamma = pam.gamma.scale
-        pam.value_project.weight.mul_(gamma)
-        pam.value_project.bias.mul_(gamma)

@@ -67,7 +67,8 @@ class Bundle:
         digest = sha256_of(data)
         if digest != ref.sha256:
             raise IntegrityError(
-                f"{file}: expected sha256 {ref.sha256[:16]}..., got {digest[:16]}...; copy or export the bundle again"
+                f"{file}: expected sha256 {ref.sha256[:16]}..., got {digest[:16]}...; "
+                "copy or export the bundle again"
             )
         return data
 

@@ -1,7 +1,7 @@
 """Building engines with TensorRT for RTX, ahead of time: it needs neither a GPU nor a driver.
 
-TensorRT for RTX has no plugins; it builds the function bodies of the custom nodes. What it builds holds kernels
-for every target asked for, and is loaded on a machine with such a GPU.
+TensorRT for RTX has no plugins; it builds the function bodies of the custom nodes. What it builds holds
+kernels for every target asked for, and is loaded on a machine with such a GPU.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _capabilities(trt: ModuleType, targets: Sequence[str]) -> list[Any]:
     for target in targets:
         if target not in known:
             raise UsageError(
-                f"TensorRT for RTX {trt.__version__} builds for {', '.join(known)} (got {target!r}); other GPUs, "
-                "Jetson among them, take TensorRT on the device itself"
+                f"TensorRT for RTX {trt.__version__} builds for {', '.join(known)} (got {target!r}); "
+                "other GPUs, Jetson among them, take TensorRT on the device itself"
             )
     return [
         trt.ComputeCapability.__members__["SM" + target.removeprefix("sm_")]
