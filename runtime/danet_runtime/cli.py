@@ -30,7 +30,9 @@ def _root(
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """DANet Edge: from PyTorch training to a real-time segmentation stream on a vehicle's GPU."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
 
 
 def _broken(entry: EntryPoint, reason: Exception) -> Callable[[], None]:

@@ -24,7 +24,7 @@ class Backend(Protocol):
         """Segment one frame.
 
         Args:
-            frame: (1, H, W, 3) BGR, C-contiguous, of the bundle's frame size; only read, and only during the call.
+            frame: (1, H, W, 3) BGR, C-contiguous, of the bundle's frame size; only read, during the call.
             labels: (1, H, W), C-contiguous, owned by the caller; overwritten.
 
         Raises:

@@ -6,13 +6,13 @@ Every stage reads shapes, classes, normalisation and file names from here, never
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from danet_runtime.errors import ManifestError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 """Version of the manifest that this package writes, and the only one that it reads."""
 
 IGNORE_LABEL = 255

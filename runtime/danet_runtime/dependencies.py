@@ -1,0 +1,80 @@
+"""Optional packages: loaded on first use, and what to install where one is missing."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+from danet_runtime.errors import MissingDependencyError
+
+_ON_JETSON = "on a Jetson use JetPack's own"
+
+
+@dataclass(frozen=True)
+class OptionalPackage:
+    """One package that some part of the runtime uses when it is there.
+
+    Attributes:
+        module: The name to import.
+        title: The name that people use.
+        purpose: What needs it.
+        install: What to do where it is missing.
+    """
+
+    module: str
+    title: str
+    purpose: str
+    install: str
+
+
+OPENCV = OptionalPackage(
+    "cv2",
+    "OpenCV",
+    "video, cameras, pictures and resizing",
+    f'pip install "danet-runtime[video]", or {_ON_JETSON} OpenCV',
+)
+ONNXRUNTIME = OptionalPackage(
+    "onnxruntime", "ONNX Runtime", "the onnxruntime backend", 'pip install "danet-runtime[onnxruntime]"'
+)
+TENSORRT = OptionalPackage(
+    "tensorrt", "TensorRT", "engines for this GPU", f"pip install tensorrt, or {_ON_JETSON} TensorRT"
+)
+TENSORRT_RTX = OptionalPackage(
+    "tensorrt_rtx",
+    "TensorRT-RTX",
+    "engines built ahead of time, also without a GPU",
+    'pip install "danet-runtime[tensorrt-rtx]"',
+)
+OPTIONAL_PACKAGES = (ONNXRUNTIME, OPENCV, TENSORRT, TENSORRT_RTX)
+"""What ``danet doctor`` looks for."""
+
+
+def require(package: OptionalPackage, purpose: str | None = None) -> ModuleType:
+    """Import an optional package.
+
+    Args:
+        package: Which one.
+        purpose: What needs it right now, for the message; by default the package's usual purpose.
+
+    Raises:
+        MissingDependencyError: It is not installed, or cannot be loaded on this machine.
+    """
+    purpose = purpose or package.purpose
+    try:
+        return importlib.import_module(package.module)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(package.title, purpose, package.install) from error
+    except ImportError as error:
+        raise MissingDependencyError(
+            package.title, purpose, f"(it is there but does not load: {error}) {package.install}"
+        ) from error
+
+
+def opencv(purpose: str) -> ModuleType:
+    """OpenCV's module ``cv2``.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    return require(OPENCV, purpose)

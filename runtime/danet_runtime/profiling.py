@@ -1,0 +1,132 @@
+"""Measuring one frame again and again: what the segmenter costs without a source or sinks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.bundle.reader import Bundle
+from danet_runtime.dependencies import opencv
+from danet_runtime.errors import BundleError
+from danet_runtime.machine import describe_machine
+from danet_runtime.segmenter import Segmenter
+from danet_runtime.sources.images import decode_picture
+from danet_runtime.timing import LatencyRecorder, LatencySummary
+
+PROFILE_KIND = "danet-profile"
+PROFILE_VERSION = 1
+_STAGES = ("preprocess", "inference", "postprocess")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Latencies of one frame.
+
+    Attributes:
+        latency: Of the rounds after the warm-up.
+        frame_size_hw: Height and width of the frame.
+        agreement: Share of labels equal to the golden labels, or ``None`` for a frame of the user's own.
+    """
+
+    latency: LatencySummary
+    frame_size_hw: tuple[int, int]
+    agreement: float | None
+
+    def to_dict(self, segmenter: Segmenter, origin: str) -> dict[str, Any]:
+        """Plain data for JSON, with the bundle, the backend and the machine."""
+        return {
+            "kind": PROFILE_KIND,
+            "schema_version": PROFILE_VERSION,
+            "frame": origin,
+            "frame_size_hw": list(self.frame_size_hw),
+            "latency": self.latency.to_dict(),
+            "agreement": self.agreement,
+            "bundle": {
+                "path": str(segmenter.bundle.path),
+                "sha256": segmenter.bundle.sha256,
+                "precision": segmenter.precision,
+            },
+            "backend": segmenter.backend.describe(),
+            "machine": describe_machine(),
+        }
+
+
+def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
+    """The bundle's golden frame (H, W, 3) BGR and its labels (H, W), both verified, owned by the caller.
+
+    Raises:
+        IntegrityError: One of the files is not the one that was written.
+        BundleError: One of the files is no picture of the frame size.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    cv2 = opencv("reading the golden frame")
+    golden = bundle.manifest.golden
+    size_hw = bundle.manifest.frame.size_hw
+    pictures = []
+    for ref, mode, shape in (
+        (golden.frame, cv2.IMREAD_COLOR, (*size_hw, 3)),
+        (golden.labels, cv2.IMREAD_UNCHANGED, size_hw),
+    ):
+        picture = cv2.imdecode(np.frombuffer(bundle.read(ref), np.uint8), mode)
+        if picture is None or picture.shape != shape:
+            found = "no picture" if picture is None else str(picture.shape)
+            raise BundleError(
+                f"{bundle.path / ref.path}: expected a picture {shape}, got {found}; export again"
+            )
+        pictures.append(np.asarray(picture, np.uint8))
+    return pictures[0], pictures[1]
+
+
+def profile_frame(bundle: Bundle, image: Path | None) -> tuple[UInt8Array, UInt8Array | None, str]:
+    """What to measure with, and its name: a picture of the user's, or the golden frame with its labels.
+
+    Raises:
+        SourceError: The picture cannot be read.
+        BundleError: The golden frame cannot be used.
+    """
+    if image is not None:
+        return decode_picture(image), None, str(image)
+    frame, labels = golden_frame(bundle)
+    return frame, labels, "golden frame"
+
+
+def measure(
+    segmenter: Segmenter,
+    frame: UInt8Array,
+    golden_labels: UInt8Array | None = None,
+    *,
+    frames: int,
+    warmup: int,
+    on_round: Callable[[], None] | None = None,
+) -> Measurement:
+    """Segment ``frame`` again and again into the same buffer.
+
+    Args:
+        segmenter: What is measured.
+        frame: (H, W, 3) uint8 BGR of any size, C-contiguous; only read.
+        golden_labels: (H, W) to compare with, where they are known.
+        frames: Rounds that count.
+        warmup: Rounds before, which do not.
+        on_round: Called after each round, outside of what is timed.
+
+    Raises:
+        BackendError: The model failed.
+    """
+    recorder = LatencyRecorder(_STAGES, capacity=frames)
+    labels = np.empty(frame.shape[:2], np.uint8)
+    for number in range(warmup + frames):
+        started = time.monotonic_ns()
+        times = segmenter.infer_into(frame, labels)
+        total_ns = time.monotonic_ns() - started
+        if number >= warmup:
+            recorder.add(times, total_ns)
+        if on_round is not None:
+            on_round()
+    agreement = None if golden_labels is None else float(np.mean(labels == golden_labels))
+    return Measurement(recorder.summary(), (frame.shape[0], frame.shape[1]), agreement)

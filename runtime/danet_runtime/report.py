@@ -1,0 +1,82 @@
+"""What a stream did, as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from danet_runtime.files import write_json
+from danet_runtime.machine import describe_machine
+from danet_runtime.timing import LatencySummary
+
+REPORT_KIND = "danet-stream-report"
+REPORT_VERSION = 1
+
+Ending = Literal["source ended", "frame limit", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What a stream did; ``frames_in = frames_out + frames_dropped + frames_unfinished``.
+
+    Attributes:
+        frames_in: Frames that the source delivered.
+        frames_out: Frames that were segmented and written by every sink.
+        frames_dropped: Frames displaced by newer ones under the policy ``latest``.
+        frames_unfinished: Frames in flight when the stream was stopped or failed.
+        ending: Why it ended.
+        error: The failure's message, or ``None``.
+        duration_s: From the start of the first capture until the last sink was done.
+        fps: ``frames_out`` per second of ``duration_s``.
+        policy: ``every`` or ``latest``.
+        latency: Of the frames that came out.
+        source: What was read.
+        sinks: What was written.
+        bundle: Path, hash of the manifest and precision.
+        backend: What ran the model.
+    """
+
+    frames_in: int
+    frames_out: int
+    frames_dropped: int
+    frames_unfinished: int
+    ending: Ending
+    error: str | None
+    duration_s: float
+    fps: float
+    policy: str
+    latency: LatencySummary
+    source: Mapping[str, Any]
+    sinks: Sequence[Mapping[str, Any]]
+    bundle: Mapping[str, Any]
+    backend: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with the machine that it was measured on."""
+        return {
+            "kind": REPORT_KIND,
+            "schema_version": REPORT_VERSION,
+            "frames": {
+                "in": self.frames_in,
+                "out": self.frames_out,
+                "dropped": self.frames_dropped,
+                "unfinished": self.frames_unfinished,
+            },
+            "ending": self.ending,
+            "error": self.error,
+            "duration_s": self.duration_s,
+            "fps": self.fps,
+            "policy": self.policy,
+            "latency": self.latency.to_dict(),
+            "source": dict(self.source),
+            "sinks": [dict(sink) for sink in self.sinks],
+            "bundle": dict(self.bundle),
+            "backend": dict(self.backend),
+            "machine": describe_machine(),
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write the JSON document, whole or not at all."""
+        write_json(Path(path), self.to_dict())

@@ -1,0 +1,63 @@
+"""What every sink offers: results go in, a finished output comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.result import Result
+
+
+@dataclass(frozen=True)
+class StreamFormat:
+    """What all results of one stream have in common.
+
+    Attributes:
+        size_hw: Height and width of the frames and labels.
+        fps: Frames a second of the source, or ``None``.
+        classes: The bundle's classes.
+        palette: (256, 3) uint8 BGR, one colour a label; read-only.
+    """
+
+    size_hw: tuple[int, int]
+    fps: float | None
+    classes: Sequence[SegmentationClass]
+    palette: UInt8Array
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A place for results; a stream opens it, writes from one thread of its own, and always closes it.
+
+    ``close`` finishes the output, so that what was written is usable, also after a failure elsewhere.
+    """
+
+    name: str
+
+    def open(self, stream_format: StreamFormat) -> None:
+        """Prepare the output, before the first frame is segmented.
+
+        Raises:
+            SinkError: It cannot be written.
+            UsageError: It exists already and may not be replaced.
+        """
+
+    def write(self, result: Result) -> None:
+        """Write one result; its arrays are only read, and only during the call.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What is written and where, for reports."""
+
+    def close(self) -> None:
+        """Finish the output; leave none where nothing was written. Harmless when called twice.
+
+        Raises:
+            SinkError: The output is not whole.
+        """

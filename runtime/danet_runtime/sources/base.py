@@ -1,0 +1,63 @@
+"""What every source of frames offers: frames written in place, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from danet_runtime.backends.base import UInt8Array
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """What is known of one frame besides its pixels.
+
+    Attributes:
+        id: Number within the source, from 0; it only grows.
+        capture_time_ns: Arrival on this machine, on the clock of ``time.monotonic_ns``.
+        media_time_ms: Position in the file, where the source has one.
+        name: Name of the picture, where the source has one.
+    """
+
+    id: int
+    capture_time_ns: int
+    media_time_ms: float | None = None
+    name: str | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A sequence of frames of one size; opened by its constructor, read from one thread.
+
+    Attributes:
+        size_hw: Height and width of every frame.
+        fps: Frames a second, or ``None`` where there is no rate (pictures) or none is told.
+        count: How many frames will come, or ``None`` where nobody knows; for some containers an estimate.
+        live: Whether frames come at their own pace, whatever the reader does.
+    """
+
+    size_hw: tuple[int, int]
+    fps: float | None
+    count: int | None
+    live: bool
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        """Write the next frame in place.
+
+        Args:
+            buffer: (H, W, 3) uint8 BGR, C-contiguous, owned by the caller; its content counts only when a
+                ``FrameInfo`` comes back.
+
+        Returns:
+            The frame's data, or ``None`` after the last frame.
+
+        Raises:
+            SourceError: The frame cannot be read.
+            SourceTruncatedError: The source broke off; the frames before are good.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What is read and how, for reports."""
+
+    def close(self) -> None:
+        """Release the device or file; harmless when called twice."""

@@ -1,0 +1,133 @@
+"""Frames from pictures: one, a folder of them, or whatever a pattern matches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.dependencies import opencv
+from danet_runtime.errors import SourceError
+from danet_runtime.sources.base import FrameInfo
+
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Suffixes of the files of a folder that are taken as pictures."""
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name; folders inside it are left out.
+
+    Raises:
+        SourceError: There is none.
+    """
+    found = sorted(
+        file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
+    )
+    if not found:
+        raise SourceError(f"{folder} holds no picture; expected files with {', '.join(PICTURE_SUFFIXES)}")
+    return found
+
+
+def decode_picture(file: Path) -> UInt8Array:
+    """One picture as (H, W, 3) uint8 BGR, turned upright where its EXIF data says so; owned by the caller.
+
+    Raises:
+        SourceError: It is no picture, or is cut off. (OpenCV fills the rest of a cut JPEG with grey and
+            says nothing, so completeness is checked here.)
+        MissingDependencyError: OpenCV is not installed.
+    """
+    cv2 = opencv(f"reading {file}")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror}") from error
+    if not _is_complete(data):
+        raise SourceError(f"{file} is cut off ({len(data)} bytes, no end marker); copy the picture again")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if picture is None:
+        raise SourceError(
+            f"{file} is no picture that OpenCV {cv2.__version__} can decode; remove or replace it"
+        )
+    return np.asarray(picture, np.uint8)
+
+
+class ImagesSource:
+    """Pictures of one size, in the order given; see :class:`danet_runtime.sources.base.Source`.
+
+    All must have the size of the first, since they share buffers and outputs; another size is an error that
+    names the file.
+
+    Args:
+        files: The pictures.
+        origin: What to call them in errors and reports.
+
+    Raises:
+        SourceError: There is none, or the first cannot be decoded.
+        MissingDependencyError: OpenCV is not installed.
+    """
+
+    live = False
+    fps: float | None = None
+
+    def __init__(self, files: Sequence[Path], origin: str) -> None:
+        if not files:
+            raise SourceError(f"{origin} matches no picture")
+        self._files = list(files)
+        self._origin = origin
+        self._first: UInt8Array | None = decode_picture(self._files[0])
+        self.size_hw: tuple[int, int] = (self._first.shape[0], self._first.shape[1])
+        self.count: int | None = len(self._files)
+        self._read = 0
+        self._closed = False
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        """Decode the next picture and copy it in place.
+
+        Raises:
+            SourceError: It is unreadable or of another size, or the source is closed.
+        """
+        if self._closed:
+            raise SourceError(f"{self._origin} is closed; open it again")
+        if self._read == len(self._files):
+            return None
+        file = self._files[self._read]
+        picture = decode_picture(file) if self._first is None else self._first
+        self._first = None
+        if picture.shape[:2] != self.size_hw:
+            raise SourceError(
+                f"{file} is {picture.shape[0]}x{picture.shape[1]}, the pictures before it are "
+                f"{self.size_hw[0]}x{self.size_hw[1]} (height x width); "
+                "run pictures of different sizes separately"
+            )
+        np.copyto(buffer, picture)
+        info = FrameInfo(self._read, time.monotonic_ns(), name=file.name)
+        self._read += 1
+        return info
+
+    def describe(self) -> dict[str, Any]:
+        """Origin, size and count."""
+        return {
+            "kind": "images",
+            "path": self._origin,
+            "size_hw": list(self.size_hw),
+            "fps": None,
+            "count": self.count,
+            "live": self.live,
+        }
+
+    def close(self) -> None:
+        """Forget the pictures; harmless when called twice."""
+        self._closed = True
+        self._first = None
+
+
+def _is_complete(data: bytes) -> bool:
+    if data.startswith(b"\xff\xd8"):  # JPEG: an end marker after the last start of a scan
+        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" in data
+    return True
