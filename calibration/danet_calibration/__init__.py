@@ -1,1 +1,1 @@
-"""DANet Edge: danet_calibration."""
+"""DANet Edge calibration: a bundle and images become an INT8 bundle with its measured accuracy."""

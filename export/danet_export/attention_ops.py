@@ -2,8 +2,8 @@
 
 Each operator is a named node with ``plugin_namespace`` and ``plugin_version``, so that TensorRT's parser
 finds a plugin, and has a model-local function of standard operators as its body, so that everything without
-a plugin runs the same file. A body takes its energies in FP32: unscaled energies pass FP16's 65504. Inner names
-are unique, because TensorRT 10.1's importer binds an inner name to an outer tensor of the same name.
+a plugin runs the same file. A body takes its energies in FP32: unscaled energies pass FP16's 65504. Inner
+names are unique, because TensorRT 10.1's importer binds an inner name to an outer tensor of the same name.
 
 ==================  ==========================================  =========================================
 operator            inputs                                      output

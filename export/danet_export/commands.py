@@ -33,9 +33,7 @@ def export(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
-            help="classes.yaml, or the name of a known table, where the checkpoint holds no classes."
-        ),
+        typer.Option(help="classes.yaml, or the name of a table, where the checkpoint holds none."),
     ] = None,
     frames: Annotated[
         str | None,
@@ -71,7 +69,7 @@ def export(
         table = CITYSCAPES
     if table is None:
         raise UsageError(
-            f"{checkpoint} names no classes, and has {loaded.model.config.num_classes}; name them with --classes"
+            f"{checkpoint} names no classes and has {loaded.model.config.num_classes}; name them: --classes"
         )
     with console.status("export") as status:
         manifest = export_bundle(
@@ -106,6 +104,4 @@ def _show(console: object, output: Path, parity_path: str) -> None:
         console.print(table)
         if parity["compared_at_reduced_size"]:
             full = "x".join(map(str, parity["model_hw"]))
-            console.print(
-                f"{full} stores too large a map to be compared in full; the same weights were compared smaller."
-            )
+            console.print(f"{full} would store too large a map: the same weights were compared smaller.")

@@ -121,7 +121,7 @@ def require_agreement(parity: FrameParity, least: float = REQUIRED_AGREEMENT) ->
     if parity.agreement < least:
         raise ParityError(
             f"the {parity.precision} model agrees with PyTorch on {parity.agreement:.4%} of the pixels of "
-            f"{parity.frames} frames at {parity.model_hw[0]}x{parity.model_hw[1]}; expected {least:.1%} or more"
+            f"{parity.frames} frames at {parity.model_hw[0]}x{parity.model_hw[1]}; expected {least:.1%}"
         )
 
 

@@ -41,9 +41,13 @@ class BundleWriter:
         """Take over one file of another bundle, checked on the way."""
         return self.add(ref.path, source.read(ref))
 
+    def preview(self, manifest: Manifest) -> Bundle:
+        """The bundle as it would be with this manifest, to measure what goes into the final one."""
+        return Bundle(self._folder, manifest, sha256_of(manifest.to_json().encode()))
+
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, after a check that it vouches for what is there."""
-        Bundle(self._folder, manifest, "").verify()
+        self.preview(manifest).verify()
         (self._folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
         self._finished = True
 
