@@ -1,0 +1,68 @@
+"""Fixtures that several packages' tests share: small checkpoints and bundles made with the real code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real driving data beside the repository; tests that need it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no real driving data beside the repository (expected ../shared/data)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def checkpoint_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small DANet with random weights whose attention matters: both gammas are 1, no layer is near zero."""
+    import torch
+
+    from danet_train.checkpoint import save_checkpoint
+    from danet_train.classes import CITYSCAPES
+    from danet_train.model.danet import build_model
+
+    torch.manual_seed(0)
+    model = build_model(
+        18, base_channels=8, stem_channels=8, head_channels=32, attention_channels=8, aux_channels=8
+    )
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+            module.running_mean.normal_(0.0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, 0.0, 0.5)
+    torch.nn.init.normal_(model.decode_head.conv_seg.bias, 0.0, 0.5)
+    with torch.no_grad():
+        model.decode_head.pam.gamma.scale.fill_(1.0)
+        model.decode_head.cam.gamma.scale.fill_(1.0)
+    path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.pt"
+    save_checkpoint(path, model.eval(), classes=CITYSCAPES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_bundle(checkpoint_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that checkpoint at 64x128, made by the code of `danet export`."""
+    from danet_export.frames import pattern
+    from danet_export.geometry import plan_geometry
+    from danet_export.pipeline import export_bundle
+    from danet_train.checkpoint import read_checkpoint
+
+    loaded = read_checkpoint(checkpoint_file)
+    assert loaded.classes is not None
+    path = tmp_path_factory.mktemp("bundle") / "bundle"
+    export_bundle(
+        loaded,
+        loaded.classes,
+        plan_geometry((64, 128)),
+        lambda size_hw: [pattern(size_hw, seed) for seed in range(2)],
+        path,
+    )
+    return path

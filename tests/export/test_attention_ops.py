@@ -1,0 +1,119 @@
+"""The function bodies of the custom operators against float64."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danet_export import attention_ops as ops
+from danet_export import parity, reference_ops
+from danet_export.errors import ParityError
+
+
+def relative_error(got, expected):
+    return np.linalg.norm(got - expected) / np.linalg.norm(expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(1, 2),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 24),
+    st.integers(1, 24),
+    st.integers(0, 99),
+)
+def test_position_attention_equals_the_paper_for_any_shape(batch, h, w, d_qk, d_v, seed):
+    random = np.random.default_rng(seed)
+    q, k = random.normal(0, 30, (2, batch, d_qk, h, w)).astype(np.float32)
+    v, x = random.normal(0, 1, (2, batch, d_v, h, w)).astype(np.float32)
+    got = parity.run_operator(
+        ops.POSITION_ATTENTION, {"q": q, "k": k, "v": v, "x": x}, ops.PLUGIN_ATTRIBUTES, False
+    )
+    assert relative_error(got, reference_ops.position_attention(q, k, v, x)) < 1e-4
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9), st.integers(1, 24), st.integers(0, 99))
+def test_channel_attention_equals_the_paper_for_any_shape(batch, h, w, channels, seed):
+    x = np.random.default_rng(seed).normal(0, 1, (batch, channels, h, w)).astype(np.float32)
+    inputs = {"x": x, "gamma": np.array([0.5], np.float32)}
+    got = parity.run_operator(ops.CHANNEL_ATTENTION, inputs, ops.PLUGIN_ATTRIBUTES, False)
+    assert relative_error(got, reference_ops.channel_attention(x, 0.5)) < 1e-4
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 20),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.booleans(),
+)
+def test_upsample_argmax_equals_its_reference_for_any_size(h, w, classes, height, width, align_corners):
+    logits = np.random.default_rng(0).normal(0, 4, (1, classes, h, w)).astype(np.float32)
+    attributes = ops.upsample_argmax_attributes((height, width), align_corners)
+    got = parity.run_operator(ops.UPSAMPLE_ARGMAX, {"logits": logits}, attributes, align_corners)
+    expected = reference_ops.upsample_argmax(logits, (height, width), align_corners)
+    assert (got == expected).mean() > 0.995
+
+
+def test_ties_go_to_the_lowest_class():
+    attributes = ops.upsample_argmax_attributes((8, 8), False)
+    got = parity.run_operator(
+        ops.UPSAMPLE_ARGMAX, {"x": np.ones((1, 5, 2, 2), np.float32)}, attributes, False
+    )
+    assert not got.any()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_upsampling_reference_is_torchs(align_corners):
+    logits = np.random.default_rng(1).normal(size=(1, 7, 5, 9))
+    scores = torch.nn.functional.interpolate(
+        torch.from_numpy(logits), (33, 57), mode="bilinear", align_corners=align_corners
+    )
+    assert np.array_equal(
+        reference_ops.upsample_argmax(logits, (33, 57), align_corners), scores.argmax(1).double()
+    )
+
+
+def test_energies_beyond_fp16_stay_finite_in_the_fp16_body():
+    random = np.random.default_rng(0)
+    q, k = random.normal(0, 100, (2, 1, 64, 4, 5)).astype(np.float16)
+    v, x = random.normal(0, 1, (2, 1, 8, 4, 5)).astype(np.float16)
+    energy = np.einsum("bdij,bdkl->bijkl", q.astype(np.float64), k.astype(np.float64))
+    assert np.abs(energy).max() > 65504
+    got = parity.run_operator(
+        ops.POSITION_ATTENTION, {"q": q, "k": k, "v": v, "x": x}, ops.PLUGIN_ATTRIBUTES, False
+    )
+    assert relative_error(got, reference_ops.position_attention(q, k, v, x)) < 2e-3
+
+
+def test_every_operator_passes_alone():
+    for align_corners in (False, True):
+        names = {result.operator for result in parity.compare_operators(align_corners)}
+        assert names == {ops.POSITION_ATTENTION, ops.CHANNEL_ATTENTION, ops.UPSAMPLE_ARGMAX}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("Neg (danet_ca_energy)", "Identity (danet_ca_energy)"),
+        ("Softmax <axis = 2> (danet_pa_energy)", "Softmax <axis = 1> (danet_pa_energy)"),
+        ("Add (danet_pa_context, danet_pa_x)", "Identity (danet_pa_context)"),
+    ],
+)
+def test_a_wrong_body_fails_the_comparison(monkeypatch, wrong, right):
+    for name in ("_POSITION_ATTENTION_BODY", "_CHANNEL_ATTENTION_BODY"):
+        monkeypatch.setattr(ops, name, getattr(ops, name).replace(wrong, right))
+    with pytest.raises(ParityError, match="against float64"):
+        parity.compare_operators(False)
+
+
+def test_inner_names_are_unique_over_all_bodies():
+    names = [name for body in ops.function_bodies(False) for node in body.node for name in node.output]
+    inputs = [name for body in ops.function_bodies(False) for name in body.input]
+    assert len(set(names + inputs)) == len(names + inputs)
+    assert all(name.startswith("danet_") for name in names + inputs)
