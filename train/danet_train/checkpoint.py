@@ -134,7 +134,23 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _unpickle(path: Path, data: bytes) -> dict[str, Any]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of any network, by name: ``{"state_dict": ...}`` or the bare dict.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or holds something else.
+    """
+    try:
+        content = _unpickle(path, path.read_bytes(), bare=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file") from error
+    state: dict[str, Tensor] = content.get("state_dict", content)
+    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{path} must map names to tensors; it begins with {list(state)[:4]}")
+    return state
+
+
+def _unpickle(path: Path, data: bytes, *, bare: bool = False) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about old pickles before it refuses or reads them
@@ -148,7 +164,7 @@ def _unpickle(path: Path, data: bytes) -> dict[str, Any]:
         else:
             reason = "is no checkpoint, or is damaged or cut off; expected a file that torch.save wrote"
         raise CheckpointError(f"{path} ({len(data)} bytes) {reason}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+    if not isinstance(content, dict) or not (bare or isinstance(content.get("state_dict"), dict)):
         raise CheckpointError(
             f"{path} must hold a dict with 'state_dict', not "
             + (f"the keys {list(content)[:4]}" if isinstance(content, dict) else type(content).__name__)

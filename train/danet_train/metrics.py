@@ -49,8 +49,10 @@ class ConfusionMatrix:
         A class that was predicted but that no label holds scores 0, as in Cityscapes' own evaluation.
         """
         true_positive = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(axis=1) + self.counts.sum(axis=0) - true_positive
-        return np.divide(true_positive, union, out=np.full(len(union), np.nan), where=union > 0)
+        union: npt.NDArray[np.float64] = self.counts.sum(axis=1) + self.counts.sum(axis=0) - true_positive
+        scores = np.full(len(union), np.nan)
+        np.divide(true_positive, union, out=scores, where=union > 0)
+        return scores
 
     @property
     def miou(self) -> float:

@@ -1,0 +1,60 @@
+"""The way from numpy samples to the tensors that training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from danet_train.data.augmentation import augment
+from danet_train.data.sample import Image, Sample
+from danet_train.normalisation import Normalisation
+from danet_train.training.config import AugmentationConfig
+
+
+def normalise(image: Image, normalisation: Normalisation) -> Tensor:
+    """(H, W, 3) uint8 BGR -> (3, H, W) float32 normalised RGB."""
+    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
+    mean = torch.tensor(normalisation.mean)[:, None, None]
+    std = torch.tensor(normalisation.std)[:, None, None]
+    return (rgb - mean) / std
+
+
+class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
+    """A fixed number of augmented samples: item k is the same whoever loads it, in whatever order.
+
+    The samples of the source are shuffled anew each time all have been seen.
+
+    Item k is the image (3, h, w) float32 normalised RGB and the label (h, w) int64, of the crop's size.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[Sample],
+        count: int,
+        augmentation: AugmentationConfig,
+        normalisation: Normalisation,
+        seed: int,
+        *,
+        in_memory: bool = False,
+    ) -> None:
+        self._source: Sequence[Sample] = list(source) if in_memory else source
+        self._count = count
+        self._augmentation = augmentation
+        self._normalisation = normalisation
+        self._fill_bgr = normalisation.mean[::-1]
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        size = len(self._source)
+        order = np.random.default_rng([self._seed, 0, index // size]).permutation(size)
+        rng = np.random.default_rng([self._seed, 1, index])
+        sample = self._source[int(order[index % size])]
+        view = augment(sample, self._augmentation, self._fill_bgr, rng)
+        return normalise(view.image, self._normalisation), torch.from_numpy(view.label.astype(np.int64))

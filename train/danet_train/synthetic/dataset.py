@@ -1,0 +1,142 @@
+"""Writing scenes as a dataset in the layout of Cityscapes, with a film of a drive.
+
+    OUT/leftImg8bit/{train,val}/synthetic/synthetic_000000_000019_leftImg8bit.png
+    OUT/gtFine/{train,val}/synthetic/synthetic_000000_000019_gtFine_labelIds.png
+    OUT/video/street.mp4, OUT/video/labelIds/000000.png ...
+
+The same arguments give the same files, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from danet_train.classes import CITYSCAPES
+from danet_train.errors import DataError, UsageError
+from danet_train.files import new_folder
+from danet_train.synthetic.render import render
+from danet_train.synthetic.world import build_world
+
+VIDEO_FPS = 25
+_SPEED_MPS = 8.0
+_SIGHT_M = 95.0
+_STREAMS = {"train": 0, "val": 1, "video": 2}
+_CITY = "synthetic"
+
+Picture = npt.NDArray[np.uint8]
+
+
+def synthesize_dataset(
+    out: Path,
+    *,
+    train: int,
+    val: int,
+    video_frames: int,
+    size_hw: tuple[int, int],
+    seed: int,
+    workers: int = 2,
+    advance: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the dataset to the new folder ``out``, whole or not at all.
+
+    Args:
+        out: Must not exist.
+        train: Scenes of the training split.
+        val: Scenes of the validation split; none is also in training.
+        video_frames: Frames of one drive at 25 per second, 0 for no film.
+        size_hw: Of every picture.
+        seed: Decides everything.
+        workers: Processes that render.
+        advance: Called after each picture.
+
+    Raises:
+        UsageError: ``out`` exists, nothing is asked for, or a size is too small.
+    """
+    if min(train, val, video_frames) < 0 or train + val + video_frames == 0:
+        raise UsageError("ask for at least one picture: --train, --val or --video-frames above 0, none below")
+    if min(size_hw) < 32 or max(size_hw) > 4096:
+        raise UsageError(f"a picture must be 32 to 4096 pixels high and wide, not {size_hw[0]}x{size_hw[1]}")
+    if seed < 0:
+        raise UsageError(f"the seed must be 0 or above, not {seed}")
+    with new_folder(out) as folder:
+        jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
+        for split in ("train", "val"):
+            for kind in ("leftImg8bit", "gtFine"):
+                (folder / kind / split / _CITY).mkdir(parents=True)
+        for _ in _each(functools.partial(_write_scene, folder, size_hw, seed), jobs, workers):
+            advance()
+        if video_frames:
+            _write_video(folder / "video", video_frames, size_hw, seed, advance)
+
+
+def scene(split: str, index: int, size_hw: tuple[int, int], seed: int) -> tuple[Picture, Picture]:
+    """Scene ``index`` of a split: picture (H, W, 3) uint8 BGR and train ids (H, W) uint8."""
+    rng = np.random.default_rng([seed, _STREAMS[split], index])
+    return render(build_world(rng), size_hw, rng)
+
+
+def drive(frames: int, size_hw: tuple[int, int], seed: int) -> Iterator[tuple[Picture, Picture]]:
+    """The frames of a drive down one street at 8 m/s, each as :func:`scene` gives it."""
+    rng = np.random.default_rng([seed, _STREAMS["video"]])
+    world = build_world(rng, frames / VIDEO_FPS * _SPEED_MPS + _SIGHT_M, _SPEED_MPS)
+    for frame in range(frames):
+        time_s = frame / VIDEO_FPS
+        yield render(world, size_hw, rng, z_m=time_s * _SPEED_MPS, time_s=time_s)
+
+
+def _each(
+    work: Callable[[tuple[str, int]], None], jobs: list[tuple[str, int]], workers: int
+) -> Iterator[None]:
+    if workers < 2 or len(jobs) < 16:  # starting a process costs as much as a few scenes
+        yield from map(work, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(work, jobs, chunksize=4)
+
+
+def _write_scene(folder: Path, size_hw: tuple[int, int], seed: int, job: tuple[str, int]) -> None:
+    split, index = job
+    picture, train_ids = scene(split, index, size_hw, seed)
+    stem = f"{_CITY}_{index:06d}_000019"
+    _write_png(folder / "leftImg8bit" / split / _CITY / f"{stem}_leftImg8bit.png", picture)
+    _write_png(
+        folder / "gtFine" / split / _CITY / f"{stem}_gtFine_labelIds.png", CITYSCAPES.encode(train_ids)
+    )
+
+
+def _write_video(
+    folder: Path, frames: int, size_hw: tuple[int, int], seed: int, advance: Callable[[], None]
+) -> None:
+    labels = folder / "labelIds"
+    labels.mkdir(parents=True)
+    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(folder / "street.mp4"), codec, VIDEO_FPS, (size_hw[1], size_hw[0]))
+    if not writer.isOpened():
+        raise DataError(
+            "OpenCV cannot write MP4 here; install opencv-python-headless, or pass --video-frames 0"
+        )
+    try:
+        for index, (picture, train_ids) in enumerate(drive(frames, size_hw, seed)):
+            writer.write(picture)
+            _write_png(labels / f"{index:06d}.png", CITYSCAPES.encode(train_ids))
+            advance()
+    finally:
+        writer.release()
+
+
+def _write_png(path: Path, image: Picture) -> None:
+    done, data = cv2.imencode(".png", image)
+    if not done:
+        raise DataError(f"OpenCV cannot encode {path.name} as PNG")
+    path.write_bytes(data.tobytes())

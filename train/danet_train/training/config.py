@@ -1,0 +1,175 @@
+"""The configuration of a training run: typed, closed, and stated as differences from the defaults."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from danet_train.errors import ConfigError
+from danet_train.model.config import DANetConfig
+from danet_train.normalisation import Normalisation
+from danet_train.validation import explain
+
+_Positive = Annotated[int, Field(ge=1)]
+_CLOSED = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class AugmentationConfig(BaseModel):
+    """How a sample is varied; the defaults are mmsegmentation's for Cityscapes.
+
+    Attributes:
+        scale: Range of the random resize, keeping the aspect ratio.
+        crop_hw: Of the random crop in pixels; a smaller picture is padded with ignored pixels.
+        crop_max_ratio: A crop of which one class fills more is drawn again, up to ten times.
+        flip: Probability of mirroring.
+        photometric: Probability of each distortion of brightness, contrast, saturation and hue.
+        brightness: Largest shift in levels.
+        contrast: Range of the factor on contrast and on saturation.
+        hue_degrees: Largest turn of the hue.
+    """
+
+    model_config = _CLOSED
+
+    scale: Annotated[tuple[float, float], Field(strict=False)] = (0.5, 2.0)
+    crop_hw: Annotated[tuple[_Positive, _Positive], Field(strict=False)] = (512, 1024)
+    crop_max_ratio: float = Field(default=0.75, gt=0, le=1)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    photometric: float = Field(default=0.5, ge=0, le=1)
+    brightness: float = Field(default=32.0, ge=0)
+    contrast: Annotated[tuple[float, float], Field(strict=False)] = (0.5, 1.5)
+    hue_degrees: float = Field(default=36.0, ge=0)
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> AugmentationConfig:
+        for name, (low, high) in (("scale", self.scale), ("contrast", self.contrast)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be a range [low, high] with 0 < low <= high")
+        return self
+
+
+class OptimiserConfig(BaseModel):
+    """What moves the weights.
+
+    Attributes:
+        kind: ``sgd`` with momentum, or ``adamw``.
+        lr: Learning rate at the start, after the warm-up.
+        momentum: Of SGD.
+        weight_decay: On every parameter for SGD; on weights of two axes and more for AdamW.
+        head_lr_factor: On the learning rate of both heads (10 in the paper, 1 in mmsegmentation).
+        clip_norm: Largest norm of the gradient; None for no limit.
+    """
+
+    model_config = _CLOSED
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    head_lr_factor: float = Field(default=1.0, gt=0)
+    clip_norm: float | None = Field(default=None, gt=0)
+
+
+class ScheduleConfig(BaseModel):
+    """How the learning rate falls.
+
+    Attributes:
+        power: Of the polynomial in the part of steps that are left.
+        eta_min: The learning rate does not fall below it.
+        warmup_steps: The learning rate first rises linearly over so many steps.
+    """
+
+    model_config = _CLOSED
+
+    power: float = Field(default=0.9, gt=0)
+    eta_min: float = Field(default=1e-4, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+
+
+class LossConfig(BaseModel):
+    """What is minimised.
+
+    Attributes:
+        branch_weight: On the losses of the two branches' own classifiers; the sum's weight is 1.
+        aux_weight: On the auxiliary head's.
+        mean_over: ``all`` divides by all pixels, ignored ones included (mmsegmentation's default);
+            ``valid`` by those that count.
+    """
+
+    model_config = _CLOSED
+
+    branch_weight: float = Field(default=1.0, ge=0)
+    aux_weight: float = Field(default=0.4, ge=0)
+    mean_over: Literal["all", "valid"] = "all"
+
+
+class TrainConfig(BaseModel):
+    """One training run.
+
+    Attributes:
+        model: The network; ``num_classes`` follows the dataset unless it is stated.
+        normalisation: Of the input.
+        augmentation, optimiser, schedule, loss: See their classes.
+        steps: Updates of the weights.
+        batch_size: Crops an update.
+        seed: Of the weights, the order of samples and their augmentation.
+        workers: Processes that load samples; 0 loads in the training process.
+        in_memory: Keep the decoded training set in memory.
+        threads: Of torch on a CPU.
+        device: ``auto`` takes CUDA where there is one.
+        backbone_weights: A file with the backbone's weights to start from, e.g. ImageNet's.
+    """
+
+    model_config = _CLOSED
+
+    model: DANetConfig = DANetConfig()
+    normalisation: Annotated[Normalisation, Field(strict=False)] = Normalisation()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: LossConfig = LossConfig()
+    steps: int = Field(default=40_000, ge=1)
+    batch_size: int = Field(default=8, ge=2)
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0)
+    in_memory: bool = False
+    threads: int = Field(default=2, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    backbone_weights: str | None = None
+
+
+def read_config(name_or_path: str, **overrides: Any) -> TrainConfig:  # noqa: ANN401 - TrainConfig checks them
+    """The packaged configuration of that name (e.g. ``demo``), or else the YAML file at that path.
+
+    Args:
+        name_or_path: What to read.
+        **overrides: Top-level fields to replace; those that are None stay as the file has them.
+
+    Raises:
+        ConfigError: Neither exists, the YAML is damaged, or a key or value is not accepted.
+    """
+    folder = Path(str(files("danet_train"))) / "configs"
+    path = folder / f"{name_or_path}.yaml"
+    if "/" in name_or_path or not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        packaged = ", ".join(sorted(entry.stem for entry in folder.glob("*.yaml")))
+        raise ConfigError(
+            f"there is no configuration {name_or_path!r}; give a YAML file or one of: {packaged}"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a mapping of settings, not {content!r:.60}")
+    content.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        raise explain(str(path), error) from error

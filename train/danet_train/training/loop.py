@@ -1,0 +1,162 @@
+"""The training loop: a fixed number of updates, then the weights."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from danet_train.checkpoint import read_state_dict
+from danet_train.data.sample import Dataset
+from danet_train.data.torch_samples import TrainingSamples
+from danet_train.errors import CheckpointError, ConfigError, DataError, TrainingError
+from danet_train.model.danet import DANet, TrainingLogits
+from danet_train.training.config import OptimiserConfig, TrainConfig
+from danet_train.training.evaluate import aligns_corners
+from danet_train.training.losses import total_loss
+from danet_train.training.schedule import learning_rate
+
+
+class Progress(NamedTuple):
+    """What the loop reports after an update: its number from 1, the loss, and the learning rate."""
+
+    step: int
+    loss: float
+    lr: float
+
+
+def train_model(
+    config: TrainConfig, dataset: Dataset, report: Callable[[Progress], None] = lambda progress: None
+) -> DANet:
+    """Train a DANet on ``dataset``; the same arguments give the same weights on the same machine.
+
+    Args:
+        config: Everything about the run.
+        dataset: The training split.
+        report: Called after each update.
+
+    Returns:
+        The model in eval mode, on the device it was trained on.
+
+    Raises:
+        ConfigError: The config states another number of classes than the dataset has, or a CUDA device
+            that is not there.
+        DataError: The dataset is empty.
+        CheckpointError: The backbone's weights do not fit.
+        TrainingError: The loss is not finite.
+    """
+    if len(dataset) == 0:
+        raise DataError("the training split is empty")
+    device = pick_device(config.device)
+    torch.set_num_threads(config.threads)
+    _seed_everything(config.seed)
+    model = _make_model(config, len(dataset.classes)).to(device).train()
+    if device.type == "cpu":
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
+    optimiser, factors = make_optimiser(model, config.optimiser)
+
+    for step, (image, label) in enumerate(_batches(config, dataset)):
+        lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
+        for group, factor in zip(optimiser.param_groups, factors, strict=True):
+            group["lr"] = lr * factor
+        logits: TrainingLogits = model(image.to(device))
+        loss = total_loss(logits, label.to(device), config.loss, align_corners=align_corners)
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(f"the loss is {value} at step {step + 1}; lower optimiser.lr (now {lr:.2g})")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if config.optimiser.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
+        optimiser.step()
+        report(Progress(step + 1, value, lr))
+    return model.eval()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: ``cuda`` is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch finds no CUDA device; use 'cpu' or 'auto'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_optimiser(model: DANet, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[float]]:
+    """The optimiser, and a factor on the learning rate for each of its parameter groups."""
+    groups: list[dict[str, object]] = []
+    factors: list[float] = []
+    for modules, factor in (
+        ((model.backbone,), 1.0),
+        ((model.decode_head, model.auxiliary_head), config.head_lr_factor),
+    ):
+        parameters = [p for module in modules if module is not None for p in module.parameters()]
+        if config.kind == "sgd":
+            split: Iterable[tuple[list[nn.Parameter], float]] = ((parameters, config.weight_decay),)
+        else:
+            split = (
+                ([p for p in parameters if p.ndim >= 2], config.weight_decay),
+                ([p for p in parameters if p.ndim < 2], 0.0),
+            )
+        for members, decay in split:
+            groups.append({"params": members, "weight_decay": decay})
+            factors.append(factor)
+    if config.kind == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum), factors
+    return torch.optim.AdamW(groups, lr=config.lr), factors
+
+
+def _make_model(config: TrainConfig, num_classes: int) -> DANet:
+    stated = "num_classes" in config.model.model_fields_set
+    if stated and config.model.num_classes != num_classes:
+        raise ConfigError(
+            f"model.num_classes is {config.model.num_classes}, but the dataset has {num_classes} classes; "
+            "leave it out to follow the dataset"
+        )
+    model = DANet(config.model.model_copy(update={"num_classes": num_classes}))
+    if config.backbone_weights is not None:
+        _load_backbone(model, Path(config.backbone_weights))
+    return model
+
+
+def _load_backbone(model: DANet, path: Path) -> None:
+    """Take the backbone of a checkpoint; the classifier of an ImageNet model (``fc``) is left out."""
+    state = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in read_state_dict(path).items()
+        if not name.startswith(("fc.", "decode_head.", "auxiliary_head."))
+    }
+    try:
+        model.backbone.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} does not fit the backbone: {' '.join(str(error).split())[:400]}"
+        ) from error
+
+
+def _batches(config: TrainConfig, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+    samples = TrainingSamples(
+        dataset,
+        config.steps * config.batch_size,
+        config.augmentation,
+        config.normalisation,
+        config.seed,
+        in_memory=config.in_memory,
+    )
+    return iter(DataLoader(samples, batch_size=config.batch_size, num_workers=config.workers))
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
