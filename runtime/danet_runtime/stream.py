@@ -7,8 +7,8 @@
        '---------------- free slots <----------------------------------------------'
 
 Capture takes a free slot and lets the source decode into it, inference adds the labels, every consumer reads
-it and the last one frees it. With one place before each consumer, no more than five slots are in use: one being
-captured, one captured, one in inference, and two at the slowest consumer (the others hold the same).
+it and the last one frees it. With one place before each consumer, no more than five slots are in use: one in
+capture, one captured, one in inference, and two at the slowest consumer (the others hold the same).
 """
 
 from __future__ import annotations

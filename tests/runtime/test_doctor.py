@@ -1,0 +1,120 @@
+"""``danet doctor``: what is here, what is missing and what to install; never a failure of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from danet_runtime import cli, dependencies, doctor, machine
+from danet_runtime.bundle import Bundle
+from danet_runtime.errors import IntegrityError, MissingDependencyError
+
+
+def invoke(*arguments: object) -> tuple[int, str, BaseException | None]:
+    done = CliRunner().invoke(cli.build_app(), ["doctor", *map(str, arguments)], env={"COLUMNS": "200"})
+    return done.exit_code, done.output, done.exception
+
+
+def test_it_lists_this_machine_and_every_optional_package() -> None:
+    code, output, _ = invoke()
+    assert code == 0
+    for word in ("Python", "CPU", "GPU", "ONNX Runtime", "OpenCV", "FFMPEG", "GStreamer", "TensorRT-RTX"):
+        assert word in output
+    assert "backend onnxruntime" in output
+
+
+def test_json_says_the_same_and_the_bundle_verified(bundle: Bundle) -> None:
+    code, output, _ = invoke(bundle.path, "--json")
+    assert code == 0
+    found = json.loads(output)
+    assert found["bundle"]["files_verified"] == 3
+    assert found["bundle"]["sha256"] == bundle.sha256
+    assert found["backends"] == {"onnxruntime": "usable"}
+    assert {package["name"] for package in found["packages"]} == {
+        "ONNX Runtime",
+        "OpenCV",
+        "TensorRT",
+        "TensorRT-RTX",
+    }
+    assert found["machine"]["cpu"]
+
+
+def test_a_damaged_bundle_is_an_integrity_error(bundle_maker: Callable[..., Bundle], tmp_path: Path) -> None:
+    damaged = bundle_maker(tmp_path / "b")
+    (damaged.path / "golden" / "labels.png").unlink()
+    code, _, error = invoke(damaged.path)
+    assert code == 1
+    assert isinstance(error, IntegrityError)
+    assert error.exit_code == 1
+
+
+def test_what_is_missing_or_broken_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(package: dependencies.OptionalPackage, purpose: str | None = None) -> None:
+        if package is dependencies.TENSORRT:
+            raise RuntimeError("driver too old")
+        cause = (
+            ModuleNotFoundError()
+            if package is dependencies.OPENCV
+            else ImportError("libcudart.so is missing")
+        )
+        raise MissingDependencyError(package.title, "x", package.install) from cause
+
+    monkeypatch.setattr(doctor, "require", absent)
+    found = {package.name: package for package in doctor.diagnose().packages}
+    assert all(package.version is None for package in found.values())
+    assert found["OpenCV"].detail.startswith('missing: pip install "danet-runtime[video]"')
+    assert "JetPack's own OpenCV" in found["OpenCV"].detail
+    assert found["TensorRT"].detail.startswith("broken (RuntimeError: driver too old)")
+    assert found["ONNX Runtime"].detail.startswith("broken (libcudart.so is missing)")
+    assert doctor.diagnose().backends["onnxruntime"].startswith("not usable: broken")
+
+
+def test_gpus_are_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = "NVIDIA RTX A2000, 550.54, 6138 MiB, 8.6\nNVIDIA RTX A2000, 550.54, 6138 MiB, 8.6\n"
+    monkeypatch.setattr(doctor.shutil, "which", lambda _name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(
+        doctor.subprocess,
+        "run",
+        lambda command, **_options: subprocess.CompletedProcess(command, 0, answer, ""),
+    )
+    gpus, detail = doctor.find_gpus()
+    assert detail == "nvidia-smi"
+    assert [gpu["compute_cap"] for gpu in gpus] == ["8.6", "8.6"]
+
+
+def test_a_driver_that_does_not_answer_is_told_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(command: list[str], **_options: object) -> None:
+        raise subprocess.CalledProcessError(9, command)
+
+    monkeypatch.setattr(doctor.shutil, "which", lambda _name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(doctor.subprocess, "run", broken)
+    gpus, detail = doctor.find_gpus()
+    assert gpus == []
+    assert detail.startswith("none found (nvidia-smi failed")
+
+
+def test_without_a_driver_none_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_name: str) -> None:
+        raise OSError
+
+    monkeypatch.setattr(doctor.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
+    assert doctor.find_gpus() == ([], "none found (neither nvidia-smi nor the driver's libnvidia-ml)")
+
+
+def test_a_jetson_is_known_by_its_release_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    release, model = tmp_path / "release", tmp_path / "model"
+    monkeypatch.setattr(machine, "_TEGRA_RELEASE", release)
+    monkeypatch.setattr(machine, "_DEVICE_MODEL", model)
+    assert machine.jetson_release() is None
+    release.write_text("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n")
+    assert machine.jetson_release() == "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic"
+    model.write_bytes(b"NVIDIA Jetson Orin Nano\x00")
+    assert str(machine.jetson_release()).startswith(
+        "NVIDIA Jetson Orin Nano, L4T R36 (release), REVISION: 4.3"
+    )

@@ -1,0 +1,89 @@
+"""Installing the runtime alone, as a vehicle does (needs the package index)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from danet_runtime.bundle import Bundle
+
+RUNTIME = Path(__file__).parents[2] / "runtime"
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+        env=environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    built = run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, RUNTIME)
+    if "Could not find a version" in built.stderr or "ConnectionError" in built.stderr:
+        pytest.skip("the package index cannot be reached")
+    assert built.returncode == 0, built.stderr
+    (found,) = folder.glob("danet_runtime-*.whl")
+    return found
+
+
+def resolved(wheel: Path, extras: str, tmp_path: Path) -> set[str]:
+    """Names that pip would install on a Jetson with JetPack 6: Python 3.10 on aarch64, wheels only."""
+    report = tmp_path / "report.json"
+    platforms = ("--platform", "manylinux_2_28_aarch64", "--platform", "manylinux_2_17_aarch64")
+    done = run(
+        *(sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--report", report),
+        *("--python-version", "3.10", *platforms, "--only-binary=:all:", "--target", tmp_path / "target"),
+        f"{wheel}{extras}",
+    )
+    assert done.returncode == 0, done.stderr
+    return {entry["metadata"]["name"].lower() for entry in json.loads(report.read_text())["install"]}
+
+
+def test_a_jetson_gets_wheels_for_all_and_no_opencv_unless_asked(wheel: Path, tmp_path: Path) -> None:
+    plain = resolved(wheel, "", tmp_path)
+    assert {"danet-runtime", "numpy", "pydantic", "rich", "typer"} <= plain
+    with_backend = resolved(wheel, "[onnxruntime]", tmp_path)
+    assert "onnxruntime" in with_backend
+    assert not [
+        name for name in plain | with_backend if "opencv" in name or name in ("torch", "triton", "onnx")
+    ]
+    assert "opencv-python-headless" in resolved(wheel, "[onnxruntime,video]", tmp_path)
+
+
+def test_a_fresh_environment_runs_a_bundle_without_torch(
+    wheel: Path, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
+) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    installed = run(python, "-m", "pip", "install", "-q", f"{wheel}[onnxruntime,video]")
+    assert installed.returncode == 0, installed.stderr
+    listing = run(python, "-m", "pip", "list", "--format=freeze").stdout.lower()
+    assert not [
+        line for line in listing.splitlines() if line.startswith(("torch", "triton", "onnx=", "danet-train"))
+    ]
+
+    source = video_maker(tmp_path / "in.mp4", 10)
+    danet = tmp_path / "venv" / "bin" / "danet"
+    done = run(danet, "run", bundle.path, source, "-o", tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert len(video_reader(tmp_path / "out.mp4")[0]) == 10
+    helped = run(danet, "--help").stdout
+    assert "run" in helped
+    assert "train" not in helped
+    assert run(danet, "doctor", bundle.path).returncode == 0

@@ -1,0 +1,420 @@
+"""The stream: every frame accounted for, every failure told, outputs finished, nobody stuck."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from danet_runtime import Segmenter, Stream
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.bundle import Bundle
+from danet_runtime.errors import BackendError, SinkError, SourceError, SourceTruncatedError, UsageError
+from danet_runtime.result import Result
+from danet_runtime.sinks import StreamFormat
+from danet_runtime.sinks.video import VideoSink
+from danet_runtime.slots import Policy
+from danet_runtime.sources import FrameInfo, open_source
+from danet_runtime.timing import STAGES
+
+HW = (48, 64)
+
+
+class Frames:
+    """A source of frames that carry their number, with a pause and a failure where asked."""
+
+    fps: float | None = 25.0
+
+    def __init__(
+        self, count: int, live: bool = False, pause_s: float = 0.0, error: Exception | None = None
+    ) -> None:
+        self.size_hw = HW
+        self.count: int | None = count
+        self.live = live
+        self.pause_s = pause_s
+        self.error = error
+        self.read = 0
+        self.closed = 0
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        time.sleep(self.pause_s)
+        if self.read == self.count:
+            if self.error is not None:
+                raise self.error
+            return None
+        buffer[:] = self.read % 251
+        self.read += 1
+        return FrameInfo(self.read - 1, time.monotonic_ns())
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "frames"}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Echo:
+    """A backend whose labels are the frame's own number."""
+
+    name = "echo"
+
+    def __init__(self, pause_s: float = 0.0, fail_at: int | None = None) -> None:
+        self.pause_s = pause_s
+        self.fail_at = fail_at
+        self.calls = 0
+
+    def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        if self.calls == self.fail_at:
+            raise BackendError("the model broke")
+        self.calls += 1
+        time.sleep(self.pause_s)
+        labels[:] = frame[..., 0]
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def close(self) -> None:
+        pass
+
+
+class Record:
+    """A sink that keeps the ids, and checks that frame and labels belong together."""
+
+    name = "record"
+
+    def __init__(self, pause_s: float = 0.0, fail_at: int | None = None, fails_in: str = "write") -> None:
+        self.pause_s = pause_s
+        self.fail_at = fail_at
+        self.fails_in = fails_in
+        self.ids: list[int] = []
+        self.opened = 0
+        self.closed = 0
+
+    def open(self, stream_format: StreamFormat) -> None:
+        if self.fails_in == "open":
+            raise SinkError("no place")
+        self.opened += 1
+
+    def write(self, result: Result) -> None:
+        if self.fails_in == "write" and len(self.ids) == self.fail_at:
+            raise SinkError("the disk is full")
+        check(result)
+        time.sleep(self.pause_s)
+        check(result)  # nobody wrote into it meanwhile
+        self.ids.append(result.frame_id)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": self.name, "frames": len(self.ids)}
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.fails_in == "close":
+            raise SinkError("not whole")
+
+
+def check(result: Result) -> None:
+    number = result.frame_id % 251
+    assert (result.frame == number).all()
+    assert (result.labels == number).all()
+
+
+@pytest.fixture(autouse=True)
+def _guard(watchdog: Callable[[int], None]) -> Iterator[None]:
+    watchdog(30)
+    yield
+    for _ in range(100):
+        if not [thread for thread in threading.enumerate() if thread.name.startswith("danet-")]:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"threads are left: {threading.enumerate()}")
+
+
+@pytest.fixture
+def segmenter_with(bundle: Bundle) -> Callable[[Any], Segmenter]:
+    return lambda backend: Segmenter(bundle, backend=backend)
+
+
+def test_a_file_gives_every_frame_once_in_order_to_everyone(segmenter_with: Callable) -> None:
+    sinks = [Record(), Record(pause_s=0.001)]
+    source = Frames(300)
+    seen = []
+    with Stream(segmenter_with(Echo()), source, sinks) as stream:
+        assert stream.policy == "every"
+        for result in stream:
+            check(result)
+            seen.append(result.frame_id)
+    assert seen == sinks[0].ids == sinks[1].ids == list(range(300))
+    assert [sink.closed for sink in sinks] == [1, 1]
+    assert source.closed == 1
+    report = stream.report()
+    assert (report.frames_in, report.frames_out, report.frames_dropped, report.frames_unfinished) == (
+        300,
+        300,
+        0,
+        0,
+    )
+    assert (report.ending, report.error) == ("source ended", None)
+
+
+def test_a_live_source_keeps_the_latest_and_counts_what_it_drops(segmenter_with: Callable) -> None:
+    sink = Record()
+    stream = Stream(segmenter_with(Echo(pause_s=0.01)), Frames(100, live=True, pause_s=0.001), [sink])
+    assert stream.policy == "latest"
+    report = stream.run()
+    assert report.frames_in == 100
+    assert report.frames_dropped > 50
+    assert report.frames_out == len(sink.ids) == 100 - report.frames_dropped
+    assert sink.ids == sorted(set(sink.ids))
+    assert sink.ids[-1] == 99
+    assert report.frames_unfinished == 0
+
+
+def test_under_latest_a_slow_sink_costs_frames_but_does_not_let_them_age(segmenter_with: Callable) -> None:
+    ages = []
+    with Stream(
+        segmenter_with(Echo()), Frames(200, live=True, pause_s=0.001), [Record(pause_s=0.02)]
+    ) as stream:
+        ages.extend(result.age_ms for result in stream)
+    assert stream.report().frames_dropped > 100
+    assert np.median(ages) < 150  # a queue without bound would reach seconds
+
+
+def test_the_policy_can_be_chosen(segmenter_with: Callable) -> None:
+    live = Stream(segmenter_with(Echo(0.002)), Frames(50, live=True), policy="every").run()
+    assert (live.frames_out, live.policy) == (50, "every")
+    file = Stream(segmenter_with(Echo(0.01)), Frames(50), policy="latest").run()
+    assert file.frames_dropped > 0
+    with pytest.raises(UsageError, match="policy must be"):
+        Stream(segmenter_with(Echo()), Frames(1), policy="newest")  # type: ignore[arg-type]
+
+
+def test_a_result_tells_its_age_and_where_its_time_went(segmenter_with: Callable) -> None:
+    with Stream(segmenter_with(Echo(pause_s=0.005)), Frames(5, pause_s=0.002)) as stream:
+        for result in stream:
+            assert result.stages_ms["inference"] >= 5
+            assert result.stages_ms["capture"] >= 2
+            assert result.age_ms >= result.stages_ms["inference"]
+            assert set(result.stages_ms) == set(STAGES) - {"sink"}
+
+
+def test_the_reports_parts_add_up_to_the_whole(segmenter_with: Callable) -> None:
+    report = Stream(segmenter_with(Echo(0.001)), Frames(30), [Record(0.002), Record(0.001)]).run()
+    latency = report.latency
+    parts = sum(stage.mean_ms for stage in latency.stages.values()) + latency.remainder.mean_ms
+    assert parts == pytest.approx(latency.total.mean_ms)
+    assert latency.remainder.mean_ms >= 0
+    assert latency.stages["sink"].mean_ms >= 2
+    assert report.fps == pytest.approx(30 / report.duration_s)
+
+
+def test_the_frame_limit_ends_a_stream_in_order(segmenter_with: Callable) -> None:
+    sink = Record()
+    source = Frames(100)
+    report = Stream(segmenter_with(Echo()), source, [sink], max_frames=7).run()
+    assert sink.ids == list(range(7))
+    assert source.read == report.frames_in == 7
+    assert report.ending == "frame limit"
+    with pytest.raises(UsageError, match="max_frames must be at least 1"):
+        Stream(segmenter_with(Echo()), Frames(1), max_frames=0)
+
+
+def test_a_source_that_breaks_off_loses_nothing_of_what_came_before(segmenter_with: Callable) -> None:
+    sink = Record()
+    source = Frames(20, error=SourceTruncatedError("20 of 40"))
+    stream = Stream(segmenter_with(Echo(0.001)), source, [sink])
+    with pytest.raises(SourceTruncatedError, match="20 of 40"):
+        stream.run()
+    assert sink.ids == list(range(20))
+    assert (sink.closed, source.closed) == (1, 1)
+    report = stream.report()
+    assert (report.ending, report.error, report.frames_out) == ("failed", "20 of 40", 20)
+
+
+@pytest.mark.parametrize("policy", ["every", "latest"])
+def test_a_failing_model_finishes_the_sinks_and_is_raised(segmenter_with: Callable, policy: Policy) -> None:
+    sink = Record()
+    source = Frames(10**6)
+    stream = Stream(segmenter_with(Echo(fail_at=5)), source, [sink], policy)
+    with pytest.raises(BackendError, match="the model broke"):
+        stream.run()
+    assert len(sink.ids) == 5
+    assert (sink.closed, source.closed) == (1, 1)
+    report = stream.report()
+    assert report.frames_unfinished == report.frames_in - 5 - report.frames_dropped > 0
+
+
+@pytest.mark.parametrize("policy", ["every", "latest"])
+def test_a_failing_sink_ends_the_stream_and_the_other_sinks_are_finished(
+    segmenter_with: Callable, policy: Policy
+) -> None:
+    good, bad = Record(), Record(fail_at=3)
+    stream = Stream(segmenter_with(Echo()), Frames(10**6), [good, bad], policy)
+    with pytest.raises(SinkError, match="the disk is full"):
+        stream.run()
+    assert len(bad.ids) == 3
+    assert len(good.ids) >= 3
+    assert [good.closed, bad.closed] == [1, 1]
+
+
+def test_a_sink_that_cannot_finish_is_an_error(segmenter_with: Callable) -> None:
+    with pytest.raises(SinkError, match="not whole"):
+        Stream(segmenter_with(Echo()), Frames(3), [Record(), Record(fails_in="close")]).run()
+
+
+def test_a_sink_that_cannot_open_starts_nothing(segmenter_with: Callable) -> None:
+    good, source, echo = Record(), Frames(3), Echo()
+    with pytest.raises(SinkError, match="no place"):
+        Stream(segmenter_with(echo), source, [good, Record(fails_in="open")]).run()
+    assert (good.opened, good.closed, source.closed, source.read, echo.calls) == (1, 1, 1, 0, 0)
+
+
+def test_leaving_early_finishes_what_was_captured(segmenter_with: Callable) -> None:
+    sink, source = Record(), Frames(10**6)
+    with Stream(segmenter_with(Echo()), source, [sink]) as stream:
+        for result in stream:
+            if result.frame_id == 10:
+                break
+    assert sink.ids == list(range(len(sink.ids)))
+    assert len(sink.ids) >= 11
+    assert (sink.closed, source.closed) == (1, 1)
+    assert stream.report().ending == "stopped"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_exception_of_the_caller_is_the_one_that_is_raised(
+    segmenter_with: Callable, error: type[BaseException]
+) -> None:
+    sink = Record(fails_in="close")
+    stream = Stream(segmenter_with(Echo()), Frames(10**6), [sink])
+    with pytest.raises(error), stream:  # noqa: PT012
+        for _ in stream:
+            raise error
+    assert sink.closed == 1
+
+
+def test_stop_from_another_thread_ends_the_loop(segmenter_with: Callable) -> None:
+    with Stream(segmenter_with(Echo()), Frames(10**6, pause_s=0.001), [Record()]) as stream:
+        threading.Timer(0.05, stream.stop).start()
+        seen = sum(1 for _ in stream)
+    assert 0 < seen < 10**6
+    assert stream.report().ending == "stopped"
+
+
+def test_a_stream_that_never_runs_closes_its_source(segmenter_with: Callable) -> None:
+    source, sink = Frames(3), Record()
+    stream = Stream(segmenter_with(Echo()), source, [sink])
+    stream.close()
+    stream.close()
+    assert (source.closed, sink.opened) == (1, 0)
+    assert stream.report().frames_out == 0
+
+
+def test_a_source_that_never_returns_is_given_up(
+    segmenter_with: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("danet_runtime.stream._CAPTURE_GRACE_S", 0.1)
+    release = threading.Event()
+
+    class Hanging(Frames):
+        def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+            if self.read == 3:
+                release.wait(20)
+                return None
+            return super().read_into(buffer)
+
+    sink, source = Record(), Hanging(100)
+    stream = Stream(segmenter_with(Echo()), source, [sink])
+    with pytest.raises(SourceError, match="did not return"), stream:  # noqa: PT012
+        for result in stream:
+            if result.frame_id == 2:
+                break
+    assert sink.ids == [0, 1, 2]
+    assert (sink.closed, source.closed) == (1, 0)
+    release.set()
+
+
+pauses = st.sampled_from((0.0, 0.0005, 0.002))
+failures = st.none() | st.integers(0, 12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    policy=st.sampled_from(("every", "latest")),
+    count=st.integers(0, 15),
+    source_pause=pauses,
+    source_fails=st.booleans(),
+    model_pause=pauses,
+    model_fails=failures,
+    sink_plans=st.lists(st.tuples(pauses, failures), max_size=3),
+    leave_at=st.none() | st.integers(0, 15),
+)
+def test_under_any_schedule_it_ends_with_sinks_finished_and_frames_accounted_for(
+    segmenter_with: Callable,
+    policy: Policy,
+    count: int,
+    source_pause: float,
+    source_fails: bool,
+    model_pause: float,
+    model_fails: int | None,
+    sink_plans: list[tuple[float, int | None]],
+    leave_at: int | None,
+) -> None:
+    source = Frames(count, pause_s=source_pause, error=SourceError("broken") if source_fails else None)
+    sinks = [Record(pause, fail_at) for pause, fail_at in sink_plans]
+    stream = Stream(segmenter_with(Echo(model_pause, model_fails)), source, sinks, policy)
+    seen = []
+    raised = False
+    try:
+        with stream:
+            for result in stream:
+                check(result)
+                seen.append(result.frame_id)
+                if result.frame_id == leave_at:
+                    break
+    except (SourceError, BackendError, SinkError):
+        raised = True
+    report = stream.report()
+    assert [sink.closed for sink in sinks] == [1] * len(sinks)
+    assert source.closed == 1
+    assert raised == (report.ending == "failed")
+    assert report.frames_in == source.read
+    assert 0 <= report.frames_unfinished <= report.frames_in
+    for ids in (seen, *(sink.ids for sink in sinks)):
+        assert ids == sorted(set(ids))
+        if policy == "every":
+            assert ids == list(range(len(ids)))
+    if sinks:
+        assert report.frames_out <= min(len(sink.ids) for sink in sinks)
+    if not raised and leave_at is None:
+        assert report.frames_unfinished == 0
+        assert report.frames_out == count - report.frames_dropped == len(seen)
+
+
+def test_no_array_is_allocated_per_frame(segmenter_with: Callable) -> None:
+    buffers = set()
+    with Stream(segmenter_with(Echo()), Frames(200), [Record()]) as stream:
+        for result in stream:
+            buffers.add((result.frame.ctypes.data, result.labels.ctypes.data))
+    assert len(buffers) <= 5
+
+
+def test_a_video_goes_through_the_real_model_frame_by_frame(
+    bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
+) -> None:
+    path = video_maker(tmp_path / "in.mp4", 20, (96, 128))
+    frames, _ = video_reader(path)
+    with Segmenter(bundle) as segmenter, Segmenter(bundle) as direct:
+        with Stream(segmenter, open_source(path), [VideoSink(tmp_path / "out.mp4")]) as stream:
+            for result in stream:
+                np.testing.assert_array_equal(result.frame, frames[result.frame_id])
+                np.testing.assert_array_equal(result.labels, direct(result.frame))
+        assert stream.report().frames_out == 20
+    overlay, fps = video_reader(tmp_path / "out.mp4")
+    assert (len(overlay), overlay[0].shape, fps) == (20, (96, 128, 3), 25.0)
