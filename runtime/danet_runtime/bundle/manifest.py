@@ -20,6 +20,9 @@ IGNORE_LABEL = 255
 
 Precision = Literal["fp32", "fp16", "int8"]
 
+Operator = Literal["PositionAttention", "ChannelEnergy", "UpsampleArgmax"]
+"""The custom operators of the domain ``danet`` that have a kernel."""
+
 
 def _inside_bundle(path: str) -> str:
     parts = PurePosixPath(path).parts
@@ -32,6 +35,7 @@ BundlePath = Annotated[str, AfterValidator(_inside_bundle)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Extent = Annotated[int, Field(ge=1, le=16384)]
+GridExtent = Annotated[int, Field(ge=1, le=2147483647)]
 SizeHW = tuple[Extent, Extent]
 
 
@@ -125,6 +129,28 @@ class Variant(Schema):
     quantisation: Quantisation | None = None
 
 
+class Kernel(Schema):
+    """One compiled kernel: PTX for one architecture, specialised for the bundle's own shapes.
+
+    Its parameters are the operator's input pointers and then its output pointers, nothing else. Every shape is
+    a constant of the code, so a kernel is right for ``shape`` alone.
+    """
+
+    operator: Operator
+    arch: str = Field(pattern=r"^sm_[0-9]{2,3}a?$")
+    dtype: Literal["fp16", "bf16"] = Field(description="of the operator's floating-point tensors")
+    variant: Literal["tuned", "small"] = Field(description="small: at most 48 KiB of shared memory a block")
+    ptx: FileRef
+    entry: str = Field(description="name of the kernel in the PTX", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    grid: tuple[GridExtent, GridExtent, GridExtent]
+    block: tuple[GridExtent, GridExtent, GridExtent]
+    shared_memory_bytes: int = Field(ge=0, le=232448, description="dynamic, a block")
+    registers: int = Field(ge=1, le=255, description="a thread, as ptxas reports for this architecture")
+    spill_bytes: int = Field(ge=0)
+    ptx_version: str = Field(pattern=r"^[0-9]+\.[0-9]$")
+    shape: dict[str, int] = Field(description="sizes that the code is specialised for")
+
+
 class Golden(Schema):
     """A frame whose labels are known, to try a backend with before it is trusted."""
 
@@ -154,6 +180,7 @@ class Manifest(Schema):
     normalisation: Normalisation
     classes: tuple[SegmentationClass, ...] = Field(min_length=1, max_length=255)
     variants: dict[Precision, Variant] = Field(min_length=1)
+    kernels: tuple[Kernel, ...] = ()
     golden: Golden
     reports: dict[str, FileRef] = {}
     provenance: Provenance
@@ -161,7 +188,8 @@ class Manifest(Schema):
     def files(self) -> list[FileRef]:
         """Every file that the manifest vouches for."""
         variants = [variant.file for variant in self.variants.values()]
-        return [*variants, self.golden.frame, self.golden.labels, *self.reports.values()]
+        kernels = [kernel.ptx for kernel in self.kernels]
+        return [*variants, *kernels, self.golden.frame, self.golden.labels, *self.reports.values()]
 
     def to_json(self) -> str:
         """The text of ``manifest.json``; the same manifest always gives the same text."""
