@@ -132,7 +132,7 @@ class Variant(Schema):
 class Kernel(Schema):
     """One compiled kernel: PTX for one architecture, specialised for the bundle's own shapes.
 
-    Its parameters are the operator's input pointers and then its output pointers, nothing else. Every shape is
+    Its parameters are the input pointers and then the output pointers, nothing else. Every shape is
     a constant of the code, so a kernel is right for ``shape`` alone.
     """
 
