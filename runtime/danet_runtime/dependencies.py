@@ -46,6 +46,12 @@ TENSORRT_RTX = OptionalPackage(
     "engines built ahead of time, also without a GPU",
     'pip install "danet-runtime[tensorrt-rtx]"',
 )
+CUDA_PYTHON = OptionalPackage(
+    "cuda.bindings.driver",
+    "cuda-python",
+    "launching the bundle's kernels",
+    'pip install "danet-runtime[cuda12]" for CUDA 12 (JetPack 6), "danet-runtime[cuda13]" for CUDA 13',
+)
 OPTIONAL_PACKAGES = (ONNXRUNTIME, OPENCV, TENSORRT, TENSORRT_RTX)
 """What ``danet doctor`` looks for."""
 

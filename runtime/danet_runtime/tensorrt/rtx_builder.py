@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import BackendError, UsageError
+from danet_runtime.tensorrt.library import Serves
+
+SERVES: Final = Serves("tensorrt-rtx", since=(1, 7))
 
 _ACTIVATION_MEMORY = re.compile(r"Total Activation Memory: (\d+) bytes")
 _WEIGHTS_MEMORY = re.compile(r"Total Weights Memory: (\d+) bytes")

@@ -1,0 +1,112 @@
+"""Taking function bodies out of an ONNX file without the onnx package, which no vehicle has.
+
+An ONNX file is a protobuf message, ``ModelProto``: a sequence of fields, each a key (number and wire type)
+and a value. Model-local functions are its field 25, one ``FunctionProto`` a function, with the name in its
+field 1 and the domain in its field 10. Leaving those fields out and copying every other byte is all that is
+needed, and keeps the graph bit for bit. (Encoding: protobuf.dev, "Encoding"; field numbers: onnx.proto.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from danet_runtime.errors import BundleError
+
+_MODEL_GRAPH: Final = 7
+_MODEL_FUNCTIONS: Final = 25
+_FUNCTION_NAME: Final = 1
+_FUNCTION_DOMAIN: Final = 10
+
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+def without_functions(model: bytes, domain: str) -> bytes:
+    """The same model without the functions of one domain.
+
+    Args:
+        model: An ONNX file.
+        domain: Of the functions to leave out; functions of other domains stay.
+
+    Raises:
+        BundleError: It is no ONNX file, or breaks off.
+    """
+    view = memoryview(model)
+    kept: list[memoryview] = []
+    has_graph = False
+    for number, wire_type, start, value_start, end in _fields(view):
+        has_graph = has_graph or (number, wire_type) == (_MODEL_GRAPH, _LENGTH)
+        if (number, wire_type) == (_MODEL_FUNCTIONS, _LENGTH) and _identity(view[value_start:end])[
+            0
+        ] == domain:
+            continue
+        kept.append(view[start:end])
+    if not has_graph:
+        raise BundleError("expected an ONNX model, got a file without a graph; export the bundle again")
+    return b"".join(kept)
+
+
+def function_names(model: bytes) -> list[tuple[str, str]]:
+    """Domain and name of each function in an ONNX file.
+
+    Raises:
+        BundleError: It is no ONNX file, or breaks off.
+    """
+    view = memoryview(model)
+    return [
+        _identity(view[value_start:end])
+        for number, wire_type, _, value_start, end in _fields(view)
+        if (number, wire_type) == (_MODEL_FUNCTIONS, _LENGTH)
+    ]
+
+
+def _identity(function: memoryview) -> tuple[str, str]:
+    texts = {
+        _FUNCTION_DOMAIN: "",
+        _FUNCTION_NAME: "",
+    }  # proto: an absent string is empty, the last one counts
+    for number, wire_type, _, value_start, end in _fields(function):
+        if number in texts and wire_type == _LENGTH:
+            texts[number] = bytes(function[value_start:end]).decode("utf-8", errors="replace")
+    return texts[_FUNCTION_DOMAIN], texts[_FUNCTION_NAME]
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
+    """Number, wire type, start, start of the value, and end, of each field of a message."""
+    position = 0
+    while position < len(message):
+        start = position
+        key, position = _varint(message, position)
+        number, wire_type = key >> 3, key & 7
+        value_start = position
+        if wire_type == _VARINT:
+            _, end = _varint(message, position)
+        elif wire_type == _FIXED64:
+            end = position + 8
+        elif wire_type == _FIXED32:
+            end = position + 4
+        elif wire_type == _LENGTH:
+            length, value_start = _varint(message, position)
+            end = value_start + length
+        else:
+            raise BundleError(f"expected an ONNX model, got a field of wire type {wire_type} at byte {start}")
+        if number == 0 or end > len(message):
+            raise BundleError(
+                f"expected an ONNX model, got one that breaks off or is damaged at byte {start}; "
+                "copy or export the bundle again"
+            )
+        yield number, wire_type, start, value_start, end
+        position = end
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(message):
+            break
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise BundleError(f"expected an ONNX model, got an unreadable number at byte {position}")
