@@ -79,8 +79,8 @@ def check_device(kernel: Kernel, arch: str, driver_cuda: Release | None) -> None
         update = f"one of CUDA {dotted(cuda)} or later" if cuda else "a newer one"
         raise BackendError(
             f"the driver (CUDA {dotted(driver_cuda)}) reads PTX up to {dotted(newest)}, {kernel.ptx.path} "
-            f"for {kernel.arch} is PTX {kernel.ptx_version}; update the driver to {update}, or {remedy(arch)} "
-            "and a lower PTX version"
+            f"for {kernel.arch} is PTX {kernel.ptx_version}; update the driver to {update}, or "
+            f"{remedy(arch)} and a lower PTX version"
         )
 
 

@@ -113,9 +113,7 @@ class _Plugin:
         return self.loaded
 
 
-def register_aot(
-    trt: ModuleType, kernels: Mapping[Operator, LoadedKernel], *, lazy: bool = False
-) -> list[str]:
+def register_aot(trt: ModuleType, kernels: Mapping[Operator, LoadedKernel]) -> list[str]:
     """Make the operators known to TensorRT's parser.
 
     A later call exchanges the kernels, so a process builds engines of one bundle at a time.
@@ -123,7 +121,6 @@ def register_aot(
     Args:
         trt: TensorRT's module.
         kernels: From :func:`danet_runtime.tensorrt.kernels.select_kernels`.
-        lazy: Declare without entering TensorRT's registry, which needs the library itself: for tests.
 
     Returns:
         A list that the reasons of refusals are appended to while an engine is built.
@@ -134,7 +131,7 @@ def register_aot(
         if name not in _registered:
             plugin = _Plugin(trt, trtp, OPERATORS[name])
             identity = f"{NAMESPACE}::{name}"
-            trtp.register(identity, lazy_register=lazy)(plugin.description())
+            trtp.register(identity)(plugin.description())
             trtp.aot_impl(identity)(plugin.implementation())
             _registered[name] = plugin
         _registered[name].loaded = loaded
