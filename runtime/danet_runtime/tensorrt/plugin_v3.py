@@ -12,6 +12,7 @@ and everything else would be nonsense; :func:`require_readable_fields` refuses t
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,6 +135,9 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
             trt.IPluginV3OneCore.__init__(self)
             trt.IPluginV3OneBuild.__init__(self)
             trt.IPluginV3OneRuntime.__init__(self)
+            # The bindings of 10.3 free each base as if it were an allocation of its own, and abort
+            # ("free(): invalid pointer"): no plugin may ever be deallocated. TensorRT makes a few a node.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
             self.plugin_name = state.spec.name
             self.plugin_namespace = NAMESPACE
             self.plugin_version = PLUGIN_VERSION
@@ -206,9 +210,11 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
             """There is one tactic: the kernel's tiles were chosen when the bundle was made."""
 
         def get_fields_to_serialize(self) -> Any:  # noqa: ANN401
-            # Kept, since TensorRT reads the fields after this returns.
-            self._serialised = trt.PluginFieldCollection(_fields(trt, self._state))
-            return self._serialised
+            # A collection holds bare pointers into what its fields point to; TensorRT reads them after this
+            # returns, so collection and fields live as long as the plugin.
+            fields = _fields(trt, self._state)
+            self._serialised = trt.PluginFieldCollection(fields), fields
+            return self._serialised[0]
 
     class KernelPluginCreator(trt.IPluginCreatorV3One):  # type: ignore[misc, name-defined]
         """Makes plugins from nodes, with the bundle's kernel, and from an engine, with the engine's."""

@@ -1,0 +1,76 @@
+"""Everything that danet_runtime.tensorrt uses of TensorRT exists in every release that it serves."""
+
+from __future__ import annotations
+
+import pytest
+
+from danet_runtime.tensorrt import plugin_aot
+
+# One release of each kind of plugin runs always; `make test-all` runs all four.
+RELEASES = [
+    "10.3.0",
+    pytest.param("10.13.3.9", marks=pytest.mark.slow),
+    pytest.param("10.16.1.11", marks=pytest.mark.slow),
+    "11.4.0.106",
+]
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_every_name_enumerator_and_signature_in_use_exists(with_bindings, version):
+    found = with_bindings(version, "api_use.py", "tensorrt_bindings")
+    assert found["version"] == version
+    assert found["missing"] == []
+    assert found["undeclared"] == []  # a module that uses TensorRT says which releases it serves
+    plugin = "plugin_v3.py" if version == "10.3.0" else "plugin_aot.py"
+    assert {"library.py", plugin} <= set(found["read"])
+    assert not {"plugin_v3.py", "plugin_aot.py", "rtx_builder.py"} - {plugin} & set(found["read"])
+    assert "trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED" in found["checked"]
+    assert ("KernelPlugin.enqueue" if version == "10.3.0" else "trtp.aot_impl") in found["checked"]
+
+
+def test_what_a_release_lacks_is_reported_by_name(with_bindings):
+    found = with_bindings("10.3.0", "api_use.py", "tensorrt_bindings", plugin_aot.__file__)
+    assert any(
+        "plugin_aot.py" in entry and "trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS" in entry
+        for entry in found["missing"]
+    )
+
+
+WRONG = {
+    "trt.BuilderFlag.FP16": "flag = trt.BuilderFlag.FP16",
+    "trt.IInt8EntropyCalibrator2": "class Calibrator(trt.IInt8EntropyCalibrator2): pass",
+    "registry.load_nothing": "registry.load_nothing()",
+    "registry.register_creator()": "registry.register_creator()",
+    "flags.EXPLICIT_BATCH": "flags = trt.NetworkDefinitionCreationFlag\nx = flags.EXPLICIT_BATCH",
+    "trt.Builder()": "builder = trt.Builder(log, 1, 2)",
+    "trtp.KernelLaunchParams()": "trtp.KernelLaunchParams(cluster_x=2)",
+    "Mine.get_nothing": "class Mine(trt.IPluginV3):\n    def get_nothing(self): ...",
+    "Mine.clone": "class Mine(trt.IPluginV3):\n    def clone(self, deep): ...",
+}
+RIGHT = """
+class Mine(trt.IPluginV3):
+    def clone(self): return self
+builder = trt.Builder(log)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+registry.register_creator(creator, plugin_namespace="danet")
+unrelated.anything(1, 2).goes()
+"""
+
+
+def test_the_reader_of_the_source_sees_what_is_wrong_and_nothing_else(with_bindings, tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("\n".join(WRONG.values()))
+    right = tmp_path / "right.py"
+    right.write_text(RIGHT)
+    missing = with_bindings("11.4.0.106", "api_use.py", "tensorrt_bindings", wrong, right)["missing"]
+    assert [entry for entry in missing if "right.py" in entry] == []
+    for name in WRONG:
+        assert any(f": {name}" in entry for entry in missing), (name, missing)
+    assert len(missing) == len(WRONG)
+
+
+def test_the_builder_for_rtx_uses_what_the_installed_library_has(with_bindings):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    found = with_bindings("11.4.0.106", "api_use.py", "tensorrt_rtx")
+    assert found["missing"] == []
+    assert found["read"] == ["rtx_builder.py"]
