@@ -181,7 +181,7 @@ def main(bindings: str, files: list[str]) -> None:
         uses = Uses(file.name, roots)
         uses.visit(ast.parse(text))
         read.append(file.name)
-        missing += uses.missing
+        missing += dict.fromkeys(uses.missing)
         checked |= uses.checked
     answer |= {"read": read, "undeclared": undeclared, "missing": missing, "checked": sorted(checked)}
     print(json.dumps(answer))

@@ -21,14 +21,14 @@ def installed():
 def test_a_kernel_is_loaded_once_and_launched_as_the_manifest_says(
     with_cuda, kernel_bundle, requirement, version
 ):
-    answers, record = with_cuda(requirement, kernel_bundle().path, *ATTENTION, DRIVER_STUB_PARAMETERS="5")
+    answers, record = with_cuda(requirement, kernel_bundle().path, *ATTENTION)
     assert version in (None, answers["bindings"])
     assert "refused" not in answers
     assert (answers["cuda"], answers["arch"]) == ([12, 6], "sm_87")
-    launch = "launch of=2000 grid=6,2,1 block=128,1,1 shared=98304 stream=77 extra=0 pointers=11,22,33,44,55,"
+    launch = "launch of=2005 grid=6,2,1 block=128,1,1 shared=98304 stream=77 extra=0 pointers=11,22,33,44,55,"
     assert record[1:] == [
-        "function danet_positionattention of=1000",
-        "attribute of=2000 8=98304",
+        "function danet_positionattention of=1005",
+        "attribute of=2005 8=98304",
         *[launch] * 3,
     ]
     assert record[0].startswith("load bytes=")
