@@ -16,7 +16,7 @@ SOURCES = sorted(Path(danet_runtime.__file__).parent.rglob("*.py"))
 BLOCKER = """
 import sys
 class Blocker:
-    absent = ("torch", "triton", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cv2")
+    absent = ("torch", "triton", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cv2", "cuda")
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -66,6 +66,11 @@ def test_a_jetson_gets_wheels_for_all_and_no_opencv_unless_asked(wheel: Path, tm
     assert "opencv-python-headless" in resolved(wheel, "[onnxruntime,video]", tmp_path)
 
 
+@pytest.mark.parametrize("extra", ["cuda12", "cuda13"])
+def test_a_jetson_gets_wheels_of_the_drivers_bindings(wheel: Path, tmp_path: Path, extra: str) -> None:
+    assert "cuda-bindings" in resolved(wheel, f"[{extra}]", tmp_path)
+
+
 def test_a_fresh_environment_runs_a_bundle_without_torch(
     wheel: Path, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
 ) -> None:

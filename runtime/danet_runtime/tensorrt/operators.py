@@ -7,12 +7,13 @@ bounds, so every plugin compares the network's shapes with :attr:`Kernel.shape` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from danet_runtime.bundle.manifest import Kernel, Operator
-from danet_runtime.errors import BackendError
+from danet_runtime.errors import BackendError, DanetError
 
 NAMESPACE: Final = "danet"
 """Namespace of the plugins: the nodes' ``plugin_namespace`` and the ONNX domain of the operators."""
@@ -186,6 +187,20 @@ def check_shapes(kernel: Kernel, shapes: Sequence[Extents], attributes: Mapping[
             f"the network's {spec.name} has {', '.join(different)}; {kernel.ptx.path} is compiled for "
             f"its own shapes alone: {remedy(kernel.arch)}"
         )
+
+
+@contextmanager
+def noting_refusals(failures: list[str]) -> Iterator[None]:
+    """Append the message of an error of ours to ``failures`` and let it pass.
+
+    TensorRT prints what a plugin raises and then reports only that it failed; who called TensorRT finds the
+    reason in this list.
+    """
+    try:
+        yield
+    except DanetError as error:
+        failures.append(str(error))
+        raise
 
 
 def remedy(arch: str) -> str:

@@ -20,10 +20,17 @@ from typing import Any, Final
 import numpy as np
 
 from danet_runtime.bundle.manifest import Operator
-from danet_runtime.errors import BackendError, DanetError
+from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt.kernels import LoadedKernel
 from danet_runtime.tensorrt.library import Serves
-from danet_runtime.tensorrt.operators import NAMESPACE, OPERATORS, InputExtent, OperatorSpec, check_shapes
+from danet_runtime.tensorrt.operators import (
+    NAMESPACE,
+    OPERATORS,
+    InputExtent,
+    OperatorSpec,
+    check_shapes,
+    noting_refusals,
+)
 
 SERVES: Final = Serves("tensorrt", since=(10, 9))
 
@@ -66,11 +73,8 @@ class _Plugin:
         trtp = self._trtp
 
         def implement(*arguments: Any) -> Any:  # noqa: ANN401 - TensorRT's own types
-            try:
+            with noting_refusals(self.failures):
                 loaded = self._checked(arguments)
-            except DanetError as error:
-                self.failures.append(str(error))  # TensorRT prints it and reports a failure of its own
-                raise
             kernel = loaded.kernel
             launch = trtp.KernelLaunchParams()
             launch.grid_x, launch.grid_y, launch.grid_z = kernel.grid

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from danet_runtime.bundle.manifest import Kernel, Operator
-from danet_runtime.errors import BackendError, DanetError
+from danet_runtime.errors import BackendError
 from danet_runtime.files import sha256_of
 from danet_runtime.tensorrt.cuda_driver import LaunchableKernel, cuda_driver
 from danet_runtime.tensorrt.kernels import LoadedKernel
@@ -34,6 +34,7 @@ from danet_runtime.tensorrt.operators import (
     InputExtent,
     OperatorSpec,
     check_shapes,
+    noting_refusals,
     output_shape,
 )
 
@@ -62,17 +63,13 @@ class PluginState:
 
     def check(self, shapes: Sequence[Sequence[int]], output: Sequence[int]) -> None:
         """Refuse shapes that the kernel is not compiled for."""
-        try:
-            check_shapes(self.loaded.kernel, shapes, self.attributes)
-            expected = output_shape(self.spec, shapes, self.attributes)
-            if tuple(output) != expected:
-                raise BackendError(
-                    f"{self.spec.name} expects an output of {expected} (got {tuple(output)}); "
-                    "this is a defect of danet: please report it"
-                )
-        except DanetError as error:
-            self.failures.append(str(error))
-            raise
+        check_shapes(self.loaded.kernel, shapes, self.attributes)
+        expected = output_shape(self.spec, shapes, self.attributes)
+        if tuple(output) != expected:
+            raise BackendError(
+                f"{self.spec.name} expects an output of {expected} (got {tuple(output)}); "
+                "this is a defect of danet: please report it"
+            )
 
 
 def state_from_fields(fields: Iterable[Any], spec: OperatorSpec, failures: list[str]) -> PluginState:
@@ -180,15 +177,13 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
             return bool(tensor_desc.format == trt.TensorFormat.LINEAR and tensor_desc.type == expected)
 
         def configure_plugin(self, inputs: list[Any], outputs: list[Any]) -> None:
-            self._state.check([tuple(i.desc.dims) for i in inputs], tuple(outputs[0].desc.dims))
+            with noting_refusals(self._state.failures):
+                self._state.check([tuple(i.desc.dims) for i in inputs], tuple(outputs[0].desc.dims))
 
         def on_shape_change(self, inputs: list[Any], outputs: list[Any]) -> None:
-            self._state.check([tuple(i.dims) for i in inputs], tuple(outputs[0].dims))
-            try:
+            with noting_refusals(self._state.failures):
+                self._state.check([tuple(i.dims) for i in inputs], tuple(outputs[0].dims))
                 self._launchable = cuda_driver().load(self._state.loaded)
-            except DanetError as error:
-                self._state.failures.append(str(error))
-                raise
 
         def enqueue(
             self,
@@ -199,9 +194,13 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
             _workspace: int,
             stream: int,
         ) -> None:
-            if self._launchable is None:
-                raise BackendError(f"{self._state.spec.name} was enqueued before it was told its shapes")
-            cuda_driver().launch(self._launchable, stream, [*inputs, *outputs])
+            with noting_refusals(self._state.failures):
+                if self._launchable is None:
+                    raise BackendError(
+                        f"{self._state.spec.name} was enqueued before it was told its shapes; "
+                        "this is a defect of danet: please report it"
+                    )
+                cuda_driver().launch(self._launchable, stream, [*inputs, *outputs])
 
         def attach_to_context(self, _resource_context: Any) -> Any:  # noqa: ANN401
             return self.clone()
@@ -232,13 +231,10 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
             self._spec = spec
 
         def create_plugin(self, _name: str, field_collection: Any, phase: Any) -> Any:  # noqa: ANN401
-            try:
+            with noting_refusals(self.failures):
                 if phase == trt.TensorRTPhase.RUNTIME:
                     return KernelPlugin(state_from_fields(field_collection, self._spec, self.failures))
                 return KernelPlugin(self._state_of_node(field_collection))
-            except DanetError as error:
-                self.failures.append(str(error))
-                raise
 
         def _state_of_node(self, fields: Iterable[Any]) -> PluginState:
             if self.loaded is None:
@@ -266,7 +262,7 @@ def register_v3(trt: ModuleType, kernels: Mapping[Operator, LoadedKernel]) -> li
         kernels: From :func:`danet_runtime.tensorrt.kernels.select_kernels`; empty to run engines only.
 
     Returns:
-        A list that the reasons of refusals are appended to while an engine is built.
+        A list that the reasons of refusals are appended to while an engine is built or run.
 
     Raises:
         BackendError: The bindings do not suit the installed NumPy, or another plugin of these names is there.

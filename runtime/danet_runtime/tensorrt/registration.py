@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError
@@ -23,8 +22,8 @@ class Registration:
     Attributes:
         route: ``aot``: the engine holds the kernels; ``v3``: Python launches them when the engine runs.
         network_flags: What the network is to be created with: strongly typed, ahead-of-time plugins.
-        failures: Why a plugin refused, filled while an engine is built. TensorRT prints a plugin's error and
-            then reports only that it failed, so a builder that got nothing shows these.
+        failures: Why a plugin refused, filled while an engine is built or run. TensorRT prints a plugin's
+            error and then reports only that it failed, so a caller that got nothing shows these.
     """
 
     route: PluginRoute
@@ -33,7 +32,7 @@ class Registration:
 
 
 def register_plugins(
-    trt: ModuleType | Any,  # noqa: ANN401 - the module, as TensorRT's own code calls it
+    trt: ModuleType,
     bundle: Bundle,
     arch: str,
     dtype: DType = "fp16",
@@ -67,21 +66,16 @@ def register_plugins(
     return Registration(route, flags, failures)
 
 
-def register_for_running(trt: ModuleType) -> PluginRoute:
+def register_for_running(trt: ModuleType) -> Registration:
     """Make ready to deserialise engines that were built with the plugins; needs no bundle.
 
     Ahead-of-time plugins need nothing. Python plugins need their creators registered in the process.
-
-    Returns:
-        What engines of this TensorRT need.
 
     Raises:
         BackendError: TensorRT for RTX, which has no plugins, or TensorRT before 10.0.
     """
     route = library_of(trt).plugin_route
-    if route == "v3":
-        plugin_v3.register_v3(trt, {})
-    return route
+    return Registration(route, 0, plugin_v3.register_v3(trt, {}) if route == "v3" else [])
 
 
 def model_for(trt_version: str, model: bytes) -> bytes:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -68,12 +66,13 @@ def add_kernels(
     return Bundle.open(bundle.path)
 
 
-@pytest.fixture
-def kernel_bundle(bundle_maker: Callable[..., Bundle], tmp_path: Path) -> Callable[..., Bundle]:
+@pytest.fixture(scope="session")
+def kernel_bundle(
+    bundle_maker: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Bundle]:
     """A bundle with kernels; the arguments are those of ``add_kernels``."""
-    numbers = itertools.count()
     return lambda *archs, **options: add_kernels(
-        bundle_maker(tmp_path / f"with-kernels-{next(numbers)}"), archs or ("sm_87",), **options
+        bundle_maker(tmp_path_factory.mktemp("with-kernels") / "bundle"), archs or ("sm_87",), **options
     )
 
 

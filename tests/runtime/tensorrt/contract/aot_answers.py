@@ -163,7 +163,7 @@ def main(bundle: Path, other: Path) -> None:
     register_plugins(trt, Bundle.open(other), "sm_87", variant="small")
     again = launched(fresh("UpsampleArgmax"), "UpsampleArgmax", INPUTS["UpsampleArgmax"], HALF)
     result["exchanged"] = again["launch"]
-    result["for_running"] = register_for_running(trt)
+    result["for_running"] = register_for_running(trt).route
     print(json.dumps(result))
 
 

@@ -117,13 +117,13 @@ def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def with_bindings(stub_libraries: Path, tmp_path: Path) -> Callable[..., Any]:
+@pytest.fixture(scope="session")
+def with_bindings(stub_libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """``run(version, script, *arguments, numpy_1=False, **environment)`` with one TensorRT's bindings."""
 
     def run(version: str, script: str, *arguments: object, numpy_1: bool = False, **environment: str) -> Any:
         path = [*([fetch(NUMPY_1)] if numpy_1 else []), fetch(WHEELS[version])]
-        environment.setdefault("DRIVER_STUB_RECORD", str(tmp_path / "driver.txt"))
+        environment.setdefault("DRIVER_STUB_RECORD", str(tmp_path_factory.mktemp("driver") / "driver.txt"))
         return python(
             script,
             *arguments,

@@ -20,10 +20,14 @@ AHEAD_OF_TIME = [
 ]
 
 
-@pytest.fixture
-def v3(with_bindings, kernel_bundle, tmp_path):
-    answers = with_bindings("10.3.0", "v3_answers.py", kernel_bundle().path, numpy_1=True)
-    return answers, (tmp_path / "driver.txt").read_text().splitlines()
+@pytest.fixture(scope="module")
+def v3(with_bindings, kernel_bundle, tmp_path_factory):
+    """What they answer, and what reached the driver."""
+    record = tmp_path_factory.mktemp("record") / "driver.txt"
+    answers = with_bindings(
+        "10.3.0", "v3_answers.py", kernel_bundle().path, numpy_1=True, DRIVER_STUB_RECORD=str(record)
+    )
+    return answers, record.read_text().splitlines()
 
 
 def test_python_plugins_answer_build_carry_their_kernel_and_launch_it(v3):

@@ -158,7 +158,7 @@ def main(bundle: Path) -> None:
         creator.create_plugin, "n", trt.PluginFieldCollection([*damaged, other]), runtime
     )
     result["failures"] = registration.failures
-    result["for_running"] = register_for_running(trt)
+    result["for_running"] = register_for_running(trt).route
     result["creators_after"] = len(registry.creators)
     build = trt.TensorRTPhase.BUILD
     result["build_without_bundle"] = refusal(creator.create_plugin, "n", fields("UpsampleArgmax"), build)
