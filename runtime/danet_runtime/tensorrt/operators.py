@@ -87,14 +87,14 @@ def _channel_energy_sizes(shapes: Sequence[Extents], attributes: Mapping[str, in
 
 
 def _upsample_argmax_sizes(shapes: Sequence[Extents], attributes: Mapping[str, int]) -> Sizes:
-    batch, classes, in_height, in_width = shapes[0]
+    batch, classes, logits_height, logits_width = shapes[0]
     return {
         "batch": batch,
         "classes": classes,
-        "in_height": in_height,
-        "in_width": in_width,
-        "out_height": attributes["height"],
-        "out_width": attributes["width"],
+        "logits_height": logits_height,
+        "logits_width": logits_width,
+        "height": attributes["height"],
+        "width": attributes["width"],
         "align_corners": attributes["align_corners"],
     }
 

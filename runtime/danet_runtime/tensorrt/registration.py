@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+from danet_runtime.bundle.manifest import Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt import plugin_aot, plugin_v3
 from danet_runtime.tensorrt.kernels import DType, KernelVariant, select_kernels
 from danet_runtime.tensorrt.library import OLDEST, PluginRoute, library_of, parse_version
-from danet_runtime.tensorrt.onnx_functions import without_functions
-from danet_runtime.tensorrt.operators import NAMESPACE
+from danet_runtime.tensorrt.onnx_file import node_types, without_functions
+from danet_runtime.tensorrt.operators import NAMESPACE, OPERATORS
 from danet_runtime.tensorrt.ptx import Release
 
 
@@ -38,6 +40,7 @@ def register_plugins(
     dtype: DType = "fp16",
     variant: KernelVariant = "tuned",
     *,
+    operators: Sequence[Operator] = tuple(OPERATORS),
     driver_cuda: Release | None = None,
 ) -> Registration:
     """Make a bundle's kernels known to TensorRT's parser, before a network is parsed.
@@ -48,6 +51,7 @@ def register_plugins(
         arch: Architecture of the GPU that the engine is built on and for, as ``sm_87``.
         dtype: Type of the custom operators' tensors in the model.
         variant: ``small`` for kernels that need at most 48 KiB of shared memory.
+        operators: Those of the model (:func:`operators_of`): a bundle holds no kernels for others.
         driver_cuda: The CUDA release of the driver; unchecked where it is not given.
 
     Raises:
@@ -56,7 +60,7 @@ def register_plugins(
     """
     library = library_of(trt)
     route = library.plugin_route  # TensorRT for RTX is refused here, before anything is registered
-    kernels = select_kernels(bundle, arch, dtype, variant, driver_cuda=driver_cuda)
+    kernels = select_kernels(bundle, arch, dtype, variant, driver_cuda=driver_cuda, operators=operators)
     flags = library.network_flags
     if route == "aot":
         failures = plugin_aot.register_aot(trt, kernels)
@@ -76,6 +80,23 @@ def register_for_running(trt: ModuleType) -> Registration:
     """
     route = library_of(trt).plugin_route
     return Registration(route, 0, plugin_v3.register_v3(trt, {}) if route == "v3" else [])
+
+
+def operators_of(model: bytes) -> tuple[Operator, ...]:
+    """The custom operators that a model holds.
+
+    Raises:
+        BackendError: One that this version has no plugin for.
+        BundleError: It is no ONNX file.
+    """
+    types = dict.fromkeys(node_types(model, NAMESPACE))
+    unknown = [name for name in types if name not in OPERATORS]
+    if unknown:
+        raise BackendError(
+            f"expected the operators {', '.join(OPERATORS)} of the domain {NAMESPACE}, the model holds "
+            f"{', '.join(unknown)}; use the danet version that exported the bundle, or export it again"
+        )
+    return tuple(name for name in OPERATORS if name in types)
 
 
 def model_for(trt_version: str, model: bytes) -> bytes:

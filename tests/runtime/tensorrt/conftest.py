@@ -13,8 +13,8 @@ SHAPES = {
     "PositionAttention": {"batch": 1, "d_qk": 8, "d_v": 32, "tokens": 48},
     "ChannelEnergy": {"batch": 1, "channels": 32, "tokens": 48, "slices": 4},
     "UpsampleArgmax": {
-        **{"batch": 1, "classes": 4, "in_height": 6, "in_width": 8},
-        **{"out_height": 48, "out_width": 64, "align_corners": 0},
+        **{"batch": 1, "classes": 4, "logits_height": 6, "logits_width": 8},
+        **{"height": 48, "width": 64, "align_corners": 0},
     },
 }
 PARAMETERS = {"PositionAttention": 5, "ChannelEnergy": 2, "UpsampleArgmax": 2}

@@ -7,13 +7,19 @@ from types import ModuleType
 
 import onnx
 import pytest
+from onnx import helper
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, BundleError, MissingDependencyError
 from danet_runtime.tensorrt.cuda_driver import CudaDriver
 from danet_runtime.tensorrt.kernels import select_kernels
-from danet_runtime.tensorrt.onnx_functions import function_names
-from danet_runtime.tensorrt.registration import model_for, register_for_running, register_plugins
+from danet_runtime.tensorrt.onnx_file import function_names
+from danet_runtime.tensorrt.registration import (
+    model_for,
+    operators_of,
+    register_for_running,
+    register_plugins,
+)
 
 SERVED = (
     "10.0.1",
@@ -36,11 +42,27 @@ def model(exported_bundle):
 
 @pytest.mark.parametrize("version", SERVED)
 def test_the_file_that_plugins_are_built_from_holds_no_function_bodies(model, version):
-    assert {domain for domain, _ in function_names(model)} == {"danet"}
+    assert {domain for _, domain in function_names(model)} == {"danet"}
     stripped = model_for(version, model)
     assert function_names(stripped) == []
     assert len(onnx.load_model_from_string(stripped).functions) == 0
     assert onnx.load_model_from_string(stripped).graph == onnx.load_model_from_string(model).graph
+
+
+def of_danet(*op_types: str) -> bytes:
+    """A model of nodes of the domain ``danet`` and one of another."""
+    nodes = [helper.make_node(name, ["x"], ["y"], domain="danet") for name in op_types]
+    nodes.append(helper.make_node("PositionAttention", ["x"], ["z"], domain="other"))
+    return helper.make_model(helper.make_graph(nodes, "g", [], [])).SerializeToString()
+
+
+def test_a_model_tells_which_operators_it_needs_kernels_for(kernel_bundle):
+    operators = operators_of(of_danet("UpsampleArgmax", "ChannelEnergy", "UpsampleArgmax"))
+    assert operators == ("ChannelEnergy", "UpsampleArgmax")
+    bundle = kernel_bundle(operators=operators)
+    assert set(select_kernels(bundle, "sm_87", "fp16", operators=operators)) == set(operators)
+    with pytest.raises(BackendError, match=r"the model holds Unheard; use the danet version"):
+        operators_of(of_danet("UpsampleArgmax", "Unheard"))
 
 
 def test_a_release_without_these_plugins_gets_no_file(model):

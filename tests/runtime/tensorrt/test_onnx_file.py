@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, parser
 
 from danet_runtime.errors import BundleError
-from danet_runtime.tensorrt.onnx_functions import function_names, without_functions
+from danet_runtime.tensorrt.onnx_file import function_names, node_types, without_functions
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NAMES = st.text(min_size=1, max_size=40)
@@ -33,7 +33,7 @@ def models(draw):
     raw = draw(st.binary(min_size=2 * math.prod(shape), max_size=2 * math.prod(shape)))
     weight = helper.make_tensor("w", TensorProto.FLOAT16, shape, raw, raw=True)
     nodes = [
-        helper.make_node("Identity", ["x"], [f"y{index}"], domain=draw(DOMAINS), count=draw(INT64))
+        helper.make_node(draw(NAMES), ["x"], [f"y{index}"], domain=draw(DOMAINS), count=draw(INT64))
         for index in range(draw(st.integers(0, 4)))
     ]
     graph = helper.make_graph(
@@ -72,8 +72,9 @@ def test_any_model_keeps_everything_but_the_functions_of_the_domain(model, domai
     stripped = without_functions(data, domain)
     assert stripped == expected(model, domain).SerializeToString()
     assert onnx.load_model_from_string(stripped).graph == model.graph
-    assert function_names(data) == [(function.domain, function.name) for function in model.functions]
-    assert domain not in [of for of, _ in function_names(stripped)]
+    assert function_names(data) == [(function.name, function.domain) for function in model.functions]
+    assert domain not in [of for _, of in function_names(stripped)]
+    assert node_types(data, domain) == [node.op_type for node in model.graph.node if node.domain == domain]
 
 
 @settings(max_examples=80, deadline=None)

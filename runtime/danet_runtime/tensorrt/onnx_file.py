@@ -1,9 +1,10 @@
-"""Taking function bodies out of an ONNX file without the onnx package, which no vehicle has.
+"""Function bodies and custom nodes of an ONNX file, without the onnx package, which no vehicle has.
 
 An ONNX file is a protobuf message, ``ModelProto``: a sequence of fields, each a key (number and wire type)
 and a value. Model-local functions are its field 25, one ``FunctionProto`` a function, with the name in its
 field 1 and the domain in its field 10. Leaving those fields out and copying every other byte is all that is
-needed, and keeps the graph bit for bit. (Encoding: protobuf.dev, "Encoding"; field numbers: onnx.proto.)
+needed, and keeps the graph bit for bit. The nodes are field 1 of the graph, which is field 7; a node's
+``op_type`` is its field 4 and its domain field 7. (Encoding: protobuf.dev, "Encoding"; numbers: onnx.proto.)
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from danet_runtime.errors import BundleError
 
 _MODEL_GRAPH: Final = 7
 _MODEL_FUNCTIONS: Final = 25
-_FUNCTION_NAME: Final = 1
-_FUNCTION_DOMAIN: Final = 10
+_FUNCTION_NAME_AND_DOMAIN: Final = (1, 10)
+_GRAPH_NODES: Final = 1
+_NODE_TYPE_AND_DOMAIN: Final = (4, 7)
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -36,9 +38,8 @@ def without_functions(model: bytes, domain: str) -> bytes:
     has_graph = False
     for number, wire_type, start, value_start, end in _fields(view):
         has_graph = has_graph or (number, wire_type) == (_MODEL_GRAPH, _LENGTH)
-        if (number, wire_type) == (_MODEL_FUNCTIONS, _LENGTH) and _identity(view[value_start:end])[
-            0
-        ] == domain:
+        is_function = (number, wire_type) == (_MODEL_FUNCTIONS, _LENGTH)
+        if is_function and _texts(view[value_start:end], _FUNCTION_NAME_AND_DOMAIN)[1] == domain:
             continue
         kept.append(view[start:end])
     if not has_graph:
@@ -47,28 +48,41 @@ def without_functions(model: bytes, domain: str) -> bytes:
 
 
 def function_names(model: bytes) -> list[tuple[str, str]]:
-    """Domain and name of each function in an ONNX file.
+    """Name and domain of each function in an ONNX file.
 
     Raises:
         BundleError: It is no ONNX file, or breaks off.
     """
-    view = memoryview(model)
-    return [
-        _identity(view[value_start:end])
-        for number, wire_type, _, value_start, end in _fields(view)
-        if (number, wire_type) == (_MODEL_FUNCTIONS, _LENGTH)
+    functions = _messages(memoryview(model), _MODEL_FUNCTIONS)
+    return [_texts(function, _FUNCTION_NAME_AND_DOMAIN) for function in functions]
+
+
+def node_types(model: bytes, domain: str) -> list[str]:
+    """The ``op_type`` of each node of the main graph that belongs to one domain, in order.
+
+    Raises:
+        BundleError: It is no ONNX file, or breaks off.
+    """
+    nodes = [
+        _texts(node, _NODE_TYPE_AND_DOMAIN)
+        for graph in _messages(memoryview(model), _MODEL_GRAPH)
+        for node in _messages(graph, _GRAPH_NODES)
     ]
+    return [op_type for op_type, of in nodes if of == domain]
 
 
-def _identity(function: memoryview) -> tuple[str, str]:
-    texts = {
-        _FUNCTION_DOMAIN: "",
-        _FUNCTION_NAME: "",
-    }  # proto: an absent string is empty, the last one counts
-    for number, wire_type, _, value_start, end in _fields(function):
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    for number, wire_type, _, value_start, end in _fields(message):
+        if (number, wire_type) == (wanted, _LENGTH):
+            yield message[value_start:end]
+
+
+def _texts(message: memoryview, wanted: tuple[int, int]) -> tuple[str, str]:
+    texts = dict.fromkeys(wanted, "")  # an absent string is empty, and of several the last one counts
+    for number, wire_type, _, value_start, end in _fields(message):
         if number in texts and wire_type == _LENGTH:
-            texts[number] = bytes(function[value_start:end]).decode("utf-8", errors="replace")
-    return texts[_FUNCTION_DOMAIN], texts[_FUNCTION_NAME]
+            texts[number] = bytes(message[value_start:end]).decode("utf-8", errors="replace")
+    return texts[wanted[0]], texts[wanted[1]]
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
