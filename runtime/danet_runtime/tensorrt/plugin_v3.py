@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from danet_runtime.bundle.manifest import Kernel, Operator
 from danet_runtime.errors import BackendError
@@ -96,7 +97,13 @@ def state_from_fields(fields: Iterable[Any], spec: OperatorSpec, failures: list[
             f"the kernel of {spec.name} in the engine is damaged, or NumPy {np.__version__} does not suit "
             "these bindings of TensorRT; build the engine again, with numpy<2 on TensorRT before 10.9"
         )
-    kernel = Kernel.model_validate_json(text)
+    try:
+        kernel = Kernel.model_validate_json(text)
+    except ValidationError as error:
+        raise BackendError(
+            f"the kernel of {spec.name} in the engine is described as this version of danet does not know; "
+            "build the engine again"
+        ) from error
     if kernel.operator != spec.name:
         raise BackendError(
             f"expected a kernel of {spec.name} in the engine, got one of {kernel.operator}; "
@@ -223,9 +230,10 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
             self.name = spec.name
             self.plugin_namespace = NAMESPACE
             self.plugin_version = PLUGIN_VERSION
-            self.field_names = trt.PluginFieldCollection(
-                [trt.PluginField(name, np.array([]), trt.PluginFieldType.INT64) for name in spec.attributes]
-            )
+            self._declared = [
+                trt.PluginField(name, np.array([]), trt.PluginFieldType.INT64) for name in spec.attributes
+            ]
+            self.field_names = trt.PluginFieldCollection(self._declared)
             self.loaded: LoadedKernel | None = None
             self.failures: list[str] = []
             self._spec = spec
@@ -241,8 +249,11 @@ def plugin_classes(trt: ModuleType) -> tuple[type, type]:
                 raise BackendError(
                     f"{self._spec.name} has no kernel to build with; call register_plugins first"
                 )
-            found = {field.name: int(np.asarray(field.data).reshape(-1)[0]) for field in fields}
-            attributes = {name: found[name] for name in self._spec.attributes if name in found}
+            attributes = {
+                field.name: int(np.asarray(field.data).reshape(-1)[0])
+                for field in fields
+                if field.name in self._spec.attributes
+            }
             return PluginState(self._spec, attributes, self.loaded, self.failures)
 
     return KernelPlugin, KernelPluginCreator

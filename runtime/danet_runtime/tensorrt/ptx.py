@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from danet_runtime.errors import BundleError
+from danet_runtime.errors import BackendError, BundleError
 
 _VERSION = re.compile(r"^\s*\.version\s+(\d+)\.(\d+)\s*$", re.MULTILINE)
 _TARGET = re.compile(r"^\s*\.target\s+(sm_\d+[a-z]?)\b", re.MULTILINE)
@@ -99,11 +99,11 @@ def newest_ptx(driver_cuda: Release) -> Release:
     A driver newer than this table reads at least the table's newest.
 
     Raises:
-        BundleError: The driver is older than CUDA 11.8.
+        BackendError: The driver is older than CUDA 11.8.
     """
     read = [ptx for cuda, ptx in _NEWEST_PTX if cuda <= driver_cuda]
     if not read:
-        raise BundleError(
+        raise BackendError(
             f"expected a driver of CUDA 11.8 or later, got CUDA {dotted(driver_cuda)}; update the driver"
         )
     return read[-1]

@@ -116,7 +116,7 @@ def test_what_a_driver_reads_follows_nvidias_table():
     assert newest_ptx((14, 2)) == (9, 4)  # newer than the table: at least its last entry
     assert oldest_cuda((8, 6)) == (12, 7)
     assert oldest_cuda((12, 0)) is None
-    with pytest.raises(BundleError, match=r"CUDA 11\.4"):
+    with pytest.raises(BackendError, match=r"CUDA 11\.4"):
         newest_ptx((11, 4))
 
 
