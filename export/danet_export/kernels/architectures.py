@@ -34,6 +34,14 @@ class Architecture:
     bfloat16: bool = True
 
 
+@dataclass(frozen=True)
+class KernelRequest:
+    """What ``danet export --kernels`` asks for."""
+
+    architectures: Sequence[Architecture]
+    dtype: KernelDtype
+
+
 def _architecture(
     capability: int, shared_kib: int, ptx_version: int, *, bfloat16: bool = True
 ) -> Architecture:

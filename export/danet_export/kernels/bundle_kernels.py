@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from danet_export.attention_ops import energy_slices
 from danet_export.geometry import Geometry
 from danet_export.kernels import channel_energy, position_attention, upsample_argmax
-from danet_export.kernels.architectures import Architecture, KernelDtype, KernelVariant
+from danet_export.kernels.architectures import Architecture, KernelRequest, KernelVariant
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.specification import KernelSpec
 from danet_runtime.bundle import BundleWriter
-from danet_runtime.bundle.manifest import Kernel
+from danet_runtime.bundle import Kernel
 from danet_train.model.config import DANetConfig
 
 VARIANTS: tuple[KernelVariant, ...] = ("tuned", "small")
@@ -71,14 +71,6 @@ class Problem:
             )
         )
         return specs
-
-
-@dataclass(frozen=True)
-class KernelRequest:
-    """What ``danet export --kernels`` asks for."""
-
-    architectures: Sequence[Architecture]
-    dtype: KernelDtype
 
 
 def write_kernels(

@@ -111,10 +111,10 @@ def specify(
 
 def _tile(architecture: Architecture, variant: KernelVariant) -> tuple[int, int, LaunchOptions]:
     """BLOCK_C, BLOCK_N and the options; what they cost is in benchmarks/results/kernel_resources.json."""
+    if architecture.capability < 80:  # Triton has no matrix instructions there: products run on FP32 units
+        return 32, 32, LaunchOptions(warps=4, stages=1)
     if variant == "small":
         return 64, 64, LaunchOptions(warps=4, stages=2)
-    if architecture.capability < 80:  # no asynchronous copies, so no pipeline to feed
-        return 64, 64, LaunchOptions(warps=4, stages=1)
     if architecture.shared_memory_limit < 128 * 1024:
         return 128, 32, LaunchOptions(warps=8, stages=3)
     return 128, 64, LaunchOptions(warps=8, stages=4 if architecture.capability >= 90 else 3)

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 from danet_export.kernels.architectures import Architecture, KernelVariant
-from danet_export.kernels.specification import KernelSpec, LaunchOptions, next_power_of_two
+from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -214,7 +214,7 @@ def _tile(architecture: Architecture, variant: KernelVariant, *, aligned: bool) 
     """
     capability = architecture.capability
     if capability < 80:  # Triton has no matrix instructions there: products run on the FP32 units
-        return Tile(queries=32, keys=16, channels=64, warps=4 if aligned else 8, stages=1)
+        return Tile(queries=32, keys=16, channels=64 if aligned else 32, warps=4, stages=1)
     if variant == "small":
         return Tile(queries=64, keys=32, channels=128 if aligned else 64, warps=4, stages=2)
     if not aligned:
