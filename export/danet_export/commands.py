@@ -122,14 +122,16 @@ def require_triton() -> None:
 
     if find_spec("triton") is None:
         raise MissingDependencyError(
-            "triton", "danet export --kernels", "it comes with danet-export on Linux: pip install 'triton>=3.4'"
+            "triton",
+            "danet export --kernels",
+            "it comes with danet-export on Linux: pip install 'triton>=3.4'",
         )
 
 
 def _show_kernels(console: Console, kernels: Sequence[Kernel]) -> None:
     from rich.table import Table
 
-    columns = ("arch", "operator", "variant", "registers", "spills", "shared memory", "PTX")
+    columns = ("arch", "operator", "variant", "registers", "spills", "shared", "PTX")
     table = Table(*columns, title=f"kernels ({kernels[0].dtype})")
     for kernel in kernels:
         figures = (str(kernel.registers), f"{kernel.spill_bytes} B", f"{kernel.shared_memory_bytes} B")

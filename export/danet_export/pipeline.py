@@ -119,10 +119,7 @@ def export_bundle(
             reports={"parity": parity_ref},
             provenance=Provenance(
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                tools={
-                    name: version(name)
-                    for name in (*TOOLS, *(("triton",) if kernels else ()))
-                },
+                tools={name: version(name) for name in (*TOOLS, *(("triton",) if kernels else ()))},
                 checkpoint_sha256=checkpoint.sha256,
             ),
         )

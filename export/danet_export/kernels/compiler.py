@@ -109,9 +109,7 @@ def _run_triton(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype
     signature = {pointer: f"*{kind or dtype}" for pointer, kind in spec.pointers.items()}
     signature |= dict.fromkeys(spec.constants, "constexpr")
     aligned = {(index,): [["tt.divisibility", POINTER_ALIGNMENT]] for index in range(len(spec.pointers))}
-    source = ASTSource(
-        fn=spec.function, signature=signature, constexprs=dict(spec.constants), attrs=aligned
-    )
+    source = ASTSource(fn=spec.function, signature=signature, constexprs=dict(spec.constants), attrs=aligned)
     target = GPUTarget("cuda", architecture.capability, WARP)
     with knobs.compilation.scope():
         knobs.compilation.disable_line_info = True  # it would write this machine's paths into the PTX

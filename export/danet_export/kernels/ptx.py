@@ -78,7 +78,9 @@ def drop_scratch_parameters(ptx: str, pointers: int) -> str:
     for name in names[pointers:]:
         uses = len(re.findall(rf"\b{re.escape(name)}\b", ptx))
         if uses != 1:
-            raise PtxError(f"scratch pointer {name} is read {uses - 1} times; expected a kernel without scratch")
+            raise PtxError(
+                f"scratch pointer {name} is read {uses - 1} times; expected a kernel without scratch"
+            )
     entry = _entry(ptx)
     kept = ",\n".join(entry["parameters"].split(",\n")[:pointers])
     return ptx[: entry.start("parameters")] + kept + ptx[entry.end("parameters") :]

@@ -195,7 +195,9 @@ def _check_position_attention(query: Tensor, key: Tensor, value: Tensor, residua
     if key.shape != query.shape:
         raise KernelInputError(f"key must have the query's shape {_shape(query)} (got {_shape(key)})")
     if residual.shape != value.shape:
-        raise KernelInputError(f"residual must have the value's shape {_shape(value)} (got {_shape(residual)})")
+        raise KernelInputError(
+            f"residual must have the value's shape {_shape(value)} (got {_shape(residual)})"
+        )
     if (value.shape[0], *value.shape[2:]) != (query.shape[0], *query.shape[2:]):
         raise KernelInputError(
             f"value must have the query's batch, height and width {_shape(query)} (got {_shape(value)})"

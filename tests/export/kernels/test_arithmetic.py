@@ -12,16 +12,23 @@ FOLDER = Path(__file__).with_name("interpreted")
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 
-@pytest.mark.parametrize("operator", ["position_attention", "channel_energy", "upsample_argmax"])
-def test_the_kernel_computes_what_its_float64_reference_says(operator):
+def run(selection):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_{operator}.py"]
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", selection, str(FOLDER)]
         + ["--rootdir", str(FOLDER.parents[3]), "-c", str(FOLDER.parents[3] / "pyproject.toml")],
-        cwd=FOLDER,
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "passed" in done.stdout
+    assert " passed" in done.stdout
+
+
+def test_the_kernels_compute_what_their_float64_references_say():
+    run("not slow")
+
+
+@pytest.mark.slow
+def test_they_do_so_for_many_more_shapes():
+    run("slow")

@@ -25,8 +25,7 @@ def error(x, slices, got):
     return np.linalg.norm(got - expected) / np.linalg.norm(expected)
 
 
-@settings(max_examples=12, deadline=None)
-@given(
+SHAPES = given(
     st.integers(1, 2),
     st.integers(1, 150),
     st.integers(1, 300),
@@ -35,9 +34,17 @@ def error(x, slices, got):
     st.sampled_from(["tuned", "small"]),
     st.integers(0, 99),
 )
-def test_any_shape_and_number_of_slices(batch, channels, tokens, slices, dtype, variant, seed):
+
+
+def check(batch, channels, tokens, slices, dtype, variant, seed):
     x = torch.from_numpy(np.random.default_rng(seed).normal(0, 1, (batch, channels, tokens))).to(dtype)
     assert error(x, slices, run(x, slices, variant=variant)) < 1e-5
+
+
+test_any_shape_and_number_of_slices = settings(max_examples=6, deadline=None)(SHAPES(check))
+test_many_times_any_shape_and_number_of_slices = pytest.mark.slow(
+    settings(max_examples=60, deadline=None)(SHAPES(check))
+)
 
 
 @pytest.mark.parametrize("variant", ["tuned", "small"])

@@ -33,8 +33,7 @@ def error(q, k, v, x, got):
     return np.linalg.norm(got.double().numpy() - expected) / np.linalg.norm(expected)
 
 
-@settings(max_examples=12, deadline=None)
-@given(
+SHAPES = given(
     st.integers(1, 2),
     st.integers(1, 150),
     st.integers(1, 40),
@@ -44,12 +43,21 @@ def error(q, k, v, x, got):
     st.sampled_from([("sm_87", "small"), ("sm_90", "tuned"), ("sm_75", "tuned")]),
     st.integers(0, 99),
 )
-def test_any_shape_tail_and_batch(batch, tokens, d_qk, d_v, scale, dtype, target, seed):
+
+
+def check(batch, tokens, d_qk, d_v, scale, dtype, target, seed):
     q, k = (draw((batch, d_qk, tokens), scale, dtype, seed + i) for i in (0, 1))
     v, x = (draw((batch, d_v, tokens), 1.0, dtype, seed + i) for i in (2, 3))
     assert error(q, k, v, x, run(q, k, v, x, *target)) < TOLERANCE[dtype]
 
 
+test_any_shape_tail_and_batch = settings(max_examples=6, deadline=None)(SHAPES(check))
+test_many_times_any_shape_tail_and_batch = pytest.mark.slow(
+    settings(max_examples=80, deadline=None)(SHAPES(check))
+)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [("sm_87", "small"), ("sm_87", "tuned"), ("sm_90", "tuned")])
 @pytest.mark.parametrize("tokens", [256, 333])
 def test_the_networks_own_widths(tokens, target):

@@ -22,8 +22,7 @@ def run(logits, size_hw, align_corners):
     return output.double().numpy()
 
 
-@settings(max_examples=25, deadline=None)
-@given(
+SHAPES = given(
     st.integers(1, 2),
     st.integers(1, 20),
     st.tuples(st.integers(1, 12), st.integers(1, 12)),
@@ -32,11 +31,19 @@ def run(logits, size_hw, align_corners):
     st.sampled_from([torch.float16, torch.bfloat16]),
     st.integers(0, 99),
 )
-def test_every_label_is_that_of_the_fp32_reference(batch, classes, logits_hw, size_hw, align, dtype, seed):
+
+
+def check(batch, classes, logits_hw, size_hw, align, dtype, seed):
     values = np.random.default_rng(seed).normal(0, 4, (batch, classes, *logits_hw))
     logits = torch.from_numpy(values).to(dtype)
     expected = reference_ops.upsample_argmax(logits.float().numpy(), size_hw, align, np.float32)
     assert np.array_equal(run(logits, size_hw, align), expected)
+
+
+test_every_label_is_that_of_the_fp32_reference = settings(max_examples=8, deadline=None)(SHAPES(check))
+test_many_times_every_label_is_that_of_the_fp32_reference = pytest.mark.slow(
+    settings(max_examples=150, deadline=None)(SHAPES(check))
+)
 
 
 @pytest.mark.parametrize(
