@@ -14,9 +14,9 @@ UpsampleArgmax      logits (B, C, h, w)                         class index (B, 
 ==================  ==========================================  =========================================
 
 ChannelEnergy is the part of CAM that needs a kernel: a sum over all positions, beyond FP16's range, that no
-MatMul of a strongly typed network gives without FP32 copies of X. It comes in S slices of the positions, which
-the network adds up (:func:`energy_slices`); softmax(-E) X, gamma and the residual [1, eq. 3 and 4] are standard
-operators behind it.
+MatMul of a strongly typed network gives without FP32 copies of X. It comes in S slices of the positions,
+which the network adds up (:func:`energy_slices`); softmax(-E) X, gamma and the residual [1, eq. 3 and 4] are
+standard operators behind it.
 
 [1] Fu et al., Dual Attention Network for Scene Segmentation, CVPR 2019. Both reference codebases use -E in
 eq. 3 where the paper prints +E. PAM's gamma is folded into the value projection before export.

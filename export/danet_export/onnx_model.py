@@ -28,7 +28,7 @@ _NODE_NAMES = {
 }
 
 APPLICATION_PREFIX = "channel_attention_"
-"""Begins the names of the standard nodes that apply the channel energies; INT8 calibration leaves them out."""
+"""Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
 
 
 def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:

@@ -59,7 +59,7 @@ class ChannelAttentionNodes(nn.Module):
         """(B, C, h, w) to (B, C, h, w)."""
         batch, channels, height, width = x.shape
         attributes = ops.channel_energy_attributes(height * width)
-        shape = (batch, attributes["slices"], channels, channels)
+        shape = (batch, ops.energy_slices(height * width), channels, channels)
         partial = _node(ops.CHANNEL_ENERGY, (x,), attributes, shape, torch.float32)  # (B, S, C, C)
         attention = torch.softmax(-partial.sum(1), dim=-1).to(x.dtype)  # (B, C, C), FP32 until here
         context = attention @ x.flatten(2)  # (B, C, N)

@@ -11,8 +11,7 @@ from danet_export.kernels import channel_energy, position_attention, upsample_ar
 from danet_export.kernels.architectures import Architecture, KernelRequest, KernelVariant
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.specification import KernelSpec
-from danet_runtime.bundle import BundleWriter
-from danet_runtime.bundle import Kernel
+from danet_runtime.bundle import BundleWriter, Kernel
 from danet_train.model.config import DANetConfig
 
 VARIANTS: tuple[KernelVariant, ...] = ("tuned", "small")

@@ -1,16 +1,17 @@
 """Partial sums of X X^T over slices of the positions: the part of CAM that needs a kernel.
 
-``energy[b, s] = X[b, :, slice s] X[b, :, slice s]^T`` in FP32, an ordinary output of (B, S, C, C); the network
-itself adds the slices, negates, takes the softmax and multiplies with X in standard operators. The forms that
-the rules (one kernel a node, no workspace) leave, at C = 512 and N = 32768 in FP16, where X is 32 MiB:
+``energy[b, s] = X[b, :, slice s] X[b, :, slice s]^T`` in FP32, an ordinary output of (B, S, C, C); the
+network itself adds the slices, negates, takes the softmax and multiplies with X in standard operators. The
+forms that the rules (one kernel a node, no workspace) leave, at C = 512 and N = 32768 in FP16, where X is
+32 MiB:
 
-===========================  ===========  ===========  =======================================================
+===========================  ===========  ===========  ================================================
 form                         reads of X   extra bytes  why not
-===========================  ===========  ===========  =======================================================
-MatMul with an FP32 output   from 64 MiB  64 MiB       strongly typed, it needs FP32 copies of X, and FP32 math
-row block, softmax inside    32 (1 GiB)   0.5 MiB      16 rows a block: 32 blocks, most multiprocessors idle
+===========================  ===========  ===========  ================================================
+MatMul with an FP32 output   of its copy  64 MiB       strongly typed: FP32 copies of X, and FP32 math
+row block, softmax inside    32 (1 GiB)   0.5 MiB      16 rows a block: 32 blocks, most SMs idle
 partial sums, 128x128 tiles  5 (160 MiB)  16 MiB       this one: 10 tiles x 16 slices, 160 blocks
-===========================  ===========  ===========  =======================================================
+===========================  ===========  ===========  ================================================
 
 With the energies in place, their application is a plain (C, C) x (C, N) MatMul, for which the library's own
 GEMM is the best kernel. X X^T is symmetric: only tiles on and above the diagonal are computed, 10 of 16.

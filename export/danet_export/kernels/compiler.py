@@ -125,8 +125,11 @@ def _assemble(ptx: str, architecture: Architecture, target: str, name: str) -> s
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx, encoding="ascii")
         done = subprocess.run(
-            [get_ptxas(architecture.capability).path, "-v", f"--gpu-name={target}", str(source)]
-            + ["-o", str(source.with_suffix(".cubin"))],
+            [
+                get_ptxas(architecture.capability).path,
+                *("-v", f"--gpu-name={target}"),
+                *(str(source), "-o", str(source.with_suffix(".cubin"))),
+            ],
             capture_output=True,
             text=True,
             check=False,

@@ -1,7 +1,8 @@
 """The kernels as PyTorch operators: ``torch.ops.danet.position_attention`` and the two others.
 
 On CUDA tensors they launch the Triton kernels, tuned for the GPU at hand. On a CPU they raise, unless the
-caller has asked for plain PyTorch operators: a comparison that silently ran something else would prove nothing.
+caller has asked for plain PyTorch operators: a comparison that silently ran something else would prove
+nothing.
 """
 
 from __future__ import annotations

@@ -22,12 +22,11 @@ from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks
 @triton.jit
 def _cell(out, IN: tl.constexpr, OUT: tl.constexpr, ALIGN_CORNERS: tl.constexpr):
     """The two samples around an output position, and the weight of the second."""
-    if ALIGN_CORNERS:
+    DENOMINATOR: tl.constexpr = (OUT - 1 if OUT > 1 else 1) if ALIGN_CORNERS else 2 * OUT
+    if ALIGN_CORNERS:  # noqa: SIM108 - Triton compiles one of the two
         numerator = out * (IN - 1)
-        DENOMINATOR: tl.constexpr = OUT - 1 if OUT > 1 else 1
     else:
         numerator = tl.maximum((2 * out + 1) * IN - OUT, 0)
-        DENOMINATOR: tl.constexpr = 2 * OUT
     low = numerator // DENOMINATOR
     rest = (numerator - low * DENOMINATOR).to(tl.float32)
     weight = tl.math.div_rn(rest, tl.full(rest.shape, DENOMINATOR, tl.float32))
@@ -94,7 +93,7 @@ def specify(
     Args:
         batch: B of the logits, (B, C, h, w) contiguous, FP16 or BF16.
         classes: C; a class index is exact up to 2048 in FP16 and up to 256 in BF16.
-        logits_hw: h and w.
+        logits_hw: h and w; every logit is finite.
         size_hw: Height and width of the labels, (B, height, width), of the logits' type.
         align_corners: Whether the outermost samples of both grids coincide, or their outer edges.
         architecture: Where it runs.

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).with_name("interpreted")
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 
 def run(selection):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", selection, str(FOLDER)]
-        + ["--rootdir", str(FOLDER.parents[3]), "-c", str(FOLDER.parents[3] / "pyproject.toml")],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", selection, str(FOLDER)),
+            *("--rootdir", str(REPOSITORY), "-c", str(REPOSITORY / "pyproject.toml")),
+        ],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,

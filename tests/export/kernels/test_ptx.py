@@ -10,7 +10,8 @@ PARAMETER = "\t.param .u64 .ptr .global .align 1 kernel_param_{}"
 
 def module(parameters=4, body="\tret;"):
     lines = ",\n".join(PARAMETER.format(index) for index in range(parameters))
-    return f".version 8.5\n.target sm_90a\n.address_size 64\n\n.visible .entry kernel(\n{lines}\n)\n{{\n{body}\n}}\n"
+    head = ".version 8.5\n.target sm_90a\n.address_size 64\n\n"
+    return f"{head}.visible .entry kernel(\n{lines}\n)\n{{\n{body}\n}}\n"
 
 
 def test_the_two_scratch_pointers_go_and_nothing_else():

@@ -1,7 +1,7 @@
 """Kernels in Triton's interpreter, on CPU tensors.
 
-A kernel decorated under TRITON_INTERPRET=1 cannot be compiled in the same process, so these tests are collected
-only in a process that was started for them (tests/export/kernels/test_arithmetic.py).
+A kernel decorated under TRITON_INTERPRET=1 cannot be compiled in the same process, so these tests are
+collected only in a process that was started for them (tests/export/kernels/test_arithmetic.py).
 """
 
 import os
