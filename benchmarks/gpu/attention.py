@@ -2,8 +2,8 @@
 
 python benchmarks/gpu/attention.py [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20] [--bundle FOLDER]
 
-Compares eager PyTorch, scaled_dot_product_attention (every backend that accepts the shapes, as it is and with V
-split into heads), torch.compile, the Triton kernel as PyTorch launches it, and the bundle's own PTX through
+Compares eager PyTorch, scaled_dot_product_attention (every backend that accepts the shapes, as it is and with
+V split into heads), torch.compile, the Triton kernel as PyTorch launches it, and the bundle's own PTX through
 the driver API. Exits 1 where a result is wrong, 0 with a message where there is no GPU.
 """
 

@@ -1,10 +1,10 @@
-"""Three forms of the channel attention on the GPU at hand, and the upsampling: right first, then side by side.
+"""Three forms of the channel attention on the GPU at hand, and the upsampling: first right, then timed.
 
 python benchmarks/gpu/channel_energy.py [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20]
 
 Energies as an FP32 MatMul of FP32 copies, as a row-block kernel with the softmax inside, and as partial sums
-(the form that is kept); each up to the C x C map. Then UpsampleArgmax against PyTorch's two operators. Exits 1
-where a result is wrong, 0 with a message where there is no GPU.
+(the form that is kept); each up to the C x C map. Then UpsampleArgmax against PyTorch's two operators. Exits
+1 where a result is wrong, 0 with a message where there is no GPU.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def row_block_map(x: Tensor) -> Tensor:
 
     output = torch.empty((1, CHANNELS, CHANNELS), device=x.device, dtype=x.dtype)
     sizes = {"CHANNELS": CHANNELS, "TOKENS": x[0, 0].numel(), "BLOCK_C": ROWS, "BLOCK_N": POSITIONS}
-    channel_map[(CHANNELS // ROWS,)](x, output, **sizes, num_warps=8, num_stages=2)
+    channel_map[(CHANNELS // ROWS,)](x, output, **sizes, num_warps=8, num_stages=2, enable_fp_fusion=True)
     return output
 
 

@@ -1,4 +1,4 @@
-"""The form of the channel attention that was not kept: energies and softmax of a block of rows in one program.
+"""The form of the channel attention that was not kept: energies and softmax of some rows in one program.
 
 It writes the C x C map at once, without partial sums, but a program must run over all N positions of all C
 channels: X is read once for every block of rows, and at C = 512 there are 32 blocks of 16 rows.

@@ -52,6 +52,14 @@ def test_channel_energy_equals_its_slices_for_any_shape(batch, h, w, channels, s
     assert relative_error(got.sum(1), flat @ flat.transpose(0, 2, 1)) < 1e-5
 
 
+def test_energies_added_up_and_applied_are_the_papers_channel_attention():
+    x = np.random.default_rng(0).normal(0, 1, (1, 12, 9, 11)).astype(np.float32)
+    energy = parity.run_operator(ops.CHANNEL_ENERGY, {"x": x}, {**ops.PLUGIN_ATTRIBUTES, "slices": 3}, False)
+    applied = reference_ops.softmax(-energy.sum(1)) @ x.reshape(1, 12, -1)
+    got = 0.5 * applied.reshape(x.shape) + x
+    assert relative_error(got, reference_ops.channel_attention(x, 0.5)) < 1e-5
+
+
 @given(st.integers(1, 100_000))
 def test_slices_cover_all_positions_and_none_is_empty(tokens):
     slices = ops.energy_slices(tokens)

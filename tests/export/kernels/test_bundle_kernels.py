@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
+from danet_export.commands import require_triton
 from danet_export.geometry import plan_geometry
 from danet_export.kernels.architectures import KernelRequest, find_architectures
 from danet_export.kernels.bundle_kernels import Problem, write_kernels
 from danet_runtime.bundle import Bundle, BundleWriter
-from danet_runtime.errors import UsageError
+from danet_runtime.errors import MissingDependencyError, UsageError
 from danet_train.model.config import DANetConfig
 
 
@@ -90,6 +91,18 @@ def test_the_command_refuses_before_it_exports(checkpoint_file, tmp_path, argume
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "bundle").exists()
+
+
+def test_triton_is_not_imported_before_kernels_are_asked_for():
+    code = "import sys, danet_export.pipeline, danet_export.commands; print('triton' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_missing_triton_is_named_before_the_export_begins(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        require_triton()
 
 
 def test_an_architecture_named_twice_is_compiled_once():
