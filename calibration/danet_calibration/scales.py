@@ -25,6 +25,11 @@ from danet_calibration.images import FrameReader
 CalibrationMethod = Literal["max", "entropy"]
 
 _INLINED = "inlined_"
+_APPLICATION = "channel_attention_"
+"""Begins the names of the standard nodes that apply the channel attention: like the custom nodes' bodies, a
+softmax and a product that stay in floating point."""
+
+_EXCLUDED = (_INLINED, _APPLICATION)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def find_scales(model: bytes, frames: FrameReader, method: CalibrationMethod) ->
         CalibrationError: modelopt failed, or the model holds Q/DQ already.
     """
     inlined = _inline(model)
-    excluded = [f"^{re.escape(node.name)}$" for node in inlined.graph.node if node.name.startswith(_INLINED)]
+    excluded = [f"^{re.escape(node.name)}$" for node in inlined.graph.node if node.name.startswith(_EXCLUDED)]
     quantised = _run_modelopt(inlined, frames, method, excluded)
     return _read_placement(quantised)
 
@@ -118,7 +123,7 @@ def _read_placement(model: onnx.ModelProto) -> list[QuantisedInput]:
     return [
         QuantisedInput(node.name, position, scales[name])
         for node in model.graph.node
-        if not node.name.startswith(_INLINED) and node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+        if not node.name.startswith(_EXCLUDED) and node.op_type not in ("QuantizeLinear", "DequantizeLinear")
         for position, name in enumerate(node.input)
         if name in scales
     ]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from danet_runtime.bundle import Kernel
 
 PARITY_FRAMES = 4
 
@@ -39,18 +45,31 @@ def export(
         str | None,
         typer.Option(help="Video or folder to compare with PyTorch on; without it, a drawn pattern. "),
     ] = None,
+    kernels: Annotated[
+        str | None,
+        typer.Option(help="GPU architectures to compile kernels for, e.g. sm_87,sm_89; none by default."),
+    ] = None,
+    kernel_dtype: Annotated[
+        Literal["fp16", "bf16"], typer.Option(help="Element type that the kernels read and write.")
+    ] = "fp16",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
     from rich.console import Console
 
     from danet_export.geometry import plan_geometry
+    from danet_export.kernels.architectures import KernelRequest, find_architectures
     from danet_runtime.commands.arguments import parse_size
     from danet_runtime.errors import UsageError
 
     model_hw = parse_size(size, "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
     plan_geometry(model_hw, frame_hw, fit, align_corners)  # refuse a size before torch is loaded
+    request = None
+    if kernels is not None:
+        names = [name.strip() for name in kernels.split(",") if name.strip()]
+        request = KernelRequest(find_architectures(names, kernel_dtype), kernel_dtype)
+        require_triton()
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
 
@@ -82,16 +101,47 @@ def export(
                 else [pattern(size_hw, seed) for seed in range(PARITY_FRAMES)]
             ),
             output,
+            kernels=request,
             overwrite=overwrite,
             step=status.update,
         )
     _show(console, output, manifest.reports["parity"].path)
+    if manifest.kernels:
+        _show_kernels(console, manifest.kernels)
 
 
-def _show(console: object, output: Path, parity_path: str) -> None:
+def require_triton() -> None:
+    """Say so before a long export begins where Triton is missing.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    from importlib.util import find_spec
+
+    from danet_runtime.errors import MissingDependencyError
+
+    if find_spec("triton") is None:
+        raise MissingDependencyError(
+            "triton",
+            "danet export --kernels",
+            "it comes with danet-export on Linux: pip install 'triton>=3.4'",
+        )
+
+
+def _show_kernels(console: Console, kernels: Sequence[Kernel]) -> None:
+    from rich.table import Table
+
+    columns = ("arch", "operator", "variant", "registers", "spills", "shared", "PTX")
+    table = Table(*columns, title=f"kernels ({kernels[0].dtype})")
+    for kernel in kernels:
+        figures = (str(kernel.registers), f"{kernel.spill_bytes} B", f"{kernel.shared_memory_bytes} B")
+        table.add_row(kernel.arch, kernel.operator, kernel.variant, *figures, kernel.ptx_version)
+    console.print(table)
+
+
+def _show(console: Console, output: Path, parity_path: str) -> None:
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     parity = json.loads((output / parity_path).read_text(encoding="utf-8"))
@@ -100,8 +150,7 @@ def _show(console: object, output: Path, parity_path: str) -> None:
         file = f"model.{row['precision']}.onnx"
         at = "x".join(map(str, row["model_hw"]))
         table.add_row(file, f"{row['agreement']:.4%}", f"{row['worst_frame_agreement']:.4%}", at)
-    if isinstance(console, Console):
-        console.print(table)
-        if parity["compared_at_reduced_size"]:
-            full = "x".join(map(str, parity["model_hw"]))
-            console.print(f"{full} would store too large a map: the same weights were compared smaller.")
+    console.print(table)
+    if parity["compared_at_reduced_size"]:
+        full = "x".join(map(str, parity["model_hw"]))
+        console.print(f"{full} would store too large a map: the same weights were compared smaller.")

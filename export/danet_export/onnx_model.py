@@ -23,9 +23,12 @@ IR_VERSION = 10
 
 _NODE_NAMES = {
     ops.POSITION_ATTENTION: "position_attention",
-    ops.CHANNEL_ATTENTION: "channel_attention",
+    ops.CHANNEL_ENERGY: "channel_energy",
     ops.UPSAMPLE_ARGMAX: "upsample_argmax",
 }
+
+APPLICATION_PREFIX = "channel_attention_"
+"""Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
 
 
 def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
@@ -100,8 +103,27 @@ def _drop_traces(model: onnx.ModelProto) -> None:
 def _name_nodes(model: onnx.ModelProto) -> None:
     """Give every node a unique name: an empty one matches any pattern, in quantisers above all."""
     seen: Counter[str] = Counter()
+    application = _application_outputs(model.graph)
     for node in model.graph.node:
         base = _NODE_NAMES.get(node.op_type) if node.domain == ops.DOMAIN else node.name
+        if application.intersection(node.output):
+            base = APPLICATION_PREFIX + node.op_type.lower()
         base = base or node.op_type.lower()
         seen[base] += 1
         node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+
+
+def _application_outputs(graph: onnx.GraphProto) -> set[str]:
+    """Outputs of the standard nodes from the channel energies to the sum with CAM's input."""
+    reached: set[str] = set()
+    for node in graph.node:  # in topological order
+        if node.domain == ops.DOMAIN and node.op_type == ops.CHANNEL_ENERGY:
+            reached.update(node.output)
+    energies = set(reached)
+    ended: set[str] = set()
+    for node in graph.node:
+        if reached.intersection(node.input) and not ended.intersection(node.input):
+            reached.update(node.output)
+            if node.op_type == "Add":
+                ended.update(node.output)
+    return reached - energies

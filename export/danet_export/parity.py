@@ -157,10 +157,10 @@ def compare_operators(align_corners: bool, seed: int = 0) -> list[OperatorParity
             lambda: reference_ops.position_attention(q, k, v, x),
         ),
         (
-            ops.CHANNEL_ATTENTION,
-            {"x": features, "gamma": np.array([0.7], np.float32)},
-            {},
-            lambda: reference_ops.channel_attention(features, float(np.float32(0.7))),
+            ops.CHANNEL_ENERGY,
+            {"x": features},
+            {**ops.PLUGIN_ATTRIBUTES, "slices": 2},
+            lambda: reference_ops.channel_energy(features, 2),
         ),
         (
             ops.UPSAMPLE_ARGMAX,
@@ -191,12 +191,13 @@ def run_operator(
 ) -> npt.NDArray[np.float64]:
     """One custom node with its function body, through ONNX Runtime."""
     kind = helper.np_dtype_to_tensor_dtype(next(iter(inputs.values())).dtype)
+    output_kind = onnx.TensorProto.FLOAT if operator == ops.CHANNEL_ENERGY else kind
     node = helper.make_node(operator, list(inputs), ["y"], domain=ops.DOMAIN, **attributes)
     graph = helper.make_graph(
         [node],
         operator,
         [helper.make_tensor_value_info(name, kind, array.shape) for name, array in inputs.items()],
-        [helper.make_tensor_value_info("y", kind, None)],
+        [helper.make_tensor_value_info("y", output_kind, None)],
     )
     opsets = [helper.make_opsetid("", ops.BODY_OPSET), helper.make_opsetid(ops.DOMAIN, 1)]
     bodies = [body for body in ops.function_bodies(align_corners) if body.name == operator]

@@ -19,6 +19,7 @@ import torch
 from danet_export import parity
 from danet_export.errors import ExportError
 from danet_export.geometry import Geometry
+from danet_export.kernels.architectures import KernelRequest
 from danet_export.onnx_model import OPSET, to_onnx
 from danet_export.torch_reference import TorchReference
 from danet_export.wrapper import ExportedDANet
@@ -27,6 +28,7 @@ from danet_runtime.bundle import (
     FileRef,
     FrameSpec,
     Golden,
+    Kernel,
     Manifest,
     ModelSpec,
     Normalisation,
@@ -46,6 +48,8 @@ GOLDEN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8":
 """Share of the golden frame's labels that a backend must reproduce. FP32 differs at near ties only; FP16
 rounds logits to 11 bits; INT8 loses what the accuracy gate of the calibration allows it to lose."""
 
+TOOLS = ("danet-export", "torch", "onnx", "onnxsim", "onnxruntime")
+
 Step = Callable[[str], None]
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -57,6 +61,7 @@ def export_bundle(
     frames: Callable[[tuple[int, int]], Sequence[UInt8Array]],
     path: Path,
     *,
+    kernels: KernelRequest | None = None,
     overwrite: bool = False,
     step: Step = _log.info,
 ) -> Manifest:
@@ -69,12 +74,14 @@ def export_bundle(
         frames: Gives the frames to compare on, (H, W, 3) BGR of the size it is asked for. The first at full
             size becomes the golden frame.
         path: Where the bundle goes.
+        kernels: For which architectures to compile kernels; for none by default.
         overwrite: Whether a bundle there may be replaced.
         step: Is told what happens next.
 
     Raises:
         ExportError: The classes do not fit the network, or the ONNX tools changed the model.
         ParityError: The exported files do not do what PyTorch does; nothing is written.
+        MissingDependencyError: Kernels are asked for, and Triton is not installed.
     """
     _check_classes(checkpoint, classes)
     models: dict[Precision, onnx.ModelProto] = {}
@@ -107,14 +114,12 @@ def export_bundle(
                 )
                 for precision, model in models.items()
             },
+            kernels=_compile(kernels, checkpoint, geometry, writer, step),
             golden=golden,
             reports={"parity": parity_ref},
             provenance=Provenance(
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                tools={
-                    name: version(name)
-                    for name in ("danet-export", "torch", "onnx", "onnxsim", "onnxruntime")
-                },
+                tools={name: version(name) for name in (*TOOLS, *(("triton",) if kernels else ()))},
                 checkpoint_sha256=checkpoint.sha256,
             ),
         )
@@ -135,6 +140,21 @@ def _check_classes(checkpoint: Checkpoint, classes: ClassTable) -> None:
 def _export(checkpoint: Checkpoint, geometry: Geometry, precision: Precision) -> onnx.ModelProto:
     mean_rgb, std_rgb = checkpoint.normalisation.mean, checkpoint.normalisation.std
     return to_onnx(ExportedDANet(checkpoint.model, geometry, mean_rgb, std_rgb, DTYPES[precision]), geometry)
+
+
+def _compile(
+    request: KernelRequest | None,
+    checkpoint: Checkpoint,
+    geometry: Geometry,
+    writer: BundleWriter,
+    step: Step,
+) -> tuple[Kernel, ...]:
+    if request is None:
+        return ()
+    from danet_export.kernels.bundle_kernels import Problem, write_kernels  # imports Triton
+
+    problem = Problem.of_network(checkpoint.model.config, geometry)
+    return tuple(write_kernels(request, problem, writer, step))
 
 
 def _prove(

@@ -5,8 +5,12 @@ These are the truth that function bodies and kernels are compared with; they sto
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+
+from danet_export.attention_ops import slice_length
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -55,19 +59,41 @@ def channel_attention(x: npt.ArrayLike, gamma: float) -> Float64Array:
     return np.asarray(gamma * (attention @ flat).reshape(residual.shape) + residual)
 
 
-def upsample_argmax(logits: npt.ArrayLike, size_hw: tuple[int, int], align_corners: bool) -> Float64Array:
+def channel_energy(x: npt.ArrayLike, slices: int) -> Float64Array:
+    """X X^T of eq. 3 in partial sums.
+
+    Args:
+        x: (B, C, h, w).
+        slices: S; the positions are cut into S runs of a multiple of 16 positions, the last one shorter.
+
+    Returns:
+        (B, S, C, C); its sum over S is X X^T.
+    """
+    flat = _flat(x)
+    length = slice_length(flat.shape[2], slices)
+    cut = (flat[:, :, start * length : (start + 1) * length] for start in range(slices))
+    return np.stack([part @ part.transpose(0, 2, 1) for part in cut], axis=1)
+
+
+def upsample_argmax(
+    logits: npt.ArrayLike,
+    size_hw: tuple[int, int],
+    align_corners: bool,
+    dtype: type[np.float32] | type[np.float64] = np.float64,
+) -> Float64Array:
     """Bilinear upsampling to ``size_hw`` and the class with the largest logit, the lowest class at a tie.
 
     Args:
         logits: (B, C, h, w).
         size_hw: Height and width of the result.
         align_corners: Whether the outermost samples of both grids coincide, or their outer edges.
+        dtype: Of the interpolation; each operation is rounded to it.
 
     Returns:
         (B, H, W), whole numbers.
     """
-    values = np.asarray(logits, np.float64)
-    for axis, size in ((2, size_hw[0]), (3, size_hw[1])):
+    values = np.asarray(logits, dtype)
+    for axis, size in ((3, size_hw[1]), (2, size_hw[0])):
         values = _interpolate(values, axis, size, align_corners)
     return np.asarray(values.argmax(axis=1), np.float64)
 
@@ -77,16 +103,18 @@ def _flat(array: npt.ArrayLike) -> Float64Array:
     return values.reshape(values.shape[0], values.shape[1], -1)
 
 
-def _interpolate(values: Float64Array, axis: int, size: int, align_corners: bool) -> Float64Array:
+def _interpolate(values: npt.NDArray[Any], axis: int, size: int, align_corners: bool) -> npt.NDArray[Any]:
+    """Positions are exact fractions of whole numbers; only the weights are rounded."""
     length = values.shape[axis]
-    out = np.arange(size, dtype=np.float64)
+    out = np.arange(size)
     if align_corners:
-        position = out * (length - 1) / (size - 1) if size > 1 else np.zeros(1)
+        numerator, denominator = out * (length - 1), max(1, size - 1)
     else:
-        position = np.maximum((out + 0.5) * length / size - 0.5, 0.0)
-    low = np.minimum(np.floor(position).astype(np.int64), length - 1)
+        numerator, denominator = np.maximum((2 * out + 1) * length - size, 0), 2 * size
+    low = np.minimum(numerator // denominator, length - 1)
     high = np.minimum(low + 1, length - 1)
     shape = [1] * values.ndim
     shape[axis] = size
-    weight = (position - low).reshape(shape)
-    return np.asarray(values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight)
+    weight = ((numerator % denominator).astype(values.dtype) / values.dtype.type(denominator)).reshape(shape)
+    one = values.dtype.type(1)
+    return np.asarray(values.take(low, axis) * (one - weight) + values.take(high, axis) * weight)

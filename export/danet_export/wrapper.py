@@ -44,8 +44,8 @@ class PositionAttentionNode(nn.Module):
         return _node(ops.POSITION_ATTENTION, inputs, ops.PLUGIN_ATTRIBUTES, x.shape)
 
 
-class ChannelAttentionNode(nn.Module):
-    """CAM as one ``ChannelAttention`` node with gamma as its second input.
+class ChannelAttentionNodes(nn.Module):
+    """CAM as one ``ChannelEnergy`` node, and standard operators that add up its slices and apply them.
 
     Args:
         attention: Whose gamma it takes.
@@ -57,7 +57,14 @@ class ChannelAttentionNode(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C, h, w)."""
-        return _node(ops.CHANNEL_ATTENTION, (x, self.gamma), ops.PLUGIN_ATTRIBUTES, x.shape)
+        batch, channels, height, width = x.shape
+        attributes = ops.channel_energy_attributes(height * width)
+        shape = (batch, ops.energy_slices(height * width), channels, channels)
+        partial = _node(ops.CHANNEL_ENERGY, (x,), attributes, shape, torch.float32)  # (B, S, C, C)
+        attention = torch.softmax(-partial.sum(1), dim=-1).to(x.dtype)  # (B, C, C), FP32 until here
+        context = attention @ x.flatten(2)  # (B, C, N)
+        attended: Tensor = self.gamma * context.reshape_as(x) + x
+        return attended
 
 
 class ExportedDANet(nn.Module):
@@ -90,7 +97,7 @@ class ExportedDANet(nn.Module):
         if head.pam is not None:
             head.add_module("pam", PositionAttentionNode(head.pam))
         if head.cam is not None:
-            head.add_module("cam", ChannelAttentionNode(head.cam))
+            head.add_module("cam", ChannelAttentionNodes(head.cam))
         self.network = network.to(dtype)
         self.geometry = geometry
         self.dtype = dtype
@@ -126,14 +133,18 @@ class ExportedDANet(nn.Module):
 
 
 def _node(
-    operator: str, inputs: tuple[Tensor, ...], attributes: Mapping[str, int | str], shape: Sequence[int]
+    operator: str,
+    inputs: tuple[Tensor, ...],
+    attributes: Mapping[str, int | str],
+    shape: Sequence[int],
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """One custom node; its output has the type of its first input."""
+    """One custom node; its output has the type of its first input where no other is given."""
     return torch.onnx.ops.symbolic(
         f"{ops.DOMAIN}::{operator}",
         inputs,
         attrs={**attributes},
-        dtype=inputs[0].dtype,
+        dtype=dtype or inputs[0].dtype,
         shape=shape,
         version=1,
     )

@@ -71,14 +71,23 @@ def test_the_attention_nodes_stay_custom_and_read_what_they_read_before(bundle, 
         n.name: n for n in onnx.load_from_string(read(bundle, "fp16")).graph.node if n.domain == "danet"
     }
     after = {n.name: n for n in int8.graph.node if n.domain == "danet"}
-    assert set(after) == {"position_attention", "channel_attention", "upsample_argmax"}
+    assert set(after) == {"position_attention", "channel_energy", "upsample_argmax"}
     for name, node in after.items():
         assert list(node.input) == list(before[name].input)
     assert {body.name for body in int8.functions} == {
         "PositionAttention",
-        "ChannelAttention",
+        "ChannelEnergy",
         "UpsampleArgmax",
     }
+
+
+def test_the_application_of_the_channel_attention_stays_in_floating_point(int8):
+    by_output = producers(int8)
+    application = [node for node in int8.graph.node if node.name.startswith("channel_attention_")]
+    assert {"Neg", "Softmax", "MatMul", "Add"} <= {node.op_type for node in application}
+    for node in application:
+        sources = [by_output[name].op_type for name in node.input if name in by_output]
+        assert not {"QuantizeLinear", "DequantizeLinear"}.intersection(sources)
 
 
 def test_nothing_behind_the_classifier_is_quantised(int8):

@@ -35,12 +35,46 @@ def test_position_attention_equals_the_paper_for_any_shape(batch, h, w, d_qk, d_
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9), st.integers(1, 24), st.integers(0, 99))
-def test_channel_attention_equals_the_paper_for_any_shape(batch, h, w, channels, seed):
+@given(
+    st.integers(1, 2),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 24),
+    st.integers(1, 5),
+    st.integers(0, 99),
+)
+def test_channel_energy_equals_its_slices_for_any_shape(batch, h, w, channels, slices, seed):
     x = np.random.default_rng(seed).normal(0, 1, (batch, channels, h, w)).astype(np.float32)
-    inputs = {"x": x, "gamma": np.array([0.5], np.float32)}
-    got = parity.run_operator(ops.CHANNEL_ATTENTION, inputs, ops.PLUGIN_ATTRIBUTES, False)
-    assert relative_error(got, reference_ops.channel_attention(x, 0.5)) < 1e-4
+    attributes = {**ops.PLUGIN_ATTRIBUTES, "slices": slices}
+    got = parity.run_operator(ops.CHANNEL_ENERGY, {"x": x}, attributes, False)
+    assert relative_error(got, reference_ops.channel_energy(x, slices)) < 1e-5
+    flat = x.reshape(batch, channels, -1).astype(np.float64)
+    assert relative_error(got.sum(1), flat @ flat.transpose(0, 2, 1)) < 1e-5
+
+
+def test_energies_added_up_and_applied_are_the_papers_channel_attention():
+    x = np.random.default_rng(0).normal(0, 1, (1, 12, 9, 11)).astype(np.float32)
+    energy = parity.run_operator(ops.CHANNEL_ENERGY, {"x": x}, {**ops.PLUGIN_ATTRIBUTES, "slices": 3}, False)
+    applied = reference_ops.softmax(-energy.sum(1)) @ x.reshape(1, 12, -1)
+    got = 0.5 * applied.reshape(x.shape) + x
+    assert relative_error(got, reference_ops.channel_attention(x, 0.5)) < 1e-5
+
+
+@given(st.integers(1, 100_000))
+def test_slices_cover_all_positions_and_none_is_empty(tokens):
+    slices = ops.energy_slices(tokens)
+    length = ops.slice_length(tokens, slices)
+    assert 1 <= slices <= 16
+    assert length % 16 == 0
+    assert (slices - 1) * length < tokens <= slices * length
+
+
+def test_channel_energies_beyond_fp16_stay_finite_in_the_fp16_body():
+    x = np.random.default_rng(0).normal(0, 40, (1, 8, 8, 16)).astype(np.float16)
+    expected = reference_ops.channel_energy(x, 1)
+    assert expected.max() > 65504
+    got = parity.run_operator(ops.CHANNEL_ENERGY, {"x": x}, {**ops.PLUGIN_ATTRIBUTES, "slices": 1}, False)
+    assert relative_error(got, expected) < 1e-6
 
 
 @settings(max_examples=20, deadline=None)
@@ -94,19 +128,22 @@ def test_energies_beyond_fp16_stay_finite_in_the_fp16_body():
 def test_every_operator_passes_alone():
     for align_corners in (False, True):
         names = {result.operator for result in parity.compare_operators(align_corners)}
-        assert names == {ops.POSITION_ATTENTION, ops.CHANNEL_ATTENTION, ops.UPSAMPLE_ARGMAX}
+        assert names == {ops.POSITION_ATTENTION, ops.CHANNEL_ENERGY, ops.UPSAMPLE_ARGMAX}
 
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
-        ("Neg (danet_ca_energy)", "Identity (danet_ca_energy)"),
+        (
+            "danet_ce_y = MatMul (danet_ce_left, danet_ce_right)",
+            "danet_ce_e = MatMul (danet_ce_left, danet_ce_right)\n  danet_ce_y = Neg (danet_ce_e)",
+        ),
         ("Softmax <axis = 2> (danet_pa_energy)", "Softmax <axis = 1> (danet_pa_energy)"),
         ("Add (danet_pa_context, danet_pa_x)", "Identity (danet_pa_context)"),
     ],
 )
 def test_a_wrong_body_fails_the_comparison(monkeypatch, wrong, right):
-    for name in ("_POSITION_ATTENTION_BODY", "_CHANNEL_ATTENTION_BODY"):
+    for name in ("_POSITION_ATTENTION_BODY", "_CHANNEL_ENERGY_BODY"):
         monkeypatch.setattr(ops, name, getattr(ops, name).replace(wrong, right))
     with pytest.raises(ParityError, match="against float64"):
         parity.compare_operators(False)

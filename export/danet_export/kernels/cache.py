@@ -1,0 +1,89 @@
+"""Compiled kernels kept in the user's cache folder, keyed by everything that decides their code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from danet_export.kernels.architectures import Architecture, KernelDtype
+from danet_export.kernels.compiler import (
+    CompiledKernel,
+    compile_kernel,
+    compile_options,
+    triton_version,
+)
+from danet_export.kernels.specification import KernelSpec
+from danet_runtime.files import write_json
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Part of every key; raised when what is done to the PTX, or what is kept of it, changes."""
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/danet/kernels``, or the same under ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "danet" / "kernels"
+
+
+def cache_key(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype) -> str:
+    """A SHA-256 over the kernel's source, Triton's version, the shapes, the architecture and the options."""
+    parts = {
+        "format": FORMAT,
+        "source": spec.function.cache_key,  # Triton's own hash: of the function and of all that it calls
+        "triton": triton_version(),
+        "architecture": architecture.name,
+        "dtype": dtype,
+        "constants": dict(spec.constants),
+        "options": compile_options(spec, architecture),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def compile_cached(
+    spec: KernelSpec, architecture: Architecture, dtype: KernelDtype, folder: Path | None = None
+) -> CompiledKernel:
+    """Compile a kernel, or take it from the cache.
+
+    Args:
+        spec: What to compile.
+        architecture: For which GPU.
+        dtype: Of the operator's floating-point tensors.
+        folder: Of the cache; :func:`cache_folder` where it is not given.
+
+    Raises:
+        ExportError: It cannot be compiled.
+    """
+    file = (folder or cache_folder()) / f"{cache_key(spec, architecture, dtype)}.json"
+    kept = _read(file)
+    if kept is not None:
+        return kept
+    compiled = compile_kernel(spec, architecture, dtype)
+    try:
+        write_json(file, {**asdict(compiled), "ptx_sha256": _sha256(compiled.ptx)})
+    except OSError as error:
+        _log.warning("the compiled kernel is not kept: %s", error)
+    return compiled
+
+
+def _read(file: Path) -> CompiledKernel | None:
+    """A kept kernel; ``None`` where there is none, or where the file is not whole."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values.pop("ptx_sha256") != _sha256(values["ptx"]):
+            raise ValueError("its hash does not fit its PTX")
+        return CompiledKernel(**{**values, "block": tuple(values["block"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _log.warning("%s is not a kept kernel (%s); it is compiled again", file, error)
+        return None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

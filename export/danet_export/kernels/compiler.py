@@ -1,0 +1,139 @@
+"""From a specification to PTX, for any architecture and without a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
+from triton.compiler import ASTSource
+
+from danet_export.errors import ExportError
+from danet_export.kernels import ptx as ptx_text
+from danet_export.kernels.architectures import Architecture, KernelDtype
+from danet_export.kernels.specification import KernelSpec
+
+POINTER_ALIGNMENT = 16
+"""Bytes that every tensor's address must be a multiple of. TensorRT, PyTorch and cudaMalloc give 256."""
+
+WARP = 32
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """PTX whose parameters are the operator's tensors and nothing else, and how it is launched.
+
+    Attributes:
+        ptx: The text.
+        entry: Name of the kernel in it.
+        ptx_version: As ``8.5``.
+        block: Threads in x, y and z.
+        shared_memory_bytes: Dynamic, a block.
+        registers: A thread, as ptxas assigns them.
+        spill_bytes: Stored and loaded by a thread for want of registers.
+    """
+
+    ptx: str
+    entry: str
+    ptx_version: str
+    block: tuple[int, int, int]
+    shared_memory_bytes: int
+    registers: int
+    spill_bytes: int
+
+
+def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype) -> CompiledKernel:
+    """Compile one kernel, and have ptxas assemble the result.
+
+    Args:
+        spec: What to compile.
+        architecture: For which GPU.
+        dtype: Of the operator's floating-point tensors.
+
+    Raises:
+        ExportError: The kernel needs more than the architecture has, or something that a plugin cannot
+            give it; or Triton or ptxas failed.
+    """
+    name = f"{spec.operator} for {architecture.name}"
+    compiled = _run_triton(spec, architecture, dtype, name)
+    metadata = compiled.metadata
+    scratch = metadata.global_scratch_size + getattr(metadata, "profile_scratch_size", 0)
+    if scratch or metadata.num_ctas != 1:
+        raise ExportError(
+            f"{name}: expected a kernel without scratch memory and clusters, got {scratch} bytes and "
+            f"{metadata.num_ctas} blocks a cluster; neither can be given to it inside an engine"
+        )
+    if metadata.shared > architecture.shared_memory_limit:
+        raise ExportError(
+            f"{name}: {metadata.shared} bytes of shared memory a block; "
+            f"expected at most {architecture.shared_memory_limit}"
+        )
+    ptx = ptx_text.drop_scratch_parameters(compiled.asm["ptx"], len(spec.pointers))
+    target = ptx_text.ptx_target(ptx)
+    if target.rstrip("a") != architecture.name:
+        raise ExportError(f"{name}: Triton wrote PTX for {target}")
+    resources = ptx_text.read_resources(_assemble(ptx, architecture, target, name))
+    return CompiledKernel(
+        ptx=ptx,
+        entry=ptx_text.entry_name(ptx),
+        ptx_version=ptx_text.ptx_version(ptx),
+        block=(WARP * metadata.num_warps, 1, 1),
+        shared_memory_bytes=metadata.shared,
+        registers=resources.registers,
+        spill_bytes=resources.spill_bytes,
+    )
+
+
+def triton_version() -> str:
+    """Version of the Triton that compiles."""
+    return str(triton.__version__)
+
+
+def compile_options(spec: KernelSpec, architecture: Architecture) -> dict[str, int | bool]:
+    """The options in Triton's words; everything that changes code is said, nothing left to a default."""
+    return {
+        "num_warps": spec.options.warps,
+        "num_stages": spec.options.stages,
+        "enable_fp_fusion": spec.options.fuse_multiply_add,
+        "ptx_version": architecture.ptx_version,
+    }
+
+
+def _run_triton(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype, name: str) -> Any:  # noqa: ANN401
+    signature = {pointer: f"*{kind or dtype}" for pointer, kind in spec.pointers.items()}
+    signature |= dict.fromkeys(spec.constants, "constexpr")
+    aligned = {(index,): [["tt.divisibility", POINTER_ALIGNMENT]] for index in range(len(spec.pointers))}
+    source = ASTSource(fn=spec.function, signature=signature, constexprs=dict(spec.constants), attrs=aligned)
+    target = GPUTarget("cuda", architecture.capability, WARP)
+    with knobs.compilation.scope():
+        knobs.compilation.disable_line_info = True  # it would write this machine's paths into the PTX
+        try:
+            return triton.compile(source, target=target, options=compile_options(spec, architecture))
+        except Exception as error:
+            raise ExportError(f"{name}: Triton {triton_version()} could not compile it: {error}") from error
+
+
+def _assemble(ptx: str, architecture: Architecture, target: str, name: str) -> str:
+    """What ptxas says; the machine code is thrown away, a driver makes its own."""
+    with tempfile.TemporaryDirectory(prefix="danet-ptxas-") as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(ptx, encoding="ascii")
+        done = subprocess.run(
+            [
+                get_ptxas(architecture.capability).path,
+                *("-v", f"--gpu-name={target}"),
+                *(str(source), "-o", str(source.with_suffix(".cubin"))),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise ExportError(f"{name}: ptxas refuses the PTX: {done.stderr.strip()[:500]}")
+    return done.stderr

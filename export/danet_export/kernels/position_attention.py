@@ -1,0 +1,225 @@
+"""softmax(Q^T K) V + x in one pass over the keys, channels first: the NxN map never exists.
+
+Online softmax (Milakov and Gimelshein, 2018) over blocks of keys, as in FlashAttention (Dao et al., 2022;
+Dao, 2023), but unscaled and with value heads eight times as wide as the query's, which no stock kernel takes.
+
+d_v = 512 does not fit the accumulators of one block: 128 queries x 512 channels in FP32 are all 65536
+registers of a multiprocessor. So a program holds BLOCK_M queries and BLOCK_V of the value channels, and the
+energies are computed once for each of the d_v / BLOCK_V programs that share a query block. With two of 256
+channels that is 2 (64 + 256) = 640 multiply-adds a pair of positions where 576 would do, 11 % more. The
+alternative, 64 queries and all 512 channels, repeats nothing, but reads every key and value twice as often:
+32 multiply-adds a byte from the L2 cache instead of 64, which Hopper's cannot feed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import triton
+import triton.language as tl
+
+from danet_export.kernels.architectures import Architecture, KernelVariant
+from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def _energies(
+    query,
+    key,
+    start,
+    TOKENS: tl.constexpr,
+    D_QK: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_QK: tl.constexpr,
+    TAIL: tl.constexpr,
+):
+    """Q^T K for one block of keys, (BLOCK_M, BLOCK_N) FP32; minus infinity beyond the last key."""
+    keys = start + tl.arange(0, BLOCK_N)
+    channels = tl.arange(0, BLOCK_QK)
+    at = key + channels[:, None] * TOKENS + keys[None, :]
+    if TAIL or BLOCK_QK != D_QK:
+        k = tl.load(at, mask=(channels[:, None] < D_QK) & (keys[None, :] < TOKENS), other=0.0)
+    else:
+        k = tl.load(at)
+    energy = tl.dot(query, k)
+    if TAIL:
+        energy = tl.where(keys[None, :] < TOKENS, energy, float("-inf"))
+    return energy
+
+
+@triton.jit
+def _values(
+    value,
+    first_v,
+    start,
+    TOKENS: tl.constexpr,
+    D_V: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    TAIL: tl.constexpr,
+):
+    """One block of values, (BLOCK_N, BLOCK_V); zero beyond the last key."""
+    keys = start + tl.arange(0, BLOCK_N)
+    channels = first_v + tl.arange(0, BLOCK_V)
+    at = value + channels[:, None] * TOKENS + keys[None, :]
+    if TAIL or D_V % BLOCK_V != 0:
+        v = tl.load(at, mask=(channels[:, None] < D_V) & (keys[None, :] < TOKENS), other=0.0)
+    else:
+        v = tl.load(at)
+    return tl.trans(v)
+
+
+@triton.jit
+def _weights(energy, highest, total):
+    """Online softmax: this block's weights, by how much all before fades, and both running figures."""
+    new_highest = tl.maximum(highest, tl.max(energy, 1) * LOG2_E)
+    weight = tl.exp2(energy * LOG2_E - new_highest[:, None])
+    fade = tl.exp2(highest - new_highest)
+    return weight, fade, new_highest, total * fade + tl.sum(weight, 1)
+
+
+@triton.jit
+def position_attention(
+    query,
+    key,
+    value,
+    residual,
+    output,
+    TOKENS: tl.constexpr,
+    D_QK: tl.constexpr,
+    D_V: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_QK: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    AHEAD: tl.constexpr,
+):
+    """BLOCK_M queries, BLOCK_V value channels; grid (query blocks, channel blocks, batch).
+
+    With AHEAD the loop is one block ahead with the energies: it forms the weights of block i while the matrix
+    units, asynchronous since Hopper, still add up block i - 1, and asks for the energies of block i + 1
+    before it adds block i. Elsewhere that only costs registers.
+    """
+    batch = tl.program_id(2).to(tl.int64)
+    query += batch * D_QK * TOKENS
+    key += batch * D_QK * TOKENS
+    value += batch * D_V * TOKENS
+    residual += batch * D_V * TOKENS
+    output += batch * D_V * TOKENS
+    first_v = tl.program_id(1) * BLOCK_V
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    channels = tl.arange(0, BLOCK_QK)
+    q_at = query + channels[:, None] * TOKENS + rows[None, :]
+    if TOKENS % BLOCK_M == 0 and BLOCK_QK == D_QK:
+        q = tl.load(q_at)
+    else:
+        q = tl.load(q_at, mask=(channels[:, None] < D_QK) & (rows[None, :] < TOKENS), other=0.0)
+    q = tl.trans(q)  # (BLOCK_M, BLOCK_QK)
+    highest = tl.full([BLOCK_M], float("-inf"), tl.float32)  # energy so far, times log2 e
+    total = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, BLOCK_V], tl.float32)
+
+    WHOLE: tl.constexpr = TOKENS // BLOCK_N * BLOCK_N
+    if AHEAD and WHOLE > 0:
+        energy = _energies(q, key, 0, TOKENS, D_QK, BLOCK_N, BLOCK_QK, False)
+        for start in range(0, WHOLE - BLOCK_N, BLOCK_N):
+            v = _values(value, first_v, start, TOKENS, D_V, BLOCK_N, BLOCK_V, False)
+            weight, fade, highest, total = _weights(energy, highest, total)
+            energy = _energies(q, key, start + BLOCK_N, TOKENS, D_QK, BLOCK_N, BLOCK_QK, False)
+            acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
+        v = _values(value, first_v, WHOLE - BLOCK_N, TOKENS, D_V, BLOCK_N, BLOCK_V, False)
+        weight, fade, highest, total = _weights(energy, highest, total)
+        acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
+    else:
+        for start in range(0, WHOLE, BLOCK_N):
+            energy = _energies(q, key, start, TOKENS, D_QK, BLOCK_N, BLOCK_QK, False)
+            v = _values(value, first_v, start, TOKENS, D_V, BLOCK_N, BLOCK_V, False)
+            weight, fade, highest, total = _weights(energy, highest, total)
+            acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
+    if WHOLE < TOKENS:
+        energy = _energies(q, key, WHOLE, TOKENS, D_QK, BLOCK_N, BLOCK_QK, True)
+        v = _values(value, first_v, WHOLE, TOKENS, D_V, BLOCK_N, BLOCK_V, True)
+        weight, fade, highest, total = _weights(energy, highest, total)
+        acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
+
+    value_channels = first_v + tl.arange(0, BLOCK_V)
+    at = value_channels[None, :] * TOKENS + rows[:, None]
+    if TOKENS % BLOCK_M == 0 and D_V % BLOCK_V == 0:
+        x = tl.load(residual + at).to(tl.float32)
+        tl.store(output + at, (acc / total[:, None] + x).to(output.dtype.element_ty))
+    else:
+        inside = (rows[:, None] < TOKENS) & (value_channels[None, :] < D_V)
+        x = tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
+        tl.store(output + at, (acc / total[:, None] + x).to(output.dtype.element_ty), mask=inside)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a problem is cut: BLOCK_M queries, BLOCK_N keys, BLOCK_V value channels, and the rest."""
+
+    queries: int
+    keys: int
+    channels: int
+    warps: int
+    stages: int
+    ahead: bool = False
+
+
+def specify(
+    batch: int, tokens: int, d_qk: int, d_v: int, architecture: Architecture, variant: KernelVariant
+) -> KernelSpec:
+    """The kernel for one problem on one architecture.
+
+    Args:
+        batch: B of query and key, (B, d_qk, N), and of value, residual and output, (B, d_v, N); all of them
+            contiguous, FP16 or BF16.
+        tokens: N.
+        d_qk: Channels of query and key.
+        d_v: Channels of value, residual and output.
+        architecture: Where it runs.
+        variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
+    """
+    block_qk = next_power_of_two(d_qk)
+    tile = _tile(architecture, variant, aligned=tokens % 8 == 0)
+    block_v = min(tile.channels, next_power_of_two(d_v))
+    block_n = max(16, tile.keys * 64 // max(64, block_qk))  # wider queries and keys: fewer keys at once
+    return KernelSpec(
+        operator="PositionAttention",
+        function=position_attention,
+        pointers=dict.fromkeys(("query", "key", "value", "residual", "output")),
+        constants={
+            "TOKENS": tokens,
+            "D_QK": d_qk,
+            "D_V": d_v,
+            "BLOCK_M": tile.queries,
+            "BLOCK_N": block_n,
+            "BLOCK_QK": block_qk,
+            "BLOCK_V": block_v,
+            "AHEAD": tile.ahead,
+        },
+        grid=(blocks(tokens, tile.queries), blocks(d_v, block_v), batch),
+        options=LaunchOptions(tile.warps, tile.stages),
+        shape={"batch": batch, "tokens": tokens, "d_qk": d_qk, "d_v": d_v},
+    )
+
+
+def _tile(architecture: Architecture, variant: KernelVariant, *, aligned: bool) -> Tile:
+    """The largest tile without spills; what each costs is in benchmarks/results/kernel_resources.json.
+
+    Where N is no multiple of 8, rows begin at addresses that allow no wide loads and no asynchronous copies:
+    every element passes through a register with an address of its own, which leaves room for half the
+    channels.
+    """
+    capability = architecture.capability
+    if capability < 80:  # Triton has no matrix instructions there: products run on the FP32 units
+        return Tile(queries=32, keys=16, channels=64 if aligned else 32, warps=4, stages=1)
+    if variant == "small":
+        return Tile(queries=64, keys=32, channels=128 if aligned else 64, warps=4, stages=2)
+    if not aligned:
+        keys = 64 if capability in (90, 100, 110) else 32
+        return Tile(queries=128, keys=keys, channels=128, warps=8, stages=2)
+    if capability in (90, 100, 110):
+        return Tile(queries=128, keys=64, channels=256, warps=8, stages=4, ahead=True)
+    return Tile(queries=128, keys=32, channels=256, warps=8, stages=3)

@@ -1,0 +1,129 @@
+"""Bilinear upsampling and argmax in one pass: the upsampled logits are never stored.
+
+Coordinates are rational numbers, taken apart exactly in integers: output position o of a grid of ``out`` lies
+at ((2 o + 1) in - out) / (2 out) of a grid of ``in``, or at o (in - 1) / (out - 1) with aligned corners. Its
+whole part is the cell and its rest, divided once in FP32, the weight. FP32 positions, as PyTorch and ONNX
+Runtime form them, lose bits of the weight to the whole part; where the ratio is a power of two (8 here, also
+for 97 -> 769 with aligned corners) both give the same weights to the last bit.
+
+Interpolation is in FP32, horizontal first, every product and sum rounded by itself (multiply-add is not fused
+here), so that NumPy's FP32 arithmetic reproduces it exactly: ``reference_ops.upsample_argmax``.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from danet_export.kernels.architectures import Architecture, KernelVariant
+from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks
+
+
+@triton.jit
+def _cell(out, IN: tl.constexpr, OUT: tl.constexpr, ALIGN_CORNERS: tl.constexpr):
+    """The two samples around an output position, and the weight of the second."""
+    DENOMINATOR: tl.constexpr = (OUT - 1 if OUT > 1 else 1) if ALIGN_CORNERS else 2 * OUT
+    if ALIGN_CORNERS:  # noqa: SIM108 - Triton compiles one of the two
+        numerator = out * (IN - 1)
+    else:
+        numerator = tl.maximum((2 * out + 1) * IN - OUT, 0)
+    low = numerator // DENOMINATOR
+    rest = (numerator - low * DENOMINATOR).to(tl.float32)
+    weight = tl.math.div_rn(rest, tl.full(rest.shape, DENOMINATOR, tl.float32))
+    low = tl.minimum(low, IN - 1)
+    return low, tl.minimum(low + 1, IN - 1), weight
+
+
+@triton.jit
+def upsample_argmax(
+    logits,
+    labels,
+    CLASSES: tl.constexpr,
+    LOGITS_HEIGHT: tl.constexpr,
+    LOGITS_WIDTH: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ALIGN_CORNERS: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+):
+    """One tile of labels; grid (tiles across, tiles down, batch)."""
+    batch = tl.program_id(2).to(tl.int64)
+    x = tl.program_id(0) * BLOCK_W + tl.arange(0, BLOCK_W)
+    y = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
+    left, right, from_left = _cell(tl.minimum(x, WIDTH - 1), LOGITS_WIDTH, WIDTH, ALIGN_CORNERS)
+    above, below, from_above = _cell(tl.minimum(y, HEIGHT - 1), LOGITS_HEIGHT, HEIGHT, ALIGN_CORNERS)
+    w1 = from_left[None, :]
+    w0 = 1.0 - w1
+    h1 = from_above[:, None]
+    h0 = 1.0 - h1
+    above_left = above[:, None] * LOGITS_WIDTH + left[None, :]
+    above_right = above[:, None] * LOGITS_WIDTH + right[None, :]
+    below_left = below[:, None] * LOGITS_WIDTH + left[None, :]
+    below_right = below[:, None] * LOGITS_WIDTH + right[None, :]
+    plane = logits + batch * CLASSES * LOGITS_HEIGHT * LOGITS_WIDTH
+    highest = tl.full([BLOCK_H, BLOCK_W], float("-inf"), tl.float32)
+    winner = tl.zeros([BLOCK_H, BLOCK_W], tl.int32)
+    for index in range(CLASSES):
+        a = tl.load(plane + above_left).to(tl.float32)
+        b = tl.load(plane + above_right).to(tl.float32)
+        c = tl.load(plane + below_left).to(tl.float32)
+        d = tl.load(plane + below_right).to(tl.float32)
+        score = h0 * (w0 * a + w1 * b) + h1 * (w0 * c + w1 * d)
+        better = score > highest  # a later class must be strictly better: ties stay with the lowest
+        highest = tl.where(better, score, highest)
+        winner = tl.where(better, index, winner)
+        plane += LOGITS_HEIGHT * LOGITS_WIDTH
+    at = labels + batch * HEIGHT * WIDTH + y[:, None] * WIDTH + x[None, :]
+    inside = (y[:, None] < HEIGHT) & (x[None, :] < WIDTH)
+    tl.store(at, winner.to(tl.float32).to(labels.dtype.element_ty), mask=inside)
+
+
+def specify(
+    batch: int,
+    classes: int,
+    logits_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    align_corners: bool,
+    architecture: Architecture,
+    variant: KernelVariant,
+) -> KernelSpec:
+    """The kernel for one problem. It needs no shared memory, so both variants are the same everywhere.
+
+    Args:
+        batch: B of the logits, (B, C, h, w) contiguous, FP16 or BF16.
+        classes: C; a class index is exact up to 2048 in FP16 and up to 256 in BF16.
+        logits_hw: h and w; every logit is finite.
+        size_hw: Height and width of the labels, (B, height, width), of the logits' type.
+        align_corners: Whether the outermost samples of both grids coincide, or their outer edges.
+        architecture: Where it runs.
+        variant: ``tuned`` or ``small``.
+    """
+    block_h, block_w = 4, 128
+    return KernelSpec(
+        operator="UpsampleArgmax",
+        function=upsample_argmax,
+        pointers={"logits": None, "labels": None},
+        constants={
+            "CLASSES": classes,
+            "LOGITS_HEIGHT": logits_hw[0],
+            "LOGITS_WIDTH": logits_hw[1],
+            "HEIGHT": size_hw[0],
+            "WIDTH": size_hw[1],
+            "ALIGN_CORNERS": align_corners,
+            "BLOCK_H": block_h,
+            "BLOCK_W": block_w,
+        },
+        grid=(blocks(size_hw[1], block_w), blocks(size_hw[0], block_h), batch),
+        # Rounded once instead of twice, a score would no longer be that of the reference.
+        options=LaunchOptions(warps=4, stages=1, fuse_multiply_add=False),
+        shape={
+            "batch": batch,
+            "classes": classes,
+            "logits_height": logits_hw[0],
+            "logits_width": logits_hw[1],
+            "height": size_hw[0],
+            "width": size_hw[1],
+            "align_corners": int(align_corners),
+        },
+    )

@@ -1,0 +1,59 @@
+"""Upsampling and argmax in the interpreter: exactly FP32 NumPy's labels."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danet_export import reference_ops
+from danet_export.kernels import upsample_argmax as kernel
+from danet_export.kernels.architectures import ARCHITECTURES
+from danet_export.kernels.torch_ops import launch
+
+
+def run(logits, size_hw, align_corners):
+    batch, classes, height, width = logits.shape
+    spec = kernel.specify(
+        batch, classes, (height, width), size_hw, align_corners, ARCHITECTURES["sm_87"], "tuned"
+    )
+    output = torch.full((batch, *size_hw), -1.0, dtype=logits.dtype)
+    launch(spec, logits, output)
+    return output.double().numpy()
+
+
+SHAPES = given(
+    st.integers(1, 2),
+    st.integers(1, 20),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 60), st.integers(1, 200)),
+    st.booleans(),
+    st.sampled_from([torch.float16, torch.bfloat16]),
+    st.integers(0, 99),
+)
+
+
+def check(batch, classes, logits_hw, size_hw, align, dtype, seed):
+    values = np.random.default_rng(seed).normal(0, 4, (batch, classes, *logits_hw))
+    logits = torch.from_numpy(values).to(dtype)
+    expected = reference_ops.upsample_argmax(logits.float().numpy(), size_hw, align, np.float32)
+    assert np.array_equal(run(logits, size_hw, align), expected)
+
+
+test_every_label_is_that_of_the_fp32_reference = settings(max_examples=8, deadline=None)(SHAPES(check))
+test_many_times_every_label_is_that_of_the_fp32_reference = pytest.mark.slow(
+    settings(max_examples=150, deadline=None)(SHAPES(check))
+)
+
+
+@pytest.mark.parametrize(
+    ("logits_hw", "size_hw", "align"), [((16, 32), (128, 256), False), ((13, 25), (97, 193), True)]
+)
+def test_at_the_networks_own_ratio_the_labels_are_pytorchs(logits_hw, size_hw, align):
+    logits = torch.from_numpy(np.random.default_rng(0).normal(0, 4, (1, 19, *logits_hw))).half()
+    scores = torch.nn.functional.interpolate(logits.float(), size_hw, mode="bilinear", align_corners=align)
+    assert (run(logits, size_hw, align) == scores.argmax(1).numpy()).mean() > 0.9999
+
+
+def test_ties_go_to_the_lowest_class():
+    assert not run(torch.ones((1, 5, 2, 3), dtype=torch.float16), (9, 17), False).any()

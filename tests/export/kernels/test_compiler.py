@@ -1,0 +1,135 @@
+"""The kernels compiled: parameters, PTX version, resources, specialisation and cache."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
+
+from danet_export.attention_ops import energy_slices
+from danet_export.errors import ExportError
+from danet_export.kernels import cache, compiler, position_attention, ptx, upsample_argmax
+from danet_export.kernels.architectures import ARCHITECTURES, SMALL_SHARED_MEMORY
+from danet_export.kernels.bundle_kernels import VARIANTS, Problem
+from danet_export.kernels.cache import compile_cached
+
+SIZES = {32768: ((128, 256), (1024, 2048), False), 9409: ((97, 97), (769, 769), True)}
+CAPS = {"sm_100": "8.7", "sm_110": "9.0", "sm_120": "8.7"}
+
+
+def problem(tokens):
+    return Problem(tokens, 64, 512, energy_slices(tokens), 19, *SIZES[tokens])
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kernels")
+
+
+def check(architecture, tokens, dtype, folder):
+    for variant in VARIANTS:
+        for spec in problem(tokens).specify(architecture, variant):
+            kernel = compile_cached(spec, architecture, dtype, folder)
+            where = f"{spec.operator} {variant} N={tokens}"
+            limit = SMALL_SHARED_MEMORY if variant == "small" else architecture.shared_memory_limit
+            assert kernel.shared_memory_bytes <= limit, where
+            assert kernel.registers <= 255, where
+            # FP32 units instead of matrix units, and scalar loads: the one kernel that spills.
+            spills_allowed = 400 if (architecture.name, tokens) == ("sm_75", 9409) else 0
+            assert kernel.spill_bytes <= spills_allowed, where
+            assert len(ptx.parameter_names(kernel.ptx)) == len(spec.pointers), where
+            assert kernel.ptx_version == CAPS.get(architecture.name, "8.5")
+            assert ptx.ptx_version(kernel.ptx) == kernel.ptx_version
+            assert ptx.ptx_target(kernel.ptx).rstrip("a") == architecture.name
+            assert kernel.block == (32 * spec.options.warps, 1, 1)
+            assert all(0 < blocks < 65536 for blocks in spec.grid[1:]), where
+            assert kernel.entry == spec.function.__name__
+            assert "/" not in re.sub(r"//.*", "", kernel.ptx), "a path of the machine that compiled"
+
+
+def test_an_architecture_within_its_limits(kept):
+    check(ARCHITECTURES["sm_87"], 32768, "fp16", kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokens", SIZES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_within_its_limits(name, tokens, kept):
+    check(ARCHITECTURES[name], tokens, "fp16", kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sm_80", "sm_90", "sm_120"])
+def test_bfloat16_within_the_same_limits(name, kept):
+    check(ARCHITECTURES[name], 32768, "bf16", kept)
+
+
+def position(tokens, name="sm_87"):
+    return position_attention.specify(1, tokens, 64, 512, ARCHITECTURES[name], "tuned")
+
+
+def test_a_number_of_tokens_that_is_divisible_is_read_in_wide_asynchronous_copies(kept):
+    wide = compile_cached(position(32768), ARCHITECTURES["sm_87"], "fp16", kept).ptx
+    narrow = compile_cached(position(9409), ARCHITECTURES["sm_87"], "fp16", kept).ptx
+    assert "cp.async.cg.shared.global" in wide
+    assert "cp.async" not in narrow
+    assert not re.search(r"ld\.global\.v[248]", narrow)
+    assert "mma.sync" in wide
+    assert "mma.sync" in narrow
+
+
+def test_hopper_computes_with_its_own_matrix_instructions(kept):
+    assert (
+        "wgmma.mma_async"
+        in compile_cached(position(32768, "sm_90"), ARCHITECTURES["sm_90"], "fp16", kept).ptx
+    )
+
+
+def test_multiply_add_is_fused_in_the_attention_and_never_in_the_upsampling(kept):
+    spec = upsample_argmax.specify(1, 19, (97, 97), (769, 769), True, ARCHITECTURES["sm_87"], "tuned")
+    text = compile_cached(spec, ARCHITECTURES["sm_87"], "fp16", kept).ptx
+    assert "fma" not in text
+    # A plain mul.f32 would leave the driver's compiler free to fuse it after all.
+    assert "mul.rn.f32" in text
+    assert not re.search(r"\b(mul|add|sub)\.f32", text)
+    assert "fma.rn.f32" in compile_cached(position(32768), ARCHITECTURES["sm_87"], "fp16", kept).ptx
+
+
+def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
+    spec = position_attention.specify(1, 1024, 64, 512, ARCHITECTURES["sm_90"], "tuned")
+    with pytest.raises(ExportError, match=r"PositionAttention for sm_86: \d+ bytes of shared memory"):
+        compiler.compile_kernel(spec, ARCHITECTURES["sm_86"], "fp16")
+
+
+def test_the_cache_is_used_and_a_damaged_file_is_compiled_again(tmp_path, monkeypatch):
+    architecture = ARCHITECTURES["sm_87"]
+    spec = upsample_argmax.specify(1, 3, (8, 8), (64, 64), False, architecture, "tuned")
+    first = compile_cached(spec, architecture, "fp16", tmp_path)
+    (file,) = tmp_path.iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "compile_kernel", lambda *_: pytest.fail("compiled again"))
+        assert compile_cached(spec, architecture, "fp16", tmp_path) == first
+    file.write_text(file.read_text().replace("upsample_argmax_param_0", "upsample_argmax_param_9", 1))
+    assert compile_cached(spec, architecture, "fp16", tmp_path) == first
+    file.write_text("[]")
+    assert compile_cached(spec, architecture, "fp16", tmp_path) == first
+
+
+def test_the_cache_tells_apart_what_decides_the_code():
+    def key(tokens=1024, name="sm_87", dtype="fp16", variant="tuned"):
+        architecture = ARCHITECTURES[name]
+        spec = position_attention.specify(1, tokens, 64, 512, architecture, variant)
+        return cache.cache_key(spec, architecture, dtype)
+
+    keys = [key(), key(tokens=1032), key(name="sm_89"), key(dtype="bf16"), key(variant="small")]
+    assert len(set(keys)) == len(keys)
+    assert key() == key()
+
+
+def test_the_cache_lies_in_the_users_cache_folder(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache.cache_folder() == Path("/somewhere/danet/kernels")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert cache.cache_folder() == Path("/home/someone/.cache/danet/kernels")
