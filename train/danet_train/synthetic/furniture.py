@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danet_train.synthetic.texture import Colour, Stencil, Texture, pick, vary
+from danet_train.synthetic.texture import Colour, Piece, Stencil, pick, vary
 from danet_train.synthetic.trainids import POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN
 
 _METAL: tuple[Colour, ...] = ((120, 120, 120), (85, 90, 90), (60, 65, 60), (150, 155, 155), (80, 95, 90))
@@ -12,9 +12,6 @@ _RED: Colour = (45, 40, 190)
 _BLUE: Colour = (170, 90, 30)
 _WHITE: Colour = (225, 225, 225)
 _YELLOW: Colour = (60, 190, 230)
-
-Piece = tuple[Texture, float, float]
-"""A texture with its width and height in metres."""
 
 
 def lamp_post(rng: np.random.Generator, *, lit: bool) -> Piece:
@@ -28,7 +25,7 @@ def lamp_post(rng: np.random.Generator, *, lit: bool) -> Piece:
     if rng.random() < 0.6:
         stencil.line([(0.9, height_m - 0.2), (1.8, height_m - 0.1)], 0.12, metal, POLE)
         stencil.box(1.5, height_m - 0.25, 2.0, height_m - 0.08, (190, 240, 255) if lit else metal, POLE)
-    return stencil.grained(rng, 0.06), width_m, height_m
+    return Piece(stencil.grained(rng, 0.06), width_m, height_m)
 
 
 def bollard(rng: np.random.Generator) -> Piece:
@@ -36,7 +33,7 @@ def bollard(rng: np.random.Generator) -> Piece:
     stencil = Stencil(0.26, 1.0, 60)
     stencil.box(0.04, 0, 0.22, 1.0, vary(pick(rng, _METAL), rng, 15), POLE)
     stencil.box(0.04, 0.75, 0.22, 0.88, pick(rng, (_WHITE, _RED, _YELLOW)), POLE)
-    return stencil.grained(rng, 0.06), 0.26, 1.0
+    return Piece(stencil.grained(rng, 0.06), 0.26, 1.0)
 
 
 def traffic_light(rng: np.random.Generator) -> Piece:
@@ -52,7 +49,7 @@ def traffic_light(rng: np.random.Generator) -> Piece:
     for index, light in enumerate(lights):
         colour = light if index == shown else (light[0] // 5, light[1] // 5, light[2] // 5)
         stencil.ellipse((0.41, top - 0.25 - 0.4 * index), (0.16, 0.16), colour, TRAFFIC_LIGHT)
-    return stencil.grained(rng, 0.04), width_m, height_m
+    return Piece(stencil.grained(rng, 0.04), width_m, height_m)
 
 
 def traffic_sign(rng: np.random.Generator) -> Piece:
@@ -85,4 +82,4 @@ def traffic_sign(rng: np.random.Generator) -> Piece:
     else:
         stencil.box(0.02, y - 0.25, 1.08, y + 0.35, _YELLOW, TRAFFIC_SIGN)
         stencil.box(0.15, y + 0.0, 0.9, y + 0.1, (50, 50, 50), TRAFFIC_SIGN)
-    return stencil.grained(rng, 0.05), width_m, height_m
+    return Piece(stencil.grained(rng, 0.05), width_m, height_m)

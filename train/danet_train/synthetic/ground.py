@@ -187,16 +187,14 @@ def paint_sky(
 ) -> None:
     """Paint the whole canvas as sky, in place; ``clouds`` is (512, 512) and turns with the camera."""
     height, width = label.shape
-    rise = np.clip((camera.horizon_px - np.arange(height, dtype=np.float32)) / (0.6 * height), 0, 1)[
-        :, None, None
-    ]
-    gradient = (
-        np.array(light.sky_horizon, np.float32) * (1 - rise) + np.array(light.sky_top, np.float32) * rise
-    )
+    above = camera.horizon_px - np.arange(height, dtype=np.float32)
+    rise = np.clip(above / (0.6 * height), 0, 1)[:, None, None]
+    low, high = np.array(light.sky_horizon, np.float32), np.array(light.sky_top, np.float32)
+    gradient = low * (1 - rise) + high * rise
     shift = round(camera.yaw * camera.focal_px / width * _TILE)
-    layer = np.roll(clouds, -shift, axis=1)[:, : _TILE // 2]
-    layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
+    half = np.roll(clouds, -shift, axis=1)[:, : _TILE // 2]
+    layer = cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
     cover = np.clip(layer * 0.5, 0, 0.8)[..., None] * (1.0 if light.weather != "fog" else 0.1)
-    white = np.array(light.sky_horizon, np.float32) * 0.5 + 118
+    white = low * 0.5 + 118
     colour[:] = np.clip(gradient * (1 - cover) + white * cover, 0, 255).astype(np.uint8)
     label[:] = SKY

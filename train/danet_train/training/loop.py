@@ -69,7 +69,7 @@ def train_model(
             group["lr"] = lr * factor
         logits: TrainingLogits = model(image.to(device))
         loss = total_loss(logits, label.to(device), config.loss, align_corners=align_corners)
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at step {step + 1}; lower optimiser.lr (now {lr:.2g})")
         optimiser.zero_grad(set_to_none=True)

@@ -30,7 +30,7 @@ def cross_entropy(logits: Tensor, label: Tensor, *, mean_over: str, align_corner
 
 
 def total_loss(logits: TrainingLogits, label: Tensor, config: LossConfig, *, align_corners: bool) -> Tensor:
-    """The weighted sum over the classifiers that exist (Fu et al. 2019, section 3.4, and the auxiliary one)."""
+    """The weighted sum over the classifiers that exist (Fu et al. 2019, section 3.4)."""
     weighted = [
         (1.0, logits.fused),
         (config.branch_weight, logits.pam),
