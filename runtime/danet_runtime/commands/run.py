@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from danet_runtime.report import StreamReport
     from danet_runtime.sinks.base import Sink
-
-
-class PrecisionChoice(str, Enum):
-    """Variants of a bundle."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    int8 = "int8"
-
-
-class PolicyChoice(str, Enum):
-    """What happens to frames that come faster than they are segmented."""
-
-    every = "every"
-    latest = "latest"
 
 
 def run(
@@ -44,10 +28,11 @@ def run(
         Path | None, typer.Option(help="JSON report; by default beside the video, or in the folder of masks.")
     ] = None,
     precision: Annotated[
-        PrecisionChoice | None, typer.Option(help="Variant; by default the most precise in the bundle.")
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Variant; by default the most precise in the bundle."),
     ] = None,
     policy: Annotated[
-        PolicyChoice | None,
+        Literal["every", "latest"] | None,
         typer.Option(
             help="every: nothing is lost; latest: old frames are dropped. Default: latest for a camera."
         ),
@@ -84,11 +69,11 @@ def run(
     failure: DanetError | None = None
     interrupted = False
     with (
-        Segmenter(bundle, precision.value if precision else None, threads=threads) as segmenter,
+        Segmenter(bundle, precision, threads=threads) as segmenter,
         sigterm_as_interrupt(),
     ):
         frames = open_source(source)
-        stream = Stream(segmenter, frames, sinks, policy.value if policy else None, max_frames=max_frames)
+        stream = Stream(segmenter, frames, sinks, policy, max_frames=max_frames)
         limits = [limit for limit in (frames.count, max_frames) if limit is not None]
         try:
             with stream, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
