@@ -195,7 +195,8 @@ class Stream:
             return
         if self._capture_thread.is_alive():
             self.stop()
-        self._leave()
+        self._held = None
+        self._caller_place.abort()
         self._join()
 
     def report(self) -> StreamReport:
@@ -302,10 +303,8 @@ class Stream:
                 self._count_out(slot)
         for place in self._sink_places:
             place.put(slot)  # ClosedError: the sink has failed
-        try:
+        with suppress(ClosedError):  # the caller has left; the sinks go on
             self._caller_place.put(slot)
-        except ClosedError:
-            self._release(slot)  # the caller has left; the sinks go on
 
     def _drain(self, sink: Sink, place: Handover[_Slot]) -> None:
         try:
@@ -351,11 +350,6 @@ class Stream:
     def _release_held(self) -> None:
         slot, self._held = self._held, None
         if slot is not None:
-            self._release(slot)
-
-    def _leave(self) -> None:
-        self._release_held()
-        for slot in self._caller_place.abort():
             self._release(slot)
 
     def _fail(self, error: BaseException) -> None:

@@ -23,7 +23,7 @@ def healthy(fail: bool = False) -> None:
     typer.echo("well")
 
 
-def unreadable(what: dict[str, list[complex]]) -> None:
+def unreadable(what: int | str) -> None:
     """A command with a parameter that typer cannot turn into an option."""
 
 
