@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from danet_train.synthetic.texture import Colour, Piece, Stencil, pick, vary
-from danet_train.synthetic.trainids import BICYCLE, MOTORCYCLE, PERSON, RIDER
+from danet_train.synthetic.trainids import BICYCLE, PERSON, RIDER
 
 _CLOTHES: tuple[Colour, ...] = (
     (60, 55, 50), (120, 70, 40), (50, 50, 150), (150, 150, 150), (60, 110, 150), (80, 120, 60), (45, 40, 70),
@@ -110,18 +110,4 @@ def cyclist_from_behind(rng: np.random.Generator) -> Piece:
     for side in (-1, 1):
         stencil.line([(0.4 + side * 0.22, 1.42), (0.4 + side * 0.28, 1.03)], 0.1, coat, RIDER)
     _head(rng, stencil, (0.4, 1.66), 0.13, RIDER)
-    return Piece(stencil.grained(rng, 0.06), width_m, height_m)
-
-
-def motorcycle_side(rng: np.random.Generator) -> Piece:
-    """A parked motorcycle from its side."""
-    width_m, height_m = 2.1, 1.2
-    stencil = Stencil(width_m, height_m, 60)
-    paint = vary(pick(rng, _PAINT), rng, 20)
-    _wheels(stencil, (0.36, 1.72), 0.34, MOTORCYCLE, 0.14)
-    stencil.polygon([(0.45, 0.35), (1.4, 0.3), (1.5, 0.75), (0.6, 0.7)], (70, 70, 75), MOTORCYCLE)
-    stencil.polygon([(0.85, 0.65), (1.45, 0.7), (1.4, 1.0), (0.95, 0.92)], paint, MOTORCYCLE)
-    stencil.polygon([(0.2, 0.78), (0.95, 0.72), (0.9, 0.9), (0.3, 0.92)], (40, 40, 45), MOTORCYCLE)
-    stencil.line([(1.72, 0.34), (1.45, 0.95), (1.3, 1.12)], 0.09, (150, 150, 150), MOTORCYCLE)
-    stencil.ellipse((1.55, 0.92), (0.12, 0.13), (190, 200, 205), MOTORCYCLE)
     return Piece(stencil.grained(rng, 0.06), width_m, height_m)

@@ -14,6 +14,7 @@ from danet_train.synthetic.texture import Piece, Texture, modulate, smooth_noise
 from danet_train.synthetic.world import Panel, Thing, World
 
 _BLOCK_M = 40.0
+_SIGHT_M = 42.0
 
 
 def build_world(rng: np.random.Generator, length_m: float = 90.0, ego_speed_mps: float = 0.0) -> World:
@@ -51,7 +52,7 @@ def _line_street(
     """Plots along one side: houses, or gardens behind a wall, a fence or a hedge, or trees alone."""
     street, light = world.street, world.light
     setback = float(rng.choice([0.0, rng.uniform(0.5, 4)]))
-    houses = float(rng.uniform(0.4, 0.85))
+    houses = float(rng.uniform(0.3, 0.75))
     lit = 1 - light.shadow * 0.6 if light.sun_side == side else 1.06 if light.sun_side else 1.0
     at = -8.0
     while at < length_m + 5:
@@ -85,8 +86,8 @@ def _garden(rng: np.random.Generator, world: World, side: int, at: float, end: f
         world.structures.append(Thing((_upright(centre, z, tree),), z))
     kind, length = float(rng.random()), end - at
     makers: tuple[tuple[float, Callable[[float], Texture], float], ...] = (
-        (0.34, lambda tall: structures.wall(rng, length, tall), float(rng.uniform(1.0, 2.2))),
-        (0.7, lambda tall: structures.fence(rng, length, tall), float(rng.uniform(1.1, 1.9))),
+        (0.34, lambda tall: structures.wall(rng, length, tall), float(rng.uniform(1.4, 2.6))),
+        (0.7, lambda tall: structures.fence(rng, length, tall), float(rng.uniform(1.3, 2.2))),
         (0.86, lambda tall: structures.hedge(rng, length, tall), float(rng.uniform(0.9, 1.8))),
     )
     for limit, make, tall in makers:
@@ -139,15 +140,13 @@ def _furnish(rng: np.random.Generator, world: World, side: int, start: float) ->
 def _populate(rng: np.random.Generator, world: World, side: int, start: float) -> None:
     """People and parked two-wheelers on one sidewalk."""
     street = world.street
-    for _ in range(int(rng.poisson(2.6))):
+    for _ in range(int(rng.poisson(3.4))):
         across = side * float(rng.uniform(street.walk_start_m, street.walk_end_m))
         pace = float(rng.choice([-1.2, 0, 1.2]))
         _stand(world, figures.person(rng, float(rng.uniform(1.5, 1.9))), across, _along(rng, start), pace)
-    for _ in range(int(rng.poisson(1.1))):
+    for _ in range(int(rng.poisson(1.6))):
         bicycle = figures.bicycle_side(rng, ridden=False)
         _stand(world, bicycle, side * (street.walk_start_m + 0.4), _along(rng, start))
-    if rng.random() < 0.5:
-        _stand(world, figures.motorcycle_side(rng), _kerbside(rng, world, side), _along(rng, start))
 
 
 def _let_cross(rng: np.random.Generator, world: World, start: float, ego_speed: float) -> None:
@@ -208,7 +207,7 @@ def _stand(world: World, piece: Piece, across: float, z: float, speed: float = 0
     """Stand a piece upright at a point, facing along the street, with a shadow at its foot."""
     foot = min(piece.width_m, 1.2) / 2
     footprint = (across - foot, across + foot, z - 0.12, z + 0.12)
-    world.things.append(Thing((_upright(across, z, piece),), z, speed, footprint))
+    world.things.append(Thing((_upright(across, z, piece),), z, speed, footprint, _SIGHT_M))
 
 
 def _upright(across: float, z: float, piece: Piece) -> Panel:

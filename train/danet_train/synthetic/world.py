@@ -37,6 +37,7 @@ class Thing:
         panels: Its faces, in the order of drawing.
         along_m: Of its near end, which decides what hides what.
         speed_mps: Along the street, negative towards the camera.
+        sight_m: It is left out beyond this distance, where it would be a pixel or two.
         footprint_m: Left, right, near and far edge of the shadow under it, or None.
     """
 
@@ -44,6 +45,7 @@ class Thing:
     along_m: float
     speed_mps: float = 0.0
     footprint_m: tuple[float, float, float, float] | None = None
+    sight_m: float = 120.0
 
 
 @dataclass

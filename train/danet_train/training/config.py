@@ -97,6 +97,8 @@ class LossConfig(BaseModel):
         aux_weight: On the auxiliary head's.
         mean_over: ``all`` divides by all pixels, ignored ones included (mmsegmentation's default);
             ``valid`` by those that count.
+        class_balance: Each class weighs (median frequency / its frequency) to this power; 0 for equal
+            weights, 1 for median frequency balancing (Eigen and Fergus 2015).
     """
 
     model_config = _CLOSED
@@ -104,6 +106,7 @@ class LossConfig(BaseModel):
     branch_weight: float = Field(default=1.0, ge=0)
     aux_weight: float = Field(default=0.4, ge=0)
     mean_over: Literal["all", "valid"] = "all"
+    class_balance: float = Field(default=0.0, ge=0, le=1)
 
 
 class TrainConfig(BaseModel):
