@@ -118,11 +118,11 @@ class Record:
         self.opened += 1
 
     def write(self, result: Result) -> None:
-        if self.fails_in == "write" and len(self.ids) == self.fail_at:
-            raise SinkError("the disk is full")
         check(result)
         time.sleep(self.pause_s)
         check(result)  # nobody wrote into it meanwhile
+        if self.fails_in == "write" and len(self.ids) == self.fail_at:
+            raise SinkError("the disk is full")
         self.ids.append(result.frame_id)
 
     def describe(self) -> dict[str, Any]:
@@ -285,7 +285,7 @@ def test_a_failing_sink_ends_the_stream_though_the_source_gives_nothing_more(
     source = Hanging(100, until=3)
     started = time.monotonic()
     with pytest.raises(SinkError, match="the disk is full"):
-        Stream(segmenter_with(Echo()), source, [Record(fail_at=1)]).run()
+        Stream(segmenter_with(Echo()), source, [Record(pause_s=0.05, fail_at=2)]).run()
     assert time.monotonic() - started < 5
     source.release.set()
 
