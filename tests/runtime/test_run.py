@@ -88,6 +88,23 @@ def test_outputs_that_exist_are_kept_unless_overwrite_is_said(
     assert json.loads((tmp_path / "out.json").read_text())["frames"]["out"] == 3
 
 
+def test_outputs_never_overwrite_the_source_or_each_other(
+    danet: Run, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
+) -> None:
+    source = video_maker(tmp_path / "in.mp4", 3)
+    before = source.read_bytes()
+    for outputs in (
+        ("-o", source),
+        ("-o", "o.mp4", "--report", "./o.mp4"),
+        ("--masks", "x", "--report", "x"),
+    ):
+        refused = danet("run", bundle.path, source, *outputs, "--overwrite")
+        assert refused.returncode == 2
+        assert "give each its own path" in refused.stderr
+    assert source.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
+
+
 def test_a_video_cut_off_keeps_what_came_and_fails_with_the_numbers(
     danet: Run, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
 ) -> None:

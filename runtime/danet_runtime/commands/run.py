@@ -21,7 +21,10 @@ def run(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Overlay video: .mp4, .m4v, .mov, .mkv or .avi.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second."
+        ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
     report: Annotated[
@@ -55,6 +58,7 @@ def run(
     from danet_runtime.stream import Stream
 
     report = report or _report_beside(output, masks)
+    _check_apart({"SOURCE": Path(source), "--output": output, "--masks": masks, "--report": report})
     if report is not None and report.exists() and not overwrite:
         raise UsageError(
             f"{report} exists already; give another path with --report, or --overwrite to replace it"
@@ -96,6 +100,19 @@ def run(
     if interrupted and not live:
         typer.echo(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
         raise typer.Exit(1)
+
+
+def _check_apart(paths: dict[str, Path | None]) -> None:
+    """Refuse outputs that would overwrite the source or each other, whatever --overwrite says."""
+    from danet_runtime.errors import UsageError
+
+    seen: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageError(f"{other} and {name} are both {path}; give each its own path")
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
