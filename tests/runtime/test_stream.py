@@ -184,7 +184,7 @@ def test_a_live_source_keeps_the_latest_and_counts_what_it_drops(segmenter_with:
     assert stream.policy == "latest"
     report = stream.run()
     assert report.frames_in == 100
-    assert report.frames_dropped > 50
+    assert report.frames_dropped > 10
     assert report.frames_out == len(sink.ids) == 100 - report.frames_dropped
     assert sink.ids == sorted(set(sink.ids))
     assert sink.ids[-1] == 99
@@ -197,7 +197,7 @@ def test_under_latest_a_slow_sink_costs_frames_but_does_not_let_them_age(segment
         segmenter_with(Echo()), Frames(200, live=True, pause_s=0.001), [Record(pause_s=0.02)]
     ) as stream:
         ages.extend(result.age_ms for result in stream)
-    assert stream.report().frames_dropped > 100
+    assert stream.report().frames_dropped > 20
     assert np.median(ages) < 150  # a queue without bound would reach seconds
 
 
