@@ -5,17 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from danet_train.model.attention import ChannelAttention, PositionAttention
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from danet_train.model.attention import ChannelAttention, PositionAttention
 
 
 def _convolve_1x1(conv, pixel):
     weight = conv.weight.detach().double().numpy()[:, :, 0, 0]
     bias = conv.bias.detach().double().numpy()
-    return [
-        sum(weight[o, i] * pixel[i] for i in range(len(pixel))) + bias[o] for o in range(weight.shape[0])
-    ]
+    return [sum(weight[o, i] * pixel[i] for i in range(len(pixel))) + bias[o] for o in range(weight.shape[0])]
 
 
 def _position_attention(module, x):
@@ -28,7 +27,9 @@ def _position_attention(module, x):
     alpha = float(module.gamma.scale.detach())
     out = np.zeros_like(x)
     for j, pixel in enumerate(pixels):
-        scores = [math.exp(sum(q * k for q, k in zip(query[j], key[i], strict=True))) for i in range(len(pixels))]
+        scores = [
+            math.exp(sum(q * k for q, k in zip(query[j], key[i], strict=True))) for i in range(len(pixels))
+        ]
         for c in range(channels):
             context = sum(scores[i] * value[i][c] for i in range(len(pixels))) / sum(scores)
             out[c, j // width, j % width] = alpha * context + pixel[c]

@@ -3,12 +3,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from danet_train import CITYSCAPES, Normalisation, build_model, load_checkpoint, read_checkpoint, save_checkpoint
-from danet_train.errors import CheckpointError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-SMALL = {"base_channels": 4, "stem_channels": 6, "head_channels": 8, "attention_channels": 4, "aux_channels": 4}
+from danet_train import (
+    CITYSCAPES,
+    Normalisation,
+    build_model,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from danet_train.errors import CheckpointError
+
+SMALL = {
+    "base_channels": 4,
+    "stem_channels": 6,
+    "head_channels": 8,
+    "attention_channels": 4,
+    "aux_channels": 4,
+}
 
 VARIANTS = [
     {"depth": 18},
@@ -38,7 +52,11 @@ def test_classes_normalisation_and_metadata_come_back(tmp_path):
     model = build_model(18, **SMALL)
     normalisation = Normalisation(mean=(1, 2, 3), std=(4, 5, 6))
     save_checkpoint(
-        tmp_path / "c.pt", model, classes=CITYSCAPES, normalisation=normalisation, metadata={"step": 7, "miou": 0.5}
+        tmp_path / "c.pt",
+        model,
+        classes=CITYSCAPES,
+        normalisation=normalisation,
+        metadata={"step": 7, "miou": 0.5},
     )
     loaded = read_checkpoint(tmp_path / "c.pt")
     assert loaded.classes == CITYSCAPES
@@ -56,7 +74,10 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
 
 def test_a_bare_state_dict_and_a_half_precision_one_are_read(tmp_path):
     model = build_model(18, **SMALL)
-    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    state = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
     torch.save({"state_dict": state}, tmp_path / "c.pt")
     loaded = read_checkpoint(tmp_path / "c.pt")
     assert loaded.classes is None

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from danet_train.classes import CITYSCAPES, ClassTable, find_classes, read_classes
-from danet_train.errors import ConfigError, DataError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from danet_train.classes import CITYSCAPES, ClassTable, find_classes, read_classes
+from danet_train.errors import ConfigError, DataError
 
 
 def test_cityscapes_has_its_19_classes_in_order():

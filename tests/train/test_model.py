@@ -1,13 +1,20 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from danet_train import build_model
 from danet_train.errors import ConfigError
 from danet_train.model.danet import TrainingLogits
 from danet_train.model.resnet import layer_dilations
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-SMALL = {"base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4, "aux_channels": 4}
+SMALL = {
+    "base_channels": 4,
+    "stem_channels": 4,
+    "head_channels": 8,
+    "attention_channels": 4,
+    "aux_channels": 4,
+}
 
 
 def _tiny(depth=18, **options):
@@ -115,7 +122,14 @@ def test_classifiers_and_residual_blocks_start_as_the_reference_does():
 
 @pytest.mark.parametrize(
     "options",
-    [{"depth": 20}, {"multi_grid": (4, 8)}, {"dropout": 1.5}, {"heads": 2}, {"num_classes": "19"}, {"pam": 1}],
+    [
+        {"depth": 20},
+        {"multi_grid": (4, 8)},
+        {"dropout": 1.5},
+        {"heads": 2},
+        {"num_classes": "19"},
+        {"pam": 1},
+    ],
 )
 def test_an_impossible_option_is_refused_by_name(options):
     with pytest.raises(ConfigError, match=next(iter(options))):

@@ -13,6 +13,7 @@ _CLOTHES: tuple[Colour, ...] = (
 )  # fmt: skip
 _SKIN: tuple[Colour, ...] = ((130, 165, 210), (90, 125, 175), (60, 85, 130), (150, 180, 225))
 _HAIR: tuple[Colour, ...] = ((25, 30, 40), (40, 60, 90), (90, 130, 160), (70, 70, 75))
+_HELMETS: tuple[Colour, ...] = ((225, 225, 225), (60, 200, 230), (50, 50, 190), (200, 120, 50))
 _PAINT: tuple[Colour, ...] = ((40, 40, 45), (50, 50, 160), (140, 90, 40), (70, 120, 70), (170, 170, 175))
 _TYRE: Colour = (35, 35, 35)
 _SPOKES: Colour = (95, 95, 95)
@@ -55,7 +56,8 @@ def _head(
     rng: np.random.Generator, stencil: Stencil, centre: tuple[float, float], radius: float, label: int
 ) -> None:
     x, y = centre
-    stencil.ellipse((x, y + 0.3 * radius), (radius, radius), vary(pick(rng, _HAIR), rng, 8), label)
+    hair = pick(rng, _HELMETS if label == RIDER else _HAIR)
+    stencil.ellipse((x, y + 0.3 * radius), (radius, radius), vary(hair, rng, 8), label)
     stencil.ellipse((x, y - 0.15 * radius), (radius * 0.85, radius), vary(pick(rng, _SKIN), rng, 8), label)
 
 

@@ -44,7 +44,7 @@ class Light:
 
 def draw_light(rng: np.random.Generator) -> Light:
     """One of four weathers, each varied."""
-    weather = str(rng.choice(["sun", "overcast", "dusk", "fog"], p=[0.4, 0.3, 0.15, 0.15]))
+    weather = str(rng.choice(["sun", "overcast", "dusk", "fog"], p=[0.42, 0.3, 0.13, 0.15]))
     noise, blur = float(rng.uniform(1, 5)), float(rng.uniform(0, 0.7))
     side = int(rng.choice([-1, 1]))
     if weather == "sun":

@@ -161,7 +161,7 @@ def _let_cross(rng: np.random.Generator, world: World, start: float, ego_speed: 
 
 def _let_drive(rng: np.random.Generator, world: World, start: float, ego_speed: float) -> None:
     """Cyclists at the edges of the road, and traffic in both lanes (on the right)."""
-    for _ in range(int(rng.poisson(1.6))):
+    for _ in range(int(rng.poisson(2.2))):
         side = int(rng.choice([-1, 1]))
         behind = rng.random() < 0.55
         cyclist = figures.cyclist_from_behind(rng) if behind else figures.bicycle_side(rng, ridden=True)

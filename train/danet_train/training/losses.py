@@ -30,6 +30,12 @@ def class_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:
     return torch.from_numpy(weights)
 
 
+def middle_pixels(label: Tensor, stride: int) -> Tensor:
+    """(B, H, W) -> (B, H // stride, W // stride): the middle pixel of each ``stride`` x ``stride`` cell."""
+    height, width = (size // stride * stride for size in label.shape[1:])
+    return label[:, stride // 2 : height : stride, stride // 2 : width : stride]
+
+
 def cross_entropy(
     logits: Tensor, label: Tensor, *, mean_over: str, align_corners: bool, weights: Tensor | None = None
 ) -> Tensor:
@@ -70,6 +76,7 @@ def total_loss(
         (config.branch_weight, logits.cam),
         (config.aux_weight, logits.aux),
     ]
+    label = middle_pixels(label, config.label_stride)
     loss = label.new_zeros((), dtype=logits.fused.dtype)
     for weight, head in weighted:
         if head is not None and weight:
