@@ -92,3 +92,9 @@ print(*[name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "danet_runtime", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"danet {version('danet-runtime')}\n"

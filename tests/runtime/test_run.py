@@ -22,7 +22,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def danet(tmp_path: Path) -> Run:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from danet_runtime.cli import main; main()", *map(str, arguments)]
+        command = [sys.executable, "-m", "danet_runtime", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
 
     return run
@@ -202,8 +202,8 @@ def test_an_interruption_finishes_the_outputs(
 ) -> None:
     command = [
         sys.executable,
-        "-c",
-        "from danet_runtime.cli import main; main()",
+        "-m",
+        "danet_runtime",
         "run",
         bundle.path,
         long_video,
