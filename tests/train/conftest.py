@@ -7,8 +7,8 @@ REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _two_threads():
-    torch.set_num_threads(2)
+def _one_thread():
+    torch.set_num_threads(1)  # the models are tiny, and other tests may run beside
 
 
 @pytest.fixture

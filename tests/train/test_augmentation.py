@@ -46,20 +46,18 @@ def test_the_same_generator_state_gives_the_same_view_and_leaves_the_sample_alon
     np.testing.assert_array_equal(sample.image, before)
 
 
-def test_a_crop_of_one_class_is_drawn_again():
+def _crops_of_two_classes(sample, crop_max_ratio):
+    config = AugmentationConfig(scale=(1.0, 1.0), crop_hw=(10, 20), crop_max_ratio=crop_max_ratio)
+    views = [augment(sample, config, FILL, np.random.default_rng(seed)) for seed in range(60)]
+    return sum(len(np.unique(view.label)) == 2 for view in views)
+
+
+def test_a_crop_of_one_class_is_drawn_again_unless_that_is_allowed():
     label = np.zeros((10, 100), np.uint8)
-    label[:, 90:] = 1
+    label[:, 50:] = 1
     sample = Sample(np.zeros((10, 100, 3), np.uint8), label, "x")
-    config = AugmentationConfig(scale=(1.0, 1.0), crop_hw=(10, 20))
-    mixed = [
-        len(np.unique(augment(sample, config, FILL, np.random.default_rng(i)).label)) == 2 for i in range(40)
-    ]
-    free = config.model_copy(update={"crop_max_ratio": 1.0})
-    anywhere = [
-        len(np.unique(augment(sample, free, FILL, np.random.default_rng(i)).label)) == 2 for i in range(40)
-    ]
-    assert sum(mixed) >= sum(anywhere)
-    assert sum(mixed) > 20
+    assert _crops_of_two_classes(sample, 0.95) > 45
+    assert _crops_of_two_classes(sample, 1.0) < 30
 
 
 def test_normalisation_turns_bgr_bytes_to_rgb_of_the_stated_statistics():

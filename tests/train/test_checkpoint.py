@@ -105,7 +105,7 @@ def _altered(tmp_path, change):
     [
         (lambda s: s.pop("decode_head.conv_seg.bias"), r"1 missing \(decode_head.conv_seg.bias\)"),
         (lambda s: s.update({"fc.weight": torch.zeros(1)}), r"1 unexpected \(fc.weight\)"),
-        (lambda s: s.update({"backbone.stem.3.weight": torch.zeros(3, 3, 3, 3)}), "must have the shape"),
+        (lambda s: s.update({"backbone.stem.3.weight": torch.zeros(5, 5, 3, 3)}), "must have the shape"),
         (lambda s: s["decode_head.conv_seg.bias"].fill_(float("nan")), "not finite"),
         (lambda s: s.pop("backbone.layer1.0.conv1.weight"), "backbone.layer1.0.conv1.weight"),
         (lambda s: [s.pop(k) for k in list(s) if k.startswith("backbone.layer3.1")], "basic blocks"),

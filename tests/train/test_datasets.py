@@ -102,7 +102,7 @@ def test_a_label_outside_the_class_table_is_named_with_its_file(folder):
 
 def test_sizes_that_differ_are_refused(folder):
     cv2.imwrite(str(folder / "train/labels/a.png"), np.zeros((8, 9), np.uint8))
-    with pytest.raises(DataError, match="10x8, but .* is 9x8"):
+    with pytest.raises(DataError, match=r"10x8, but .* is 9x8"):
         open_dataset(folder, "train")[0]
 
 

@@ -13,7 +13,7 @@ from danet_train.metrics import ConfusionMatrix
 
 
 def _cityscapes_scores(tmp_path, predictions, labels):
-    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as Official
 
     pairs = []
     for index, images in enumerate(zip(predictions, labels, strict=True)):
@@ -21,10 +21,10 @@ def _cityscapes_scores(tmp_path, predictions, labels):
         for path, image in zip(paths, images, strict=True):
             cv2.imwrite(str(path), CITYSCAPES.encode(image))
         pairs.append([str(path) for path in paths])
-    args = argparse.Namespace(**vars(official.args))
+    args = argparse.Namespace(**vars(Official.args))
     args.evalInstLevelScore, args.JSONOutput, args.quiet = False, False, True
     args.evalPixelAccuracy = False
-    return official.evaluateImgLists([p for p, _ in pairs], [g for _, g in pairs], args)
+    return Official.evaluateImgLists([p for p, _ in pairs], [g for _, g in pairs], args)
 
 
 @pytest.mark.parametrize("classes_present", [19, 5])

@@ -50,7 +50,7 @@ def test_names_and_shapes_are_those_of_mmsegmentation():
         "auxiliary_head.conv_seg.weight": (19, 256, 1, 1),
     }.items():
         assert tuple(state[name].shape) == shape
-    assert len(state) == 362
+    assert len(state) == 376
 
 
 def test_the_first_block_of_a_dilated_layer_uses_half_its_dilation():

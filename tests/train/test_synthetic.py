@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 
 import cv2
 import numpy as np
@@ -55,8 +56,8 @@ def test_a_dozen_classes_and_more_occur_the_thin_ones_included():
         seen += np.bincount(scene("train", index, SIZE, 0)[1].ravel(), minlength=256)
     present = {name for name, count in zip(CITYSCAPES.names, seen, strict=False) if count > 20}
     assert {
-        "road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky",
-        "person", "rider", "car", "bicycle",
+        "road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+        "sky", "person", "rider", "car", "bicycle",
     } <= present  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def test_every_frame_of_the_film_has_its_labels(synthetic_root):
 
 def test_a_drive_is_coherent_neighbouring_frames_agree_more_than_distant_ones():
     labels = [label for _, label in drive(26, SIZE, 5)]
-    near = np.mean([(a == b).mean() for a, b in zip(labels[:-1], labels[1:], strict=True)])
+    near = np.mean([(a == b).mean() for a, b in itertools.pairwise(labels)])
     far = (labels[0] == labels[-1]).mean()
     assert near > 0.93
     assert near > far + 0.05

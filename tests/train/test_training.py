@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_train import build_model, open_dataset, read_checkpoint
+from danet_train import CITYSCAPES, build_model, open_dataset, read_checkpoint
 from danet_train.errors import ConfigError, DataError, TrainingError, UsageError
 from danet_train.model.danet import TrainingLogits
 from danet_train.training.config import LossConfig, ScheduleConfig, TrainConfig
@@ -31,7 +31,7 @@ def _config(**changes):
         "model": {"depth": 18, **SMALL},
         "augmentation": {"crop_hw": [32, 48]},
         "optimiser": {"kind": "adamw", "lr": 0.01},
-        "steps": 3, "batch_size": 2, "in_memory": True, "device": "cpu", **changes,
+        "steps": 3, "batch_size": 2, "in_memory": True, "device": "cpu", "threads": 1, **changes,
     })  # fmt: skip
 
 
@@ -132,15 +132,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(synthetic_
 
 def test_training_lowers_the_loss(synthetic_root):
     losses = []
-    config = _config(steps=30, optimiser={"kind": "sgd", "lr": 0.05}, schedule={"warmup_steps": 3})
+    config = _config(steps=16, optimiser={"kind": "adamw", "lr": 0.02}, schedule={"warmup_steps": 3})
     train_model(config, open_dataset(synthetic_root, "train"), lambda progress: losses.append(progress.loss))
-    assert len(losses) == 30
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert len(losses) == 16
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(synthetic_root):
     config = _config(steps=20, optimiser={"kind": "sgd", "lr": 1e9})
-    with pytest.raises(TrainingError, match="lower optimiser.lr"):
+    with pytest.raises(TrainingError, match=r"lower optimiser\.lr"):
         train_model(config, open_dataset(synthetic_root, "train"))
 
 
@@ -201,17 +201,11 @@ def test_scores_that_are_no_number_are_null_in_json():
     from danet_train.metrics import ConfusionMatrix
     from danet_train.training.evaluate import scores_of
 
-    table = open_dataset_classes()
+    table = CITYSCAPES
     scores = scores_of(ConfusionMatrix(len(table)), table)
     assert scores["miou"] is None
     assert not any(isinstance(v, float) and math.isnan(v) for v in scores["iou"].values())
     json.dumps(scores, allow_nan=False)
-
-
-def open_dataset_classes():
-    from danet_train import CITYSCAPES
-
-    return CITYSCAPES
 
 
 @pytest.mark.slow

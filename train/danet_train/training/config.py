@@ -24,7 +24,7 @@ class AugmentationConfig(BaseModel):
     Attributes:
         scale: Range of the random resize, keeping the aspect ratio.
         crop_hw: Of the random crop in pixels; a smaller picture is padded with ignored pixels.
-        crop_max_ratio: A crop of which one class fills more is drawn again, up to ten times.
+        crop_max_ratio: A crop of which one class fills more is drawn again, up to ten times; 1 takes any.
         flip: Probability of mirroring.
         photometric: Probability of each distortion of brightness, contrast, saturation and hue.
         brightness: Largest shift in levels.
