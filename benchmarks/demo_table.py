@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from danet_runtime.bundle import Bundle
 from rich.console import Console
 from rich.table import Table
+
+from danet_runtime.bundle import Bundle
 
 
 def read(path: Path) -> dict[str, Any]:
