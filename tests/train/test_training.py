@@ -135,7 +135,7 @@ def test_training_lowers_the_loss(synthetic_root):
     config = _config(steps=16, optimiser={"kind": "adamw", "lr": 0.02}, schedule={"warmup_steps": 3})
     train_model(config, open_dataset(synthetic_root, "train"), lambda progress: losses.append(progress.loss))
     assert len(losses) == 16
-    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(synthetic_root):

@@ -14,7 +14,7 @@ from danet_train.synthetic.texture import Piece, Texture, modulate, smooth_noise
 from danet_train.synthetic.world import Panel, Thing, World
 
 _BLOCK_M = 40.0
-_SIGHT_M = 42.0
+_SIGHT_M = 26.0
 
 
 def build_world(rng: np.random.Generator, length_m: float = 90.0, ego_speed_mps: float = 0.0) -> World:
@@ -51,7 +51,7 @@ def _line_street(
 ) -> None:
     """Plots along one side: houses, or gardens behind a wall, a fence or a hedge, or trees alone."""
     street, light = world.street, world.light
-    setback = float(rng.choice([0.0, rng.uniform(0.5, 4)]))
+    setback = float(rng.choice([0.0, rng.uniform(1.5, 4)]))
     houses = float(rng.uniform(0.3, 0.75))
     lit = 1 - light.shadow * 0.6 if light.sun_side == side else 1.06 if light.sun_side else 1.0
     at = -8.0

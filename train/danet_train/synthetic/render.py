@@ -18,8 +18,8 @@ from danet_train.synthetic.trainids import UNLABELLED
 from danet_train.synthetic.world import Panel, Thing, World
 
 OVERSAMPLING = 3
-_FOCAL = 0.9
-"""Focal length in picture widths: a horizontal field of view of 58 degrees."""
+_FOCAL = 1.05
+"""Focal length in picture widths: a horizontal field of view of 51 degrees."""
 _FARTHEST_M = 120.0
 
 
