@@ -46,6 +46,13 @@ def _broken(entry: EntryPoint, reason: Exception) -> Callable[[], None]:
     return command
 
 
+def _check(command: Callable[..., Any]) -> None:
+    """Let typer read the parameters now: one that it does not understand would end ``danet`` later."""
+    alone = typer.Typer(add_completion=False)
+    alone.command()(command)
+    typer.main.get_command(alone)
+
+
 def _position(entry: EntryPoint) -> tuple[int, str]:
     return (_ORDER.index(entry.name) if entry.name in _ORDER else len(_ORDER), entry.name)
 
@@ -63,6 +70,7 @@ def build_app() -> typer.Typer:
     for entry in sorted(entry_points(group=COMMAND_GROUP), key=_position):
         try:
             command: Callable[..., Any] = entry.load()
+            _check(command)
         except Exception as reason:  # noqa: BLE001 - whatever a stranger's module raises, the others stay usable
             command = _broken(entry, reason)
         app.command(entry.name)(command)

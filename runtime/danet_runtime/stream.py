@@ -20,34 +20,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-import numpy as np
-
 from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.report import Ending, StreamReport
-from danet_runtime.result import Result
+from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.slots import ClosedError, Handover, Policy
-from danet_runtime.sources.base import FrameInfo, Source
-from danet_runtime.timing import STAGES, LatencyRecorder
+from danet_runtime.sources.base import Source
+from danet_runtime.timing import LatencyRecorder
 
 logger = logging.getLogger(__name__)
 
 _SLOTS = 5  # see above
 _CAPTURE_GRACE_S = 5.0  # a source that does not return by then is given up
-
-
-class _Slot:
-    """The buffers of one frame in flight, and what is known of it."""
-
-    def __init__(self, size_hw: tuple[int, int]) -> None:
-        self.frame = np.empty((*size_hw, 3), np.uint8)  # (H, W, 3) BGR
-        self.labels = np.empty(size_hw, np.uint8)  # (H, W)
-        self.info = FrameInfo(-1, 0)
-        self.started_ns = 0
-        self.stage_ns = [0] * len(STAGES)
-        self.readers = 0  # consumers that have not released it
-        self.writers = 0  # sinks that have not written it
 
 
 class Stream:
@@ -96,11 +81,11 @@ class Stream:
         self._segmenter = segmenter
         self._source = source
         self._max_frames = max_frames
-        self._captured: Handover[_Slot] = Handover(1, self.policy)
-        self._free: Handover[_Slot] = Handover(_SLOTS)
+        self._captured: Handover[FrameSlot] = Handover(1, self.policy)
+        self._free: Handover[FrameSlot] = Handover(_SLOTS)
         self._sinks = list(sinks)
-        self._sink_places: list[Handover[_Slot]] = [Handover(1) for _ in sinks]
-        self._caller_place: Handover[_Slot] = Handover(1)
+        self._sink_places: list[Handover[FrameSlot]] = [Handover(1) for _ in sinks]
+        self._caller_place: Handover[FrameSlot] = Handover(1)
         self._latency = LatencyRecorder()
 
         self._lock = threading.Lock()  # guards everything below, and the slots' reader counts
@@ -115,7 +100,7 @@ class Stream:
 
         self._started = False
         self._joined = False
-        self._held: _Slot | None = None  # what the caller reads at the moment
+        self._held: FrameSlot | None = None  # what the caller reads at the moment
         self._capture_thread = _thread("capture", self._capture)
         self._threads = [
             _thread("inference", self._infer),
@@ -158,7 +143,7 @@ class Stream:
                 sink.open(stream_format)
                 opened.append(sink)
             for _ in range(_SLOTS):
-                self._free.put(_Slot(self._source.size_hw))
+                self._free.put(FrameSlot(self._source.size_hw))
         except BaseException:
             self._joined = self._raised = True
             for sink in opened:
@@ -195,7 +180,8 @@ class Stream:
             return
         if self._capture_thread.is_alive():
             self.stop()
-        self._leave()
+        self._held = None
+        self._caller_place.abort()
         self._join()
 
     def report(self) -> StreamReport:
@@ -248,7 +234,7 @@ class Stream:
             self._raise_failure()
             raise StopIteration from None
         self._held = slot
-        return _result(slot)
+        return slot.result()
 
     # The threads.
 
@@ -294,7 +280,7 @@ class Stream:
             for place in (*self._sink_places, self._caller_place):
                 place.close()
 
-    def _deliver(self, slot: _Slot) -> None:
+    def _deliver(self, slot: FrameSlot) -> None:
         slot.writers = len(self._sinks)
         slot.readers = slot.writers + 1
         if not slot.writers:
@@ -302,17 +288,15 @@ class Stream:
                 self._count_out(slot)
         for place in self._sink_places:
             place.put(slot)  # ClosedError: the sink has failed
-        try:
+        with suppress(ClosedError):  # the caller has left; the sinks go on
             self._caller_place.put(slot)
-        except ClosedError:
-            self._release(slot)  # the caller has left; the sinks go on
 
-    def _drain(self, sink: Sink, place: Handover[_Slot]) -> None:
+    def _drain(self, sink: Sink, place: Handover[FrameSlot]) -> None:
         try:
             while True:
                 slot = place.get()
                 started = time.monotonic_ns()
-                sink.write(_result(slot))
+                sink.write(slot.result())
                 with self._lock:
                     # Sinks run side by side; the slowest is the one that the frame waited for.
                     slot.stage_ns[4] = max(slot.stage_ns[4], time.monotonic_ns() - started)
@@ -335,12 +319,12 @@ class Stream:
 
     # What they share.
 
-    def _count_out(self, slot: _Slot) -> None:
+    def _count_out(self, slot: FrameSlot) -> None:
         self._last_ns = time.monotonic_ns()
         self._frames_out += 1
         self._latency.add(slot.stage_ns, self._last_ns - slot.started_ns)
 
-    def _release(self, slot: _Slot) -> None:
+    def _release(self, slot: FrameSlot) -> None:
         with self._lock:
             slot.readers -= 1
             is_free = slot.readers == 0
@@ -351,11 +335,6 @@ class Stream:
     def _release_held(self) -> None:
         slot, self._held = self._held, None
         if slot is not None:
-            self._release(slot)
-
-    def _leave(self) -> None:
-        self._release_held()
-        for slot in self._caller_place.abort():
             self._release(slot)
 
     def _fail(self, error: BaseException) -> None:
@@ -398,20 +377,6 @@ class Stream:
 
 def _thread(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
     return threading.Thread(target=target, args=arguments, name=f"danet-{name}", daemon=True)
-
-
-def _result(slot: _Slot) -> Result:
-    info = slot.info
-    return Result(
-        frame=slot.frame,
-        labels=slot.labels,
-        frame_id=info.id,
-        capture_time_ns=info.capture_time_ns,
-        age_ms=(time.monotonic_ns() - info.capture_time_ns) / 1e6,
-        stages_ms={name: ns / 1e6 for name, ns in zip(STAGES[:4], slot.stage_ns, strict=False)},
-        media_time_ms=info.media_time_ms,
-        name=info.name,
-    )
 
 
 def _quietly(close: Callable[[], None]) -> None:

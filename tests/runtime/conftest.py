@@ -191,14 +191,21 @@ def real_video() -> Callable[[str], Path]:
 
 @pytest.fixture
 def watchdog() -> Iterator[Callable[[int], None]]:
-    """Fails a test that hangs, instead of letting it hang: ``watchdog(seconds)``."""
+    """Fails a test that hangs, instead of letting it hang: ``watchdog(seconds)``.
+
+    It strikes again every five seconds, since what hangs once also hangs while it is cleaned up.
+    """
 
     def expired(_number: int, _frame: object) -> None:
         raise TimeoutError("the test hangs: threads wait for each other")
 
     previous = signal.signal(signal.SIGALRM, expired)
-    yield signal.alarm
-    signal.alarm(0)
+
+    def guard(seconds: int) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+
+    yield guard
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, previous)
 
 

@@ -23,6 +23,10 @@ def healthy(fail: bool = False) -> None:
     typer.echo("well")
 
 
+def unreadable(what: int | str) -> None:
+    """A command with a parameter that typer cannot turn into an option."""
+
+
 @pytest.fixture
 def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules["danet_test_commands"] = sys.modules[__name__]
@@ -30,6 +34,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
         EntryPoint("zebra", "danet_test_commands:healthy", cli.COMMAND_GROUP),
         EntryPoint("export", "no_such_module:export", cli.COMMAND_GROUP),
         EntryPoint("train", "danet_test_commands:no_such_function", cli.COMMAND_GROUP),
+        EntryPoint("eval", "danet_test_commands:unreadable", cli.COMMAND_GROUP),
     ]
     monkeypatch.setattr(cli, "entry_points", lambda group: found)
     yield
@@ -41,7 +46,7 @@ def test_a_broken_command_is_listed_as_broken_and_breaks_no_other() -> None:
     app = cli.build_app()
     listing = runner.invoke(app, ["--help"])
     assert listing.exit_code == 0
-    assert listing.output.count("(broken:") == 2
+    assert listing.output.count("(broken:") == 3
     assert listing.output.index("train") < listing.output.index("export") < listing.output.index("zebra")
     assert runner.invoke(app, ["zebra"]).output == "well\n"
     broken = runner.invoke(app, ["export"])
@@ -87,3 +92,9 @@ print(*[name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "danet_runtime", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"danet {version('danet-runtime')}\n"

@@ -22,7 +22,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def danet(tmp_path: Path) -> Run:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from danet_runtime.cli import main; main()", *map(str, arguments)]
+        command = [sys.executable, "-m", "danet_runtime", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
 
     return run
@@ -86,6 +86,23 @@ def test_outputs_that_exist_are_kept_unless_overwrite_is_said(
     (tmp_path / "out.avi").write_text("mine")
     assert danet("run", bundle.path, source, "-o", tmp_path / "out.avi", "--overwrite").returncode == 0
     assert json.loads((tmp_path / "out.json").read_text())["frames"]["out"] == 3
+
+
+def test_outputs_never_overwrite_the_source_or_each_other(
+    danet: Run, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
+) -> None:
+    source = video_maker(tmp_path / "in.mp4", 3)
+    before = source.read_bytes()
+    for outputs in (
+        ("-o", source),
+        ("-o", "o.mp4", "--report", "./o.mp4"),
+        ("--masks", "x", "--report", "x"),
+    ):
+        refused = danet("run", bundle.path, source, *outputs, "--overwrite")
+        assert refused.returncode == 2
+        assert "give each its own path" in refused.stderr
+    assert source.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_a_video_cut_off_keeps_what_came_and_fails_with_the_numbers(
@@ -185,8 +202,8 @@ def test_an_interruption_finishes_the_outputs(
 ) -> None:
     command = [
         sys.executable,
-        "-c",
-        "from danet_runtime.cli import main; main()",
+        "-m",
+        "danet_runtime",
         "run",
         bundle.path,
         long_video,

@@ -49,6 +49,30 @@ def test_another_size_is_resized_there_and_back(
     assert np.mean(labels == small[rows][:, columns]) > 0.98
 
 
+class Columns:
+    """A backend whose labels are the columns' numbers."""
+
+    name = "columns"
+
+    def infer(self, frame: np.ndarray, labels: np.ndarray) -> None:
+        labels[:] = np.arange(labels.shape[2], dtype=np.uint8)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("width", [23, 57, 64, 100, 333])
+def test_labels_come_back_to_the_nearest_pixel_by_its_centre(bundle: Bundle, width: int) -> None:
+    labels = Segmenter(bundle, backend=Columns())(np.zeros((50, width, 3), np.uint8))
+    centres = (np.arange(width) + 0.5) * 64 / width
+    is_between = np.isclose(centres, np.round(centres))  # as near to one pixel as to the other
+    expected = np.broadcast_to(centres.astype(int), (50, width))
+    np.testing.assert_array_equal(labels[:, ~is_between], expected[:, ~is_between])
+
+
 def test_labels_land_in_the_callers_buffer_and_the_frame_is_only_read(
     bundle: Bundle, reference: Callable, picture_maker: Callable
 ) -> None:

@@ -60,6 +60,21 @@ class Frames:
         self.closed += 1
 
 
+class Hanging(Frames):
+    """A source that stops answering, as a camera does, until it is released."""
+
+    def __init__(self, count: int, until: int) -> None:
+        super().__init__(count)
+        self.until = until
+        self.release = threading.Event()
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        if self.read == self.until:
+            self.release.wait(20)
+            return None
+        return super().read_into(buffer)
+
+
 class Echo:
     """A backend whose labels are the frame's own number."""
 
@@ -103,11 +118,11 @@ class Record:
         self.opened += 1
 
     def write(self, result: Result) -> None:
-        if self.fails_in == "write" and len(self.ids) == self.fail_at:
-            raise SinkError("the disk is full")
         check(result)
         time.sleep(self.pause_s)
         check(result)  # nobody wrote into it meanwhile
+        if self.fails_in == "write" and len(self.ids) == self.fail_at:
+            raise SinkError("the disk is full")
         self.ids.append(result.frame_id)
 
     def describe(self) -> dict[str, Any]:
@@ -169,7 +184,7 @@ def test_a_live_source_keeps_the_latest_and_counts_what_it_drops(segmenter_with:
     assert stream.policy == "latest"
     report = stream.run()
     assert report.frames_in == 100
-    assert report.frames_dropped > 50
+    assert report.frames_dropped > 10
     assert report.frames_out == len(sink.ids) == 100 - report.frames_dropped
     assert sink.ids == sorted(set(sink.ids))
     assert sink.ids[-1] == 99
@@ -182,7 +197,7 @@ def test_under_latest_a_slow_sink_costs_frames_but_does_not_let_them_age(segment
         segmenter_with(Echo()), Frames(200, live=True, pause_s=0.001), [Record(pause_s=0.02)]
     ) as stream:
         ages.extend(result.age_ms for result in stream)
-    assert stream.report().frames_dropped > 100
+    assert stream.report().frames_dropped > 20
     assert np.median(ages) < 150  # a queue without bound would reach seconds
 
 
@@ -254,13 +269,25 @@ def test_a_failing_model_finishes_the_sinks_and_is_raised(segmenter_with: Callab
 def test_a_failing_sink_ends_the_stream_and_the_other_sinks_are_finished(
     segmenter_with: Callable, policy: Policy
 ) -> None:
-    good, bad = Record(), Record(fail_at=3)
+    good, bad = Record(), Record(pause_s=0.01, fail_at=3)
     stream = Stream(segmenter_with(Echo()), Frames(10**6), [good, bad], policy)
     with pytest.raises(SinkError, match="the disk is full"):
         stream.run()
     assert len(bad.ids) == 3
     assert len(good.ids) >= 3
     assert [good.closed, bad.closed] == [1, 1]
+
+
+def test_a_failing_sink_ends_the_stream_though_the_source_gives_nothing_more(
+    segmenter_with: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("danet_runtime.stream._CAPTURE_GRACE_S", 0.1)
+    source = Hanging(100, until=3)
+    started = time.monotonic()
+    with pytest.raises(SinkError, match="the disk is full"):
+        Stream(segmenter_with(Echo()), source, [Record(pause_s=0.05, fail_at=2)]).run()
+    assert time.monotonic() - started < 5
+    source.release.set()
 
 
 def test_a_sink_that_cannot_finish_is_an_error(segmenter_with: Callable) -> None:
@@ -320,16 +347,7 @@ def test_a_source_that_never_returns_is_given_up(
     segmenter_with: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("danet_runtime.stream._CAPTURE_GRACE_S", 0.1)
-    release = threading.Event()
-
-    class Hanging(Frames):
-        def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
-            if self.read == 3:
-                release.wait(20)
-                return None
-            return super().read_into(buffer)
-
-    sink, source = Record(), Hanging(100)
+    sink, source = Record(), Hanging(100, until=3)
     stream = Stream(segmenter_with(Echo()), source, [sink])
     with pytest.raises(SourceError, match="did not return"), stream:  # noqa: PT012
         for result in stream:
@@ -337,7 +355,7 @@ def test_a_source_that_never_returns_is_given_up(
                 break
     assert sink.ids == [0, 1, 2]
     assert (sink.closed, source.closed) == (1, 0)
-    release.set()
+    source.release.set()
 
 
 pauses = st.sampled_from((0.0, 0.0005, 0.002))

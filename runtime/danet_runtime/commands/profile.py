@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-from danet_runtime.commands.run import PrecisionChoice
 
 
 def profile(
     bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
     precision: Annotated[
-        PrecisionChoice | None, typer.Option(help="Variant; by default the most precise in the bundle.")
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Variant; by default the most precise in the bundle."),
     ] = None,
     frames: Annotated[
         int, typer.Option(min=1, help="How many times the frame is segmented and measured.")
@@ -37,7 +36,7 @@ def profile(
     from danet_runtime.segmenter import Segmenter
 
     console = Console(highlight=False)
-    with Segmenter(bundle, precision.value if precision else None, threads=threads) as segmenter:
+    with Segmenter(bundle, precision, threads=threads) as segmenter:
         frame, labels, origin = profile_frame(segmenter.bundle, image)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("measuring", total=warmup + frames)

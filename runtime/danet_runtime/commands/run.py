@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from danet_runtime.report import StreamReport
     from danet_runtime.sinks.base import Sink
-
-
-class PrecisionChoice(str, Enum):
-    """Variants of a bundle."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    int8 = "int8"
-
-
-class PolicyChoice(str, Enum):
-    """What happens to frames that come faster than they are segmented."""
-
-    every = "every"
-    latest = "latest"
 
 
 def run(
@@ -37,17 +21,21 @@ def run(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Overlay video: .mp4, .m4v, .mov, .mkv or .avi.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second."
+        ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="JSON report; by default beside the video, or in the folder of masks.")
     ] = None,
     precision: Annotated[
-        PrecisionChoice | None, typer.Option(help="Variant; by default the most precise in the bundle.")
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Variant; by default the most precise in the bundle."),
     ] = None,
     policy: Annotated[
-        PolicyChoice | None,
+        Literal["every", "latest"] | None,
         typer.Option(
             help="every: nothing is lost; latest: old frames are dropped. Default: latest for a camera."
         ),
@@ -70,6 +58,7 @@ def run(
     from danet_runtime.stream import Stream
 
     report = report or _report_beside(output, masks)
+    _check_apart({"SOURCE": Path(source), "--output": output, "--masks": masks, "--report": report})
     if report is not None and report.exists() and not overwrite:
         raise UsageError(
             f"{report} exists already; give another path with --report, or --overwrite to replace it"
@@ -84,11 +73,11 @@ def run(
     failure: DanetError | None = None
     interrupted = False
     with (
-        Segmenter(bundle, precision.value if precision else None, threads=threads) as segmenter,
+        Segmenter(bundle, precision, threads=threads) as segmenter,
         sigterm_as_interrupt(),
     ):
         frames = open_source(source)
-        stream = Stream(segmenter, frames, sinks, policy.value if policy else None, max_frames=max_frames)
+        stream = Stream(segmenter, frames, sinks, policy, max_frames=max_frames)
         limits = [limit for limit in (frames.count, max_frames) if limit is not None]
         try:
             with stream, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -111,6 +100,19 @@ def run(
     if interrupted and not live:
         typer.echo(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
         raise typer.Exit(1)
+
+
+def _check_apart(paths: dict[str, Path | None]) -> None:
+    """Refuse outputs that would overwrite the source or each other, whatever --overwrite says."""
+    from danet_runtime.errors import UsageError
+
+    seen: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageError(f"{other} and {name} are both {path}; give each its own path")
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:

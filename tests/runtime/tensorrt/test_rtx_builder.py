@@ -74,8 +74,21 @@ def test_an_engine_is_stored_with_what_it_is(built, tmp_path):
 
 def test_the_command_writes_the_engine_and_its_manifest(exported_bundle, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "danet_runtime", "build", str(exported_bundle), "--backend", "tensorrt-rtx"]
-        + ["--target", "sm_89", "--target", "sm_120", "--engine-dir", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "danet_runtime",
+            "build",
+            str(exported_bundle),
+            "--backend",
+            "tensorrt-rtx",
+            "--target",
+            "sm_89",
+            "--target",
+            "sm_120",
+            "--engine-dir",
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -89,8 +102,19 @@ def test_the_command_writes_the_engine_and_its_manifest(exported_bundle, tmp_pat
 
 def test_the_command_refuses_what_the_bundle_does_not_hold(exported_bundle, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "danet_runtime", "build", str(exported_bundle), "--target", "sm_89"]
-        + ["--precision", "int8", "--engine-dir", str(tmp_path / "engines")],
+        [
+            sys.executable,
+            "-m",
+            "danet_runtime",
+            "build",
+            str(exported_bundle),
+            "--target",
+            "sm_89",
+            "--precision",
+            "int8",
+            "--engine-dir",
+            str(tmp_path / "engines"),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,7 @@ def evaluate(
     import json
 
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     from danet_train.checkpoint import read_checkpoint
     from danet_train.commands.tables import score_table
@@ -36,11 +36,14 @@ def evaluate(
     dataset = open_dataset(data, split, classes)
     check_classes_agree(loaded.classes, loaded.model.config.num_classes, dataset.classes)
     console = Console()
-    bar = iter(track(range(len(dataset)), description="scoring", console=console, transient=True))
-    next(bar, None)
-    matrix = evaluate_model(
-        loaded.model.to(pick_device(device)), dataset, loaded.normalisation, lambda: next(bar, None)
-    )
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("scoring", total=len(dataset))
+        matrix = evaluate_model(
+            loaded.model.to(pick_device(device)),
+            dataset,
+            loaded.normalisation,
+            lambda: progress.advance(task),
+        )
     console.print(score_table(matrix, dataset.classes))
     if json_file is not None:
         record = {"checkpoint_sha256": loaded.sha256, "split": split, **scores_of(matrix, dataset.classes)}

@@ -61,7 +61,7 @@ def _crop(
             cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[IGNORE]), np.uint8
         )
     window = (slice(0, height), slice(0, width))
-    for _ in range(_CROP_TRIES):
+    for _ in range(_CROP_TRIES if config.crop_max_ratio < 1 else 1):
         top = int(rng.integers(image.shape[0] - height + 1))
         left = int(rng.integers(image.shape[1] - width + 1))
         window = (slice(top, top + height), slice(left, left + width))

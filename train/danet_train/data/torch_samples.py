@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
@@ -50,6 +51,13 @@ class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
 
     def __len__(self) -> int:
         return self._count
+
+    def count_pixels(self, num_classes: int) -> npt.NDArray[np.int64]:
+        """(C,) pixels of each class over the source, before augmentation; reads every label once."""
+        counts = np.zeros(256, np.int64)
+        for index in range(len(self._source)):
+            counts += np.bincount(self._source[index].label.ravel(), minlength=256)
+        return counts[:num_classes]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         size = len(self._source)

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from danet_train.classes import CITYSCAPES
 from danet_train.errors import DataError, UsageError
 from danet_train.files import new_folder
+from danet_train.synthetic.placement import build_world
 from danet_train.synthetic.render import render
-from danet_train.synthetic.world import build_world
 
 VIDEO_FPS = 25
 _SPEED_MPS = 8.0

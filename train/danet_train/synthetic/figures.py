@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from danet_train.synthetic.texture import Colour, Stencil, Texture, pick, vary
-from danet_train.synthetic.trainids import BICYCLE, MOTORCYCLE, PERSON, RIDER
+from danet_train.synthetic.texture import Colour, Piece, Stencil, pick, vary
+from danet_train.synthetic.trainids import BICYCLE, PERSON, RIDER
 
 _CLOTHES: tuple[Colour, ...] = (
     (60, 55, 50), (120, 70, 40), (50, 50, 150), (150, 150, 150), (60, 110, 150), (80, 120, 60), (45, 40, 70),
@@ -13,13 +13,14 @@ _CLOTHES: tuple[Colour, ...] = (
 )  # fmt: skip
 _SKIN: tuple[Colour, ...] = ((130, 165, 210), (90, 125, 175), (60, 85, 130), (150, 180, 225))
 _HAIR: tuple[Colour, ...] = ((25, 30, 40), (40, 60, 90), (90, 130, 160), (70, 70, 75))
+_HELMETS: tuple[Colour, ...] = ((225, 225, 225), (60, 200, 230), (50, 50, 190), (200, 120, 50))
 _PAINT: tuple[Colour, ...] = ((40, 40, 45), (50, 50, 160), (140, 90, 40), (70, 120, 70), (170, 170, 175))
 _TYRE: Colour = (35, 35, 35)
 _SPOKES: Colour = (95, 95, 95)
 
 
-def person(rng: np.random.Generator, height_m: float) -> tuple[Texture, float]:
-    """Someone walking or standing, and the width of the texture in metres."""
+def person(rng: np.random.Generator, height_m: float) -> Piece:
+    """Someone walking or standing."""
     width_m = height_m * 0.52
     stencil = Stencil(width_m, height_m, 60)
     middle, unit = width_m / 2, height_m / 1.75
@@ -33,7 +34,8 @@ def person(rng: np.random.Generator, height_m: float) -> tuple[Texture, float]:
     hem = rng.uniform(0.6, 0.85) * unit
     stencil.polygon(
         [(middle - 0.2 * unit, hem), (middle + 0.2 * unit, hem), (middle + 0.24 * unit, 1.42 * unit),
-         (middle + 0.1 * unit, 1.5 * unit), (middle - 0.1 * unit, 1.5 * unit), (middle - 0.24 * unit, 1.42 * unit)],
+         (middle + 0.1 * unit, 1.5 * unit), (middle - 0.1 * unit, 1.5 * unit),
+         (middle - 0.24 * unit, 1.42 * unit)],
         coat, PERSON,
     )  # fmt: skip
     swing = rng.uniform(-0.15, 0.15) * unit
@@ -47,14 +49,15 @@ def person(rng: np.random.Generator, height_m: float) -> tuple[Texture, float]:
         bag = vary(pick(rng, _CLOTHES), rng, 15)
         left = middle + 0.18 * unit
         stencil.box(left, 0.7 * unit, left + 0.2 * unit, 1.05 * unit, bag, PERSON)
-    return stencil.grained(rng, 0.07), width_m
+    return Piece(stencil.grained(rng, 0.07), width_m, height_m)
 
 
 def _head(
     rng: np.random.Generator, stencil: Stencil, centre: tuple[float, float], radius: float, label: int
 ) -> None:
     x, y = centre
-    stencil.ellipse((x, y + 0.3 * radius), (radius, radius), vary(pick(rng, _HAIR), rng, 8), label)
+    hair = pick(rng, _HELMETS if label == RIDER else _HAIR)
+    stencil.ellipse((x, y + 0.3 * radius), (radius, radius), vary(hair, rng, 8), label)
     stencil.ellipse((x, y - 0.15 * radius), (radius * 0.85, radius), vary(pick(rng, _SKIN), rng, 8), label)
 
 
@@ -64,8 +67,8 @@ def _wheels(stencil: Stencil, hubs: tuple[float, float], radius: float, label: i
         stencil.ellipse((hub, radius), (radius - tyre_m, radius - tyre_m), _SPOKES, label)
 
 
-def bicycle_side(rng: np.random.Generator, *, ridden: bool) -> tuple[Texture, float, float]:
-    """A bicycle seen from its side, with its rider or alone; texture, width and height in metres."""
+def bicycle_side(rng: np.random.Generator, *, ridden: bool) -> Piece:
+    """A bicycle seen from its side, with its rider or alone."""
     width_m, height_m = 1.9, 1.85 if ridden else 1.1
     stencil = Stencil(width_m, height_m, 60)
     paint = vary(pick(rng, _PAINT), rng, 15)
@@ -87,11 +90,11 @@ def bicycle_side(rng: np.random.Generator, *, ridden: bool) -> tuple[Texture, fl
         stencil.polygon([(0.56, 0.98), (0.86, 0.96), (1.16, 1.45), (0.9, 1.56)], coat, RIDER)
         stencil.line([(1.04, 1.42), (1.2, 1.15), (1.34, 1.05)], 0.11, coat, RIDER)
         _head(rng, stencil, (1.12, 1.66), 0.13, RIDER)
-    return stencil.grained(rng, 0.06), width_m, height_m
+    return Piece(stencil.grained(rng, 0.06), width_m, height_m)
 
 
-def cyclist_from_behind(rng: np.random.Generator) -> tuple[Texture, float, float]:
-    """A cyclist riding away or towards the camera; texture, width and height in metres."""
+def cyclist_from_behind(rng: np.random.Generator) -> Piece:
+    """A cyclist riding away or towards the camera."""
     width_m, height_m = 0.8, 1.85
     stencil = Stencil(width_m, height_m, 60)
     coat, trousers = vary(pick(rng, _CLOTHES), rng, 14), vary(pick(rng, _CLOTHES), rng, 14)
@@ -109,18 +112,4 @@ def cyclist_from_behind(rng: np.random.Generator) -> tuple[Texture, float, float
     for side in (-1, 1):
         stencil.line([(0.4 + side * 0.22, 1.42), (0.4 + side * 0.28, 1.03)], 0.1, coat, RIDER)
     _head(rng, stencil, (0.4, 1.66), 0.13, RIDER)
-    return stencil.grained(rng, 0.06), width_m, height_m
-
-
-def motorcycle_side(rng: np.random.Generator) -> tuple[Texture, float, float]:
-    """A parked motorcycle from its side; texture, width and height in metres."""
-    width_m, height_m = 2.1, 1.2
-    stencil = Stencil(width_m, height_m, 60)
-    paint = vary(pick(rng, _PAINT), rng, 20)
-    _wheels(stencil, (0.36, 1.72), 0.34, MOTORCYCLE, 0.14)
-    stencil.polygon([(0.45, 0.35), (1.4, 0.3), (1.5, 0.75), (0.6, 0.7)], (70, 70, 75), MOTORCYCLE)
-    stencil.polygon([(0.85, 0.65), (1.45, 0.7), (1.4, 1.0), (0.95, 0.92)], paint, MOTORCYCLE)
-    stencil.polygon([(0.2, 0.78), (0.95, 0.72), (0.9, 0.9), (0.3, 0.92)], (40, 40, 45), MOTORCYCLE)
-    stencil.line([(1.72, 0.34), (1.45, 0.95), (1.3, 1.12)], 0.09, (150, 150, 150), MOTORCYCLE)
-    stencil.ellipse((1.55, 0.92), (0.12, 0.13), (190, 200, 205), MOTORCYCLE)
-    return stencil.grained(rng, 0.06), width_m, height_m
+    return Piece(stencil.grained(rng, 0.06), width_m, height_m)

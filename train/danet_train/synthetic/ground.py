@@ -13,6 +13,7 @@ from danet_train.synthetic.light import Light
 from danet_train.synthetic.texture import Colour, pick, smooth_noise, vary
 from danet_train.synthetic.trainids import ROAD, SIDEWALK, SKY, TERRAIN
 
+KERB_M = 0.25
 _TILE = 512
 _TEXELS_PER_M = 16.0
 
@@ -53,7 +54,7 @@ class Street:
     @property
     def walk_start_m(self) -> float:
         """From the middle of the road to the near edge of the sidewalk."""
-        return self.road_half_m + 0.15 + self.verge_m
+        return self.road_half_m + KERB_M + self.verge_m
 
     @property
     def walk_end_m(self) -> float:
@@ -83,8 +84,8 @@ def draw_street(rng: np.random.Generator, length_m: float) -> Street:
     ])  # fmt: skip
     return Street(
         road_half_m=float(rng.uniform(3.6, 6.2)),
-        verge_m=float(rng.uniform(0.8, 2.2)) if rng.random() < 0.4 else 0.0,
-        sidewalk_m=float(rng.uniform(1.6, 3.6)),
+        verge_m=float(rng.uniform(1.4, 2.6)) if rng.random() < 0.3 else 0.0,
+        sidewalk_m=float(rng.uniform(2.2, 4.0)),
         bend_m=float(rng.uniform(-6, 6)),
         bend_length_m=float(rng.uniform(35, 60)),
         bend_phase=float(rng.uniform(0, 2 * np.pi)),
@@ -131,7 +132,7 @@ def paint_ground(
     shade = 1 + 0.16 * turf + 0.1 * patches
 
     walk = (beside >= street.walk_start_m) & (beside < street.walk_end_m)
-    kerb = (beside >= street.road_half_m) & (beside < street.road_half_m + 0.15)
+    kerb = (beside >= street.road_half_m) & (beside < street.road_half_m + KERB_M)
     road = beside < street.road_half_m
     joints = ((np.mod(z, 1.0) < 0.06) | (np.mod(across, 1.0) < 0.06)) & (ahead < 18)
     ids[walk | kerb], ids[road] = SIDEWALK, ROAD
@@ -187,16 +188,14 @@ def paint_sky(
 ) -> None:
     """Paint the whole canvas as sky, in place; ``clouds`` is (512, 512) and turns with the camera."""
     height, width = label.shape
-    rise = np.clip((camera.horizon_px - np.arange(height, dtype=np.float32)) / (0.6 * height), 0, 1)[
-        :, None, None
-    ]
-    gradient = (
-        np.array(light.sky_horizon, np.float32) * (1 - rise) + np.array(light.sky_top, np.float32) * rise
-    )
+    above = camera.horizon_px - np.arange(height, dtype=np.float32)
+    rise = np.clip(above / (0.6 * height), 0, 1)[:, None, None]
+    low, high = np.array(light.sky_horizon, np.float32), np.array(light.sky_top, np.float32)
+    gradient = low * (1 - rise) + high * rise
     shift = round(camera.yaw * camera.focal_px / width * _TILE)
-    layer = np.roll(clouds, -shift, axis=1)[:, : _TILE // 2]
-    layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
+    half = np.roll(clouds, -shift, axis=1)[:, : _TILE // 2]
+    layer = cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
     cover = np.clip(layer * 0.5, 0, 0.8)[..., None] * (1.0 if light.weather != "fog" else 0.1)
-    white = np.array(light.sky_horizon, np.float32) * 0.5 + 118
+    white = low * 0.5 + 118
     colour[:] = np.clip(gradient * (1 - cover) + white * cover, 0, 255).astype(np.uint8)
     label[:] = SKY

@@ -44,28 +44,39 @@ class Light:
 
 def draw_light(rng: np.random.Generator) -> Light:
     """One of four weathers, each varied."""
-    weather = str(rng.choice(["sun", "overcast", "dusk", "fog"], p=[0.4, 0.3, 0.15, 0.15]))
+    weather = str(rng.choice(["sun", "overcast", "dusk", "fog"], p=[0.42, 0.3, 0.13, 0.15]))
     noise, blur = float(rng.uniform(1, 5)), float(rng.uniform(0, 0.7))
     side = int(rng.choice([-1, 1]))
     if weather == "sun":
-        level = rng.uniform(1.0, 1.25)
-        gain = (level * 0.94, level, level * 1.04)
-        return Light(weather, gain, vary((215, 150, 90), rng, 14), vary((235, 220, 200), rng, 8),
-                     rng.uniform(250, 600), side, rng.uniform(0.35, 0.6), False, 0.0, noise, blur)  # fmt: skip
-    if weather == "overcast":
-        level = rng.uniform(0.78, 1.0)
-        gain = (level * 1.03, level, level * 0.97)
-        return Light(weather, gain, vary((190, 185, 180), rng, 14), vary((215, 212, 208), rng, 8),
-                     rng.uniform(150, 400), 0, rng.uniform(0.15, 0.3), False, 0.05, noise, blur)  # fmt: skip
-    if weather == "dusk":
-        level = rng.uniform(0.42, 0.6)
-        gain = (level * 1.12, level * 0.98, level * 0.95)
-        return Light(weather, gain, vary((140, 95, 75), rng, 10), vary((150, 165, 225), rng, 14),
-                     rng.uniform(120, 300), 0, rng.uniform(0.1, 0.2), True, rng.uniform(0.2, 0.5), noise * 1.6, blur)  # fmt: skip
-    level = rng.uniform(0.85, 1.0)
-    haze = vary((205, 205, 200), rng, 10)
-    return Light(weather, (level, level, level), haze, haze, rng.uniform(22, 60), 0, rng.uniform(0.08, 0.18),
-                 bool(rng.random() < 0.5), 0.1, noise, blur + 0.2)  # fmt: skip
+        level, balance = rng.uniform(1.0, 1.25), (0.94, 1.0, 1.04)
+        top, horizon = vary((215, 150, 90), rng, 14), vary((235, 220, 200), rng, 8)
+        visibility, shadow = rng.uniform(250, 600), rng.uniform(0.35, 0.6)
+    elif weather == "overcast":
+        level, balance = rng.uniform(0.78, 1.0), (1.03, 1.0, 0.97)
+        top, horizon = vary((190, 185, 180), rng, 14), vary((215, 212, 208), rng, 8)
+        visibility, shadow = rng.uniform(150, 400), rng.uniform(0.15, 0.3)
+    elif weather == "dusk":
+        level, balance = rng.uniform(0.42, 0.6), (1.12, 0.98, 0.95)
+        top, horizon = vary((140, 95, 75), rng, 10), vary((150, 165, 225), rng, 14)
+        visibility, shadow = rng.uniform(120, 300), rng.uniform(0.1, 0.2)
+    else:
+        level, balance = rng.uniform(0.85, 1.0), (1.0, 1.0, 1.0)
+        top = horizon = vary((205, 205, 200), rng, 10)
+        visibility, shadow = rng.uniform(22, 60), rng.uniform(0.08, 0.18)
+    dark = weather == "dusk"
+    return Light(
+        weather=weather,
+        gain=(level * balance[0], level * balance[1], level * balance[2]),
+        sky_top=top,
+        sky_horizon=horizon,
+        visibility_m=float(visibility),
+        sun_side=side if weather == "sun" else 0,
+        shadow=float(shadow),
+        lamps_lit=dark or (weather == "fog" and bool(rng.random() < 0.5)),
+        windows_lit=float(rng.uniform(0.2, 0.5)) if dark else 0.03,
+        noise=noise * (1.6 if dark else 1.0),
+        blur_px=blur + (0.2 if weather == "fog" else 0.0),
+    )
 
 
 def expose(
@@ -102,4 +113,4 @@ def expose(
         picture = cv2.GaussianBlur(picture, (0, 0), light.blur_px)
     shot = 0.6 + 0.4 * picture / 255
     picture = picture + light.noise * shot * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)

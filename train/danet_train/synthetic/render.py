@@ -18,8 +18,8 @@ from danet_train.synthetic.trainids import UNLABELLED
 from danet_train.synthetic.world import Panel, Thing, World
 
 OVERSAMPLING = 3
-_FOCAL = 0.78
-"""Focal length in picture widths: a horizontal field of view of 65 degrees."""
+_FOCAL = 1.05
+"""Focal length in picture widths: a horizontal field of view of 51 degrees."""
 _FARTHEST_M = 120.0
 
 
@@ -93,7 +93,7 @@ def render(
     for group in (world.structures, world.things):
         for thing in sorted(group, key=lambda thing: -(thing.along_m + thing.speed_mps * time_s)):
             moved = thing.speed_mps * time_s
-            if NEAR_M - 30 < thing.along_m + moved - z_m < _FARTHEST_M:
+            if NEAR_M - 30 < thing.along_m + moved - z_m < thing.sight_m:
                 for panel in _back_to_front(thing, world, camera, moved):
                     _draw_panel(canvas, panel, world, camera, moved)
     if world.bonnet:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from danet_train.synthetic.texture import HOLE, Colour, Stencil, Texture, modulate, pick, smooth_noise, vary
+from danet_train.synthetic.texture import (
+    HOLE,
+    Colour,
+    Piece,
+    Stencil,
+    Texture,
+    modulate,
+    pick,
+    smooth_noise,
+    vary,
+)
 from danet_train.synthetic.trainids import BUILDING, FENCE, VEGETATION, WALL
 
 _PLASTER: tuple[Colour, ...] = (
@@ -108,18 +118,17 @@ def _leaves(rng: np.random.Generator, stencil: Stencil, blobs: list[tuple[float,
     return modulate(texels, 1 + mottle + depth)
 
 
-def tree(rng: np.random.Generator, height_m: float) -> tuple[Texture, float]:
-    """A tree and its width in metres; trunk and crown are both vegetation, as in Cityscapes."""
+def tree(rng: np.random.Generator, height_m: float) -> Piece:
+    """A tree whose trunk and crown are both vegetation, as in Cityscapes."""
     width_m = height_m * rng.uniform(0.55, 0.85)
     stencil = Stencil(width_m, height_m, TREE_TEXELS_PER_M)
     trunk = height_m * rng.uniform(0.28, 0.42)
     thick = 0.035 * height_m
     bark = vary((45, 60, 75), rng, 12)
     middle = width_m / 2
-    stencil.polygon(
-        [(middle - thick, 0), (middle + thick, 0), (middle + thick * 0.6, trunk * 1.6), (middle - thick * 0.6, trunk * 1.6)],
-        bark, VEGETATION,
-    )  # fmt: skip
+    thin, fork = 0.6 * thick, 1.6 * trunk
+    corners = [(middle - thick, 0.0), (middle + thick, 0.0), (middle + thin, fork), (middle - thin, fork)]
+    stencil.polygon(corners, bark, VEGETATION)
     crown = (height_m - trunk) / 2
     blobs = [(middle, trunk + crown, min(crown, width_m / 2) * 0.8)]
     for _ in range(int(rng.integers(6, 12))):
@@ -127,7 +136,7 @@ def tree(rng: np.random.Generator, height_m: float) -> tuple[Texture, float]:
         x = middle + np.cos(angle) * reach * width_m / 2
         y = trunk + crown + np.sin(angle) * reach * crown
         blobs.append((float(x), float(y), float(rng.uniform(0.2, 0.34) * width_m)))
-    return _leaves(rng, stencil, blobs), width_m
+    return Piece(_leaves(rng, stencil, blobs), width_m, height_m)
 
 
 def hedge(rng: np.random.Generator, width_m: float, height_m: float) -> Texture:

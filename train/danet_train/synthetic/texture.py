@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -39,6 +40,25 @@ def vary(colour: Colour, rng: np.random.Generator, spread: float) -> Colour:
 def pick(rng: np.random.Generator, options: Sequence[Colour]) -> Colour:
     """One of ``options``."""
     return options[int(rng.integers(len(options)))]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A texture and how large it is in the world.
+
+    Attributes:
+        texture: Its lower edge stands on the ground.
+        width_m: Of the texture.
+        height_m: Of the texture.
+    """
+
+    texture: Texture
+    width_m: float
+    height_m: float
+
+    def mirrored(self) -> Piece:
+        """The same, left and right exchanged."""
+        return Piece(np.ascontiguousarray(self.texture[:, ::-1]), self.width_m, self.height_m)
 
 
 class Stencil:

@@ -9,8 +9,8 @@ SKY, PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = range(10, 19)
 UNLABELLED = IGNORE
 
 _NAMES = (
-    "road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car "
-    "truck bus train motorcycle bicycle"
+    "road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain "
+    "sky person rider car truck bus train motorcycle bicycle"
 )
 if tuple(_NAMES.split()) != tuple(name.replace(" ", "_") for name in CITYSCAPES.names):
     raise ImportError("cityscapesscripts orders its classes otherwise than this module; install version 2.x")

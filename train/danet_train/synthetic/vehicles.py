@@ -10,8 +10,8 @@ from danet_train.synthetic.texture import Colour, Stencil, Texture, modulate, pi
 from danet_train.synthetic.trainids import BUS, CAR, TRUCK
 
 _PAINT: tuple[Colour, ...] = (
-    (60, 60, 62), (120, 120, 122), (190, 190, 192), (215, 218, 220), (45, 42, 120), (110, 65, 35), (50, 50, 50),
-    (90, 85, 75), (70, 95, 60), (60, 130, 165), (150, 130, 110),
+    (60, 60, 62), (120, 120, 122), (190, 190, 192), (215, 218, 220), (45, 42, 120), (110, 65, 35),
+    (50, 50, 50), (90, 85, 75), (70, 95, 60), (60, 130, 165), (150, 130, 110),
 )  # fmt: skip
 _GLASS: Colour = (65, 58, 50)
 _TYRE: Colour = (28, 28, 28)
@@ -71,9 +71,9 @@ def car(rng: np.random.Generator, *, towards: bool, lamps_lit: bool) -> Body:
     for left in (0.1, width - 0.35):
         end.box(left, 0, left + 0.25, 0.4, _TYRE, CAR)
     end.polygon([(0.03, 0.25), (width - 0.03, 0.25), (width, belt), (0, belt)], paint, CAR)
-    end.polygon([(0.08, belt), (width - 0.08, belt), (width - 0.28, height), (0.28, height)], paint, CAR)
+    end.polygon([(0.08, belt), (width - 0.08, belt), (width - 0.14, height), (0.14, height)], paint, CAR)
     end.polygon(
-        [(0.2, belt + 0.05), (width - 0.2, belt + 0.05), (width - 0.36, height - 0.1), (0.36, height - 0.1)],
+        [(0.2, belt + 0.05), (width - 0.2, belt + 0.05), (width - 0.26, height - 0.1), (0.26, height - 0.1)],
         vary(_GLASS, rng, 12), CAR,
     )  # fmt: skip
     end.box(0.05, 0.27, width - 0.05, 0.42, vary(paint, rng, 18), CAR)

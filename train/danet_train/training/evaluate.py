@@ -79,8 +79,8 @@ def check_classes_agree(trained: ClassTable | None, num_classes: int, asked: Cla
     """
     if len(asked) != num_classes:
         raise DataError(
-            f"the checkpoint has {num_classes} classes, the dataset {len(asked)}; give the dataset that it was "
-            "trained for, or its class table with --classes"
+            f"the checkpoint has {num_classes} classes, the dataset {len(asked)}; give the dataset that it "
+            "was trained for, or its class table with --classes"
         )
     if trained is not None and trained.names != asked.names:
         index = next(i for i in range(num_classes) if trained.names[i] != asked.names[i])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from danet_train.checkpoint import read_state_dict
@@ -20,7 +20,7 @@ from danet_train.errors import CheckpointError, ConfigError, DataError, Training
 from danet_train.model.danet import DANet, TrainingLogits
 from danet_train.training.config import OptimiserConfig, TrainConfig
 from danet_train.training.evaluate import aligns_corners
-from danet_train.training.losses import total_loss
+from danet_train.training.losses import class_weights, total_loss
 from danet_train.training.schedule import learning_rate
 
 
@@ -63,13 +63,20 @@ def train_model(
     align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
     optimiser, factors = make_optimiser(model, config.optimiser)
 
-    for step, (image, label) in enumerate(_batches(config, dataset)):
+    samples = _samples(config, dataset)
+    weights = None
+    if config.loss.class_balance:
+        pixels = samples.count_pixels(model.config.num_classes)
+        weights = class_weights(pixels, config.loss.class_balance).to(device)
+
+    batches = DataLoader(samples, batch_size=config.batch_size, num_workers=config.workers)
+    for step, (image, label) in enumerate(batches):
         lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
         for group, factor in zip(optimiser.param_groups, factors, strict=True):
             group["lr"] = lr * factor
         logits: TrainingLogits = model(image.to(device))
-        loss = total_loss(logits, label.to(device), config.loss, align_corners=align_corners)
-        value = float(loss)
+        loss = total_loss(logits, label.to(device), config.loss, align_corners=align_corners, weights=weights)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at step {step + 1}; lower optimiser.lr (now {lr:.2g})")
         optimiser.zero_grad(set_to_none=True)
@@ -144,8 +151,8 @@ def _load_backbone(model: DANet, path: Path) -> None:
         ) from error
 
 
-def _batches(config: TrainConfig, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
-    samples = TrainingSamples(
+def _samples(config: TrainConfig, dataset: Dataset) -> TrainingSamples:
+    return TrainingSamples(
         dataset,
         config.steps * config.batch_size,
         config.augmentation,
@@ -153,7 +160,6 @@ def _batches(config: TrainConfig, dataset: Dataset) -> Iterator[tuple[Tensor, Te
         config.seed,
         in_memory=config.in_memory,
     )
-    return iter(DataLoader(samples, batch_size=config.batch_size, num_workers=config.workers))
 
 
 def _seed_everything(seed: int) -> None:

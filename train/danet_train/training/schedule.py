@@ -12,7 +12,7 @@ def learning_rate(step: int, steps: int, base: float, config: ScheduleConfig) ->
     warm-up multiplies it by ``(step + 1) / (warmup_steps + 1)`` until it is over.
     """
     floor = min(config.eta_min, base)
-    rate = (base - floor) * (1 - step / steps) ** config.power + floor
+    rate: float = (base - floor) * (1 - step / steps) ** config.power + floor
     if step < config.warmup_steps:
         rate *= (step + 1) / (config.warmup_steps + 1)
     return rate

@@ -1,0 +1,56 @@
+# DANet Edge. Every target sets up by itself: `make demo` and `make test` work in a fresh clone.
+#
+#   make demo       train, export, calibrate, build and stream a small DANet; ends with a table
+#   make test       the fast tests            make test-all   the slow ones too
+#   make check      ruff and mypy             make format     let ruff mend what it can
+#   make clean      remove build/             make setup      only install, into .venv
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+DEMO := build/demo
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: demo test test-all check format setup clean
+
+# The whole way, as one would type it. A second run replaces what the first one made.
+demo: setup
+	@mkdir -p $(DEMO)
+	danet synthesize $(DEMO)/scenes --seed 0 --overwrite
+	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt
+	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
+	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video.mp4 -o $(DEMO)/bundle --overwrite
+	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
+	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
+	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
+	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
+	@python benchmarks/demo_table.py $(DEMO)
+
+test: setup
+	pytest -m "not slow and not gpu"
+
+test-all: setup
+	pytest
+
+check: setup
+	ruff check
+	ruff format --check
+	mypy
+
+format: setup
+	ruff check --fix
+	ruff format
+
+setup: $(INSTALLED)
+
+# One pip call: ./export alone would look for its siblings on the index.
+$(INSTALLED): constraints.txt tests/requirements.txt runtime/pyproject.toml train/pyproject.toml export/pyproject.toml calibration/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	pip install --disable-pip-version-check -c constraints.txt -r tests/requirements.txt \
+		-e "./runtime[onnxruntime,video,tensorrt-rtx]" -e ./train -e ./export -e ./calibration
+	@touch $@
+
+clean:
+	rm -rf build

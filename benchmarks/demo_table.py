@@ -1,0 +1,74 @@
+"""What `make demo` made, as one table: every figure is read from the files that its commands wrote."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from danet_runtime.bundle import Bundle
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON document."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def add_accuracy(table: Table, folder: Path, bundle: Bundle) -> None:
+    """Trained and exported mIoU, each on the validation split."""
+    table.add_row("mIoU, trained (PyTorch)", f"{read(folder / 'checkpoint.json')['miou']:.4f}")
+    for precision, variant in bundle.manifest.variants.items():
+        measured = f"{variant.accuracy.miou:.4f}" if variant.accuracy else "not measured"
+        table.add_row(f"mIoU, exported {precision}", measured)
+    quantisation = bundle.manifest.variants["int8"].quantisation
+    if quantisation:
+        table.add_row("convolution MACs on INT8", f"{quantisation.conv_mac_share_int8:.1%}")
+
+
+def add_engines(table: Table, folder: Path, bundle: Bundle) -> None:
+    """The engines that were built from this very bundle; another may lie there from an earlier run."""
+    for file in sorted((folder / "engines").glob("*.engine.json")):
+        engine = read(file)
+        if engine["bundle_sha256"] == bundle.sha256:
+            table.add_row(
+                f"TensorRT for RTX {engine['library_version']}, {engine['precision']}",
+                f"{', '.join(engine['targets'])}; {engine['engine_bytes'] / 2**20:.1f} MiB, "
+                f"activations {engine['activation_memory_bytes'] / 2**20:.1f} MiB",
+            )
+
+
+def add_stream(table: Table, folder: Path) -> None:
+    """How the video went through ONNX Runtime on this machine."""
+    report = read(folder / "overlay.json")
+    frames, total = report["frames"], report["latency"]["total"]
+    table.add_row("frames in, out, dropped", f"{frames['in']}, {frames['out']}, {frames['dropped']}")
+    table.add_row(
+        "frames a second", f"{report['fps']:.1f} ({report['backend']['name']}, {report['machine']['cpu']})"
+    )
+    table.add_row(
+        "latency p50, p95, p99", ", ".join(f"{total[key]:.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms"))
+    )
+
+
+def main(folder: Path) -> None:
+    """Print the table."""
+    bundle = Bundle.open(folder / "bundle-int8")
+    table = Table("what", "value", title="DANet Edge demo", show_header=False)
+    add_accuracy(table, folder, bundle)
+    table.add_section()
+    add_engines(table, folder, bundle)
+    table.add_section()
+    add_stream(table, folder)
+    table.add_section()
+    table.add_row("overlay video", str(folder / "overlay.mp4"))
+    table.add_row("report", str(folder / "overlay.json"))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)  # the models are tiny, and other tests may run beside
+
+
+@pytest.fixture
+def real_data():
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"real driving data is not at {REAL_DATA}")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def synthetic_root(tmp_path_factory):
+    from danet_train.synthetic.dataset import synthesize_dataset
+
+    root = tmp_path_factory.mktemp("synthetic") / "data"
+    synthesize_dataset(root, train=6, val=3, video_frames=4, size_hw=(64, 128), seed=3, workers=1)
+    return root

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danet_train.classes import CITYSCAPES, ClassTable, find_classes, read_classes
+from danet_train.errors import ConfigError, DataError
+
+
+def test_cityscapes_has_its_19_classes_in_order():
+    assert len(CITYSCAPES) == 19
+    assert CITYSCAPES.names[0] == "road"
+    assert CITYSCAPES.names[18] == "bicycle"
+    assert CITYSCAPES.colours[0] == (128, 64, 128)
+    assert CITYSCAPES.label_ids == (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+
+def test_camvids_unlabelled_pixels_are_ignored():
+    camvid = find_classes("camvid")
+    assert camvid.names[3] == "road"
+    raw = np.array([[3, 11, 255]], np.uint8)
+    np.testing.assert_array_equal(camvid.decode(raw, "x"), [[3, 255, 255]])
+
+
+@given(ids=st.lists(st.sampled_from([*range(19), 255]), min_size=1, max_size=50))
+def test_encoding_and_decoding_cityscapes_gives_the_train_ids_back(ids):
+    train_ids = np.array([ids], np.uint8)
+    np.testing.assert_array_equal(CITYSCAPES.decode(CITYSCAPES.encode(train_ids), "x"), train_ids)
+
+
+def test_an_unknown_label_value_is_named_with_its_file():
+    with pytest.raises(DataError, match=r"a\.png holds the label values 34, 200"):
+        CITYSCAPES.decode(np.array([[7, 34, 200]], np.uint8), "a.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [{name: a, color: [0, 0, 0]}]", "at least 2"),
+        ("classes: [{name: a, colour: [0, 0, 0]}]", "unknown key|colour"),
+        ("classes: [{name: a, color: [0, 0, 300]}, {name: b, color: [0, 0, 0]}]", "300"),
+        ("classes: [{name: a, color: [0, 0, 0]}, {name: a, color: [1, 0, 0]}]", "differ"),
+        ("classes: [{name: a, color: [0, 0, 0]}, {name: b, color: [1, 0, 0]}]\nignore: [1]", "one class"),
+        ("- a", "mapping"),
+        ("classes: [", "not YAML"),
+        ("", "mapping"),
+    ],
+)
+def test_a_wrong_class_file_is_refused_with_its_path(tmp_path, text, message):
+    path = tmp_path / "classes.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_classes(path)
+    assert "classes.yaml" in str(caught.value)
+
+
+def test_a_name_that_is_no_packaged_table_is_taken_as_a_path():
+    with pytest.raises(ConfigError, match="nowhere"):
+        find_classes("nowhere")
+
+
+def test_colours_must_match_the_names_in_number():
+    with pytest.raises(ValueError, match="one entry a class"):
+        ClassTable(names=("a", "b"), colours=((0, 0, 0),))

@@ -1,0 +1,89 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from danet_train.commands.evaluate import evaluate
+from danet_train.commands.synthesize import synthesize
+from danet_train.commands.train import train
+from danet_train.errors import DanetTrainError, DataError, UsageError
+
+TINY = """
+model: {depth: 18, base_channels: 4, stem_channels: 4, head_channels: 8, attention_channels: 4}
+augmentation: {crop_hw: [32, 48]}
+optimiser: {kind: adamw, lr: 0.01}
+batch_size: 2
+device: cpu
+threads: 1
+"""
+
+
+def _run(command, *arguments):
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+
+
+def test_from_scenes_to_a_checkpoint_to_its_scores(tmp_path):
+    data, out, scores = tmp_path / "data", tmp_path / "c.pt", tmp_path / "scores.json"
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    result = _run(synthesize, data, "--train", 4, "--val", 2, "--video-frames", 0, "--size", "64x96")
+    assert result.exit_code == 0, result.output
+    result = _run(train, "--data", data, "--config", tmp_path / "tiny.yaml", "-o", out, "--steps", 2)
+    assert result.exit_code == 0, result.output
+    assert "mIoU" in result.output
+    result = _run(evaluate, out, "--data", data, "--split", "val", "--json", scores)
+    assert result.exit_code == 0, result.output
+    assert "traffic light" in result.output
+    assert json.loads(scores.read_text())["iou"] == json.loads((tmp_path / "c.json").read_text())["iou"]
+
+
+@pytest.mark.parametrize("size", ["128", "128x", "ax1", "128X256"])
+def test_a_size_that_is_none_is_refused(tmp_path, size):
+    result = _run(synthesize, tmp_path / "data", "--size", size)
+    assert isinstance(result.exception, UsageError)
+    assert "HEIGHTxWIDTH" in str(result.exception)
+
+
+def test_data_that_is_not_there_is_an_error_with_an_exit_code(tmp_path):
+    result = _run(train, "--data", tmp_path / "none", "-o", tmp_path / "c.pt")
+    assert isinstance(result.exception, DataError)
+    assert result.exception.exit_code == 1
+
+
+def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
+    assert DanetTrainError.exit_code == 1
+    assert UsageError.exit_code == 2
+
+
+@pytest.mark.parametrize("module", ["", ".commands.synthesize", ".commands.train", ".commands.evaluate"])
+def test_importing_a_command_loads_nothing_heavy(module):
+    code = (
+        f"import sys, danet_train{module}\n"
+        "print([m for m in ('torch', 'cv2', 'numpy', 'pydantic', 'danet_runtime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_module_imports_a_sibling_package():
+    code = (
+        "import pkgutil, importlib, sys, danet_train\n"
+        "for m in pkgutil.walk_packages(danet_train.__path__, 'danet_train.'):\n"
+        "    importlib.import_module(m.name)\n"
+        "siblings = ('danet_runtime', 'danet_export', 'danet_calibration')\n"
+        "print([m for m in sys.modules if m.startswith(siblings)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_had():
+    import danet_train
+
+    assert all(getattr(danet_train, name) is not None for name in danet_train.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = danet_train.nothing

@@ -1,0 +1,67 @@
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from danet_train.errors import ConfigError
+from danet_train.training.config import TrainConfig, read_config
+
+PACKAGED = sorted(path.stem for path in (Path(str(files("danet_train"))) / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_every_packaged_configuration_is_accepted(name):
+    assert read_config(name).steps > 0
+
+
+def test_the_defaults_are_mmsegmentations_recipe_for_cityscapes():
+    config = read_config("cityscapes_r50_512x1024_80k")
+    assert (config.steps, config.batch_size) == (80_000, 8)
+    assert (config.optimiser.kind, config.optimiser.lr, config.optimiser.momentum) == ("sgd", 0.01, 0.9)
+    assert config.optimiser.weight_decay == 5e-4
+    assert (config.schedule.power, config.schedule.eta_min) == (0.9, 1e-4)
+    assert config.augmentation.crop_hw == (512, 1024)
+    assert config.augmentation.scale == (0.5, 2.0)
+    assert (config.loss.aux_weight, config.loss.mean_over, config.loss.class_balance) == (0.4, "all", 0.0)
+    assert (config.model.depth, config.model.num_classes) == (50, 19)
+
+
+def test_an_override_replaces_and_none_keeps(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("steps: 7\nseed: 3\n")
+    config = read_config(str(path), steps=9, seed=None)
+    assert (config.steps, config.seed) == (9, 3)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("")
+    assert read_config(str(path)) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz: 3", "unknown key 'stepz'"),
+        ("optimiser: {lrr: 3}", r"unknown key 'optimiser\.lrr'"),
+        ("steps: '3'", "steps"),
+        ("steps: 0", "steps"),
+        ("optimiser: {kind: lion}", "lion"),
+        ("model: {depth: 20}", "20"),
+        ("model: {depth: 18, multi_grid: [1]}", "multi_grid"),
+        ("augmentation: {scale: [2.0, 1.0]}", "low <= high"),
+        ("- steps", "mapping"),
+        ("steps: [", "not YAML"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name_and_file(tmp_path, text, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_config(str(path))
+    assert "run.yaml" in str(caught.value)
+
+
+def test_a_configuration_that_does_not_exist_lists_those_that_do():
+    with pytest.raises(ConfigError, match="demo"):
+        read_config("dem")

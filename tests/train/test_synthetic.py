@@ -1,0 +1,125 @@
+import hashlib
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from danet_train import CITYSCAPES, open_dataset
+from danet_train.errors import UsageError
+from danet_train.synthetic import dataset as synthetic
+from danet_train.synthetic.camera import Camera
+from danet_train.synthetic.dataset import drive, scene, synthesize_dataset
+
+SIZE = (64, 128)
+SETTINGS = {"train": 3, "val": 2, "video_frames": 3, "size_hw": SIZE}
+
+
+def _hashes(root):
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_same_seed_gives_the_same_files_bit_by_bit_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        synthesize_dataset(tmp_path / name, **SETTINGS, seed=seed, workers=1)
+    first, second, other = (_hashes(tmp_path / name) for name in "abc")
+    assert first == second
+    assert first.keys() == other.keys()
+    assert all(first[name] != other[name] for name in first)
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_does_not_change_the_files(tmp_path):
+    for workers in (1, 2):
+        synthesize_dataset(
+            tmp_path / str(workers), train=18, val=2, video_frames=0, size_hw=SIZE, seed=1, workers=workers
+        )
+    assert _hashes(tmp_path / "1") == _hashes(tmp_path / "2")
+
+
+def test_the_dataset_opens_as_cityscapes_and_no_scene_is_in_both_splits(synthetic_root):
+    train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
+    assert (len(train), len(val)) == (6, 3)
+    assert train.classes is CITYSCAPES
+    pictures = [sample.image.tobytes() for sample in (*train, *val)]
+    assert len(set(pictures)) == 9
+    assert train[0].image.shape == (*SIZE, 3)
+
+
+def test_a_dozen_classes_and_more_occur_the_thin_ones_included():
+    seen = np.zeros(256, np.int64)
+    for index in range(12):
+        seen += np.bincount(scene("train", index, SIZE, 0)[1].ravel(), minlength=256)
+    present = {name for name, count in zip(CITYSCAPES.names, seen, strict=False) if count > 20}
+    assert {
+        "road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+        "sky", "person", "rider", "car", "bicycle",
+    } <= present  # fmt: skip
+
+
+def test_light_and_noise_differ_between_scenes():
+    means = [scene("val", index, SIZE, 0)[0].mean() for index in range(10)]
+    assert np.ptp(means) > 40
+
+
+def test_every_frame_of_the_film_has_its_labels(synthetic_root):
+    capture = cv2.VideoCapture(str(synthetic_root / "video/street.mp4"))
+    frames = 0
+    while capture.read()[0]:
+        frames += 1
+    capture.release()
+    assert frames == 4
+    labels = sorted((synthetic_root / "video/labelIds").iterdir())
+    assert [path.name for path in labels] == [f"{index:06d}.png" for index in range(4)]
+
+
+def test_a_drive_is_coherent_neighbouring_frames_agree_more_than_distant_ones():
+    labels = [label for _, label in drive(26, SIZE, 5)]
+    near = np.mean([(a == b).mean() for a, b in itertools.pairwise(labels)])
+    far = (labels[0] == labels[-1]).mean()
+    assert near > 0.93
+    assert near > far + 0.05
+    assert (labels[0] != labels[1]).any()
+
+
+def test_a_run_that_breaks_leaves_nothing_behind(tmp_path, monkeypatch):
+    def broken(*_args, **_options):
+        raise RuntimeError("no paint left")
+
+    monkeypatch.setattr(synthetic, "render", broken)
+    with pytest.raises(RuntimeError, match="no paint left"):
+        synthesize_dataset(tmp_path / "out", **SETTINGS, seed=0, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": 0, "val": 0, "video_frames": 0}, "at least one"),
+        ({"train": -1}, "none below"),
+        ({"size_hw": (8, 128)}, "32 to 4096"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(tmp_path, change, message):
+    with pytest.raises(UsageError, match=message):
+        synthesize_dataset(tmp_path / "out", **{**SETTINGS, "seed": 0, **change})
+
+
+def test_a_folder_that_exists_is_not_touched(tmp_path):
+    with pytest.raises(UsageError, match="exists already"):
+        synthesize_dataset(tmp_path, **SETTINGS, seed=0)
+
+
+def test_a_ray_to_the_ground_and_the_projection_undo_each_other():
+    camera = Camera(1.0, 1.4, 5.0, 0.1, 200.0, 40.0, (100, 160))
+    first, x, z, ahead = camera.ground_rays()
+    for row, column in ((5, 10), (30, 80), (50, 150)):
+        right, forward = camera.to_view(float(x[row, column]), float(z[row, column]))
+        assert forward == pytest.approx(float(ahead[row, column]), rel=1e-4)
+        u, v = camera.project(right, 0.0, forward)
+        assert (u, v) == (pytest.approx(column + 0.5, abs=0.01), pytest.approx(first + row + 0.5, abs=0.01))
