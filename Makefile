@@ -20,11 +20,11 @@ demo: setup
 	danet synthesize $(DEMO)/scenes --seed 0 --overwrite
 	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt
 	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
-	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video.mp4 -o $(DEMO)/bundle --overwrite
+	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video/street.mp4 -o $(DEMO)/bundle --overwrite
 	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
-	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
+	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
 	@python benchmarks/demo_table.py $(DEMO)
 
 test: setup

@@ -30,20 +30,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a new folder beside ``path``; rename it to ``path`` when the block ends well.
 
     Raises:
-        UsageError: ``path`` exists already, or a part of it is a file.
+        UsageError: ``path`` exists already and ``overwrite`` is false, or a part of it is a file.
     """
-    if path.exists():
-        raise UsageError(f"{path} exists already; give a path that does not, or remove it first")
+    if path.exists() and not (overwrite and path.is_dir()):
+        raise UsageError(f"{path} exists already; give a path that does not, or --overwrite a folder")
     _make_parent(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     partial.chmod(0o755)
     try:
         yield partial
-        partial.rename(path)
+        if path.exists():
+            retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(retired)
+            partial.rename(path)
+            shutil.rmtree(retired)
+        else:
+            partial.rename(path)
     finally:
         if partial.exists():
             shutil.rmtree(partial, ignore_errors=True)

@@ -19,12 +19,13 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def synthesize(
-    out: Annotated[Path, typer.Argument(help="The folder to make; it must not exist.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
     train: Annotated[int, typer.Option(help="Scenes of the training split.")] = 400,
     val: Annotated[int, typer.Option(help="Scenes of the validation split.")] = 80,
     video_frames: Annotated[int, typer.Option(help="Frames of a drive at 25 a second; 0 for none.")] = 100,
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of every picture.")] = "128x256",
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that is there.")] = False,
 ) -> None:
     """Make a dataset of street scenes with exact labels, in the layout of Cityscapes."""
     size_hw = _size(size)
@@ -42,6 +43,7 @@ def synthesize(
             video_frames=video_frames,
             size_hw=size_hw,
             seed=seed,
+            overwrite=overwrite,
             advance=lambda: progress.advance(task),
         )
     typer.echo(

@@ -10,8 +10,8 @@ import typer
 
 def train(
     data: Annotated[Path, typer.Option(help="Root of the dataset (Cityscapes' layout or a plain folder).")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="The checkpoint to write; its record goes beside it.")
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The checkpoint to write; its record goes beside it.")
     ],
     config: Annotated[str, typer.Option(help="A packaged configuration's name, or a YAML file.")] = "demo",
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
@@ -48,7 +48,7 @@ def train(
             progress.update(training, completed=step.step, description=f"training, loss {step.loss:.3f}")
 
         matrix, seconds = train_to_file(
-            settings, learn, score, out, on_step=on_step, on_sample=lambda: progress.advance(scoring)
+            settings, learn, score, output, on_step=on_step, on_sample=lambda: progress.advance(scoring)
         )
     console.print(score_table(matrix, score.classes))
-    console.print(f"{out}: trained in {seconds:.1f} s; record in {record_path(out)}")
+    console.print(f"{output}: trained in {seconds:.1f} s; record in {record_path(output)}")

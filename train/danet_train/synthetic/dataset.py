@@ -43,18 +43,20 @@ def synthesize_dataset(
     size_hw: tuple[int, int],
     seed: int,
     workers: int = 2,
+    overwrite: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the dataset to the new folder ``out``, whole or not at all.
 
     Args:
-        out: Must not exist.
+        out: Must not exist, unless ``overwrite`` is true.
         train: Scenes of the training split.
         val: Scenes of the validation split; none is also in training.
         video_frames: Frames of one drive at 25 per second, 0 for no film.
         size_hw: Of every picture.
         seed: Decides everything.
         workers: Processes that render.
+        overwrite: Whether a folder there may be replaced, with all that it holds.
         advance: Called after each picture.
 
     Raises:
@@ -66,7 +68,7 @@ def synthesize_dataset(
         raise UsageError(f"a picture must be 32 to 4096 pixels high and wide, not {size_hw[0]}x{size_hw[1]}")
     if seed < 0:
         raise UsageError(f"the seed must be 0 or above, not {seed}")
-    with new_folder(out) as folder:
+    with new_folder(out, overwrite=overwrite) as folder:
         jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
         for split in ("train", "val"):
             for kind in ("leftImg8bit", "gtFine"):

@@ -14,7 +14,7 @@ from danet_train.synthetic.texture import Piece, Texture, modulate, smooth_noise
 from danet_train.synthetic.world import Panel, Thing, World
 
 _BLOCK_M = 40.0
-_SIGHT_M = 26.0
+_SIGHT_M = 22.0
 
 
 def build_world(rng: np.random.Generator, length_m: float = 90.0, ego_speed_mps: float = 0.0) -> World:
@@ -49,9 +49,9 @@ def build_world(rng: np.random.Generator, length_m: float = 90.0, ego_speed_mps:
 def _line_street(
     rng: np.random.Generator, world: World, side: int, length_m: float, reach: npt.NDArray[np.float32]
 ) -> None:
-    """Plots along one side: houses, or gardens behind a wall, a fence or a hedge, or trees alone."""
+    """Plots along one side: houses, or gardens behind a fence or a hedge, or trees alone."""
     street, light = world.street, world.light
-    setback = float(rng.choice([0.0, rng.uniform(1.5, 4)]))
+    setback = float(rng.choice([0.0, 0.0, rng.uniform(1.5, 4)]))
     houses = float(rng.uniform(0.3, 0.75))
     lit = 1 - light.shadow * 0.6 if light.sun_side == side else 1.06 if light.sun_side else 1.0
     at = -8.0
@@ -86,9 +86,8 @@ def _garden(rng: np.random.Generator, world: World, side: int, at: float, end: f
         world.structures.append(Thing((_upright(centre, z, tree),), z))
     kind, length = float(rng.random()), end - at
     makers: tuple[tuple[float, Callable[[float], Texture], float], ...] = (
-        (0.34, lambda tall: structures.wall(rng, length, tall), float(rng.uniform(1.4, 2.6))),
-        (0.7, lambda tall: structures.fence(rng, length, tall), float(rng.uniform(1.3, 2.2))),
-        (0.86, lambda tall: structures.hedge(rng, length, tall), float(rng.uniform(0.9, 1.8))),
+        (0.6, lambda tall: structures.fence(rng, length, tall), float(rng.uniform(1.3, 2.2))),
+        (0.82, lambda tall: structures.hedge(rng, length, tall), float(rng.uniform(0.9, 1.8))),
     )
     for limit, make, tall in makers:
         if kind < limit:
@@ -140,7 +139,7 @@ def _furnish(rng: np.random.Generator, world: World, side: int, start: float) ->
 def _populate(rng: np.random.Generator, world: World, side: int, start: float) -> None:
     """People and parked two-wheelers on one sidewalk."""
     street = world.street
-    for _ in range(int(rng.poisson(3.4))):
+    for _ in range(int(rng.poisson(4.0))):
         across = side * float(rng.uniform(street.walk_start_m, street.walk_end_m))
         pace = float(rng.choice([-1.2, 0, 1.2]))
         _stand(world, figures.person(rng, float(rng.uniform(1.5, 1.9))), across, _along(rng, start), pace)
@@ -200,7 +199,7 @@ def _drive(world: World, body: vehicles.Body, across: float, z: float, speed: fl
         _panel(right, z, right, far, body.height_m, body.side),
         _panel(left, z, right, z, body.height_m, body.end),
     )
-    world.things.append(Thing(panels, z, speed, (left - 0.1, right + 0.1, z - 0.3, far + 0.2)))
+    world.things.append(Thing(panels, z, speed, (left - 0.1, right + 0.1, z - 0.3, far + 0.2), 70.0))
 
 
 def _stand(world: World, piece: Piece, across: float, z: float, speed: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Textures of what lines a street: facades, walls, fences, trees and hedges."""
+"""Textures of what lines a street: facades, fences, trees and hedges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from danet_train.synthetic.texture import (
     smooth_noise,
     vary,
 )
-from danet_train.synthetic.trainids import BUILDING, FENCE, VEGETATION, WALL
+from danet_train.synthetic.trainids import BUILDING, FENCE, VEGETATION
 
 _PLASTER: tuple[Colour, ...] = (
     (150, 180, 205), (120, 150, 190), (175, 190, 195), (140, 140, 140), (95, 110, 150), (110, 125, 130),
@@ -68,18 +68,6 @@ def facade(rng: np.random.Generator, width_m: float, height_m: float, *, windows
     size = stencil.texels.shape[:2]
     grain = rng.uniform(0.02, 0.07) * smooth_noise(rng, size, 1.5)
     return modulate(stencil.texels, 1 + grain + 0.05 * smooth_noise(rng, size, 24))
-
-
-def wall(rng: np.random.Generator, width_m: float, height_m: float) -> Texture:
-    """A free-standing wall with courses of stone and a coping."""
-    stencil = Stencil(width_m, height_m, 20)
-    base = vary(pick(rng, ((125, 135, 145), (100, 115, 150), (150, 165, 175), (95, 100, 105))), rng, 10)
-    stencil.box(0, 0, width_m, height_m, base, WALL)
-    joint = vary(base, rng, 18)
-    for course in np.arange(0.3, height_m, 0.3):
-        stencil.line([(0, course), (width_m, course)], 0.05, joint, WALL)
-    stencil.box(0, height_m - 0.15, width_m, height_m, vary(base, rng, 25), WALL)
-    return stencil.grained(rng, 0.08, 2)
 
 
 def fence(rng: np.random.Generator, width_m: float, height_m: float) -> Texture:

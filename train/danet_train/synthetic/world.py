@@ -57,7 +57,7 @@ class World:
         light: Weather and time of day.
         clouds: (512, 512) float32 noise.
         skyline: Textures of the far end, from left to right.
-        structures: Houses, walls, fences and hedges.
+        structures: Houses, fences and hedges.
         things: Everything else.
         sun_reach_m: As :func:`danet_train.synthetic.ground.paint_ground` takes it.
         lane_m: Across position of the camera's lane.

@@ -132,6 +132,8 @@ class TrainConfig(BaseModel):
         workers: Processes that load samples; 0 loads in the training process.
         in_memory: Keep the decoded training set in memory.
         threads: Of torch on a CPU.
+        precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
+            stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
         device: ``auto`` takes CUDA where there is one.
         backbone_weights: A file with the backbone's weights to start from, e.g. ImageNet's.
     """
@@ -150,6 +152,7 @@ class TrainConfig(BaseModel):
     workers: int = Field(default=0, ge=0)
     in_memory: bool = False
     threads: int = Field(default=2, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     backbone_weights: str | None = None
 

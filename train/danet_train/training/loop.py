@@ -58,8 +58,7 @@ def train_model(
     torch.set_num_threads(config.threads)
     _seed_everything(config.seed)
     model = _make_model(config, len(dataset.classes)).to(device).train()
-    if device.type == "cpu":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
     optimiser, factors = make_optimiser(model, config.optimiser)
 
@@ -74,7 +73,9 @@ def train_model(
         lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
         for group, factor in zip(optimiser.param_groups, factors, strict=True):
             group["lr"] = lr * factor
-        logits: TrainingLogits = model(image.to(device))
+        image = image.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            logits: TrainingLogits = model(image)
         loss = total_loss(logits, label.to(device), config.loss, align_corners=align_corners, weights=weights)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -85,7 +86,8 @@ def train_model(
             nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
         optimiser.step()
         report(Progress(step + 1, value, lr))
-    return model.eval()
+    trained: DANet = model.eval()
+    return trained
 
 
 def pick_device(name: str) -> torch.device:

@@ -42,7 +42,7 @@ def cross_entropy(
     """Cross-entropy of logits upsampled to the label.
 
     Args:
-        logits: (B, C, h, w) float.
+        logits: (B, C, h, w) float of any precision; the loss itself is computed in float32.
         label: (B, H, W) int64 train ids, 255 ignored.
         mean_over: ``all`` divides the sum by B * H * W, as mmsegmentation does with its default
             ``avg_non_ignore=False``; ``valid`` by the pixels that are not ignored (at least one).
@@ -52,7 +52,7 @@ def cross_entropy(
     Returns:
         A scalar; 0 where every pixel is ignored.
     """
-    full = F.interpolate(logits, size=label.shape[1:], mode="bilinear", align_corners=align_corners)
+    full = F.interpolate(logits.float(), size=label.shape[1:], mode="bilinear", align_corners=align_corners)
     total = F.cross_entropy(full, label, weight=weights, ignore_index=IGNORE, reduction="sum")
     if mean_over == "all":
         return total / label.numel()
@@ -77,7 +77,7 @@ def total_loss(
         (config.aux_weight, logits.aux),
     ]
     label = middle_pixels(label, config.label_stride)
-    loss = label.new_zeros((), dtype=logits.fused.dtype)
+    loss = torch.zeros((), device=label.device)
     for weight, head in weighted:
         if head is not None and weight:
             part = cross_entropy(
