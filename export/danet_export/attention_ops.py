@@ -133,6 +133,11 @@ def function_bodies(align_corners: bool) -> list[onnx.FunctionProto]:
     return [parser.parse_function(_HEADER + text) for text in texts]
 
 
+def function_body(operator: str, align_corners: bool) -> onnx.FunctionProto:
+    """The body of one operator; see :func:`function_bodies`."""
+    return next(body for body in function_bodies(align_corners) if body.name == operator)
+
+
 def upsample_argmax_attributes(size_hw: tuple[int, int], align_corners: bool) -> dict[str, int | str]:
     """The attributes of one UpsampleArgmax node.
 

@@ -20,6 +20,7 @@ from danet_export import parity
 from danet_export.errors import ExportError
 from danet_export.geometry import Geometry
 from danet_export.kernels.architectures import KernelRequest
+from danet_export.native_bodies import NativeShapes, native_functions
 from danet_export.onnx_model import OPSET, to_onnx
 from danet_export.torch_reference import TorchReference
 from danet_export.wrapper import ExportedDANet
@@ -115,6 +116,7 @@ def export_bundle(
                 for precision, model in models.items()
             },
             kernels=_compile(kernels, checkpoint, geometry, writer, step),
+            lowerings={"native": writer.add("lowerings/native.onnx", _native(checkpoint, geometry))},
             golden=golden,
             reports={"parity": parity_ref},
             provenance=Provenance(
@@ -140,6 +142,10 @@ def _check_classes(checkpoint: Checkpoint, classes: ClassTable) -> None:
 def _export(checkpoint: Checkpoint, geometry: Geometry, precision: Precision) -> onnx.ModelProto:
     mean_rgb, std_rgb = checkpoint.normalisation.mean, checkpoint.normalisation.std
     return to_onnx(ExportedDANet(checkpoint.model, geometry, mean_rgb, std_rgb, DTYPES[precision]), geometry)
+
+
+def _native(checkpoint: Checkpoint, geometry: Geometry) -> bytes:
+    return native_functions(NativeShapes.of_network(checkpoint.model.config, geometry))
 
 
 def _compile(

@@ -181,6 +181,10 @@ class Manifest(Schema):
     classes: tuple[SegmentationClass, ...] = Field(min_length=1, max_length=255)
     variants: dict[Precision, Variant] = Field(min_length=1)
     kernels: tuple[Kernel, ...] = ()
+    lowerings: dict[Literal["native"], FileRef] = Field(
+        default={},
+        description="other function bodies for the custom operators, as ONNX files of functions alone",
+    )
     golden: Golden
     reports: dict[str, FileRef] = {}
     provenance: Provenance
@@ -189,7 +193,15 @@ class Manifest(Schema):
         """Every file that the manifest vouches for."""
         variants = [variant.file for variant in self.variants.values()]
         kernels = [kernel.ptx for kernel in self.kernels]
-        return [*variants, *kernels, self.golden.frame, self.golden.labels, *self.reports.values()]
+        lowerings = self.lowerings.values()
+        return [
+            *variants,
+            *kernels,
+            *lowerings,
+            self.golden.frame,
+            self.golden.labels,
+            *self.reports.values(),
+        ]
 
     def to_json(self) -> str:
         """The text of ``manifest.json``; the same manifest always gives the same text."""

@@ -8,9 +8,8 @@ from typing import Literal
 
 from danet_runtime.bundle.manifest import Precision, Schema, Sha256
 from danet_runtime.files import replacing, sha256_of
-from danet_runtime.tensorrt.rtx_builder import BuiltEngine
-
-Attention = Literal["plugin", "native", "reference"]
+from danet_runtime.tensorrt.builder import BuiltEngine
+from danet_runtime.tensorrt.lowering import Attention
 
 
 class EngineManifest(Schema):
@@ -24,11 +23,11 @@ class EngineManifest(Schema):
     model_sha256: Sha256
     precision: Precision
     attention: Attention
-    library: Literal["tensorrt-rtx"]
+    library: Literal["tensorrt", "tensorrt-rtx"]
     library_version: str
     targets: tuple[str, ...]
-    activation_memory_bytes: int
-    weights_memory_bytes: int
+    activation_memory_bytes: int | None
+    weights_memory_bytes: int | None
     layers: int
     build_seconds: float
 
@@ -47,6 +46,7 @@ def store_engine(
     model_sha256: str,
     precision: Precision,
     attention: Attention,
+    library: Literal["tensorrt", "tensorrt-rtx"],
     targets: tuple[str, ...],
 ) -> tuple[Path, EngineManifest]:
     """Write an engine and its manifest.
@@ -66,7 +66,7 @@ def store_engine(
         model_sha256=model_sha256,
         precision=precision,
         attention=attention,
-        library="tensorrt-rtx",
+        library=library,
         library_version=built.library_version,
         targets=targets,
         activation_memory_bytes=built.activation_memory_bytes,

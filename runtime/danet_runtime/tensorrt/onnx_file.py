@@ -15,8 +15,10 @@ from typing import Final
 from danet_runtime.errors import BundleError
 
 _MODEL_GRAPH: Final = 7
+_MODEL_OPSETS: Final = 8
 _MODEL_FUNCTIONS: Final = 25
 _FUNCTION_NAME_AND_DOMAIN: Final = (1, 10)
+_OPSET_DOMAIN: Final = (1,)
 _GRAPH_NODES: Final = 1
 _NODE_TYPE_AND_DOMAIN: Final = (4, 7)
 
@@ -47,6 +49,31 @@ def without_functions(model: bytes, domain: str) -> bytes:
     return b"".join(kept)
 
 
+def with_bodies(model: bytes, bodies: bytes, domain: str) -> bytes:
+    """The same model with other functions for one domain, written for another opset.
+
+    The standard operators of the graph keep their meaning in a later opset of the bodies, so the model takes
+    over the bodies' opset: a function may not be of another than its model. Joining two protobuf messages
+    unites them.
+
+    Args:
+        model: An ONNX file.
+        bodies: An ONNX file of functions, with the opset of the standard operators, and without a graph.
+        domain: Of the functions to exchange.
+
+    Raises:
+        BundleError: The model is no ONNX file, or breaks off.
+    """
+    stripped = memoryview(without_functions(model, domain))
+    kept = [
+        stripped[start:end]
+        for number, wire_type, start, value_start, end in _fields(stripped)
+        if (number, wire_type) != (_MODEL_OPSETS, _LENGTH)
+        or _texts(stripped[value_start:end], _OPSET_DOMAIN)[0] not in ("", "ai.onnx")
+    ]
+    return b"".join([*kept, bodies])
+
+
 def function_names(model: bytes) -> list[tuple[str, str]]:
     """Name and domain of each function in an ONNX file.
 
@@ -54,7 +81,8 @@ def function_names(model: bytes) -> list[tuple[str, str]]:
         BundleError: It is no ONNX file, or breaks off.
     """
     functions = _messages(memoryview(model), _MODEL_FUNCTIONS)
-    return [_texts(function, _FUNCTION_NAME_AND_DOMAIN) for function in functions]
+    texts = (_texts(function, _FUNCTION_NAME_AND_DOMAIN) for function in functions)
+    return [(name, domain) for name, domain in texts]
 
 
 def node_types(model: bytes, domain: str) -> list[str]:
@@ -77,12 +105,12 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
             yield message[value_start:end]
 
 
-def _texts(message: memoryview, wanted: tuple[int, int]) -> tuple[str, str]:
+def _texts(message: memoryview, wanted: tuple[int, ...]) -> tuple[str, ...]:
     texts = dict.fromkeys(wanted, "")  # an absent string is empty, and of several the last one counts
     for number, wire_type, _, value_start, end in _fields(message):
         if number in texts and wire_type == _LENGTH:
             texts[number] = bytes(message[value_start:end]).decode("utf-8", errors="replace")
-    return texts[wanted[0]], texts[wanted[1]]
+    return tuple(texts[number] for number in wanted)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int, int]]:

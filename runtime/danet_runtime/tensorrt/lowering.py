@@ -1,0 +1,99 @@
+"""How the attention gets into an engine: chosen from what the library and the bundle have, and said.
+
+==========  ====================================================================  =======================
+lowering    the custom nodes become                                               served by
+==========  ====================================================================  =======================
+plugin      the bundle's own kernels; the model has no function bodies            TensorRT 10.0 and later
+native      standard operators that TensorRT fuses (ONNX ``Attention``)           RTX, TensorRT 10.14+
+reference   standard operators that store the N x N map, for comparison           all
+==========  ====================================================================  =======================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.reader import Bundle
+from danet_runtime.errors import BackendError, BundleError, UsageError
+from danet_runtime.tensorrt.library import NATIVE_ATTENTION, TensorRTLibrary
+from danet_runtime.tensorrt.onnx_file import with_bodies
+from danet_runtime.tensorrt.operators import NAMESPACE
+from danet_runtime.tensorrt.registration import model_for
+
+Attention = Literal["plugin", "native", "reference"]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """What was chosen, and why."""
+
+    attention: Attention
+    reason: str
+
+
+def choose_lowering(
+    library: TensorRTLibrary, bundle: Bundle, arch: str | None, asked: Attention | None = None
+) -> Lowering:
+    """Choose how the attention is built.
+
+    Args:
+        library: What builds the engine.
+        bundle: Which kernels and bodies there are.
+        arch: Architecture of the GPU, as ``sm_87``; ``None`` where an engine is for several.
+        asked: What the user wants; chosen here where nothing is asked.
+
+    Raises:
+        UsageError: The library cannot do what is asked.
+        BackendError: Nothing but the reference would do, which nobody asked for.
+    """
+    if asked is not None:
+        _check(library, asked)
+        return Lowering(asked, "asked for")
+    if library.flavour == "tensorrt-rtx":
+        return Lowering("native", "TensorRT for RTX has no plugins, and fuses Attention itself")
+    available = sorted({kernel.arch for kernel in bundle.manifest.kernels})
+    if arch in available:
+        return Lowering("plugin", f"the bundle has kernels for {arch}")
+    if library.has_native_attention:
+        held = ", ".join(available) or "no architecture"
+        return Lowering(
+            "native", f"the bundle has kernels for {held}, not {arch}; {library.title} fuses Attention"
+        )
+    raise BackendError(
+        f"{library.title} fuses no Attention, and the bundle has kernels for "
+        f"{', '.join(available) or 'no architecture'}, not for this GPU's {arch}; make them with "
+        f"`danet export ... --kernels {arch}`, or build the slow form with --attention reference"
+    )
+
+
+def _check(library: TensorRTLibrary, asked: Attention) -> None:
+    if asked == "plugin" and library.flavour == "tensorrt-rtx":
+        raise UsageError(f"{library.title} has no plugins; give --attention native or reference")
+    if asked == "native" and not library.has_native_attention:
+        since = ".".join(map(str, NATIVE_ATTENTION))
+        raise UsageError(
+            f"{library.title} does not fuse Attention, TensorRT {since} and later does; "
+            "give --attention plugin or reference"
+        )
+
+
+def lowered_model(
+    library: TensorRTLibrary, bundle: Bundle, precision: Precision, attention: Attention
+) -> bytes:
+    """The ONNX file to parse for a lowering.
+
+    Raises:
+        BundleError: The bundle has no native bodies.
+        UsageError: The bundle does not hold the precision.
+    """
+    model = bundle.read(bundle.variant(precision).file)
+    if attention == "reference":
+        return model
+    if attention == "plugin":
+        return model_for(library.module.__version__, model)
+    bodies = bundle.manifest.lowerings.get("native")
+    if bodies is None:
+        raise BundleError(f"{bundle.path} has no lowerings/native.onnx; export the bundle again")
+    return with_bodies(model, bundle.read(bodies), NAMESPACE)
