@@ -31,6 +31,9 @@ from danet_train.model.config import DANetConfig
 OPSET = 23
 """The first with ``Attention``."""
 
+WIDTH_MULTIPLE = 16
+"""TensorRT for RTX has fused kernels for heads of 16 channels and multiples; 8 are refused."""
+
 _HEADER = f'<domain: "{ops.DOMAIN}", opset_import: ["" : {OPSET}]>\n'
 
 
@@ -71,21 +74,9 @@ def native_functions(shapes: NativeShapes) -> bytes:
 
 
 def _position_attention(shapes: NativeShapes) -> str:
-    width = shapes.d_qk
+    width = -(-shapes.d_qk // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
     heads = -(-shapes.channels // width)
-    missing = heads * width - shapes.channels
-    pad = f"""
-  danet_pa_pads = Constant <value_ints = [0, 0, 0, 0, {missing}, 0]> ()
-  danet_pa_vp = Pad (danet_pa_v3, danet_pa_pads)
-  danet_pa_v4 = Reshape (danet_pa_vp, danet_pa_heads)"""
-    cut = f"""
-  danet_pa_start = Constant <value_ints = [0]> ()
-  danet_pa_end = Constant <value_ints = [{shapes.channels}]> ()
-  danet_pa_axis = Constant <value_ints = [1]> ()
-  danet_pa_o3 = Slice (danet_pa_o3p, danet_pa_start, danet_pa_end, danet_pa_axis)"""
-    whole = """
-  danet_pa_v4 = Reshape (danet_pa_v3, danet_pa_heads)"""
-    joined = "danet_pa_o3p" if missing else "danet_pa_o3"
+    padded = heads * width
     return f"""
 PositionAttention <plugin_namespace, plugin_version>
   (danet_pa_q, danet_pa_k, danet_pa_v, danet_pa_x) => (danet_pa_y)
@@ -93,9 +84,12 @@ PositionAttention <plugin_namespace, plugin_version>
   danet_pa_flat = Constant <value_ints = [0, 0, -1]> ()
   danet_pa_one = Constant <value_ints = [0, 1, {width}, -1]> ()
   danet_pa_heads = Constant <value_ints = [0, {heads}, {width}, -1]> ()
-  danet_pa_q4 = Reshape (danet_pa_q, danet_pa_one)
-  danet_pa_k4 = Reshape (danet_pa_k, danet_pa_one)
-  danet_pa_v3 = Reshape (danet_pa_v, danet_pa_flat){pad if missing else whole}
+  {_widened("q", shapes.d_qk, width)}
+  {_widened("k", shapes.d_qk, width)}
+  {_widened("v", shapes.channels, padded)}
+  danet_pa_q4 = Reshape (danet_pa_qw, danet_pa_one)
+  danet_pa_k4 = Reshape (danet_pa_kw, danet_pa_one)
+  danet_pa_v4 = Reshape (danet_pa_vw, danet_pa_heads)
   danet_pa_qt = Transpose <perm = [0, 1, 3, 2]> (danet_pa_q4)
   danet_pa_kt = Transpose <perm = [0, 1, 3, 2]> (danet_pa_k4)
   danet_pa_vt = Transpose <perm = [0, 1, 3, 2]> (danet_pa_v4)
@@ -104,13 +98,34 @@ PositionAttention <plugin_namespace, plugin_version>
   danet_pa_kh = Expand (danet_pa_kt, danet_pa_copies)
   danet_pa_o = Attention <scale = 1.0> (danet_pa_qh, danet_pa_kh, danet_pa_vt)
   danet_pa_ot = Transpose <perm = [0, 1, 3, 2]> (danet_pa_o)
-  danet_pa_rows = Constant <value_ints = [0, {heads * width}, -1]> ()
-  {joined} = Reshape (danet_pa_ot, danet_pa_rows){cut if missing else ""}
+  danet_pa_rows = Constant <value_ints = [0, {padded}, -1]> ()
+  danet_pa_ow = Reshape (danet_pa_ot, danet_pa_rows)
+  {_narrowed("o", shapes.channels, padded)}
   danet_pa_shape = Shape (danet_pa_x)
-  danet_pa_context = Reshape (danet_pa_o3, danet_pa_shape)
+  danet_pa_context = Reshape (danet_pa_on, danet_pa_shape)
   danet_pa_y = Add (danet_pa_context, danet_pa_x)
 }}
 """
+
+
+def _widened(name: str, channels: int, width: int) -> str:
+    """``NAMEw`` (B, width, N) from ``NAME`` (B, channels, h, w): zeros change no energy and no kept value."""
+    flat = f"Reshape (danet_pa_{name}, danet_pa_flat)"
+    if channels == width:
+        return f"danet_pa_{name}w = {flat}"
+    return f"""danet_pa_{name}3 = {flat}
+  danet_pa_{name}pads = Constant <value_ints = [0, 0, 0, 0, {width - channels}, 0]> ()
+  danet_pa_{name}w = Pad (danet_pa_{name}3, danet_pa_{name}pads)"""
+
+
+def _narrowed(name: str, channels: int, width: int) -> str:
+    """``NAMEn`` (B, channels, N) from ``NAMEw`` (B, width, N)."""
+    if channels == width:
+        return f"danet_pa_{name}n = Identity (danet_pa_{name}w)"
+    return f"""danet_pa_start = Constant <value_ints = [0]> ()
+  danet_pa_end = Constant <value_ints = [{channels}]> ()
+  danet_pa_axis = Constant <value_ints = [1]> ()
+  danet_pa_{name}n = Slice (danet_pa_{name}w, danet_pa_start, danet_pa_end, danet_pa_axis)"""
 
 
 def _channel_energy(shapes: NativeShapes) -> str:

@@ -105,7 +105,7 @@ def _build_ahead(
     from danet_runtime.tensorrt.rtx_builder import build_engine
 
     library = library_of(require(TENSORRT_RTX))
-    lowering = choose_lowering(library, bundle, None, asked)
+    lowering = choose_lowering(library, bundle, precision, None, asked)
     return build_engine(
         lowered_model(library, bundle, precision, lowering.attention), targets, progress
     ), lowering

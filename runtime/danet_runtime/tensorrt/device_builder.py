@@ -6,10 +6,9 @@ from typing import Final
 
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.errors import UsageError
 from danet_runtime.tensorrt.builder import BuiltEngine, Progress, build_plan
 from danet_runtime.tensorrt.cuda_driver import cuda_driver
-from danet_runtime.tensorrt.kernels import DType, KernelVariant
+from danet_runtime.tensorrt.kernels import KernelVariant
 from danet_runtime.tensorrt.library import OLDEST, Serves, load_tensorrt
 from danet_runtime.tensorrt.lowering import Attention, Lowering, choose_lowering, lowered_model
 from danet_runtime.tensorrt.registration import operators_of, register_plugins
@@ -44,7 +43,7 @@ def build_on_device(
     library = load_tensorrt()
     driver = cuda_driver()
     arch = driver.architecture()
-    lowering = choose_lowering(library, bundle, arch, asked)
+    lowering = choose_lowering(library, bundle, precision, arch, asked)
     model = lowered_model(library, bundle, precision, lowering.attention)
     flags = library.network_flags
     failures: list[str] = []
@@ -53,7 +52,7 @@ def build_on_device(
             library.module,
             bundle,
             arch,
-            _dtype(precision),
+            "fp16",  # of an INT8 variant too: around the custom operators it computes in FP16
             kernel_variant,
             driver_cuda=driver.cuda_release(),
             operators=operators_of(model),
@@ -61,10 +60,3 @@ def build_on_device(
         flags, failures = registration.network_flags, registration.failures
     built = build_plan(library, model, flags, progress=progress, failures=failures)
     return built, lowering, arch
-
-
-def _dtype(precision: Precision) -> DType:
-    """Type of the custom operators' tensors in a variant; around them an INT8 model computes in FP16."""
-    if precision == "fp32":
-        raise UsageError("the plugins compute in FP16 (got the fp32 variant); build fp16 or int8")
-    return "fp16"

@@ -34,13 +34,18 @@ class Lowering:
 
 
 def choose_lowering(
-    library: TensorRTLibrary, bundle: Bundle, arch: str | None, asked: Attention | None = None
+    library: TensorRTLibrary,
+    bundle: Bundle,
+    precision: Precision,
+    arch: str | None,
+    asked: Attention | None = None,
 ) -> Lowering:
     """Choose how the attention is built.
 
     Args:
         library: What builds the engine.
         bundle: Which kernels and bodies there are.
+        precision: Which variant is built; kernels and fused attention are for FP16, and INT8 around it.
         arch: Architecture of the GPU, as ``sm_87``; ``None`` where an engine is for several.
         asked: What the user wants; chosen here where nothing is asked.
 
@@ -49,8 +54,10 @@ def choose_lowering(
         BackendError: Nothing but the reference would do, which nobody asked for.
     """
     if asked is not None:
-        _check(library, asked)
+        _check(library, precision, asked)
         return Lowering(asked, "asked for")
+    if precision == "fp32":
+        return Lowering("reference", "FP32 has neither kernels nor a fused attention")
     if library.flavour == "tensorrt-rtx":
         return Lowering("native", "TensorRT for RTX has no plugins, and fuses Attention itself")
     available = sorted({kernel.arch for kernel in bundle.manifest.kernels})
@@ -68,7 +75,9 @@ def choose_lowering(
     )
 
 
-def _check(library: TensorRTLibrary, asked: Attention) -> None:
+def _check(library: TensorRTLibrary, precision: Precision, asked: Attention) -> None:
+    if precision == "fp32" and asked != "reference":
+        raise UsageError(f"--attention {asked} computes in FP16 (got the fp32 variant); build fp16 or int8")
     if asked == "plugin" and library.flavour == "tensorrt-rtx":
         raise UsageError(f"{library.title} has no plugins; give --attention native or reference")
     if asked == "native" and not library.has_native_attention:

@@ -63,6 +63,7 @@ def test_an_engine_is_stored_with_what_it_is(built, tmp_path):
         model_sha256="b" * 64,
         precision="fp16",
         attention="reference",
+        library="tensorrt-rtx",
         targets=("sm_89",),
     )
     stored = EngineManifest.model_validate_json(path.with_suffix(".engine.json").read_text())

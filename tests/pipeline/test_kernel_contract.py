@@ -1,0 +1,33 @@
+"""What the export compiles is what the plugins of the runtime ask for."""
+
+import pytest
+
+from danet_export.attention_ops import channel_energy_attributes, upsample_argmax_attributes
+from danet_export.geometry import plan_geometry
+from danet_runtime.tensorrt.operators import OPERATORS
+from danet_train.model.config import DANetConfig
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+
+@pytest.mark.parametrize(("size", "frame"), [((512, 1024), None), ((769, 769), (720, 1280))])
+def test_shapes_of_compiled_kernels_are_the_sizes_that_the_plugins_check(size, frame):
+    from danet_export.kernels.architectures import ARCHITECTURES
+    from danet_export.kernels.bundle_kernels import Problem
+
+    geometry = plan_geometry(size, frame)
+    config = DANetConfig()
+    problem = Problem.of_network(config, geometry)
+    h, w = geometry.logits_hw
+    x = (1, 512, h, w)
+    q = (1, 64, h, w)
+    logits = (1, 19, *geometry.content_logits_hw)
+    cases = {
+        "PositionAttention": ([q, q, x, x], {}),
+        "ChannelEnergy": ([x], channel_energy_attributes(geometry.tokens)),
+        "UpsampleArgmax": ([logits], upsample_argmax_attributes(geometry.frame_hw, geometry.align_corners)),
+    }
+    specified = {spec.operator: spec.shape for spec in problem.specify(ARCHITECTURES["sm_87"], "tuned")}
+    for operator, (inputs, attributes) in cases.items():
+        wanted = {name: attributes[name] for name in OPERATORS[operator].attributes}
+        assert specified[operator] == OPERATORS[operator].sizes(inputs, wanted)

@@ -1,0 +1,118 @@
+"""Which lowering is chosen, what it says, and what file it parses."""
+
+from types import ModuleType
+
+import pytest
+
+from danet_runtime.bundle import Bundle, Kernel
+from danet_runtime.errors import BackendError, BundleError, UsageError
+from danet_runtime.tensorrt.library import TensorRTLibrary
+from danet_runtime.tensorrt.lowering import choose_lowering, lowered_model
+from danet_runtime.tensorrt.onnx_file import function_names
+from danet_runtime.tensorrt.rtx_builder import build_engine
+
+
+def library(version, flavour="tensorrt"):
+    module = ModuleType("tensorrt")
+    module.__version__ = ".".join(map(str, version))
+    return TensorRTLibrary(module, flavour, version)
+
+
+RTX = library((1, 7, 1), "tensorrt-rtx")
+JETPACK6, THOR, NEWEST = library((10, 3, 0)), library((10, 13, 3)), library((11, 4, 0))
+
+
+@pytest.fixture(scope="module")
+def bundle(exported_bundle):
+    return Bundle.open(exported_bundle)
+
+
+def with_kernels(bundle, *archs):
+    """The bundle with manifest entries of kernels, which the choice reads nothing else of."""
+    ref = bundle.manifest.golden.frame
+    entries = tuple(
+        Kernel(
+            operator="PositionAttention",
+            arch=arch,
+            dtype="fp16",
+            variant="tuned",
+            ptx=ref,
+            entry="k",
+            grid=(1, 1, 1),
+            block=(1, 1, 1),
+            shared_memory_bytes=0,
+            registers=1,
+            spill_bytes=0,
+            ptx_version="8.5",
+            shape={},
+        )
+        for arch in archs
+    )
+    return Bundle(bundle.path, bundle.manifest.model_copy(update={"kernels": entries}), bundle.sha256)
+
+
+def test_rtx_takes_native_and_says_why(bundle):
+    chosen = choose_lowering(RTX, bundle, "fp16", None)
+    assert chosen.attention == "native"
+    assert "no plugins" in chosen.reason
+
+
+def test_a_bundle_with_kernels_for_the_gpu_takes_the_plugin_on_every_tensorrt(bundle):
+    held = with_kernels(bundle, "sm_87", "sm_110")
+    for installed in (JETPACK6, THOR, NEWEST):
+        assert choose_lowering(installed, held, "fp16", "sm_87").attention == "plugin"
+
+
+def test_without_kernels_for_the_gpu_only_a_library_that_fuses_attention_takes_native(bundle):
+    held = with_kernels(bundle, "sm_89")
+    assert choose_lowering(NEWEST, held, "fp16", "sm_87").attention == "native"
+    for installed in (JETPACK6, THOR):
+        with pytest.raises(
+            BackendError, match=r"kernels for sm_89.*sm_87.*danet export \.\.\. --kernels sm_87"
+        ):
+            choose_lowering(installed, held, "fp16", "sm_87")
+
+
+def test_what_is_asked_for_is_done_or_refused(bundle):
+    assert choose_lowering(NEWEST, bundle, "fp16", "sm_90", "reference").attention == "reference"
+    assert choose_lowering(JETPACK6, bundle, "fp16", "sm_87", "plugin").attention == "plugin"
+    with pytest.raises(UsageError, match="no plugins"):
+        choose_lowering(RTX, bundle, "fp16", None, "plugin")
+    with pytest.raises(UsageError, match=r"10\.14"):
+        choose_lowering(THOR, bundle, "fp16", "sm_110", "native")
+
+
+def test_fp32_is_built_in_the_reference_form_and_says_so(bundle):
+    chosen = choose_lowering(RTX, bundle, "fp32", None)
+    assert chosen.attention == "reference"
+    assert "FP32" in chosen.reason
+    for asked in ("native", "plugin"):
+        with pytest.raises(UsageError, match="computes in FP16"):
+            choose_lowering(NEWEST, bundle, "fp32", "sm_90", asked)
+
+
+def test_each_lowering_parses_its_own_file(bundle):
+    names = {"PositionAttention", "ChannelEnergy", "UpsampleArgmax"}
+    reference = lowered_model(NEWEST, bundle, "fp16", "reference")
+    native = lowered_model(NEWEST, bundle, "fp16", "native")
+    plugin = lowered_model(JETPACK6, bundle, "fp16", "plugin")
+    assert {name for name, _ in function_names(reference)} == names
+    assert {name for name, _ in function_names(native)} == names
+    assert function_names(plugin) == []
+    assert b"Attention" in native
+    assert native != reference
+
+
+def test_a_bundle_without_native_bodies_is_refused(bundle):
+    old = Bundle(bundle.path, bundle.manifest.model_copy(update={"lowerings": {}}), bundle.sha256)
+    with pytest.raises(BundleError, match="export the bundle again"):
+        lowered_model(RTX, old, "fp16", "native")
+
+
+def test_the_native_engine_needs_less_memory_than_the_reference(bundle):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    native, reference = (
+        build_engine(lowered_model(RTX, bundle, "fp16", attention), ["sm_89"]).activation_memory_bytes
+        for attention in ("native", "reference")
+    )
+    assert native < reference
