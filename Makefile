@@ -4,6 +4,7 @@
 #   make test       the fast tests            make test-all   the slow ones too
 #   make check      ruff and mypy             make format     let ruff mend what it can
 #   make clean      remove build/             make setup      only install, into .venv
+#   make gpu        with a CUDA GPU: the kernels' correctness, then times, into benchmarks/results/
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ DEMO := build/demo
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-all check format setup clean
+.PHONY: demo test test-all check format gpu setup clean
 
 # The whole way, as one would type it. A second run replaces what the first one made.
 demo: setup
@@ -20,7 +21,7 @@ demo: setup
 	danet synthesize $(DEMO)/scenes --seed 0 --overwrite
 	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt
 	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
-	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video/street.mp4 -o $(DEMO)/bundle --overwrite
+	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video/street.mp4 --kernels sm_87 -o $(DEMO)/bundle --overwrite
 	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
@@ -37,6 +38,17 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+
+# Where there is no GPU each script says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
+gpu: setup
+	python benchmarks/gpu/attention.py
+	python benchmarks/gpu/attention.py --dtype bf16
+	python benchmarks/gpu/channel_energy.py
+	python benchmarks/gpu/network.py
+	@if command -v compute-sanitizer >/dev/null; then \
+		compute-sanitizer --error-exitcode 1 --tool memcheck python benchmarks/gpu/attention.py --tokens 9409 --rounds 1 && \
+		compute-sanitizer --error-exitcode 1 --tool racecheck python benchmarks/gpu/attention.py --tokens 9409 --rounds 1; \
+	else echo "skipped: no compute-sanitizer here; memory and races were not checked"; fi
 
 format: setup
 	ruff check --fix

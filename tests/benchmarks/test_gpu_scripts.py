@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from danet_export import reference_ops
+from danet_export.kernels import torch_ops
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu"
 
@@ -73,3 +74,21 @@ def test_without_a_gpu_the_script_says_so_and_measures_nothing(script):
     done = subprocess.run([sys.executable, str(FOLDER / script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "no CUDA GPU" in done.stdout
+
+
+def test_the_network_with_the_kernels_gives_the_eager_networks_labels(load):
+    network_script = load("network")
+    torch.manual_seed(0)
+    network = network_script.build_model(
+        18, base_channels=8, stem_channels=8, head_channels=32, attention_channels=16, aux_channels=0
+    ).eval()
+    torch.nn.init.normal_(network.decode_head.conv_seg.weight, std=0.5)
+    with torch.no_grad():
+        network.decode_head.pam.gamma.scale.fill_(1)
+        network.decode_head.cam.gamma.scale.fill_(1)
+    image = torch.randn(1, 3, 64, 128)
+    with torch.inference_mode(), torch_ops.plain_ops():
+        expected = network_script.Eager(network)(image)
+        labels = network_script.Fused(network.float())(image)
+    assert (labels == expected).float().mean() > 0.999
+    assert len(expected.unique()) > 2
