@@ -86,9 +86,9 @@ def test_the_network_with_the_kernels_gives_the_eager_networks_labels(load):
     with torch.no_grad():
         network.decode_head.pam.gamma.scale.fill_(1)
         network.decode_head.cam.gamma.scale.fill_(1)
-    image = torch.randn(1, 3, 64, 128)
+    network, image = network.half(), torch.randn(1, 3, 64, 128).half()
     with torch.inference_mode(), torch_ops.plain_ops():
         expected = network_script.Eager(network)(image)
-        labels = network_script.Fused(network.float())(image)
-    assert (labels == expected).float().mean() > 0.999
+        labels = network_script.Fused(network)(image)
+    assert (labels == expected).float().mean() > network_script.AGREEMENT
     assert len(expected.unique()) > 2
