@@ -30,6 +30,7 @@ from danet_runtime.bundle import (
     FrameSpec,
     Golden,
     Kernel,
+    Lowerings,
     Manifest,
     ModelSpec,
     Normalisation,
@@ -116,7 +117,7 @@ def export_bundle(
                 for precision, model in models.items()
             },
             kernels=_compile(kernels, checkpoint, geometry, writer, step),
-            lowerings={"native": writer.add("lowerings/native.onnx", _native(checkpoint, geometry))},
+            lowerings=Lowerings(native=writer.add("lowerings/native.onnx", _native(checkpoint, geometry))),
             golden=golden,
             reports={"parity": parity_ref},
             provenance=Provenance(

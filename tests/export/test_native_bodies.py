@@ -53,7 +53,7 @@ def test_channel_energies_come_in_the_same_slices_as_from_the_reference_body(hw)
 def test_the_native_file_gives_the_reference_files_labels(exported_bundle):
     bundle = Bundle.open(exported_bundle)
     model = bundle.read(bundle.variant("fp32").file)
-    native = with_bodies(model, bundle.read(bundle.manifest.lowerings["native"]), ops.DOMAIN)
+    native = with_bodies(model, bundle.read(bundle.manifest.lowerings.native), ops.DOMAIN)
     onnx.checker.check_model(native, full_check=True)
     golden = bundle.read(bundle.manifest.golden.frame)
     frame = cv2.imdecode(np.frombuffer(golden, np.uint8), cv2.IMREAD_COLOR)

@@ -151,6 +151,12 @@ class Kernel(Schema):
     shape: dict[str, int] = Field(description="sizes that the code is specialised for")
 
 
+class Lowerings(Schema):
+    """Other bodies for the custom operators, as ONNX files of functions alone."""
+
+    native: FileRef | None = Field(default=None, description="with operators that TensorRT fuses by itself")
+
+
 class Golden(Schema):
     """A frame whose labels are known, to try a backend with before it is trusted."""
 
@@ -181,10 +187,7 @@ class Manifest(Schema):
     classes: tuple[SegmentationClass, ...] = Field(min_length=1, max_length=255)
     variants: dict[Precision, Variant] = Field(min_length=1)
     kernels: tuple[Kernel, ...] = ()
-    lowerings: dict[Literal["native"], FileRef] = Field(
-        default={},
-        description="other function bodies for the custom operators, as ONNX files of functions alone",
-    )
+    lowerings: Lowerings = Lowerings()
     golden: Golden
     reports: dict[str, FileRef] = {}
     provenance: Provenance
@@ -193,7 +196,7 @@ class Manifest(Schema):
         """Every file that the manifest vouches for."""
         variants = [variant.file for variant in self.variants.values()]
         kernels = [kernel.ptx for kernel in self.kernels]
-        lowerings = self.lowerings.values()
+        lowerings = [self.lowerings.native] if self.lowerings.native else []
         return [
             *variants,
             *kernels,

@@ -102,7 +102,7 @@ def lowered_model(
         return model
     if attention == "plugin":
         return model_for(library.module.__version__, model)
-    bodies = bundle.manifest.lowerings.get("native")
+    bodies = bundle.manifest.lowerings.native
     if bodies is None:
         raise BundleError(f"{bundle.path} has no lowerings/native.onnx; export the bundle again")
     return with_bodies(model, bundle.read(bodies), NAMESPACE)

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from danet_runtime.bundle import Bundle, Kernel
+from danet_runtime.bundle import Bundle, Kernel, Lowerings
 from danet_runtime.errors import BackendError, BundleError, UsageError
 from danet_runtime.tensorrt.library import TensorRTLibrary
 from danet_runtime.tensorrt.lowering import choose_lowering, lowered_model
@@ -104,7 +104,7 @@ def test_each_lowering_parses_its_own_file(bundle):
 
 
 def test_a_bundle_without_native_bodies_is_refused(bundle):
-    old = Bundle(bundle.path, bundle.manifest.model_copy(update={"lowerings": {}}), bundle.sha256)
+    old = Bundle(bundle.path, bundle.manifest.model_copy(update={"lowerings": Lowerings()}), bundle.sha256)
     with pytest.raises(BundleError, match="export the bundle again"):
         lowered_model(RTX, old, "fp16", "native")
 
