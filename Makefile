@@ -45,6 +45,7 @@ gpu: setup
 	python benchmarks/gpu/attention.py --dtype bf16
 	python benchmarks/gpu/channel_energy.py
 	python benchmarks/gpu/network.py
+	python benchmarks/gpu/rtx.py
 	@if command -v compute-sanitizer >/dev/null; then \
 		compute-sanitizer --error-exitcode 1 --tool memcheck python benchmarks/gpu/attention.py --tokens 9409 --rounds 1 && \
 		compute-sanitizer --error-exitcode 1 --tool racecheck python benchmarks/gpu/attention.py --tokens 9409 --rounds 1; \

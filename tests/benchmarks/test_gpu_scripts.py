@@ -69,7 +69,7 @@ def test_results_go_into_a_file_named_after_the_gpu(load):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: `make gpu` runs them")
-@pytest.mark.parametrize("script", ["attention.py", "channel_energy.py"])
+@pytest.mark.parametrize("script", ["attention.py", "channel_energy.py", "network.py", "rtx.py"])
 def test_without_a_gpu_the_script_says_so_and_measures_nothing(script):
     done = subprocess.run([sys.executable, str(FOLDER / script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
