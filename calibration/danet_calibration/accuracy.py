@@ -7,14 +7,34 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from danet_calibration.errors import CalibrationError
+from danet_calibration.errors import CalibrationError, GateError
 from danet_calibration.images import UInt8Array
 from danet_runtime.bundle import Accuracy, Bundle, Precision
+from danet_runtime.profiling import golden_frame
 from danet_runtime.segmenter import Segmenter
 from danet_train.data.sample import Dataset
 from danet_train.metrics import ConfusionMatrix
 
 Progress = Callable[[int, int], None]
+
+
+def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
+    """Refuse labelled images of other classes than the bundle's.
+
+    Args:
+        bundle: Names the classes.
+        dataset: The labelled images.
+        name: What to call them in the error.
+
+    Raises:
+        CalibrationError: The classes differ.
+    """
+    expected = tuple(entry.name for entry in bundle.manifest.classes)
+    if dataset.classes.names != expected:
+        raise CalibrationError(
+            f"expected the bundle's {len(expected)} classes ({', '.join(expected[:4])}...), but {name} has "
+            f"{len(dataset.classes)} ({', '.join(dataset.classes.names[:4])}...); give a data set of the same"
+        )
 
 
 def measure_accuracy(
@@ -32,12 +52,8 @@ def measure_accuracy(
     Raises:
         CalibrationError: The data set has other classes than the bundle, or is empty.
     """
-    expected = tuple(entry.name for entry in bundle.manifest.classes)
-    if dataset.classes.names != expected:
-        raise CalibrationError(
-            f"expected the bundle's {len(expected)} classes ({', '.join(expected[:4])}...), but {name} has "
-            f"{len(dataset.classes)} ({', '.join(dataset.classes.names[:4])}...); give a data set of the same"
-        )
+    require_classes(bundle, dataset, name)
+    expected = dataset.classes.names
     matrix = ConfusionMatrix(len(expected))
     with Segmenter(bundle, precision) as segmenter:
         for index, sample in enumerate(dataset):
@@ -71,3 +87,37 @@ def measure_agreement(
     """
     with Segmenter(bundle, precision) as one, Segmenter(bundle, reference) as other:
         return float(np.mean([(one(frame) == other(frame)).mean() for frame in frames]))
+
+
+def measure_golden(bundle: Bundle, precision: Precision) -> float:
+    """Share of the golden frame's labels that a variant reproduces.
+
+    Args:
+        bundle: Holds the variant and the golden frame.
+        precision: Which one.
+
+    Raises:
+        BundleError: The golden frame cannot be used.
+    """
+    frame, labels = golden_frame(bundle)
+    with Segmenter(bundle, precision) as segmenter:
+        return float(np.mean(segmenter(frame) == labels))
+
+
+def require_golden(bundle: Bundle, precision: Precision, agreement: float) -> None:
+    """Refuse a variant that every runtime would refuse on the golden frame.
+
+    Args:
+        bundle: Says which agreement its precisions must reach.
+        precision: That of the variant.
+        agreement: What :func:`measure_golden` found.
+
+    Raises:
+        GateError: The agreement is below what the bundle asks for.
+    """
+    least = bundle.manifest.golden.agreement[precision]
+    if agreement < least:
+        raise GateError(
+            f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more. "
+            "Calibrate on more frames of the camera, or with another --method"
+        )

@@ -45,14 +45,14 @@ def calibrate(
     opened = Bundle.open(bundle)
 
     from danet_calibration.images import choose_images
-    from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_variants
+    from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_calibratable
     from danet_train.data.layouts import open_dataset
 
-    require_variants(opened)
-    chosen = choose_images(images, count)
     dataset = (
         LabelledSet(f"{labelled.name} {split}", open_dataset(labelled, split, classes)) if labelled else None
     )
+    require_calibratable(opened, dataset, output)
+    chosen = choose_images(images, count)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -80,7 +80,8 @@ def _show(console: Console, output: Path, manifest: Manifest) -> None:
     console.print(
         f"{report['conv_mac_share_int8']:.1%} of the convolution MACs run on INT8. INT8 and FP32 give "
         f"the same label to {report['label_agreement_int8_fp32']:.2%} of the pixels of "
-        f"{report['label_agreement_frames']} frames."
+        f"{report['label_agreement_frames']} frames. INT8 gives {report['golden_agreement_int8']:.2%} of "
+        f"the golden frame's labels; {manifest.golden.agreement['int8']:.0%} is required."
     )
     if all(variant.accuracy is None for variant in manifest.variants.values()):
         console.print("No labelled images were given (--labelled): the accuracy is not measured.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,15 @@ from danet_runtime.sources.images import PICTURE_SUFFIXES, decode_picture
 CONSTANT_BELOW = 2.0
 """Standard deviation, in grey levels, below which an image shows nothing: a covered lens, a black frame."""
 
-# Where the images of a labelled data set are, so that its label images are not taken for photographs.
-_DATASET_FOLDERS = ("leftImg8bit/train", "leftImg8bit", "train/images", "images")
+LABEL_VALUES = 64
+"""A grey picture with at most so many values is a label image: a photograph has more, labels have one a class
+(Cityscapes: 34)."""
+
+# Where the images of a labelled data set are; the training images first, since the others measure accuracy.
+_DATASET_FOLDERS = ("leftImg8bit/train", "leftImg8bit", "train/images", "images", "val/images")
+
+_LABEL_FOLDERS = frozenset({"labels", "gtFine", "gtCoarse"})
+_LABEL_STEMS = ("_labelIds", "_labelTrainIds", "_instanceIds", "_color")
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -78,19 +86,22 @@ def choose_images(folder: Path, count: int) -> CalibrationSet:
 
     Args:
         folder: In Cityscapes' layout (its train split is taken), a data set with ``images/``, or any folder,
-            searched with its subfolders.
+            searched with its subfolders and what links lead to; label images are left out by their names.
         count: At most so many.
 
     Raises:
-        CalibrationSetError: No images, or images that show nothing.
+        CalibrationSetError: No images, images that show nothing, or label images.
         SourceError: An image that cannot be read.
     """
     if not folder.is_dir():
         raise CalibrationSetError(f"expected a folder of images at {folder}, found none")
     root = next((folder / name for name in _DATASET_FOLDERS if (folder / name).is_dir()), folder)
-    found = sorted(
-        file for file in root.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
-    )
+    found, labels = _find_pictures(root)
+    if labels and not found:
+        raise CalibrationSetError(
+            f"{root} holds label images only ({len(labels)}, among them {labels[0]}); "
+            "give the camera's frames that they belong to"
+        )
     if not found:
         raise CalibrationSetError(
             f"{root} holds no images ({', '.join(PICTURE_SUFFIXES)}); give real frames of the camera"
@@ -101,14 +112,47 @@ def choose_images(folder: Path, count: int) -> CalibrationSet:
     constant = []
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-        if decode_picture(file).std() < CONSTANT_BELOW:
+        picture = decode_picture(file)
+        if picture.std() < CONSTANT_BELOW:
             constant.append(file)
+        elif _is_label_image(picture):
+            raise CalibrationSetError(
+                f"{file} is a label image (grey, with at most {LABEL_VALUES} values); "
+                "take it out, or give the camera's frames"
+            )
     if constant:
         raise CalibrationSetError(
             f"{len(constant)} of {len(files)} images show nothing but one colour, among them {constant[0]}; "
             "scales from such frames are too small: take them out, or give real frames of the camera"
         )
     return CalibrationSet(root, files, len(found), digest.hexdigest())
+
+
+def _find_pictures(root: Path) -> tuple[list[Path], list[Path]]:
+    """The photographs and the label images below ``root``, each sorted; every folder is entered once."""
+    found: list[Path] = []
+    labels: list[Path] = []
+    entered = set()
+    for name, folders, files in os.walk(root, followlinks=True):
+        real = Path(name).resolve()
+        if real in entered:  # a link back to it, or a second one
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        folder = Path(name)
+        in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
+        for file in (folder / file_name for file_name in files):
+            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file():
+                is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(_LABEL_STEMS))
+                (labels if is_label else found).append(file)
+    return sorted(found), sorted(labels)
+
+
+def _is_label_image(picture: UInt8Array) -> bool:
+    blue, green, red = (picture[..., channel] for channel in range(3))
+    grey = np.array_equal(blue, green) and np.array_equal(blue, red)
+    return grey and len(np.unique(blue)) <= LABEL_VALUES
 
 
 def _resized(image: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:

@@ -13,7 +13,13 @@ from typing import Any
 
 import onnx
 
-from danet_calibration.accuracy import measure_accuracy, measure_agreement
+from danet_calibration.accuracy import (
+    measure_accuracy,
+    measure_agreement,
+    measure_golden,
+    require_classes,
+    require_golden,
+)
 from danet_calibration.coverage import Coverage, measure_coverage, require_coverage
 from danet_calibration.errors import CalibrationError
 from danet_calibration.images import CalibrationSet, FrameReader
@@ -30,6 +36,7 @@ from danet_runtime.bundle import (
     Variant,
     write_bundle,
 )
+from danet_runtime.errors import UsageError
 from danet_train.data.sample import Dataset
 
 AGREEMENT_FRAMES = 16
@@ -69,9 +76,12 @@ def calibrate_bundle(
         step: Is told how far it is.
 
     Raises:
-        CalibrationError: The model cannot be quantised.
-        GateError: Too little of it runs on INT8; nothing is written.
+        CalibrationError: The model cannot be quantised, or the labelled images are of other classes.
+        GateError: Too little of it runs on INT8, or it fails on the golden frame; nothing is written.
+        IntegrityError: A file of ``source`` is not the one that was written.
+        UsageError: ``source`` lacks a variant, or ``path`` would replace it.
     """
+    require_calibratable(source, labelled, path)
     step("read the bundle", 0, 0)
     source.verify()
     size_hw = source.manifest.frame.size_hw
@@ -98,11 +108,14 @@ def calibrate_bundle(
         )
         draft = _with(source, {**source.manifest.variants, "int8": variant}, source.manifest.reports)
         preview = writer.preview(draft)
+        step("label the golden frame", 0, 0)
+        golden = measure_golden(preview, "int8")
+        require_golden(preview, "int8", golden)
         accuracies = _measure(preview, labelled, step)
         step("compare INT8 with FP32", 0, 0)
         frames = list(itertools.islice(images.frames(size_hw), AGREEMENT_FRAMES))
         agreement = measure_agreement(preview, "int8", "fp32", frames)
-        report = _report(images, method, coverage, agreement, len(frames), model)
+        report = _report(images, method, coverage, golden, agreement, len(frames), model)
         reports = {
             **source.manifest.reports,
             "calibration": writer.add("reports/calibration.json", _json(report)),
@@ -146,6 +159,7 @@ def _report(
     images: CalibrationSet,
     method: CalibrationMethod,
     coverage: Coverage,
+    golden: float,
     agreement: float,
     frames: int,
     model: onnx.ModelProto,
@@ -161,6 +175,7 @@ def _report(
         "convolutions_in_floating_point": coverage.float_convolutions,
         "quantize_nodes": coverage.quantize_nodes,
         "model_bytes": model.ByteSize(),
+        "golden_agreement_int8": golden,
         "label_agreement_int8_fp32": agreement,
         "label_agreement_frames": frames,
     }
@@ -170,8 +185,27 @@ def _json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
+def require_calibratable(source: Bundle, labelled: LabelledSet | None, path: Path) -> None:
+    """Refuse a request that cannot end well, before anything long begins.
+
+    Raises:
+        CalibrationError: ``source`` has an INT8 variant already or asks no agreement of one, or the labelled
+            images are of other classes.
+        UsageError: ``source`` lacks FP32 or FP16, or lies where the new bundle would go.
+    """
+    require_variants(source)
+    if source.path.resolve().is_relative_to(path.resolve()):
+        raise UsageError(f"{path} would replace the bundle that is calibrated; give another path")
+    if "int8" not in source.manifest.golden.agreement:
+        raise CalibrationError(
+            f"{source.path} does not say how far INT8 must agree with its golden frame; export it again"
+        )
+    if labelled is not None:
+        require_classes(source, labelled.dataset, labelled.name)
+
+
 def require_variants(bundle: Bundle) -> None:
-    """Refuse a bundle that cannot be calibrated, before anything long begins.
+    """Refuse a bundle that cannot be calibrated.
 
     Raises:
         CalibrationError: It has an INT8 variant already.

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from danet_calibration.accuracy import measure_accuracy, measure_agreement
+from danet_calibration.accuracy import measure_accuracy, measure_agreement, measure_golden
 from danet_calibration.errors import CalibrationError
 from danet_calibration.images import choose_images
-from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_variants
+from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_calibratable
 from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle
 from danet_runtime.segmenter import Segmenter
@@ -94,9 +94,15 @@ def test_every_variant_has_its_measured_accuracy_and_int8_its_share(calibrated):
     assert report["conv_macs_int8"] < report["conv_macs"]
 
 
-def test_a_calibrated_bundle_is_not_calibrated_again(calibrated):
+def test_the_report_says_how_far_int8_agrees_with_the_golden_frame(calibrated):
+    report = json.loads((calibrated.path / "reports/calibration.json").read_text())
+    assert report["golden_agreement_int8"] == measure_golden(calibrated, "int8")
+    assert measure_golden(calibrated, "fp32") >= calibrated.manifest.golden.agreement["fp32"]
+
+
+def test_a_calibrated_bundle_is_not_calibrated_again(calibrated, tmp_path):
     with pytest.raises(CalibrationError, match="has an int8 variant already"):
-        require_variants(calibrated)
+        require_calibratable(calibrated, None, tmp_path / "out")
 
 
 def test_nothing_is_left_behind_when_the_calibration_fails(
