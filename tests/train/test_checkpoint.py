@@ -143,9 +143,17 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
     torch.save({"state_dict": {}, "meta": _Planted()}, "c.pt")
     Path("raw.pt").write_bytes(pickle.dumps(_Planted()))
     for name in ("c.pt", "raw.pt"):
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError, match=r"can run code; have it saved again as \{'state_dict'"):
             load_checkpoint(name)
     assert not Path("planted").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"a text file\n", b"\x89PNG\r\n", b"{}", b"Unsupported"])
+def test_a_file_of_another_kind_is_said_to_be_no_checkpoint(tmp_path, data):
+    (tmp_path / "c.pt").write_bytes(data)
+    with pytest.raises(CheckpointError, match="is no checkpoint: expected a file") as caught:
+        load_checkpoint(tmp_path / "c.pt")
+    assert "weights_only" not in str(caught.value)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -54,9 +54,9 @@ def test_a_wrong_class_file_is_refused_with_its_path(tmp_path, text, message):
     assert "classes.yaml" in str(caught.value)
 
 
-def test_a_name_that_is_no_packaged_table_is_taken_as_a_path():
-    with pytest.raises(ConfigError, match="nowhere"):
-        find_classes("nowhere")
+def test_a_name_that_is_neither_table_nor_file_is_refused_with_the_tables_there_are():
+    with pytest.raises(ConfigError, match=r"camvd is neither a packaged class table \(camvid, cityscapes\)"):
+        find_classes("camvd")
 
 
 def test_colours_must_match_the_names_in_number():

@@ -54,6 +54,21 @@ def test_data_that_is_not_there_is_an_error_with_an_exit_code(tmp_path):
     assert result.exception.exit_code == 1
 
 
+def test_training_onto_a_checkpoint_that_is_there_is_refused_first(tmp_path):
+    (tmp_path / "c.pt").write_text("mine")
+    result = _run(train, "--data", tmp_path / "none", "-o", tmp_path / "c.pt")
+    assert isinstance(result.exception, UsageError)
+    assert "--overwrite" in str(result.exception)
+
+
+@pytest.mark.parametrize("command", [train, evaluate])
+def test_a_device_that_is_none_is_refused_with_those_there_are(tmp_path, command):
+    own = ["-o", tmp_path / "c.pt"] if command is train else [tmp_path / "c.pt"]
+    result = _run(command, *own, "--data", tmp_path, "--device", "gpu")
+    assert result.exit_code == 2
+    assert all(name in result.output for name in ("'gpu'", "auto", "cpu", "cuda"))
+
+
 def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
     assert DanetTrainError.exit_code == 1
     assert UsageError.exit_code == 2

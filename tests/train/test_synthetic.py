@@ -1,5 +1,11 @@
 import hashlib
 import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -113,6 +119,87 @@ def test_a_request_that_makes_no_sense_is_refused(tmp_path, change, message):
 def test_a_folder_that_exists_is_not_touched(tmp_path):
     with pytest.raises(UsageError, match="exists already"):
         synthesize_dataset(tmp_path, **SETTINGS, seed=0)
+
+
+def test_overwrite_replaces_an_empty_folder_and_an_earlier_dataset(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    small = {"train": 0, "val": 1, "video_frames": 0, "size_hw": (32, 48)}
+    for seed in (0, 1):
+        synthesize_dataset(out, **small, seed=seed, overwrite=True)
+        assert json.loads((out / "synthetic.json").read_text()) == {
+            "format": "danet-synthetic", "size_hw": [32, 48], "seed": seed,
+            "train": 0, "val": 1, "video_frames": 0,
+        }  # fmt: skip
+    (out / "thesis.txt").write_text("mine")
+    before = _hashes(out)
+    with pytest.raises(UsageError, match=r"also holds thesis\.txt"):
+        synthesize_dataset(out, **small, seed=2, overwrite=True)
+    assert _hashes(out) == before
+
+
+@pytest.mark.parametrize("marker", [None, "", "[]", '{"format": "other"}'])
+def test_overwrite_replaces_no_folder_that_this_command_did_not_make(tmp_path, marker):
+    (tmp_path / "leftImg8bit").mkdir()
+    (tmp_path / "leftImg8bit" / "a.png").write_text("mine")
+    if marker is not None:
+        (tmp_path / "synthetic.json").write_text(marker)
+    before = _hashes(tmp_path)
+    with pytest.raises(UsageError, match=r"has no synthetic\.json of this command, but leftImg8bit"):
+        synthesize_dataset(tmp_path, **SETTINGS, seed=0, overwrite=True)
+    assert _hashes(tmp_path) == before
+
+
+_LONG_RUN = """
+import signal, sys
+from pathlib import Path
+from danet_train.synthetic.dataset import synthesize_dataset
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
+synthesize_dataset(Path(sys.argv[1]), train=5000, val=0, video_frames=0, size_hw=(32, 48), seed=0)
+"""
+
+
+def _group_is_gone(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def _until(holds, what, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "folder_stays"),
+    [
+        pytest.param(os.kill, signal.SIGINT, False, id="parent interrupted"),
+        pytest.param(os.killpg, signal.SIGINT, False, id="all interrupted"),
+        pytest.param(os.kill, signal.SIGKILL, True, id="parent killed"),
+    ],
+)
+def test_a_run_that_is_stopped_leaves_no_worker_and_no_folder(tmp_path, send, number, folder_stays):
+    run = subprocess.Popen(
+        [sys.executable, "-c", _LONG_RUN, str(tmp_path / "out")],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _until(lambda: any(tmp_path.rglob("*_labelIds.png")), "no worker wrote a scene")
+        send(run.pid, number)
+        _, errors = run.communicate(timeout=60)
+        assert run.returncode != 0
+        assert "Process SpawnProcess" not in errors  # a worker's own traceback
+        _until(lambda: _group_is_gone(run.pid), "a worker outlives the run")
+        assert folder_stays or list(tmp_path.iterdir()) == []
+    finally:
+        if not _group_is_gone(run.pid):
+            os.killpg(run.pid, signal.SIGKILL)
 
 
 def test_a_ray_to_the_ground_and_the_projection_undo_each_other():

@@ -180,6 +180,17 @@ def test_a_run_that_cannot_write_is_refused_before_it_trains(tmp_path, synthetic
             train_to_file(_config(steps=10**9), train, train, out)
 
 
+@pytest.mark.parametrize("name", ["c.pt", "c.json"])
+def test_a_checkpoint_or_record_that_is_there_is_replaced_only_where_asked(tmp_path, synthetic_root, name):
+    train = open_dataset(synthetic_root, "train")
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=rf"{name} exists already; give another path, or --overwrite"):
+        train_to_file(_config(steps=10**9), train, train, tmp_path / "c.pt")
+    assert (tmp_path / name).read_text() == "mine"
+    train_to_file(_config(), train, train, tmp_path / "c.pt", overwrite=True)
+    assert (tmp_path / name).read_bytes() != b"mine"
+
+
 def test_a_prediction_has_the_images_size_whatever_it_is():
     model = build_model(18, **SMALL, num_classes=3).eval()
     for size in ((17, 33), (24, 40), (31, 9)):

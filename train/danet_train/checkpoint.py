@@ -32,6 +32,10 @@ from danet_train.normalisation import Normalisation
 FORMAT = "danet-checkpoint"
 VERSION = 1
 _KEYS = {"format", "version", "state_dict", "config", "classes", "normalisation", "metadata"}
+_FIRST_BYTES = (
+    b"PK\x03\x04",
+    b"\x80",
+)  # a zip archive; a pickle of protocol 2 or later: what torch.save writes
 _UNREADABLE = (
     RuntimeError,
     ValueError,
@@ -151,6 +155,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickle(path: Path, data: bytes, *, bare: bool = False) -> dict[str, Any]:
+    if not data.startswith(_FIRST_BYTES):
+        raise CheckpointError(
+            f"{path} ({len(data)} bytes) is no checkpoint: expected a file that torch.save wrote, which "
+            f"begins as a zip archive or a pickle, but it begins with {data[:12]!r}; give a checkpoint file"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about old pickles before it refuses or reads them
@@ -158,8 +167,9 @@ def _unpickle(path: Path, data: bytes, *, bare: bool = False) -> dict[str, Any]:
     except _UNREADABLE as error:
         if "weights_only" in str(error) and "Unsupported" in str(error):
             reason = (
-                "holds Python objects besides tensors, which are not loaded because they can run code; where "
-                "you trust its origin, load it with weights_only=False and save {'state_dict': ...} alone"
+                "holds Python objects besides tensors, which are not loaded because they can run code; have "
+                "it saved again as {'state_dict': model.state_dict()} where it was made, or, only if you "
+                "trust its origin, convert it so yourself, by torch.load with weights_only=False"
             )
         else:
             reason = "is no checkpoint, or is damaged or cut off; expected a file that torch.save wrote"

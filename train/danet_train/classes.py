@@ -150,9 +150,16 @@ def find_classes(name_or_path: str | Path) -> ClassTable:
     """
     if str(name_or_path) == "cityscapes":
         return CITYSCAPES
-    packaged = Path(str(files("danet_train"))) / "configs" / "classes" / f"{name_or_path}.yaml"
+    folder = Path(str(files("danet_train"))) / "configs" / "classes"
+    packaged = folder / f"{name_or_path}.yaml"
     if Path(name_or_path).name == str(name_or_path) and packaged.is_file():
         return read_classes(packaged)
+    if not Path(name_or_path).exists():
+        names = sorted(["cityscapes", *(path.stem for path in folder.glob("*.yaml"))])
+        raise ConfigError(
+            f"{name_or_path} is neither a packaged class table ({', '.join(names)}) nor a file; give one of "
+            "these names, or the path of a classes.yaml"
+        )
     return read_classes(Path(name_or_path))
 
 

@@ -34,14 +34,16 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a new folder beside ``path``; rename it to ``path`` when the block ends well.
 
     Raises:
-        UsageError: ``path`` exists already and ``overwrite`` is false, or a part of it is a file.
+        UsageError: ``path`` exists already and ``overwrite`` is false, or it or a part of it is a file.
     """
-    if path.exists() and not (overwrite and path.is_dir()):
-        raise UsageError(f"{path} exists already; give a path that does not, or --overwrite a folder")
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; give the path of a folder to make")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
     _make_parent(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    partial.chmod(0o755)
     try:
+        partial.chmod(0o755)
         yield partial
         if path.exists():
             retired = path.with_name(f".{path.name}.{os.getpid()}.old")

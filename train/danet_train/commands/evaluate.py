@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,7 +14,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
     classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where there is one.")
+    ] = "auto",
 ) -> None:
     """Print per-class IoU, mIoU and pixel accuracy of a checkpoint on whole images."""
     import json

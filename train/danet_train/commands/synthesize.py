@@ -25,7 +25,9 @@ def synthesize(
     video_frames: Annotated[int, typer.Option(help="Frames of a drive at 25 a second; 0 for none.")] = 100,
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of every picture.")] = "128x256",
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a synthesised data set that is there.")
+    ] = False,
 ) -> None:
     """Make a dataset of street scenes with exact labels, in the layout of Cityscapes."""
     size_hw = _size(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,12 @@ def train(
     classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates, instead of the configuration's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Instead of the configuration's.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a checkpoint that is there, and its record.")
+    ] = False,
 ) -> None:
     """Train a DANet and write a checkpoint with its scores."""
     from rich.console import Console
@@ -30,8 +35,9 @@ def train(
     from danet_train.training.config import read_config
     from danet_train.training.loop import Progress as Step
     from danet_train.training.loop import pick_device
-    from danet_train.training.run import record_path, train_to_file
+    from danet_train.training.run import check_output, record_path, train_to_file
 
+    check_output(output, overwrite=overwrite)
     settings = read_config(config, steps=steps, seed=seed, device=device)
     learn, score = open_dataset(data, train_split, classes), open_dataset(data, val_split, classes)
     console = Console()
@@ -48,7 +54,13 @@ def train(
             progress.update(training, completed=step.step, description=f"training, loss {step.loss:.3f}")
 
         matrix, seconds = train_to_file(
-            settings, learn, score, output, on_step=on_step, on_sample=lambda: progress.advance(scoring)
+            settings,
+            learn,
+            score,
+            output,
+            overwrite=overwrite,
+            on_step=on_step,
+            on_sample=lambda: progress.advance(scoring),
         )
     console.print(score_table(matrix, score.classes))
     console.print(f"{output}: trained in {seconds:.1f} s; record in {record_path(output)}")

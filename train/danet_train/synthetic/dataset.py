@@ -3,6 +3,7 @@
     OUT/leftImg8bit/{train,val}/synthetic/synthetic_000000_000019_leftImg8bit.png
     OUT/gtFine/{train,val}/synthetic/synthetic_000000_000019_gtFine_labelIds.png
     OUT/video/street.mp4, OUT/video/labelIds/000000.png ...
+    OUT/synthetic.json: the arguments; what tells such a folder from any other
 
 The same arguments give the same files, whatever the number of workers.
 """
@@ -10,9 +11,14 @@ The same arguments give the same files, whatever the number of workers.
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -30,6 +36,9 @@ _SPEED_MPS = 8.0
 _SIGHT_M = 95.0
 _STREAMS = {"train": 0, "val": 1, "video": 2}
 _CITY = "synthetic"
+_MARKER = "synthetic.json"
+_FORMAT = "danet-synthetic"
+_CONTENT = frozenset({"leftImg8bit", "gtFine", "video", _MARKER})
 
 Picture = npt.NDArray[np.uint8]
 
@@ -56,11 +65,11 @@ def synthesize_dataset(
         size_hw: Of every picture.
         seed: Decides everything.
         workers: Processes that render.
-        overwrite: Whether a folder there may be replaced, with all that it holds.
+        overwrite: Whether an empty folder or an earlier dataset of this function may be replaced.
         advance: Called after each picture.
 
     Raises:
-        UsageError: ``out`` exists, nothing is asked for, or a size is too small.
+        UsageError: ``out`` exists and may not be replaced, nothing is asked for, or a size is too small.
     """
     if min(train, val, video_frames) < 0 or train + val + video_frames == 0:
         raise UsageError("ask for at least one picture: --train, --val or --video-frames above 0, none below")
@@ -68,15 +77,28 @@ def synthesize_dataset(
         raise UsageError(f"a picture must be 32 to 4096 pixels high and wide, not {size_hw[0]}x{size_hw[1]}")
     if seed < 0:
         raise UsageError(f"the seed must be 0 or above, not {seed}")
+    if overwrite and out.is_dir():
+        _check_replaceable(out)
     with new_folder(out, overwrite=overwrite) as folder:
         jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
         for split in ("train", "val"):
             for kind in ("leftImg8bit", "gtFine"):
                 (folder / kind / split / _CITY).mkdir(parents=True)
-        for _ in _each(functools.partial(_write_scene, folder, size_hw, seed), jobs, workers):
-            advance()
+        # closed before the folder is removed, or the workers would go on writing to it
+        with closing(_each(functools.partial(_write_scene, folder, size_hw, seed), jobs, workers)) as scenes:
+            for _ in scenes:
+                advance()
         if video_frames:
             _write_video(folder / "video", video_frames, size_hw, seed, advance)
+        arguments = {
+            "format": _FORMAT,
+            "size_hw": list(size_hw),
+            "seed": seed,
+            "train": train,
+            "val": val,
+            "video_frames": video_frames,
+        }
+        (folder / _MARKER).write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
 
 
 def scene(split: str, index: int, size_hw: tuple[int, int], seed: int) -> tuple[Picture, Picture]:
@@ -94,17 +116,63 @@ def drive(frames: int, size_hw: tuple[int, int], seed: int) -> Iterator[tuple[Pi
         yield render(world, size_hw, rng, z_m=time_s * _SPEED_MPS, time_s=time_s)
 
 
+def _check_replaceable(out: Path) -> None:
+    """Let a folder be replaced only where nothing but an earlier dataset would be lost."""
+    found = sorted(path.name for path in out.iterdir())
+    if out.is_symlink():
+        reason = "it is a link"
+    elif not found:
+        return
+    elif not _is_marker(out / _MARKER):
+        reason = f"it has no {_MARKER} of this command, but {_listing(found)}"
+    elif foreign := [name for name in found if name not in _CONTENT]:
+        reason = f"it also holds {_listing(foreign)}"
+    else:
+        return
+    raise UsageError(
+        f"--overwrite replaces an empty folder or a synthesised data set; {out} is neither: {reason}; give "
+        "another path, or move it away yourself"
+    )
+
+
+def _is_marker(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == _FORMAT
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
 def _each(
     work: Callable[[tuple[str, int]], None], jobs: list[tuple[str, int]], workers: int
-) -> Iterator[None]:
+) -> Generator[None]:
     if workers < 2 or len(jobs) < 16:  # starting a process costs as much as a few scenes
         yield from map(work, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(work, jobs, chunksize=4)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        yield from pool.map(work, jobs)  # one job a time: an interruption waits for those that run
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the parent, and end when the parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _write_scene(folder: Path, size_hw: tuple[int, int], seed: int, job: tuple[str, int]) -> None:

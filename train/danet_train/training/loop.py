@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ def train_model(
     return trained
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """The device of that name; ``auto`` is CUDA where there is one, else the CPU.
 
     Raises:

@@ -25,12 +25,30 @@ def record_path(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".json")
 
 
+def check_output(out: Path, *, overwrite: bool = False) -> None:
+    """Find out before training that a checkpoint cannot be written to ``out``, or would replace a file.
+
+    Raises:
+        UsageError: ``out`` is the path of a record or of a folder, cannot be written, or, where ``overwrite``
+            is false, it or its record exists.
+    """
+    if out.suffix == ".json":
+        raise UsageError(
+            f"{out} would be the record of the checkpoint; name the checkpoint e.g. checkpoint.pt"
+        )
+    for path in (out, record_path(out)):
+        check_file_target(path)
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+
+
 def train_to_file(
     config: TrainConfig,
     train: Dataset,
     val: Dataset,
     out: Path,
     *,
+    overwrite: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_sample: Callable[[], None] = lambda: None,
 ) -> tuple[ConfusionMatrix, float]:
@@ -41,6 +59,7 @@ def train_to_file(
         train: The split to learn from.
         val: The split to score on.
         out: The checkpoint to write, with any suffix but ``.json``.
+        overwrite: Whether a checkpoint and a record there may be replaced.
         on_step: Called after each update.
         on_sample: Called after each validation sample.
 
@@ -48,14 +67,10 @@ def train_to_file(
         The counts on ``val``, and the seconds that the updates took.
 
     Raises:
-        UsageError: ``out`` cannot be written.
+        UsageError: As :func:`check_output`, before training.
         DanetTrainError: As :func:`danet_train.training.loop.train_model`.
     """
-    if out.suffix == ".json":
-        raise UsageError(
-            f"{out} would be the record of the checkpoint; name the checkpoint e.g. checkpoint.pt"
-        )
-    check_file_target(out)
+    check_output(out, overwrite=overwrite)
     losses: list[float] = []
 
     def note(progress: Progress) -> None:
