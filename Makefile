@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 demo: setup
 	@mkdir -p $(DEMO)
 	danet synthesize $(DEMO)/scenes --seed 0 --overwrite
-	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt
+	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt --overwrite
 	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
 	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video/street.mp4 --kernels sm_87 -o $(DEMO)/bundle --overwrite
 	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite

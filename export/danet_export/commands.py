@@ -59,8 +59,10 @@ def export(
 
     from danet_export.geometry import plan_geometry
     from danet_export.kernels.architectures import KernelRequest, find_architectures
+    from danet_runtime.bundle.reader import MANIFEST_NAME
     from danet_runtime.commands.arguments import parse_size
     from danet_runtime.errors import UsageError
+    from danet_runtime.files import check_folder_target
 
     model_hw = parse_size(size, "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
@@ -70,8 +72,7 @@ def export(
         names = [name.strip() for name in kernels.split(",") if name.strip()]
         request = KernelRequest(find_architectures(names, kernel_dtype), kernel_dtype)
         require_triton()
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
+    check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
 
     from danet_export.frames import load_frames, pattern
     from danet_export.pipeline import export_bundle
@@ -83,6 +84,11 @@ def export(
     geometry = plan_geometry(model_hw, frame_hw, fit, trained if align_corners is None else align_corners)
     console = Console()
     table = find_classes(classes) if classes else loaded.classes
+    if classes and loaded.classes is not None and table != loaded.classes:
+        raise UsageError(
+            f"{checkpoint} holds its own {len(loaded.classes)} classes ({loaded.classes.names[0]}, ...), and "
+            f"{classes} names others; leave --classes out"
+        )
     if table is None and loaded.model.config.num_classes == len(CITYSCAPES.names):
         console.print("The checkpoint names no classes; it has 19, and they are taken to be Cityscapes'.")
         table = CITYSCAPES

@@ -10,6 +10,9 @@ from danet_runtime.errors import UsageError
 OUTPUT_STRIDE = 8
 """DANet's dilated backbone halves its input three times."""
 
+MOST_EXTENT = 16384
+"""What the manifest's schema allows."""
+
 Fit = Literal["stretch", "letterbox"]
 
 
@@ -24,12 +27,14 @@ class Geometry:
         logits_hw: The network's output.
         content_logits_hw: The part of it that belongs to the frame.
         align_corners: Sampling of the upsampling from logits to labels.
+        fit: How ``content_hw`` was chosen.
     """
 
     frame_hw: tuple[int, int]
     model_hw: tuple[int, int]
     content_hw: tuple[int, int]
     align_corners: bool
+    fit: Fit = "stretch"
 
     @property
     def logits_hw(self) -> tuple[int, int]:
@@ -76,8 +81,11 @@ def plan_geometry(
         )
     extra = remainder.pop()
     frame_hw = frame_hw or model_hw
-    if min(frame_hw) < 1:
-        raise UsageError(f"frame size must be positive (got {frame_hw[0]}x{frame_hw[1]})")
+    if min(frame_hw) < 1 or max(*frame_hw, *model_hw) > MOST_EXTENT:
+        raise UsageError(
+            f"sizes must be 1 to {MOST_EXTENT} in both directions (got model {model_hw[0]}x{model_hw[1]}, "
+            f"frame {frame_hw[0]}x{frame_hw[1]})"
+        )
     content_hw = model_hw
     if fit == "letterbox":
         scale = min(model_hw[0] / frame_hw[0], model_hw[1] / frame_hw[1])
@@ -89,7 +97,8 @@ def plan_geometry(
             for frame, model in zip(frame_hw, model_hw, strict=True)
         )
         content_hw = (height, width)
-    return Geometry(frame_hw, model_hw, content_hw, bool(extra) if align_corners is None else align_corners)
+    sampling = bool(extra) if align_corners is None else align_corners
+    return Geometry(frame_hw, model_hw, content_hw, sampling, fit)
 
 
 def _cells(size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from danet_export.geometry import Geometry
 from danet_export.kernels.architectures import KernelRequest
 from danet_export.native_bodies import NativeShapes, native_functions
 from danet_export.onnx_model import OPSET, to_onnx
+from danet_export.operator_parity import compare_operators
 from danet_export.torch_reference import TorchReference
 from danet_export.wrapper import ExportedDANet
 from danet_runtime.bundle import (
@@ -46,10 +47,6 @@ from danet_train.classes import ClassTable
 _log = logging.getLogger(__name__)
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
-GOLDEN_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8": 0.95}
-"""Share of the golden frame's labels that a backend must reproduce. FP32 differs at near ties only; FP16
-rounds logits to 11 bits; INT8 loses what the accuracy gate of the calibration allows it to lose."""
-
 TOOLS = ("danet-export", "torch", "onnx", "onnxsim", "onnxruntime")
 
 Step = Callable[[str], None]
@@ -99,7 +96,7 @@ def export_bundle(
                 architecture=checkpoint.model.config.model_dump(),
                 parameters=sum(parameter.numel() for parameter in checkpoint.model.parameters()),
                 size_hw=geometry.model_hw,
-                fit="stretch" if geometry.content_hw == geometry.model_hw else "letterbox",
+                fit=geometry.fit,
                 align_corners=geometry.align_corners,
                 tokens=geometry.tokens,
             ),
@@ -185,8 +182,9 @@ def _prove(
     for precision, model in models.items():
         compared = model if small == geometry else _export(checkpoint, small, precision)
         results.append(parity.compare_frames(precision, compared, expected, samples, small.model_hw))
-    parity.require_agreement(results[0])
-    operators = parity.compare_operators(geometry.align_corners)
+    for result in results:
+        parity.require_agreement(result)
+    operators = [row for precision, model in models.items() for row in compare_operators(precision, model)]
     report = parity.report(geometry, results, operators)
     if small == geometry:
         golden_frame, golden_labels = samples[0], expected[0]
@@ -196,7 +194,7 @@ def _prove(
     golden = Golden(
         frame=writer.add("golden/frame.png", encode_png(golden_frame)),
         labels=writer.add("golden/labels.png", encode_png(golden_labels)),
-        agreement=GOLDEN_AGREEMENT,
+        agreement=parity.REQUIRED_AGREEMENT,
     )
     _log.info("parity %s", [asdict(result) for result in results])
     return writer.add("reports/parity.json", (json.dumps(report, indent=2) + "\n").encode()), golden

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from danet_runtime.commands.interruption import sigterm_as_interrupt
+
 COMMAND_GROUP = "danet.commands"
 _ORDER = ("synthesize", "train", "eval", "export", "calibrate", "build", "run", "profile", "doctor")
 
@@ -80,7 +82,13 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run ``danet``: exit code 0 done, 1 failed or a gate not met, 2 wrong usage."""
     try:
-        build_app()()
+        with sigterm_as_interrupt():
+            build_app()()
+    except OSError as error:  # a full disk, a folder that may not be written: the user's matter, not a bug
+        logging.getLogger(__name__).info("where it happened", exc_info=error)
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"danet: error: {place}{error.strerror or error}", err=True)
+        sys.exit(1)
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):

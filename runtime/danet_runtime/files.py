@@ -21,8 +21,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
     file is removed and whatever stood at ``path`` before is untouched.
+
+    Raises:
+        UsageError: ``path`` cannot be written as a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_file_target(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
@@ -32,15 +35,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def replacing_folder(path: Path, mark: str, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a new folder beside ``path``; rename it to ``path`` when the block ends well.
 
+    Args:
+        path: The folder.
+        mark: A file by which a folder of this kind is known; only such a one, or an empty one, is replaced.
+        overwrite: Whether a folder there may be replaced.
+
     Raises:
-        UsageError: ``path`` exists and ``overwrite`` is false.
+        UsageError: ``path`` cannot be written as such a folder (see :func:`check_folder_target`).
     """
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_folder_target(path, mark, overwrite=overwrite)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     partial.chmod(0o755)
     try:
@@ -49,7 +55,7 @@ def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             retired = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(retired)
             partial.rename(path)
-            _remove(retired)
+            shutil.rmtree(retired)
         else:
             partial.rename(path)
     finally:
@@ -57,11 +63,48 @@ def replacing_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def check_file_target(path: Path) -> None:
+    """Find out before long work, not after, that ``path`` cannot be written as a file.
+
+    Raises:
+        UsageError: ``path`` is a folder or no name, or its folder cannot be made or written to.
+    """
+    if path.is_dir() or not path.name:
+        raise UsageError(f"{path} is a folder; give the path of a file to write")
+    _make_writable(path.parent)
+
+
+def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> None:
+    """Find out before long work, not after, that ``path`` cannot be written as a folder of a kind.
+
+    Args:
+        path: The folder.
+        mark: A file by which a folder of this kind is known.
+        overwrite: Whether one that is there may be replaced.
+
+    Raises:
+        UsageError: ``path`` exists and ``overwrite`` is false, or it is something else than a folder of this
+            kind, or the folder around it cannot be made or written to.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; give the path of a folder to write")
+    if path.exists() and not (path / mark).is_file() and any(path.iterdir()):
+        raise UsageError(
+            f"{path} holds files but no {mark}, so it is not what would be written there; "
+            "--overwrite does not remove it: give another path"
+        )
+    _make_writable(path.parent)
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}); give another path") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder} cannot be written to; give another path")
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever json takes

@@ -96,6 +96,38 @@ def test_export_over_a_bundle_that_is_there(checkpoint_file, bundle):
     assert (bundle / "manifest.json").read_bytes() == before
 
 
+def test_overwrite_removes_nothing_but_a_bundle(checkpoint_file, bundle, tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years")
+    done = danet("export", checkpoint_file, "--size", "64x128", "-o", precious, "--overwrite")
+    refused(done, 2, "precious", "manifest.json")
+    refused(danet("calibrate", bundle, "--images", tmp_path, "-o", precious, "--overwrite"), 2)
+    assert (precious / "thesis.txt").read_text() == "years"
+    done = danet("export", checkpoint_file, "--size", "64x128", "-o", precious / "thesis.txt", "--overwrite")
+    refused(done, 2, "is a file")
+
+
+def test_an_output_that_cannot_be_made_is_refused(checkpoint_file, bundle, video, tmp_path):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "sub" / "out"
+    refused(danet("export", checkpoint_file, "--size", "64x128", "-o", target), 2, "cannot be made")
+    refused(danet("run", bundle, video, "-o", target.with_suffix(".mp4")), 2, "cannot be made")
+    refused(danet("run", bundle, video, "--report", target.with_suffix(".json")), 2, "cannot be made")
+    refused(danet("build", bundle, "--target", "sm_89", "--engine-dir", target), 2, "cannot be made")
+    refused(danet("profile", bundle, "--frames", "1", "--json", target), 2, "cannot be made")
+
+
+def test_sizes_beyond_the_schema_are_refused_before_memory_is_taken(checkpoint_file, tmp_path):
+    arguments = ["export", checkpoint_file, "--size", "64x128", "--frame-size", "99999x20000"]
+    refused(danet(*arguments, "-o", tmp_path / "out"), 2, "16384")
+
+
+def test_classes_that_contradict_the_checkpoint_are_refused(checkpoint_file, tmp_path):
+    done = danet("export", checkpoint_file, "--size", "64x128", "--classes", "camvid", "-o", tmp_path / "out")
+    refused(done, 2, "leave --classes out")
+
+
 def test_a_changed_byte_is_found_before_the_model_is_parsed(bundle, video, tmp_path):
     model = bundle / "model.fp32.onnx"
     data = bytearray(model.read_bytes())
@@ -105,7 +137,6 @@ def test_a_changed_byte_is_found_before_the_model_is_parsed(bundle, video, tmp_p
     refused(done, 1, "sha256", "model.fp32.onnx")
     assert not list(tmp_path.glob("*out*"))
     refused(danet("doctor", bundle), 1, "sha256")
-    refused(danet("calibrate", bundle, "--images", tmp_path, "-o", tmp_path / "o"), 1)
 
 
 def test_an_unknown_manifest_key(bundle, video, tmp_path):

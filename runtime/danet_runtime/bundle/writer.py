@@ -57,10 +57,10 @@ def write_bundle(path: Path, *, overwrite: bool = False) -> Iterator[BundleWrite
     """Yield a writer; the bundle appears at ``path`` when the block ends with its manifest written.
 
     Raises:
-        UsageError: ``path`` exists and ``overwrite`` is false.
+        UsageError: ``path`` exists and ``overwrite`` is false, or it is something else than a bundle.
         BundleError: The block ended without :meth:`BundleWriter.finish`.
     """
-    with replacing_folder(path, overwrite=overwrite) as folder:
+    with replacing_folder(path, MANIFEST_NAME, overwrite=overwrite) as folder:
         writer = BundleWriter(folder)
         yield writer
         if not writer.finished:

@@ -49,7 +49,6 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from danet_runtime.commands.interruption import sigterm_as_interrupt
     from danet_runtime.errors import DanetError, UsageError
     from danet_runtime.segmenter import Segmenter
     from danet_runtime.sinks.masks import MasksSink
@@ -72,10 +71,7 @@ def run(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failure: DanetError | None = None
     interrupted = False
-    with (
-        Segmenter(bundle, precision, threads=threads) as segmenter,
-        sigterm_as_interrupt(),
-    ):
+    with Segmenter(bundle, precision, threads=threads) as segmenter:
         frames = open_source(source)
         stream = Stream(segmenter, frames, sinks, policy, max_frames=max_frames)
         limits = [limit for limit in (frames.count, max_frames) if limit is not None]

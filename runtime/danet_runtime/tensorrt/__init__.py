@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT for RTX: building engines from a bundle, and running them."""
+"""TensorRT and TensorRT for RTX: building engines from a bundle, with the attention fused."""
