@@ -38,10 +38,10 @@ def calibrate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle import Bundle
-    from danet_runtime.errors import UsageError
+    from danet_runtime.bundle.reader import MANIFEST_NAME
+    from danet_runtime.files import check_folder_target
 
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
+    check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
     opened = Bundle.open(bundle)
 
     from danet_calibration.images import choose_images

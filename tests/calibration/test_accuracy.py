@@ -1,5 +1,6 @@
 """Accuracy through the shipped files, and the whole way of `danet calibrate`."""
 
+import importlib
 import json
 
 import cv2
@@ -13,6 +14,9 @@ from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_ca
 from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle
 from danet_runtime.segmenter import Segmenter
+from danet_runtime.tensorrt.library import library_of
+from danet_runtime.tensorrt.lowering import lowered_model
+from danet_runtime.tensorrt.rtx_builder import build_engine
 from danet_train.classes import CITYSCAPES
 from danet_train.data.layouts import open_dataset
 
@@ -98,6 +102,14 @@ def test_the_report_says_how_far_int8_agrees_with_the_golden_frame(calibrated):
     report = json.loads((calibrated.path / "reports/calibration.json").read_text())
     assert report["golden_agreement_int8"] == measure_golden(calibrated, "int8")
     assert measure_golden(calibrated, "fp32") >= calibrated.manifest.golden.agreement["fp32"]
+
+
+def test_the_int8_file_builds_in_tensorrt_for_rtx(calibrated):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    library = library_of(importlib.import_module("tensorrt_rtx"))
+    for attention in ("native", "reference"):
+        built = build_engine(lowered_model(library, calibrated, "int8", attention), ["sm_89"])
+        assert len(built.plan) > 10_000
 
 
 def test_a_calibrated_bundle_is_not_calibrated_again(calibrated, tmp_path):

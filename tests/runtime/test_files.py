@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from danet_runtime.errors import UsageError
-from danet_runtime.files import check_file_target, check_folder_target, replacing, replacing_folder, sha256_of, write_json
+from danet_runtime.files import (
+    check_file_target,
+    check_folder_target,
+    replacing,
+    replacing_folder,
+    sha256_of,
+    write_json,
+)
 
 
 def test_a_file_appears_at_the_end_with_its_suffix_kept(tmp_path: Path) -> None:
