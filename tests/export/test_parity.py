@@ -1,5 +1,7 @@
 """The exported file against PyTorch, with weights for which the attention decides labels."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -149,7 +151,7 @@ def test_the_file_holds_nothing_of_the_machine_that_made_it(model):
     geometry = GEOMETRIES["stretch"]
     exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, torch.float32), geometry)
     text = onnx.printer.to_text(exported)
-    for word in ("site-packages", "/home", "/root", "/work", ".py"):
+    for word in ("site-packages", str(Path.home()), str(Path.cwd()), ".py"):
         assert word not in text
 
 
