@@ -40,16 +40,17 @@ check: setup
 	mypy
 
 # Where there is no GPU each script says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
+GPU_SCRIPTS := attention.py "attention.py --dtype bf16" channel_energy.py network.py rtx.py
 gpu: setup
-	python benchmarks/gpu/attention.py
-	python benchmarks/gpu/attention.py --dtype bf16
-	python benchmarks/gpu/channel_energy.py
-	python benchmarks/gpu/network.py
-	python benchmarks/gpu/rtx.py
-	@if command -v compute-sanitizer >/dev/null; then \
-		compute-sanitizer --error-exitcode 1 --tool memcheck python benchmarks/gpu/attention.py --tokens 9409 --rounds 1 && \
-		compute-sanitizer --error-exitcode 1 --tool racecheck python benchmarks/gpu/attention.py --tokens 9409 --rounds 1; \
-	else echo "skipped: no compute-sanitizer here; memory and races were not checked"; fi
+	@failed=0; for script in $(GPU_SCRIPTS); do \
+		echo "benchmarks/gpu/$$script"; python benchmarks/gpu/$$script || failed=1; \
+	done; \
+	if command -v compute-sanitizer >/dev/null; then \
+		for tool in memcheck racecheck; do \
+			DANET_GPU_RESULTS=build/sanitizer PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --error-exitcode 1 \
+				--tool $$tool python benchmarks/gpu/attention.py --tokens 8192 9409 --rounds 1 || failed=1; \
+		done; \
+	else echo "skipped: no compute-sanitizer here; memory and races were not checked"; fi; exit $$failed
 
 format: setup
 	ruff check --fix

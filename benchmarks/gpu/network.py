@@ -93,6 +93,7 @@ class Fused(nn.Module):
 def captured(module: nn.Module, image: Tensor) -> Callable[[], Tensor]:
     """Replay of one CUDA graph of the module on this image."""
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
             module(image)
@@ -121,22 +122,21 @@ def random_network(depth: int) -> DANet:
 @torch.inference_mode()
 def measure(depth: int, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Times and memory of one network at one size."""
-    network = random_network(depth).half().cuda().to(memory_format=torch.channels_last)
+    network = random_network(depth).cuda().to(memory_format=torch.channels_last)
     image = torch.randn(1, 3, *size_hw, device="cuda").half().to(memory_format=torch.channels_last)
+    # FP32 is the truth: in FP16, eager PyTorch takes CAM's energies in FP16, where they may overflow.
+    expected = Eager(network)(image.float())
+    torch.cuda.empty_cache()
+    network = network.half()
     eager, fused = Eager(network), Fused(network).cuda()
-    agreement = float((eager(image) == fused(image)).float().mean())
+    replay = captured(fused, image)
+    forms = {"eager": lambda: eager(image), "kernels": lambda: fused(image), "kernels, graph": replay}
+    agreement = {name: float((form() == expected).float().mean()) for name, form in forms.items()}
     memory = {
         "eager": peak_beyond_output(lambda: eager(image)),
         "kernels": peak_beyond_output(lambda: fused(image)),
     }
-    times = time_side_by_side(
-        {
-            "eager": lambda: eager(image),
-            "kernels": lambda: fused(image),
-            "kernels, graph": captured(fused, image),
-        },
-        rounds,
-    )
+    times = time_side_by_side(forms, rounds)
     return {
         "network": f"R-{depth}",
         "size": "x".join(map(str, size_hw)),
@@ -175,10 +175,15 @@ def main() -> int:
             torch.cuda.empty_cache()
     show(rows)
     print(f"written to {record('network_fp16', {'measurements': rows})}")
-    wrong = [row for row in rows if row["label_agreement"] < AGREEMENT]
+    wrong = [
+        row
+        for row in rows
+        if min(row["label_agreement"]["kernels"], row["label_agreement"]["kernels, graph"]) < AGREEMENT
+    ]
     for row in wrong:
         print(
-            f"wrong: {row['network']} {row['size']} agrees on {row['label_agreement']:.4f}", file=sys.stderr
+            f"wrong: {row['network']} {row['size']} agrees with FP32 on {row['label_agreement']}",
+            file=sys.stderr,
         )
     return 1 if wrong else 0
 

@@ -26,6 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
         UsageError: ``path`` cannot be written as a file.
     """
     check_file_target(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
@@ -47,6 +48,7 @@ def replacing_folder(path: Path, mark: str, *, overwrite: bool = False) -> Itera
         UsageError: ``path`` cannot be written as such a folder (see :func:`check_folder_target`).
     """
     check_folder_target(path, mark, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     partial.chmod(0o755)
     try:
@@ -71,7 +73,7 @@ def check_file_target(path: Path) -> None:
     """
     if path.is_dir() or not path.name:
         raise UsageError(f"{path} is a folder; give the path of a file to write")
-    _make_writable(path.parent)
+    _check_makeable(path.parent)
 
 
 def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> None:
@@ -95,16 +97,16 @@ def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> No
             f"{path} holds files but no {mark}, so it is not what would be written there; "
             "--overwrite does not remove it: give another path"
         )
-    _make_writable(path.parent)
+    _check_makeable(path.parent)
 
 
-def _make_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made ({error.strerror}); give another path") from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written to; give another path")
+def _check_makeable(folder: Path) -> None:
+    """Nothing is made here: what is refused later must leave no empty folder behind."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{folder} cannot be made: {there} is a file; give another path")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{there} cannot be written to; give another path")
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever json takes

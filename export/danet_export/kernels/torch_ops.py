@@ -161,8 +161,14 @@ def launch(spec: KernelSpec, *tensors: Tensor) -> None:
     """
     from danet_export.kernels.compiler import compile_options
 
-    options = compile_options(spec, _architecture(tensors[0])) if tensors[0].is_cuda else {}
-    spec.function[spec.grid](*tensors, **spec.constants, **options)
+    if not tensors[0].is_cuda:
+        spec.function[spec.grid](*tensors, **spec.constants)
+        return
+    architecture = _architecture(tensors[0])
+    if tensors[0].dtype == torch.bfloat16 and not architecture.bfloat16:
+        raise KernelInputError(f"{architecture.name} has no BF16; give FP16 tensors")
+    with torch.cuda.device(tensors[0].device):  # Triton launches on the current device, whatever the tensors'
+        spec.function[spec.grid](*tensors, **spec.constants, **compile_options(spec, architecture))
 
 
 def _gpu(tensor: Tensor) -> tuple[Architecture, KernelVariant]:

@@ -53,6 +53,8 @@ def build(
         raise UsageError(
             "tensorrt-rtx builds ahead of time; name each GPU with --target, e.g. --target sm_89"
         )
+    if backend == "tensorrt-rtx" and kernels != "tuned":
+        raise UsageError("tensorrt-rtx has no plugins; --kernels is for tensorrt, leave it out")
     opened = Bundle.open(bundle)
     variant = opened.variant(precision)
     console = Console()
@@ -80,6 +82,7 @@ def build(
         attention=lowering.attention,
         library=backend,
         targets=targets,
+        kernel_variant=kernels if lowering.attention == "plugin" else None,
     )
     table = Table("what", "value", show_header=False, title=str(path))
     table.add_row("library", f"{backend} {manifest.library_version}")

@@ -50,6 +50,7 @@ def run(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.errors import DanetError, UsageError
+    from danet_runtime.files import check_file_target
     from danet_runtime.segmenter import Segmenter
     from danet_runtime.sinks.masks import MasksSink
     from danet_runtime.sinks.video import VideoSink
@@ -62,6 +63,9 @@ def run(
         raise UsageError(
             f"{report} exists already; give another path with --report, or --overwrite to replace it"
         )
+    for target in (output, report):
+        if target is not None:
+            check_file_target(target)
     sinks: list[Sink] = []
     if output is not None:
         sinks.append(VideoSink(output, legend=legend, overwrite=overwrite))

@@ -62,7 +62,7 @@ class MasksSink:
         try:
             with replacing(file) as partial:
                 partial.write_bytes(data.tobytes())
-        except OSError as error:
+        except (OSError, UsageError) as error:
             raise SinkError(f"{file} cannot be written: {error}") from error
         self._written += 1
 

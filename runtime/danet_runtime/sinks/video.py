@@ -95,7 +95,7 @@ class VideoSink:
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
         try:
             self._partial = self._stack.enter_context(replacing(self.path))
-        except OSError as error:
+        except (OSError, UsageError) as error:
             raise SinkError(f"{self.path} cannot be written: {error}") from error
         codec = cv2.VideoWriter_fourcc(*_CODECS[self.path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(self._partial), codec, self._fps, self._even_hw[::-1])

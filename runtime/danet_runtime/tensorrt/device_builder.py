@@ -42,7 +42,7 @@ def build_on_device(
     """
     library = load_tensorrt()
     driver = cuda_driver()
-    arch = driver.architecture()
+    arch = driver.architecture(0)  # the first visible GPU; no context is current yet
     lowering = choose_lowering(library, bundle, precision, arch, asked)
     model = lowered_model(library, bundle, precision, lowering.attention)
     flags = library.network_flags

@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from danet_runtime.bundle.manifest import Precision, Schema, Sha256
 from danet_runtime.files import replacing, sha256_of
 from danet_runtime.tensorrt.builder import BuiltEngine
+from danet_runtime.tensorrt.kernels import KernelVariant
 from danet_runtime.tensorrt.lowering import Attention
 
 
@@ -26,6 +29,9 @@ class EngineManifest(Schema):
     library: Literal["tensorrt", "tensorrt-rtx"]
     library_version: str
     targets: tuple[str, ...]
+    kernel_variant: Literal["tuned", "small"] | None = Field(
+        default=None, description="of the plugins, if any"
+    )
     activation_memory_bytes: int | None
     weights_memory_bytes: int | None
     layers: int
@@ -48,6 +54,7 @@ def store_engine(
     attention: Attention,
     library: Literal["tensorrt", "tensorrt-rtx"],
     targets: tuple[str, ...],
+    kernel_variant: KernelVariant | None = None,
 ) -> tuple[Path, EngineManifest]:
     """Write an engine and its manifest.
 
@@ -57,7 +64,9 @@ def store_engine(
     Returns:
         The engine's path, and its manifest.
     """
-    name = "-".join(["danet", bundle_sha256[:12], precision, attention, *targets])
+    form = attention if kernel_variant in (None, "tuned") else f"{attention}_{kernel_variant}"
+    release = f"{library}_{built.library_version}"
+    name = "-".join(["danet", bundle_sha256[:12], precision, form, release, *sorted(targets)])
     path = folder / f"{name}.engine"
     manifest = EngineManifest(
         engine_sha256=sha256_of(built.plan),
@@ -69,6 +78,7 @@ def store_engine(
         library=library,
         library_version=built.library_version,
         targets=targets,
+        kernel_variant=kernel_variant,
         activation_memory_bytes=built.activation_memory_bytes,
         weights_memory_bytes=built.weights_memory_bytes,
         layers=built.layers,

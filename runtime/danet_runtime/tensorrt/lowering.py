@@ -60,7 +60,7 @@ def choose_lowering(
         return Lowering("reference", "FP32 has neither kernels nor a fused attention")
     if library.flavour == "tensorrt-rtx":
         return Lowering("native", "TensorRT for RTX has no plugins, and fuses Attention itself")
-    available = sorted({kernel.arch for kernel in bundle.manifest.kernels})
+    available = sorted({kernel.arch for kernel in bundle.manifest.kernels if kernel.dtype == "fp16"})
     if arch in available:
         return Lowering("plugin", f"the bundle has kernels for {arch}")
     if library.has_native_attention:
