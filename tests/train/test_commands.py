@@ -35,6 +35,37 @@ def test_from_scenes_to_a_checkpoint_to_its_scores(tmp_path):
     result = _run(train, "--data", data, "--config", tmp_path / "tiny.yaml", "-o", out, "--steps", 2)
     assert result.exit_code == 0, result.output
     assert "mIoU" in result.output
+    assert "step 1 of 2, loss" in result.output
+    tuned = tmp_path / "q.pt"
+    result = _run(
+        train,
+        "--quantize",
+        out,
+        "--data",
+        data,
+        "--config",
+        tmp_path / "tiny.yaml",
+        "-o",
+        tuned,
+        "--steps",
+        1,
+        "--threads",
+        2,
+    )
+    assert result.exit_code == 0, result.output
+    assert "under INT8's rounding" in result.output
+    said = (
+        "finding the first scales on 4 frames",
+        "scoring INT8 before",
+        "fine-tuning\n",
+        "step 1 of 1, loss ",
+    )
+    places = [result.output.find(words) for words in (*said, "scoring INT8\n", "scoring floating point")]
+    assert -1 not in places
+    assert places == sorted(places)
+    record = json.loads(tuned.with_suffix(".json").read_text())
+    assert record["int8"]["miou"] is not None
+    assert record["config"]["threads"] == 2
     result = _run(evaluate, out, "--data", data, "--split", "val", "--json", scores)
     assert result.exit_code == 0, result.output
     assert "traffic light" in result.output

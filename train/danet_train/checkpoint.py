@@ -1,7 +1,8 @@
 """Checkpoints: what training hands to evaluation, export and calibration.
 
 A file of this project is a dict saved by ``torch.save``: ``format``, ``version``, ``state_dict``, ``config``,
-``classes``, ``normalisation``, ``metadata``. A file of mmsegmentation (``meta``, ``state_dict``) or a bare
+``classes``, ``normalisation``, ``metadata``, and, where the network was fine-tuned for INT8, ``quantisation``
+(``{"scales": {activation: scale}}``). A file of mmsegmentation (``meta``, ``state_dict``) or a bare
 ``{"state_dict": ...}`` is read too. Nothing is ever unpickled beyond tensors and plain values.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
 import struct
 import warnings
@@ -28,10 +30,12 @@ from danet_train.errors import CheckpointError
 from danet_train.files import replacing
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
+from danet_train.quantisation.activations import quantised_activations
 
 FORMAT = "danet-checkpoint"
 VERSION = 1
 _KEYS = {"format", "version", "state_dict", "config", "classes", "normalisation", "metadata"}
+_QUANTISATION = "quantisation"
 _FIRST_BYTES = (
     b"PK\x03\x04",
     b"\x80",
@@ -64,6 +68,8 @@ class Checkpoint:
         normalisation: Of the image; mmsegmentation's, where the file does not say.
         metadata: Whatever training noted, e.g. ``step`` and ``miou``; plain values.
         sha256: Of the file, 64 hexadecimal digits.
+        scales: Of every quantised activation by its name (:mod:`danet_train.quantisation.activations`), each
+            finite and positive; None where the network was not fine-tuned for INT8.
     """
 
     model: DANet
@@ -71,6 +77,7 @@ class Checkpoint:
     normalisation: Normalisation
     metadata: dict[str, Any]
     sha256: str
+    scales: dict[str, float] | None = None
 
 
 def save_checkpoint(
@@ -80,6 +87,7 @@ def save_checkpoint(
     classes: ClassTable | None = None,
     normalisation: Normalisation | None = None,
     metadata: Mapping[str, Any] | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> None:
     """Write ``model`` to ``path``, whole or not at all. The same arguments give the same bytes.
 
@@ -89,12 +97,16 @@ def save_checkpoint(
         classes: One entry a class of the model.
         normalisation: That the model was trained with; None for ImageNet's.
         metadata: Plain values only (numbers, strings, lists, dicts).
+        scales: Of every quantised activation, where the network was fine-tuned for INT8.
 
     Raises:
-        CheckpointError: ``classes`` has another number of classes than the model.
+        CheckpointError: ``classes`` has another number of classes than the model, or ``scales`` are not those
+            of the model's activations.
     """
     _check_classes(classes, model.config.num_classes)
-    content = {
+    if scales is not None:
+        _check_scales(scales, model)
+    content: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "state_dict": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
@@ -103,6 +115,8 @@ def save_checkpoint(
         "normalisation": (normalisation or Normalisation()).model_dump(mode="json"),
         "metadata": dict(metadata or {}),
     }
+    if scales is not None:
+        content[_QUANTISATION] = {"scales": dict(scales)}
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with replacing(path) as partial:
@@ -199,7 +213,7 @@ def _interpret(content: dict[str, Any], sha256: str) -> Checkpoint:
             f"expected {FORMAT} version {VERSION}, got {content['format']!r} version "
             f"{content.get('version')!r}; update DANet Edge, or train again"
         )
-    if set(content) != _KEYS or not isinstance(content["config"], dict):
+    if set(content) - {_QUANTISATION} != _KEYS or not isinstance(content["config"], dict):
         raise CheckpointError(f"expected the keys {sorted(_KEYS)}, got {sorted(map(str, content))}")
     stored = content["config"]
     grid = stored.get("multi_grid")
@@ -215,7 +229,8 @@ def _interpret(content: dict[str, Any], sha256: str) -> Checkpoint:
         raise CheckpointError(f"classes or normalisation are damaged: {error.errors()[0]['msg']}") from error
     _check_classes(classes, config.num_classes)
     model = model_from_state(config, state)
-    return Checkpoint(model, classes, normalisation, dict(content["metadata"] or {}), sha256)
+    scales = _read_scales(content[_QUANTISATION], model) if _QUANTISATION in content else None
+    return Checkpoint(model, classes, normalisation, dict(content["metadata"] or {}), sha256, scales)
 
 
 def _classes_of_mmseg(meta: object, num_classes: int) -> ClassTable | None:
@@ -238,3 +253,28 @@ def _check_classes(classes: ClassTable | None, num_classes: int) -> None:
         raise CheckpointError(
             f"the model has {num_classes} classes, but the class table names {len(classes)}"
         )
+
+
+def _read_scales(section: object, model: DANet) -> dict[str, float]:
+    if not isinstance(section, dict) or set(section) != {"scales"} or not isinstance(section["scales"], dict):
+        raise CheckpointError(f"quantisation must hold 'scales' by activation, not {section!r:.80}")
+    scales: dict[str, float] = section["scales"]
+    _check_scales(scales, model)
+    return dict(scales)
+
+
+def _check_scales(scales: Mapping[str, float], model: DANet) -> None:
+    expected = [activation.name for activation in quantised_activations(model)]
+    missing = [name for name in expected if name not in scales]
+    unexpected = [name for name in scales if name not in expected]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"a DANet-R{model.config.depth} of this shape has {len(expected)} scales of activations; "
+            f"missing: {missing[:4]}, unexpected: {unexpected[:4]}; run `danet train --quantize` again"
+        )
+    for name, scale in scales.items():
+        if not isinstance(scale, float) or not math.isfinite(scale) or scale <= 0:
+            raise CheckpointError(
+                f"the scale of the activation {name} must be a positive number, not {scale!r}; run "
+                "`danet train --quantize` again"
+            )

@@ -3,6 +3,7 @@
 DanetTrainError                  exit code 1: the work could not be done
 ├── CheckpointError              a file is no checkpoint of this network, or is damaged
 ├── DataError                    a dataset, an image or a label is missing, damaged or inconsistent
+├── QuantisationError            a network cannot be fine-tuned for INT8, or its trained scales are damaged
 ├── TrainingError                training went astray (a loss that is not finite)
 └── UsageError                   exit code 2: the request itself makes no sense
     └── ConfigError              a configuration has an unknown key, a wrong type or an impossible value
@@ -28,6 +29,10 @@ class CheckpointError(DanetTrainError):
 
 class DataError(DanetTrainError):
     """A dataset, an image or a label is missing, damaged or contradicts another part."""
+
+
+class QuantisationError(DanetTrainError):
+    """A network cannot be fine-tuned for INT8 as asked, or its trained scales are damaged."""
 
 
 class TrainingError(DanetTrainError):

@@ -1,11 +1,15 @@
-"""``danet train``: a dataset becomes a checkpoint."""
+"""``danet train``: a dataset becomes a checkpoint, or a checkpoint one that keeps its accuracy in INT8."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+_LINES = 10
+"""So many lines tell of the updates where the output is no terminal."""
 
 
 def train(
@@ -14,53 +18,103 @@ def train(
         Path, typer.Option("--output", "-o", help="The checkpoint to write; its record goes beside it.")
     ],
     config: Annotated[str, typer.Option(help="A packaged configuration's name, or a YAML file.")] = "demo",
+    quantize: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="Continue from this checkpoint under INT8's rounding; --config is the one that it was "
+            "trained with. The activations' scales are learned and go with the checkpoint: `danet export` "
+            "carries them into the bundle, `danet calibrate` uses them.",
+        ),
+    ] = None,
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
     val_split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
     classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates, instead of the configuration's.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Updates, instead of the configuration's (with --quantize a tenth of them)."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Instead of the configuration's.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of torch on a CPU, instead of the configuration's.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a checkpoint that is there, and its record.")
     ] = False,
 ) -> None:
-    """Train a DANet and write a checkpoint with its scores."""
+    """Train a DANet and write a checkpoint with its scores, or fine-tune one for INT8."""
+    # Before torch is loaded: its threads must not spin while they wait. On two cores with other work, finding
+    # the first scales of the demo's network took 60 s with spinning, 7 s without.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from danet_train.checkpoint import read_checkpoint
     from danet_train.commands.tables import score_table
     from danet_train.data.layouts import open_dataset
     from danet_train.training.config import read_config
+    from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
     from danet_train.training.loop import Progress as Step
     from danet_train.training.loop import pick_device
     from danet_train.training.run import check_output, record_path, train_to_file
 
     check_output(output, overwrite=overwrite)
-    settings = read_config(config, steps=steps, seed=seed, device=device)
+    source = None if quantize is None else read_checkpoint(quantize)
+    settings = read_config(config, steps=None if source else steps, seed=seed, device=device, threads=threads)
+    if source is not None:
+        settings = fine_tuning_config(settings, source, steps=steps)
     learn, score = open_dataset(data, train_split, classes), open_dataset(data, val_split, classes)
     console = Console()
+    what = "training" if source is None else "fine-tuning"
     console.print(
-        f"DANet-R{settings.model.depth}, {settings.steps} steps of {settings.batch_size} on "
+        f"DANet-R{settings.model.depth}, {what}, {settings.steps} steps of {settings.batch_size} on "
         f"{pick_device(settings.device)}: {len(learn)} samples to learn from, {len(score)} to score"
     )
+    plain = not console.is_terminal  # where no bar is seen, lines tell how far it is
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        training = progress.add_task("training", total=settings.steps)
-        scoring = progress.add_task("scoring", total=len(score))
+    with Progress(*columns, console=console, transient=True, disable=plain) as progress:
+        training = progress.add_task(what, total=settings.steps)
+        scoring = progress.add_task("scoring", total=len(score) * (1 if source is None else EVALUATIONS))
 
         def on_step(step: Step) -> None:
-            progress.update(training, completed=step.step, description=f"training, loss {step.loss:.3f}")
+            progress.update(training, completed=step.step, description=f"{what}, loss {step.loss:.3f}")
+            tenth = step.step * _LINES // settings.steps
+            if plain and tenth > (step.step - 1) * _LINES // settings.steps:
+                console.print(f"step {step.step} of {settings.steps}, loss {step.loss:.3f}")
+            if plain and source is None and step.step == settings.steps:
+                console.print(f"scoring {len(score)} samples")
 
-        matrix, seconds = train_to_file(
-            settings,
-            learn,
-            score,
-            output,
-            overwrite=overwrite,
-            on_step=on_step,
-            on_sample=lambda: progress.advance(scoring),
-        )
+        def on_sample() -> None:
+            progress.advance(scoring)
+
+        def on_phase(phase: str) -> None:
+            progress.update(scoring, description=phase)
+            if plain:
+                console.print(phase)
+
+        if source is None:
+            matrix, seconds = train_to_file(
+                settings, learn, score, output, overwrite=overwrite, on_step=on_step, on_sample=on_sample
+            )
+            int8 = None
+        else:
+            tuned = fine_tune_to_file(
+                settings,
+                source,
+                learn,
+                score,
+                output,
+                overwrite=overwrite,
+                on_step=on_step,
+                on_sample=on_sample,
+                on_phase=on_phase,
+            )
+            matrix, seconds = tuned.float32, tuned.seconds
+            int8 = f"{tuned.int8_before.miou:.4f} before the fine-tuning, {tuned.int8.miou:.4f} after"
     console.print(score_table(matrix, score.classes))
+    if int8 is not None:
+        console.print(f"The table is in floating point. mIoU under INT8's rounding: {int8}.")
     console.print(f"{output}: trained in {seconds:.1f} s; record in {record_path(output)}")

@@ -119,13 +119,34 @@ class LossConfig(BaseModel):
         return value
 
 
+class QuantisationConfig(BaseModel):
+    """How a checkpoint is fine-tuned for INT8; says nothing on a training from scratch.
+
+    Attributes:
+        steps: Updates; None for a tenth of the training's.
+        lr_factor: On the optimiser's learning rate, its floor included; there is no warm-up.
+        scale_lr: Of the logarithms of the activations' scales, by Adam: at first a step changes a scale by
+            this share. It falls with the weights' learning rate. 0 leaves the scales as they were found.
+        frames: Of the training split, evenly chosen, not augmented, on which the scales are found at first.
+        percentile: Of a frame's magnitudes that a scale reaches at first; 100 is the largest.
+    """
+
+    model_config = _CLOSED
+
+    steps: int | None = Field(default=None, ge=1)
+    lr_factor: float = Field(default=0.01, gt=0, le=1)
+    scale_lr: float = Field(default=0.005, ge=0, le=0.1)
+    frames: int = Field(default=64, ge=1)
+    percentile: float = Field(default=99.99, gt=50, le=100)
+
+
 class TrainConfig(BaseModel):
     """One training run.
 
     Attributes:
         model: The network; ``num_classes`` follows the dataset unless it is stated.
         normalisation: Of the input.
-        augmentation, optimiser, schedule, loss: See their classes.
+        augmentation, optimiser, schedule, loss, quantisation: See their classes.
         steps: Updates of the weights.
         batch_size: Crops an update.
         seed: Of the weights, the order of samples and their augmentation.
@@ -146,6 +167,7 @@ class TrainConfig(BaseModel):
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    quantisation: QuantisationConfig = QuantisationConfig()
     steps: int = Field(default=40_000, ge=1)
     batch_size: int = Field(default=8, ge=2)
     seed: int = Field(default=0, ge=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -52,15 +52,50 @@ def train_model(
         CheckpointError: The backbone's weights do not fit.
         TrainingError: The loss is not finite.
     """
+    device = prepare(config, dataset)
+    model = _make_model(config, len(dataset.classes)).to(device).train()
+    run_updates(model, config, dataset, [make_optimiser(model, config.optimiser)], report)
+    trained: DANet = model.eval()
+    return trained
+
+
+def prepare(config: TrainConfig, dataset: Dataset) -> torch.device:
+    """Seed the generators, set the threads, and return the device.
+
+    Raises:
+        ConfigError: A CUDA device is asked for and not there.
+        DataError: The dataset is empty.
+    """
     if len(dataset) == 0:
         raise DataError("the training split is empty")
     device = pick_device(config.device)
     torch.set_num_threads(config.threads)
     _seed_everything(config.seed)
-    model = _make_model(config, len(dataset.classes)).to(device).train()
+    return device
+
+
+def run_updates(
+    model: DANet,
+    config: TrainConfig,
+    dataset: Dataset,
+    optimisers: Sequence[tuple[torch.optim.Optimizer, list[float]]],
+    report: Callable[[Progress], None],
+) -> None:
+    """Update the weights ``config.steps`` times.
+
+    Args:
+        model: On its device, in the mode to be trained in.
+        config: Everything about the run.
+        dataset: The training split.
+        optimisers: Each with a factor on the learning rate for each of its parameter groups.
+        report: Called after each update.
+
+    Raises:
+        TrainingError: The loss is not finite.
+    """
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = next(model.parameters()).device
     align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
-    optimiser, factors = make_optimiser(model, config.optimiser)
 
     samples = _samples(config, dataset)
     weights = None
@@ -71,8 +106,9 @@ def train_model(
     batches = DataLoader(samples, batch_size=config.batch_size, num_workers=config.workers)
     for step, (image, label) in enumerate(batches):
         lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
-        for group, factor in zip(optimiser.param_groups, factors, strict=True):
-            group["lr"] = lr * factor
+        for optimiser, factors in optimisers:
+            for group, factor in zip(optimiser.param_groups, factors, strict=True):
+                group["lr"] = lr * factor
         image = image.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             logits: TrainingLogits = model(image)
@@ -80,14 +116,14 @@ def train_model(
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at step {step + 1}; lower optimiser.lr (now {lr:.2g})")
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser, _ in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if config.optimiser.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
-        optimiser.step()
+        for optimiser, _ in optimisers:
+            optimiser.step()
         report(Progress(step + 1, value, lr))
-    trained: DANet = model.eval()
-    return trained
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -89,6 +89,22 @@ def train_to_file(
         normalisation=config.normalisation,
         metadata={"step": config.steps, "seed": config.seed, **scores},
     )
+    write_record(out, config, scores, seconds, losses)
+    return matrix, seconds
+
+
+def write_record(
+    out: Path, config: TrainConfig, scores: dict[str, Any], seconds: float, losses: list[float]
+) -> None:
+    """Write the JSON record of the checkpoint ``out``.
+
+    Args:
+        out: The checkpoint.
+        config: Of the run.
+        scores: What was measured, by name; plain values.
+        seconds: That the updates took.
+        losses: Of each update.
+    """
     record = {
         **scores,
         "steps": config.steps,
@@ -98,7 +114,6 @@ def train_to_file(
     }
     with replacing(record_path(out)) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return matrix, seconds
 
 
 def _curve(losses: list[float]) -> list[dict[str, Any]]:

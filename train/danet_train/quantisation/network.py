@@ -1,0 +1,113 @@
+"""A DANet whose tensors are fake-quantised where an INT8 engine quantises them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from danet_train.model.danet import DANet
+from danet_train.quantisation.activations import Reader, quantised_activations
+from danet_train.quantisation.fake_quantisation import ActivationQuantiser, QuantisedConv2d
+
+PERCENTILE = 99.99
+"""Of a frame's magnitudes that a scale reaches at first, unless another is asked for; 100 is the largest."""
+
+
+class QuantisedNetwork:
+    """Puts fake quantisation into a model.
+
+    Args:
+        model: Taken over: its convolutions are replaced by quantised ones that share their parameters. The
+            names in its state dict stay what they are.
+        percentile: Of a frame's magnitudes, 0..100, which :meth:`calibrate` makes a scale reach.
+
+    Attributes:
+        model: The network; in eval mode it gives the logits of the INT8 file, up to the rounding of FP16.
+        quantisers: By the name of the activation.
+    """
+
+    def __init__(self, model: DANet, *, percentile: float = PERCENTILE) -> None:
+        self.model = model
+        self.quantisers: dict[str, ActivationQuantiser] = {}
+        activations = quantised_activations(model)
+        device = next(model.parameters()).device
+        for activation in activations:
+            quantiser = ActivationQuantiser(activation.name, percentile, device)
+            self.quantisers[activation.name] = quantiser
+            for reader in activation.readers:
+                _insert(model, reader, quantiser)
+
+    @torch.no_grad()
+    def calibrate(self, images: Iterable[Tensor]) -> None:
+        """Find the scales on images, with the network in eval mode and in floating point.
+
+        Args:
+            images: Each (B, 3, H, W) float, normalised RGB, on the model's device.
+
+        Raises:
+            QuantisationError: There were no images, or an activation is not finite on them.
+        """
+        self.model.eval()
+        for quantiser in self.quantisers.values():
+            quantiser.observing = True
+        for image in images:
+            self.model(image)
+        for quantiser in self.quantisers.values():
+            quantiser.observing = False
+            quantiser.adopt_range()
+
+    def set_scales(self, scales: Mapping[str, float]) -> None:
+        """Take over scales by the names of the activations, all of them."""
+        for name, quantiser in self.quantisers.items():
+            quantiser.scale = scales[name]
+
+    def round_scales(self) -> None:
+        """Round every scale to FP16, as the exported file holds it."""
+        for quantiser in self.quantisers.values():
+            quantiser.scale = float(torch.tensor(quantiser.scale).half())
+
+    def scales(self) -> dict[str, float]:
+        """The scale of each activation."""
+        return {name: quantiser.scale for name, quantiser in self.quantisers.items()}
+
+    def train_with_frozen_statistics(self) -> None:
+        """Train mode for everything but the batch norms, whose running statistics stay what they are.
+
+        A folded batch norm has no statistics of a batch: the network is trained as it will be exported. Their
+        weights and biases are trained.
+        """
+        self.model.train()
+        for module in self.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+    def plain_model(self) -> DANet:
+        """A copy of the network without quantisation, in eval mode, on the CPU."""
+        plain = DANet(self.model.config)
+        plain.load_state_dict(self.model.state_dict())
+        return plain.eval()
+
+
+def _insert(model: DANet, reader: Reader, quantiser: ActivationQuantiser) -> None:
+    module = model.get_submodule(reader.module)
+    downsample = getattr(module, "downsample", None)
+    if isinstance(module, nn.Conv2d):
+        parent, _, name = reader.module.rpartition(".")
+        setattr(model.get_submodule(parent), name, QuantisedConv2d(module, quantiser))
+    elif reader.kind == "branch":
+        module.register_forward_hook(_on_output(quantiser))
+    elif reader.kind == "shortcut" and isinstance(downsample, nn.Module):
+        downsample.register_forward_hook(_on_output(quantiser))
+    else:
+        # A block's own input: its first convolution reads it too, and with the same scale.
+        module.register_forward_pre_hook(_on_input(quantiser))
+
+
+def _on_input(quantiser: ActivationQuantiser) -> Callable[[nn.Module, tuple[Tensor, ...]], Tensor]:
+    return lambda _module, inputs: quantiser(inputs[0])
+
+
+def _on_output(quantiser: ActivationQuantiser) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    return lambda _module, _inputs, output: quantiser(output)

@@ -1,0 +1,197 @@
+"""Fine-tuning for INT8: a checkpoint becomes one whose weights and scales were trained under quantisation."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danet_train.checkpoint import Checkpoint, save_checkpoint
+from danet_train.data.sample import Dataset
+from danet_train.data.torch_samples import normalise
+from danet_train.errors import ConfigError
+from danet_train.metrics import ConfusionMatrix
+from danet_train.model.danet import DANet
+from danet_train.normalisation import Normalisation
+from danet_train.quantisation.network import QuantisedNetwork
+from danet_train.training.config import TrainConfig
+from danet_train.training.evaluate import check_classes_agree, evaluate, scores_of
+from danet_train.training.loop import Progress, make_optimiser, prepare, run_updates
+from danet_train.training.run import check_output, write_record
+
+EVALUATIONS = 3
+"""How often the validation split is scored: INT8 before, INT8 after, and floating point after."""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of a fine-tuning, on the validation split.
+
+    Attributes:
+        int8_before: Fake-quantised, with the first scales, before the first update.
+        int8: Fake-quantised, after the last.
+        float32: The same weights without quantisation.
+        seconds: That the updates took.
+    """
+
+    int8_before: ConfusionMatrix
+    int8: ConfusionMatrix
+    float32: ConfusionMatrix
+    seconds: float
+
+
+def fine_tuning_config(
+    config: TrainConfig, checkpoint: Checkpoint, *, steps: int | None = None
+) -> TrainConfig:
+    """The configuration of the fine-tuning that follows a training with ``config``.
+
+    The network and its normalisation are the checkpoint's. Dropout, which no tensor tells, is the
+    configuration's.
+
+    Args:
+        config: Of the training.
+        checkpoint: To continue from.
+        steps: Instead of the configuration's.
+
+    Raises:
+        ConfigError: ``config`` states another network or normalisation than the checkpoint holds.
+    """
+    held = checkpoint.model.config
+    for field in sorted(config.model.model_fields_set - {"dropout"}):
+        stated, came = getattr(config.model, field), getattr(held, field)
+        if stated != came:
+            raise ConfigError(
+                f"model.{field} is {stated} in the configuration, but {came} in the checkpoint; leave it out "
+                "to follow the checkpoint, or give the configuration that it was trained with"
+            )
+    if "normalisation" in config.model_fields_set and config.normalisation != checkpoint.normalisation:
+        raise ConfigError(
+            f"the normalisation is {config.normalisation} in the configuration, but "
+            f"{checkpoint.normalisation} in the checkpoint; leave it out to follow the checkpoint"
+        )
+    if steps is not None and steps < 1:
+        raise ConfigError(f"steps must be 1 or more (got {steps})")
+    settings = config.quantisation
+    return config.model_copy(
+        update={
+            "model": held.model_copy(update={"dropout": config.model.dropout}),
+            "normalisation": checkpoint.normalisation,
+            "steps": steps or settings.steps or max(1, config.steps // 10),
+            "optimiser": config.optimiser.model_copy(update={"lr": config.optimiser.lr * settings.lr_factor}),
+            "schedule": config.schedule.model_copy(
+                update={"eta_min": config.schedule.eta_min * settings.lr_factor, "warmup_steps": 0}
+            ),
+        }
+    )
+
+
+def fine_tune_to_file(
+    config: TrainConfig,
+    checkpoint: Checkpoint,
+    train: Dataset,
+    val: Dataset,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+    on_sample: Callable[[], None] = lambda: None,
+    on_phase: Callable[[str], None] = lambda phase: None,
+) -> FineTuned:
+    """Fine-tune under quantisation, evaluate, and write ``out`` and its record.
+
+    Args:
+        config: As :func:`fine_tuning_config` gives it.
+        checkpoint: To continue from. Where it has scales already, they are the first ones.
+        train: The split to learn from, and to find the first scales on.
+        val: The split to score on.
+        out: The checkpoint to write, with any suffix but ``.json``.
+        overwrite: Whether a checkpoint and a record there may be replaced.
+        on_step: Called after each update.
+        on_sample: Called after each validation sample, ``EVALUATIONS`` times for each.
+        on_phase: Called before each part of the work with what it is, in words.
+
+    Raises:
+        UsageError: As :func:`danet_train.training.run.check_output`.
+        DataError: The dataset is empty, or its classes are not the checkpoint's.
+        QuantisationError: An activation is not finite.
+        TrainingError: The loss is not finite.
+    """
+    check_output(out, overwrite=overwrite)
+    check_classes_agree(checkpoint.classes, checkpoint.model.config.num_classes, train.classes)
+    device = prepare(config, train)
+    if checkpoint.scales is None:
+        on_phase(f"finding the first scales on {min(config.quantisation.frames, len(train))} frames")
+    network = _quantised(config, checkpoint, train, device)
+
+    def score(model: DANet, how: str) -> ConfusionMatrix:
+        on_phase(f"scoring {how}")
+        return evaluate(model, val, config.normalisation, on_sample)
+
+    int8_before = score(network.model, "INT8 before the fine-tuning")
+    on_phase("fine-tuning")
+    losses: list[float] = []
+
+    def note(progress: Progress) -> None:
+        losses.append(progress.loss)
+        on_step(progress)
+
+    started = time.perf_counter()
+    network.train_with_frozen_statistics()
+    optimisers = [make_optimiser(network.model, config.optimiser)]
+    if config.quantisation.scale_lr:
+        learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
+        factor = config.quantisation.scale_lr / config.optimiser.lr
+        optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
+    run_updates(network.model, config, train, optimisers, note)
+    seconds = time.perf_counter() - started
+    network.round_scales()
+
+    int8 = score(network.model, "INT8")
+    plain = network.plain_model()
+    float32 = score(plain.to(device), "floating point")
+    scores = {
+        **scores_of(float32, val.classes),
+        "int8_before": scores_of(int8_before, val.classes),
+        "int8": scores_of(int8, val.classes),
+    }
+    save_checkpoint(
+        out,
+        plain,
+        classes=train.classes,
+        normalisation=config.normalisation,
+        metadata={
+            "step": config.steps,
+            "seed": config.seed,
+            "fine_tuned_from_sha256": checkpoint.sha256,
+            **scores,
+        },
+        scales=network.scales(),
+    )
+    write_record(out, config, scores, seconds, losses)
+    return FineTuned(int8_before, int8, float32, seconds)
+
+
+def _quantised(
+    config: TrainConfig, checkpoint: Checkpoint, train: Dataset, device: torch.device
+) -> QuantisedNetwork:
+    model = DANet(config.model)
+    model.load_state_dict(copy.deepcopy(checkpoint.model.state_dict()))
+    network = QuantisedNetwork(model.to(device), percentile=config.quantisation.percentile)
+    if checkpoint.scales is None:
+        network.calibrate(_frames(train, config.quantisation.frames, config.normalisation, device))
+    else:
+        network.set_scales(checkpoint.scales)
+    return network
+
+
+def _frames(
+    dataset: Dataset, count: int, normalisation: Normalisation, device: torch.device
+) -> Iterator[Tensor]:
+    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
+        yield normalise(dataset[int(index)].image, normalisation)[None].to(device)
