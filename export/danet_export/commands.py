@@ -37,6 +37,18 @@ def export(
             help="How logits are upsampled; by default as trained, else on for 8k+1 sizes only.",
         ),
     ] = None,
+    pixel_format: Annotated[
+        Literal["bgr", "nv12", "uyvy"],
+        typer.Option(help="What the camera delivers; the model file converts it."),
+    ] = "bgr",
+    colour: Annotated[
+        Literal["bt601", "bt709"] | None,
+        typer.Option(help="Matrix of nv12 and uyvy; bt601 where it is not given."),
+    ] = None,
+    levels: Annotated[
+        Literal["limited", "full"] | None,
+        typer.Option("--range", help="Levels of nv12 and uyvy; limited (16 to 235) where it is not given."),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="classes.yaml, or the name of a table, where the checkpoint holds none."),
@@ -50,7 +62,8 @@ def export(
         typer.Option(help="GPU architectures to compile kernels for, e.g. sm_87,sm_89; none by default."),
     ] = None,
     kernel_dtype: Annotated[
-        Literal["fp16", "bf16"], typer.Option(help="Element type that the kernels read and write.")
+        Literal["fp16", "bf16"],
+        typer.Option(help="What the kernels read and write; engines take fp16, bf16 is for your own code."),
     ] = "fp16",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
@@ -63,10 +76,14 @@ def export(
     from danet_runtime.commands.arguments import parse_size
     from danet_runtime.errors import UsageError
     from danet_runtime.files import check_folder_target
+    from danet_runtime.pixel_formats import Pixels
 
+    if pixel_format == "bgr" and (colour or levels):
+        raise UsageError("--colour and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
+    pixels = Pixels(pixel_format, colour or "bt601", levels or "limited")
     model_hw = parse_size(size, "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
-    plan_geometry(model_hw, frame_hw, fit, align_corners)  # refuse a size before torch is loaded
+    plan_geometry(model_hw, frame_hw, fit, align_corners, pixels)  # refuse a size before torch is loaded
     request = None
     if kernels is not None:
         names = [name.strip() for name in kernels.split(",") if name.strip()]
@@ -81,7 +98,8 @@ def export(
 
     loaded = read_checkpoint(checkpoint)
     trained = loaded.model.config.align_corners
-    geometry = plan_geometry(model_hw, frame_hw, fit, trained if align_corners is None else align_corners)
+    sampling = trained if align_corners is None else align_corners
+    geometry = plan_geometry(model_hw, frame_hw, fit, sampling, pixels)
     console = Console()
     table = find_classes(classes) if classes else loaded.classes
     if classes and loaded.classes is not None and table != loaded.classes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from danet_runtime.errors import UsageError
+from danet_runtime.pixel_formats import BGR, Pixels
 
 OUTPUT_STRIDE = 8
 """DANet's dilated backbone halves its input three times."""
@@ -28,6 +29,7 @@ class Geometry:
         content_logits_hw: The part of it that belongs to the frame.
         align_corners: Sampling of the upsampling from logits to labels.
         fit: How ``content_hw`` was chosen.
+        pixels: The format in which the camera delivers its frame.
     """
 
     frame_hw: tuple[int, int]
@@ -35,6 +37,12 @@ class Geometry:
     content_hw: tuple[int, int]
     align_corners: bool
     fit: Fit = "stretch"
+    pixels: Pixels = BGR
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of the model file's input: a frame in its format, with an axis of 1 in front."""
+        return (1, *self.pixels.shape(self.frame_hw))
 
     @property
     def logits_hw(self) -> tuple[int, int]:
@@ -57,6 +65,7 @@ def plan_geometry(
     frame_hw: tuple[int, int] | None = None,
     fit: Fit = "stretch",
     align_corners: bool | None = None,
+    pixels: Pixels = BGR,
 ) -> Geometry:
     """Lay out the sizes.
 
@@ -69,9 +78,10 @@ def plan_geometry(
         fit: ``stretch`` or ``letterbox``.
         align_corners: Sampling of the upsampling; by default true for 8k+1 (769) and false for 8k, as
             mmsegmentation's configurations have it.
+        pixels: The format in which the camera delivers its frame.
 
     Raises:
-        UsageError: The network cannot take that size.
+        UsageError: The network cannot take that size, or the pixel format has no such frames.
     """
     remainder = {extent % OUTPUT_STRIDE for extent in model_hw}
     if min(model_hw) < OUTPUT_STRIDE or remainder not in ({0}, {1}):
@@ -86,6 +96,8 @@ def plan_geometry(
             f"sizes must be 1 to {MOST_EXTENT} in both directions (got model {model_hw[0]}x{model_hw[1]}, "
             f"frame {frame_hw[0]}x{frame_hw[1]})"
         )
+    if fault := pixels.fault(frame_hw):
+        raise UsageError(f"{fault}; give the camera's size with --frame-size")
     content_hw = model_hw
     if fit == "letterbox":
         scale = min(model_hw[0] / frame_hw[0], model_hw[1] / frame_hw[1])
@@ -98,7 +110,7 @@ def plan_geometry(
         )
         content_hw = (height, width)
     sampling = bool(extra) if align_corners is None else align_corners
-    return Geometry(frame_hw, model_hw, content_hw, sampling, fit)
+    return Geometry(frame_hw, model_hw, content_hw, sampling, fit, pixels)
 
 
 def _cells(size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -12,8 +12,8 @@ reference bodies need 6600 MiB of activations:
   into pieces as wide as a query, one a head, and all heads share queries and keys. It computes the energies
   once a head: 1024 instead of 576 multiply-adds a pair of positions.
 - CAM's energies need FP32 and with it copies of X in FP32. One MatMul over all positions leaves 529 MiB; one
-  MatMul a slice, each with its own small copies, leaves 384 MiB, 48 more than
-  the network without attention.
+  MatMul a slice, each with its own small copies, leaves 384 MiB, 48 more than the network without attention
+  (``benchmarks/activation_memory.py`` has both).
 
 Every size is a constant: the bodies belong to one bundle.
 """

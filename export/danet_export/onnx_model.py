@@ -30,6 +30,10 @@ _NODE_NAMES = {
 APPLICATION_PREFIX = "channel_attention_"
 """Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
 
+CONVERSION_PREFIX = "colour_conversion_"
+"""Begins the names of the nodes that make BGR of a camera's luma and chroma, which INT8 leaves alone: its
+step would be several levels of a colour."""
+
 
 def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
     """Export the wrapper.
@@ -44,7 +48,7 @@ def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
     Raises:
         ExportError: onnxsim changed or lost something that must stay.
     """
-    frame = torch.zeros((1, *geometry.frame_hw, 3), dtype=torch.uint8)
+    frame = torch.zeros(geometry.frame_shape, dtype=torch.uint8)
     # Says at every export that torchvision's operators, which DANet has none of, are not registered.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -104,13 +108,29 @@ def _name_nodes(model: onnx.ModelProto) -> None:
     """Give every node a unique name: an empty one matches any pattern, in quantisers above all."""
     seen: Counter[str] = Counter()
     application = _application_outputs(model.graph)
+    conversion = _conversion_outputs(model.graph)
     for node in model.graph.node:
         base = _NODE_NAMES.get(node.op_type) if node.domain == ops.DOMAIN else node.name
         if application.intersection(node.output):
             base = APPLICATION_PREFIX + node.op_type.lower()
+        elif conversion.intersection(node.output):
+            base = CONVERSION_PREFIX + node.op_type.lower()
         base = base or node.op_type.lower()
         seen[base] += 1
         node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+
+
+def _conversion_outputs(graph: onnx.GraphProto) -> set[str]:
+    """Outputs of the nodes up to the one that holds the rounded levels in 0..255; none where BGR comes in."""
+    rounded = next((node for node in graph.node if node.op_type == "Round"), None)
+    if rounded is None:
+        return set()
+    wanted = set(rounded.output)
+    for node in reversed(graph.node):  # from the readers to what they read
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+    held = next(node for node in graph.node if rounded.output[0] in node.input)
+    return wanted | set(held.output)
 
 
 def _application_outputs(graph: onnx.GraphProto) -> set[str]:

@@ -45,7 +45,8 @@ class FrameParity:
 def parity_geometry(geometry: Geometry) -> Geometry:
     """The sizes at which frames are compared: the bundle's own, or, beyond :data:`TOKEN_LIMIT`, smaller ones.
 
-    The reduced size keeps the aspect ratio, the fit and the kind of size (8k or 8k+1).
+    The reduced size keeps the aspect ratio, the fit, the kind of size (8k or 8k+1) and the pixel format, for
+    which its frames are of even size.
     """
     if geometry.tokens <= TOKEN_LIMIT:
         return geometry
@@ -55,8 +56,11 @@ def parity_geometry(geometry: Geometry) -> Geometry:
         max(1, int((extent - extra) * scale / OUTPUT_STRIDE)) * OUTPUT_STRIDE + extra
         for extent in geometry.model_hw
     )
-    frame_hw = (max(1, round(geometry.frame_hw[0] * scale)), max(1, round(geometry.frame_hw[1] * scale)))
-    return plan_geometry((height, width), frame_hw, geometry.fit, geometry.align_corners)
+    step = 1 if geometry.pixels.format == "bgr" else 2
+    rows, columns = (max(1, round(extent * scale / step)) * step for extent in geometry.frame_hw)
+    return plan_geometry(
+        (height, width), (rows, columns), geometry.fit, geometry.align_corners, geometry.pixels
+    )
 
 
 def run_labels(model: onnx.ModelProto, frames: Sequence[UInt8Array]) -> list[UInt8Array]:
@@ -64,7 +68,7 @@ def run_labels(model: onnx.ModelProto, frames: Sequence[UInt8Array]) -> list[UIn
 
     Args:
         model: With input ``frame`` and output ``labels``.
-        frames: (H, W, 3) BGR each.
+        frames: uint8 in the model's own layout each, without its first axis.
 
     Returns:
         (H, W) each.
@@ -80,7 +84,7 @@ def compare_frames(
     frames: Sequence[UInt8Array],
     model_hw: tuple[int, int],
 ) -> FrameParity:
-    """Run a file on frames and compare its labels with the expected ones."""
+    """Run a file on frames in its own layout and compare its labels with the expected ones."""
     started = time.perf_counter()
     shares = [
         float((got == want).mean()) for got, want in zip(run_labels(model, frames), expected, strict=True)
@@ -119,6 +123,7 @@ def report(
         "reference": "PyTorch FP32 on the CPU, the network as trained",
         "required_agreement": REQUIRED_AGREEMENT,
         "model_hw": geometry.model_hw,
+        "pixel_format": str(geometry.pixels),
         "compared_at_reduced_size": reduced,
         "note_fp16": "ONNX Runtime's CPU provider computes an FP16 graph in FP32: this agreement shows that "
         "the file is right, not that FP16's range suffices",

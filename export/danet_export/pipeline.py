@@ -24,6 +24,7 @@ from danet_export.native_bodies import NativeShapes, native_functions
 from danet_export.onnx_model import OPSET, to_onnx
 from danet_export.operator_parity import compare_operators
 from danet_export.torch_reference import TorchReference
+from danet_export.trained_scales import locate_scales
 from danet_export.wrapper import ExportedDANet
 from danet_runtime.bundle import (
     BundleWriter,
@@ -41,8 +42,11 @@ from danet_runtime.bundle import (
     Variant,
     write_bundle,
 )
+from danet_runtime.colour_conversion import to_bgr, to_pixel_format
+from danet_runtime.profiling import stored_shape
 from danet_train.checkpoint import Checkpoint
 from danet_train.classes import ClassTable
+from danet_train.quantisation.trained_scales import write_trained_scales
 
 _log = logging.getLogger(__name__)
 
@@ -78,20 +82,23 @@ def export_bundle(
         step: Is told what happens next.
 
     Raises:
-        ExportError: The classes do not fit the network, or the ONNX tools changed the model.
+        ExportError: The classes do not fit the network, a kernel cannot be compiled, the ONNX tools changed
+            the model, or it has no place for a trained scale.
         ParityError: The exported files do not do what PyTorch does; nothing is written.
         MissingDependencyError: Kernels are asked for, and Triton is not installed.
     """
     _check_classes(checkpoint, classes)
-    models: dict[Precision, onnx.ModelProto] = {}
-    for precision in DTYPES:
-        step(f"export {precision}")
-        models[precision] = _export(checkpoint, geometry, precision)
     with write_bundle(path, overwrite=overwrite) as writer:
+        # First: what cannot be compiled is known in seconds, and the proof takes minutes.
+        compiled = _compile(kernels, checkpoint, geometry, writer, step)
+        models: dict[Precision, onnx.ModelProto] = {}
+        for precision in DTYPES:
+            step(f"export {precision}")
+            models[precision] = _export(checkpoint, geometry, precision)
         step("compare with PyTorch")
         parity_ref, golden = _prove(checkpoint, geometry, models, frames, writer)
         manifest = Manifest(
-            frame=FrameSpec(size_hw=geometry.frame_hw),
+            frame=frame_spec(geometry),
             model=ModelSpec(
                 architecture=checkpoint.model.config.model_dump(),
                 parameters=sum(parameter.numel() for parameter in checkpoint.model.parameters()),
@@ -113,10 +120,11 @@ def export_bundle(
                 )
                 for precision, model in models.items()
             },
-            kernels=_compile(kernels, checkpoint, geometry, writer, step),
+            kernels=compiled,
             lowerings=Lowerings(native=writer.add("lowerings/native.onnx", _native(checkpoint, geometry))),
             golden=golden,
             reports={"parity": parity_ref},
+            trained_scales=_carry_scales(checkpoint, models, writer),
             provenance=Provenance(
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 tools={name: version(name) for name in (*TOOLS, *(("triton",) if kernels else ()))},
@@ -126,6 +134,14 @@ def export_bundle(
         step("write the bundle")
         writer.finish(manifest)
     return manifest
+
+
+def frame_spec(geometry: Geometry) -> FrameSpec:
+    """The frame as the manifest has it."""
+    pixels = geometry.pixels
+    return FrameSpec(
+        size_hw=geometry.frame_hw, pixel_format=pixels.format, colour=pixels.colour, range=pixels.range
+    )
 
 
 def _check_classes(checkpoint: Checkpoint, classes: ClassTable) -> None:
@@ -144,6 +160,17 @@ def _export(checkpoint: Checkpoint, geometry: Geometry, precision: Precision) ->
 
 def _native(checkpoint: Checkpoint, geometry: Geometry) -> bytes:
     return native_functions(NativeShapes.of_network(checkpoint.model.config, geometry))
+
+
+def _carry_scales(
+    checkpoint: Checkpoint, models: dict[Precision, onnx.ModelProto], writer: BundleWriter
+) -> FileRef | None:
+    if checkpoint.scales is None:
+        return None
+    scales, *others = (locate_scales(model, checkpoint.model, checkpoint.scales) for model in models.values())
+    if any(other != scales for other in others):
+        raise ExportError("the nodes that read quantised tensors are named differently in the FP16 file")
+    return writer.add("trained_scales.json", write_trained_scales(scales))
 
 
 def _compile(
@@ -170,14 +197,17 @@ def _prove(
 ) -> tuple[FileRef, Golden]:
     """Compare, and keep the report and the golden frame.
 
+    Frames of another format than BGR are made of the BGR ones; PyTorch gets them converted back by OpenCV, so
+    that the conversion inside the file is compared as well.
+
     The golden frame is always of the bundle's own size; its labels come from PyTorch at that size, in slices
     of the attention where the whole map would not fit (see :class:`TorchReference`).
     """
     small = parity.parity_geometry(geometry)
     mean_rgb, std_rgb = checkpoint.normalisation.mean, checkpoint.normalisation.std
-    samples = list(frames(small.frame_hw))
+    samples = [to_pixel_format(frame, geometry.pixels) for frame in frames(small.frame_hw)]
     reference = TorchReference(checkpoint.model, small, mean_rgb, std_rgb)
-    expected = [reference(frame) for frame in samples]
+    expected = [reference(to_bgr(frame, geometry.pixels)) for frame in samples]
     results = []
     for precision, model in models.items():
         compared = model if small == geometry else _export(checkpoint, small, precision)
@@ -189,10 +219,12 @@ def _prove(
     if small == geometry:
         golden_frame, golden_labels = samples[0], expected[0]
     else:
-        golden_frame = frames(geometry.frame_hw)[0]
-        golden_labels = TorchReference(checkpoint.model, geometry, mean_rgb, std_rgb)(golden_frame)
+        golden_frame = to_pixel_format(frames(geometry.frame_hw)[0], geometry.pixels)
+        reference = TorchReference(checkpoint.model, geometry, mean_rgb, std_rgb)
+        golden_labels = reference(to_bgr(golden_frame, geometry.pixels))
+    stored = golden_frame.reshape(stored_shape(frame_spec(geometry)))
     golden = Golden(
-        frame=writer.add("golden/frame.png", encode_png(golden_frame)),
+        frame=writer.add("golden/frame.png", encode_png(stored)),
         labels=writer.add("golden/labels.png", encode_png(golden_labels)),
         agreement=parity.REQUIRED_AGREEMENT,
     )

@@ -1,8 +1,9 @@
 """The module that is traced: bytes in, bytes out, with the attention as custom nodes.
 
 Everything that only the export needs stands here, so that the model in ``danet_train`` stays as it is: the
-resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma folded into its value
-projection, the blue-green-red order of the camera folded into the first convolution, and the fused nodes.
+colour conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
+folded into its value projection, the blue-green-red order of OpenCV folded into the first convolution, and
+the fused nodes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from danet_export import attention_ops as ops
+from danet_export.colour import FrameToBgr
 from danet_export.errors import ExportError
 from danet_export.geometry import Geometry
 from danet_train.model.attention import ChannelAttention, PositionAttention
@@ -101,6 +103,7 @@ class ExportedDANet(nn.Module):
         self.network = network.to(dtype)
         self.geometry = geometry
         self.dtype = dtype
+        self.to_bgr = FrameToBgr(geometry.pixels)
         mean, std = torch.tensor(mean_rgb), torch.tensor(std_rgb)
         self.register_buffer("scale_bgr", std.flip(0).view(1, 3, 1, 1).reciprocal())
         self.register_buffer("shift_bgr", (-mean / std).flip(0).view(1, 3, 1, 1))
@@ -109,14 +112,14 @@ class ExportedDANet(nn.Module):
         """Segment a frame.
 
         Args:
-            frame: (1, H, W, 3) uint8, BGR.
+            frame: uint8 of the geometry's ``frame_shape``: (1, H, W, 3) where that is BGR.
 
         Returns:
             (1, H, W) uint8 labels.
         """
         size = self.geometry
         # The cast is the graph's first node: TensorRT refuses any other operation on UINT8.
-        x = frame.to(torch.float32).permute(0, 3, 1, 2)  # (1, 3, H, W)
+        x = self.to_bgr(frame.to(torch.float32))  # (1, 3, H, W), FP32 also in the FP16 file
         if size.content_hw != size.frame_hw:
             x = F.interpolate(x, size.content_hw, mode="bilinear", align_corners=False)
         # Scale, then shift: the other order lets onnxsim fold the scale into the first convolution of the

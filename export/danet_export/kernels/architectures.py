@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from danet_runtime.errors import UsageError
+from danet_runtime.tensorrt.kernel_targets import KERNEL_TARGETS
+from danet_runtime.tensorrt.ptx import dotted
 
 KernelDtype = Literal["fp16", "bf16"]
 KernelVariant = Literal["tuned", "small"]
@@ -33,6 +35,14 @@ class Architecture:
     ptx_version: int
     bfloat16: bool = True
 
+    def shared_memory_of(self, variant: KernelVariant) -> int:
+        """Most dynamic shared memory that a block of a variant may use here, in bytes."""
+        return (
+            min(SMALL_SHARED_MEMORY, self.shared_memory_limit)
+            if variant == "small"
+            else self.shared_memory_limit
+        )
+
 
 @dataclass(frozen=True)
 class KernelRequest:
@@ -42,30 +52,22 @@ class KernelRequest:
     dtype: KernelDtype
 
 
-def _architecture(
-    capability: int, shared_kib: int, ptx_version: int, *, bfloat16: bool = True
-) -> Architecture:
-    return Architecture(f"sm_{capability}", capability, shared_kib * 1024, ptx_version, bfloat16)
-
-
-# PTX 8.5 is the newest that CUDA 12.6 reads, the driver of JetPack 6. sm_100 and sm_120 begin with PTX 8.6
-# and 8.7, which CUDA 12.8, the first release for both, reads. sm_110 is known from PTX 9.0 on: CUDA 13.0,
-# the driver of JetPack 7.
-ARCHITECTURES = {
-    architecture.name: architecture
-    for architecture in (
-        _architecture(75, 64, 85, bfloat16=False),
-        _architecture(80, 163, 85),
-        _architecture(86, 99, 85),
-        _architecture(87, 163, 85),
-        _architecture(89, 99, 85),
-        _architecture(90, 227, 85),
-        _architecture(100, 227, 87),
-        _architecture(110, 227, 90),
-        _architecture(120, 99, 87),
-    )
+# CUDA C++ Programming Guide, technical specifications: KiB of dynamic shared memory that a block may have.
+_SHARED_KIB = {
+    **{"sm_75": 64, "sm_80": 163, "sm_86": 99, "sm_87": 163, "sm_89": 99},
+    **{"sm_90": 227, "sm_100": 227, "sm_110": 227, "sm_120": 99},
 }
-"""By name. Shared memory limits: CUDA C++ Programming Guide, technical specifications."""
+ARCHITECTURES = {
+    name: Architecture(
+        name,
+        capability=int(name.removeprefix("sm_")),
+        shared_memory_limit=_SHARED_KIB[name] * 1024,
+        ptx_version=int(dotted(target.ptx).replace(".", "")),
+        bfloat16=target.bfloat16,
+    )
+    for name, target in KERNEL_TARGETS.items()
+}
+"""By name: what the runtime's table holds, with what the compiler needs to know."""
 
 
 def find_architectures(names: Sequence[str], dtype: KernelDtype) -> list[Architecture]:

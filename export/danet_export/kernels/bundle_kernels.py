@@ -11,7 +11,7 @@ from danet_export.kernels import channel_energy, position_attention, upsample_ar
 from danet_export.kernels.architectures import Architecture, KernelRequest, KernelVariant
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.specification import KernelSpec
-from danet_runtime.bundle import BundleWriter, Kernel
+from danet_runtime.bundle import BundleWriter, FileRef, Kernel
 from danet_train.model.config import DANetConfig
 
 VARIANTS: tuple[KernelVariant, ...] = ("tuned", "small")
@@ -77,6 +77,8 @@ def write_kernels(
 ) -> Iterator[Kernel]:
     """Compile the kernels of a bundle and write them as ``kernels/sm_XX/OPERATOR.DTYPE.VARIANT.ptx``.
 
+    Where both variants are the same code, the file stands once, under the first one's name.
+
     Args:
         request: For which architectures.
         problem: The bundle's own sizes.
@@ -84,23 +86,26 @@ def write_kernels(
         step: Is told what happens next.
 
     Yields:
-        One manifest entry a file.
+        One manifest entry an operator, variant and architecture.
 
     Raises:
         ExportError: A kernel cannot be compiled within its architecture's limits.
     """
     for architecture in request.architectures:
+        written: dict[str, FileRef] = {}
         for variant in VARIANTS:
             for spec in problem.specify(architecture, variant):
                 step(f"compile {spec.operator} for {architecture.name} ({variant})")
                 compiled = compile_cached(spec, architecture, request.dtype)
-                path = f"kernels/{architecture.name}/{compiled.entry}.{request.dtype}.{variant}.ptx"
+                if compiled.ptx not in written:
+                    path = f"kernels/{architecture.name}/{compiled.entry}.{request.dtype}.{variant}.ptx"
+                    written[compiled.ptx] = writer.add(path, compiled.ptx.encode("ascii"))
                 yield Kernel(
                     operator=spec.operator,
                     arch=architecture.name,
                     dtype=request.dtype,
                     variant=variant,
-                    ptx=writer.add(path, compiled.ptx.encode("ascii")),
+                    ptx=written[compiled.ptx],
                     entry=compiled.entry,
                     grid=spec.grid,
                     block=compiled.block,

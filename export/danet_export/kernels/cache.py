@@ -12,6 +12,7 @@ from pathlib import Path
 from danet_export.kernels.architectures import Architecture, KernelDtype
 from danet_export.kernels.compiler import (
     CompiledKernel,
+    check_shared_memory,
     compile_kernel,
     compile_options,
     triton_version,
@@ -21,7 +22,7 @@ from danet_runtime.files import write_json
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key; raised when what is done to the PTX, or what is kept of it, changes."""
 
 
@@ -57,11 +58,12 @@ def compile_cached(
         folder: Of the cache; :func:`cache_folder` where it is not given.
 
     Raises:
-        ExportError: It cannot be compiled.
+        ExportError: It cannot be compiled, or not within the variant's shared memory.
     """
     file = (folder or cache_folder()) / f"{cache_key(spec, architecture, dtype)}.json"
     kept = _read(file)
     if kept is not None:
+        check_shared_memory(spec, architecture, kept.shared_memory_bytes)  # the key holds no variant
         return kept
     compiled = compile_kernel(spec, architecture, dtype)
     try:

@@ -15,6 +15,12 @@ partial sums, 128x128 tiles  5 (160 MiB)  16 MiB       this one: 10 tiles x 16 s
 
 With the energies in place, their application is a plain (C, C) x (C, N) MatMul, for which the library's own
 GEMM is the best kernel. X X^T is symmetric: only tiles on and above the diagonal are computed, 10 of 16.
+
+How evenly 160 blocks fill a GPU follows from its multiprocessors. Where each of them holds one block, Orin's
+16 and Thor's 20 take whole waves, the 132 of an H100 or H200 two, of which the second is a fifth full. There
+13 slices would fit into one, of 2528 positions instead of two of 2048. But the number of slices stands in the
+model file, which is the same for every GPU, and 13 would cost Orin 11 % and Thor 8 % of the kernel's time,
+and give slices that are no multiple of a block. This is counted, not measured.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ import triton.language as tl
 
 from danet_export.attention_ops import slice_length
 from danet_export.kernels.architectures import Architecture, KernelVariant
-from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks
+from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
 
 
 @triton.jit
@@ -90,7 +96,7 @@ def specify(
         architecture: Where it runs.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
-    block_c, block_n, options = _tile(architecture, variant)
+    block_c, block_n, options = _tile(architecture, variant, channels)
     tiles = blocks(channels, block_c)
     return KernelSpec(
         operator="ChannelEnergy",
@@ -106,16 +112,23 @@ def specify(
         },
         grid=(tiles * (tiles + 1) // 2, slices, batch),
         options=options,
+        variant=variant,
         shape={"batch": batch, "channels": channels, "tokens": tokens, "slices": slices},
     )
 
 
-def _tile(architecture: Architecture, variant: KernelVariant) -> tuple[int, int, LaunchOptions]:
-    """BLOCK_C, BLOCK_N and the options; what they cost is in benchmarks/results/kernel_resources.json."""
+def _tile(
+    architecture: Architecture, variant: KernelVariant, channels: int
+) -> tuple[int, int, LaunchOptions]:
+    """BLOCK_C, BLOCK_N and the options; what they cost is in benchmarks/results/kernel_resources.json.
+
+    A tile is no larger than the channels ask for: of 32 in a tile of 128, 15 sixteenths would be zeros.
+    """
+    most = next_power_of_two(channels)
     if architecture.capability < 80:  # Triton has no matrix instructions there: products run on FP32 units
-        return 32, 32, LaunchOptions(warps=4, stages=1)
-    if variant == "small":
-        return 64, 64, LaunchOptions(warps=4, stages=2)
+        return min(32, most), 32, LaunchOptions(warps=4, stages=1)
+    if variant == "small" or most <= 64:
+        return min(64, most), 64, LaunchOptions(warps=4, stages=2)
     if architecture.shared_memory_limit < 128 * 1024:
         return 128, 32, LaunchOptions(warps=8, stages=3)
     return 128, 64, LaunchOptions(warps=8, stages=4 if architecture.capability >= 90 else 3)

@@ -69,12 +69,9 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
             f"{name}: expected a kernel without scratch memory and clusters, got {scratch} bytes and "
             f"{metadata.num_ctas} blocks a cluster; neither can be given to it inside an engine"
         )
-    if metadata.shared > architecture.shared_memory_limit:
-        raise ExportError(
-            f"{name}: {metadata.shared} bytes of shared memory a block; "
-            f"expected at most {architecture.shared_memory_limit}"
-        )
+    check_shared_memory(spec, architecture, metadata.shared)
     ptx = ptx_text.drop_scratch_parameters(compiled.asm["ptx"], len(spec.pointers))
+    ptx = ptx_text.drop_unread_strings(ptx)
     target = ptx_text.ptx_target(ptx)
     if target.rstrip("a") != architecture.name:
         raise ExportError(f"{name}: Triton wrote PTX for {target}")
@@ -88,6 +85,27 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
         registers=resources.registers,
         spill_bytes=resources.spill_bytes,
     )
+
+
+def check_shared_memory(spec: KernelSpec, architecture: Architecture, used: int) -> None:
+    """Refuse a kernel that uses more shared memory than its variant may on an architecture.
+
+    Args:
+        spec: What was compiled.
+        architecture: For which GPU.
+        used: Dynamic shared memory of a block, in bytes.
+
+    Raises:
+        ExportError: It is too much.
+    """
+    limit = architecture.shared_memory_of(spec.variant)
+    if used > limit:
+        sizes = ", ".join(f"{name}={size}" for name, size in spec.shape.items())
+        raise ExportError(
+            f"{spec.operator} for {architecture.name}, {spec.variant}: {used} bytes of shared memory, "
+            f"expected at most {limit} ({sizes}; Triton {triton_version()}); leave {architecture.name} out "
+            "of --kernels, or install the Triton release that constraints.txt names"
+        )
 
 
 def triton_version() -> str:

@@ -9,11 +9,14 @@ energies are computed once for each of the d_v / BLOCK_V programs that share a q
 channels that is 2 (64 + 256) = 640 multiply-adds a pair of positions where 576 would do, 11 % more. The
 alternative, 64 queries and all 512 channels, repeats nothing, but reads every key and value twice as often:
 32 multiply-adds a byte from the L2 cache instead of 64, which Hopper's cannot feed.
+
+DANet's queries of 64 channels stay on the multiprocessor for the whole loop. Queries too wide for that are
+read again for every block of keys, some channels at a time: any d_qk fits, at the price of that traffic.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import triton
 import triton.language as tl
@@ -23,27 +26,49 @@ from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
+CHUNK_QK = 64
+"""Channels of query and key at a time where whole queries do not fit."""
+
+_BARRIERS = 256
+"""Bytes of shared memory for what asynchronous matrix units and copies wait on; 32 are the most seen."""
+
 
 @triton.jit
 def _energies(
+    q,
     query,
     key,
+    rows,
     start,
     TOKENS: tl.constexpr,
     D_QK: tl.constexpr,
+    BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_QK: tl.constexpr,
     TAIL: tl.constexpr,
 ):
-    """Q^T K for one block of keys, (BLOCK_M, BLOCK_N) FP32; minus infinity beyond the last key."""
+    """Q^T K for one block of keys, (BLOCK_M, BLOCK_N) FP32; minus infinity beyond the last key.
+
+    ``q`` is the block of queries, (BLOCK_M, BLOCK_QK), where BLOCK_QK holds all channels. Otherwise it is not
+    looked at: the channels come from ``query`` in chunks of BLOCK_QK.
+    """
     keys = start + tl.arange(0, BLOCK_N)
     channels = tl.arange(0, BLOCK_QK)
     at = key + channels[:, None] * TOKENS + keys[None, :]
-    if TAIL or BLOCK_QK != D_QK:
-        k = tl.load(at, mask=(channels[:, None] < D_QK) & (keys[None, :] < TOKENS), other=0.0)
+    if BLOCK_QK < D_QK:
+        q_at = query + channels[:, None] * TOKENS + rows[None, :]
+        energy = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+        for first in range(0, D_QK, BLOCK_QK):
+            inside = first + channels[:, None] < D_QK
+            part = tl.load(q_at + first * TOKENS, mask=inside & (rows[None, :] < TOKENS), other=0.0)
+            k = tl.load(at + first * TOKENS, mask=inside & (keys[None, :] < TOKENS), other=0.0)
+            energy = tl.dot(tl.trans(part), k, energy)
     else:
-        k = tl.load(at)
-    energy = tl.dot(query, k)
+        if TAIL or BLOCK_QK != D_QK:
+            k = tl.load(at, mask=(channels[:, None] < D_QK) & (keys[None, :] < TOKENS), other=0.0)
+        else:
+            k = tl.load(at)
+        energy = tl.dot(q, k)
     if TAIL:
         energy = tl.where(keys[None, :] < TOKENS, energy, float("-inf"))
     return energy
@@ -112,34 +137,37 @@ def position_attention(
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     channels = tl.arange(0, BLOCK_QK)
     q_at = query + channels[:, None] * TOKENS + rows[None, :]
-    if TOKENS % BLOCK_M == 0 and BLOCK_QK == D_QK:
-        q = tl.load(q_at)
+    if BLOCK_QK < D_QK:
+        q = query
+    elif TOKENS % BLOCK_M == 0 and BLOCK_QK == D_QK:
+        q = tl.trans(tl.load(q_at))  # (BLOCK_M, BLOCK_QK)
     else:
-        q = tl.load(q_at, mask=(channels[:, None] < D_QK) & (rows[None, :] < TOKENS), other=0.0)
-    q = tl.trans(q)  # (BLOCK_M, BLOCK_QK)
+        q = tl.trans(tl.load(q_at, mask=(channels[:, None] < D_QK) & (rows[None, :] < TOKENS), other=0.0))
     highest = tl.full([BLOCK_M], float("-inf"), tl.float32)  # energy so far, times log2 e
     total = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, BLOCK_V], tl.float32)
 
     WHOLE: tl.constexpr = TOKENS // BLOCK_N * BLOCK_N
     if AHEAD and WHOLE > 0:
-        energy = _energies(q, key, 0, TOKENS, D_QK, BLOCK_N, BLOCK_QK, False)
+        energy = _energies(q, query, key, rows, 0, TOKENS, D_QK, BLOCK_M, BLOCK_N, BLOCK_QK, False)
         for start in range(0, WHOLE - BLOCK_N, BLOCK_N):
             v = _values(value, first_v, start, TOKENS, D_V, BLOCK_N, BLOCK_V, False)
             weight, fade, highest, total = _weights(energy, highest, total)
-            energy = _energies(q, key, start + BLOCK_N, TOKENS, D_QK, BLOCK_N, BLOCK_QK, False)
+            energy = _energies(
+                q, query, key, rows, start + BLOCK_N, TOKENS, D_QK, BLOCK_M, BLOCK_N, BLOCK_QK, False
+            )
             acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
         v = _values(value, first_v, WHOLE - BLOCK_N, TOKENS, D_V, BLOCK_N, BLOCK_V, False)
         weight, fade, highest, total = _weights(energy, highest, total)
         acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
     else:
         for start in range(0, WHOLE, BLOCK_N):
-            energy = _energies(q, key, start, TOKENS, D_QK, BLOCK_N, BLOCK_QK, False)
+            energy = _energies(q, query, key, rows, start, TOKENS, D_QK, BLOCK_M, BLOCK_N, BLOCK_QK, False)
             v = _values(value, first_v, start, TOKENS, D_V, BLOCK_N, BLOCK_V, False)
             weight, fade, highest, total = _weights(energy, highest, total)
             acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
     if WHOLE < TOKENS:
-        energy = _energies(q, key, WHOLE, TOKENS, D_QK, BLOCK_N, BLOCK_QK, True)
+        energy = _energies(q, query, key, rows, WHOLE, TOKENS, D_QK, BLOCK_M, BLOCK_N, BLOCK_QK, True)
         v = _values(value, first_v, WHOLE, TOKENS, D_V, BLOCK_N, BLOCK_V, True)
         weight, fade, highest, total = _weights(energy, highest, total)
         acc = tl.dot(weight.to(v.dtype), v, acc * fade[:, None])
@@ -176,15 +204,18 @@ def specify(
         batch: B of query and key, (B, d_qk, N), and of value, residual and output, (B, d_v, N); all of them
             contiguous, FP16 or BF16.
         tokens: N.
-        d_qk: Channels of query and key.
-        d_v: Channels of value, residual and output.
+        d_qk: Channels of query and key; any number.
+        d_v: Channels of value, residual and output; any number.
         architecture: Where it runs.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
-    block_qk = next_power_of_two(d_qk)
     tile = _tile(architecture, variant, aligned=tokens % 8 == 0)
     block_v = min(tile.channels, next_power_of_two(d_v))
+    block_qk = next_power_of_two(d_qk)
     block_n = max(16, tile.keys * 64 // max(64, block_qk))  # wider queries and keys: fewer keys at once
+    held = _most_shared_memory(tile, block_n, block_qk, block_v, architecture)
+    if held > architecture.shared_memory_of(variant):
+        block_qk, block_n, tile = CHUNK_QK, tile.keys, replace(tile, ahead=False)
     return KernelSpec(
         operator="PositionAttention",
         function=position_attention,
@@ -201,12 +232,29 @@ def specify(
         },
         grid=(blocks(tokens, tile.queries), blocks(d_v, block_v), batch),
         options=LaunchOptions(tile.warps, tile.stages),
+        variant=variant,
         shape={"batch": batch, "tokens": tokens, "d_qk": d_qk, "d_v": d_v},
     )
 
 
+def _most_shared_memory(
+    tile: Tile, keys: int, block_qk: int, block_v: int, architecture: Architecture
+) -> int:
+    """Bytes that a block of the kernel takes at most where it holds whole queries.
+
+    Of Triton 3.9: the queries, the weights, and keys and values once a stage, the keys one stage ahead. The
+    compiler has the last word (:func:`danet_export.kernels.compiler.check_shared_memory`).
+    """
+    element = 2 if architecture.capability >= 80 else 4  # FP32 units are fed with FP32
+    staged = keys * (block_qk + block_v)
+    return element * (tile.queries * (block_qk + keys) + tile.stages * staged + keys * block_qk) + _BARRIERS
+
+
 def _tile(architecture: Architecture, variant: KernelVariant, *, aligned: bool) -> Tile:
-    """The largest tile without spills; what each costs is in benchmarks/results/kernel_resources.json.
+    """The largest tile without spills at d_qk = 64, d_v = 512; see benchmarks/results/kernel_resources.json.
+
+    The one exception is sm_75 where N is no multiple of 8: there a smaller tile still spills 368 bytes, for
+    FP32 units take their operands from registers.
 
     Where N is no multiple of 8, rows begin at addresses that allow no wide loads and no asynchronous copies:
     every element passes through a register with an address of its own, which leaves room for half the

@@ -1,4 +1,4 @@
-"""PTX as text: what Triton adds to a kernel's parameters goes, and what ptxas says of the rest is read."""
+"""PTX as text: what Triton leaves behind in it goes, and what ptxas says of the rest is read."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ _VERSION = re.compile(r"^\.version (\d+\.\d)$", re.MULTILINE)
 _TARGET = re.compile(r"^\.target (sm_\d+a?)$", re.MULTILINE)
 _REGISTERS = re.compile(r"Used (\d+) registers")
 _SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
+
+_STRING = re.compile(
+    r"^\.global \.align 1 \.b8 (?P<name>[A-Za-z_$][\w$]*)\[\d+\] = \{[\d, ]*\};\n", re.MULTILINE
+)
 
 SCRATCH_PARAMETERS = 2
 """Pointers that Triton appends to every kernel: global_scratch and profile_scratch."""
@@ -84,6 +88,24 @@ def drop_scratch_parameters(ptx: str, pointers: int) -> str:
     entry = _entry(ptx)
     kept = ",\n".join(entry["parameters"].split(",\n")[:pointers])
     return ptx[: entry.start("parameters")] + kept + ptx[entry.end("parameters") :]
+
+
+def drop_unread_strings(ptx: str) -> str:
+    """Remove the constant byte arrays that nothing in a module reads.
+
+    Triton's mathematical library is asked about denormal numbers by the name "__CUDA_FTZ"; the name stays
+    behind in global memory when the answer has been compiled in.
+
+    Args:
+        ptx: One module; a variable that another module could read (``.visible``) is left alone.
+    """
+
+    def kept(match: re.Match[str]) -> str:
+        name = re.escape(match["name"])
+        uses = len(re.findall(rf"(?<![\w$]){name}(?![\w$])", ptx))
+        return "" if uses == 1 else match.group()
+
+    return _STRING.sub(kept, ptx)
 
 
 def ptx_version(ptx: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from danet_export.kernels.architectures import KernelVariant
 from danet_runtime.bundle.manifest import Operator
 
 
@@ -38,6 +39,7 @@ class KernelSpec:
         constants: Every other parameter.
         grid: Blocks in x, y and z.
         options: For the compiler.
+        variant: Decides how much shared memory the compiled kernel may use.
         shape: The sizes that the constants were made of, by the names that a manifest gives them.
     """
 
@@ -47,6 +49,7 @@ class KernelSpec:
     constants: Mapping[str, int | bool]
     grid: tuple[int, int, int]
     options: LaunchOptions
+    variant: KernelVariant
     shape: Mapping[str, int]
 
 

@@ -1,5 +1,6 @@
 """The kernels as PyTorch operators: ``torch.ops.danet.position_attention`` and the two others.
 
+They have no backward: to ask gradients of them raises. Training uses danet_train's own modules.
 On CUDA tensors they launch the Triton kernels, tuned for the GPU at hand. On a CPU they raise, unless the
 caller has asked for plain PyTorch operators: a comparison that silently ran something else would prove
 nothing.

@@ -1,5 +1,6 @@
 """Kernels in a bundle, through the command that writes them."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,12 +9,15 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
+from danet_export import pipeline
 from danet_export.commands import require_triton
+from danet_export.errors import ExportError
 from danet_export.geometry import plan_geometry
 from danet_export.kernels.architectures import KernelRequest, find_architectures
 from danet_export.kernels.bundle_kernels import Problem, write_kernels
 from danet_runtime.bundle import Bundle, BundleWriter
 from danet_runtime.errors import MissingDependencyError, UsageError
+from danet_train.checkpoint import read_checkpoint
 from danet_train.model.config import DANetConfig
 
 
@@ -54,11 +58,37 @@ def check(kernels, read):
     found = {(kernel.operator, kernel.variant) for kernel in kernels}
     operators = ("PositionAttention", "ChannelEnergy", "UpsampleArgmax")
     assert found == {(operator, variant) for operator in operators for variant in ("tuned", "small")}
+    files = {kernel.ptx.path: read(kernel.ptx) for kernel in kernels}
+    assert len(set(files.values())) == len(files), "the same code stands in two files"
+    paths = {(kernel.operator, kernel.variant): kernel.ptx.path for kernel in kernels}
+    assert paths["UpsampleArgmax", "small"] == paths["UpsampleArgmax", "tuned"]
+    assert paths["PositionAttention", "small"] != paths["PositionAttention", "tuned"]
     for kernel in kernels:
         text = read(kernel.ptx).decode("ascii")
         assert f".visible .entry {kernel.entry}(" in text
         assert f".reqntid {kernel.block[0]}" in text
-        assert kernel.ptx.path == f"kernels/sm_87/{kernel.entry}.fp16.{kernel.variant}.ptx"
+        stem = f"kernels/sm_87/{kernel.entry}.fp16"
+        assert kernel.ptx.path in (f"{stem}.{kernel.variant}.ptx", f"{stem}.tuned.ptx")
+
+
+def test_a_kernel_that_cannot_be_made_is_told_before_the_model_is_exported(
+    checkpoint_file, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def refuse(*_):
+        raise ExportError("it does not fit")
+
+    monkeypatch.setattr("danet_export.kernels.bundle_kernels.compile_cached", refuse)
+    monkeypatch.setattr(pipeline, "_export", lambda *_: pytest.fail("exported first"))
+    loaded = read_checkpoint(checkpoint_file)
+    request = KernelRequest(find_architectures(["sm_87"], "fp16"), "fp16")
+    with pytest.raises(ExportError, match="does not fit"):
+        pipeline.export_bundle(
+            *(loaded, loaded.classes, plan_geometry((64, 128)), lambda _: [], tmp_path / "bundle"),
+            kernels=request,
+        )
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.slow
@@ -74,6 +104,16 @@ def test_the_command_writes_ptx_and_launch_parameters_for_the_bundles_own_shapes
     bundle = Bundle.open(path)
     bundle.verify()
     check(bundle.manifest.kernels, bundle.read)
+    told = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "danet_runtime", "doctor", str(path), "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    held = [file for file in path.rglob("*") if file.is_file() and file.name != "manifest.json"]
+    assert told["bundle"]["files_verified"] == len(held), "a file that two kernels share is one file"
     assert "triton" in bundle.manifest.provenance.tools
 
 

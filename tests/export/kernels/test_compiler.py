@@ -1,18 +1,22 @@
 """The kernels compiled: parameters, PTX version, resources, specialisation and cache."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 from danet_export.attention_ops import energy_slices
 from danet_export.errors import ExportError
-from danet_export.kernels import cache, compiler, position_attention, ptx, upsample_argmax
+from danet_export.kernels import cache, channel_energy, compiler, position_attention, ptx, upsample_argmax
 from danet_export.kernels.architectures import ARCHITECTURES, SMALL_SHARED_MEMORY
 from danet_export.kernels.bundle_kernels import VARIANTS, Problem
 from danet_export.kernels.cache import compile_cached
+from danet_export.kernels.specification import blocks, next_power_of_two
 
 SIZES = {32768: ((128, 256), (1024, 2048), False), 9409: ((97, 97), (769, 769), True)}
 CAPS = {"sm_100": "8.7", "sm_110": "9.0", "sm_120": "8.7"}
@@ -98,8 +102,60 @@ def test_multiply_add_is_fused_in_the_attention_and_never_in_the_upsampling(kept
 
 def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
     spec = position_attention.specify(1, 1024, 64, 512, ARCHITECTURES["sm_90"], "tuned")
-    with pytest.raises(ExportError, match=r"PositionAttention for sm_86: \d+ bytes of shared memory"):
+    with pytest.raises(ExportError, match=r"PositionAttention for sm_86, tuned: \d+ bytes of shared memory"):
         compiler.compile_kernel(spec, ARCHITECTURES["sm_86"], "fp16")
+
+
+def test_a_small_kernel_beyond_48_kib_is_refused_also_where_it_is_kept(tmp_path):
+    architecture = ARCHITECTURES["sm_87"]
+    tuned = position_attention.specify(1, 1024, 64, 512, architecture, "tuned")
+    assert compile_cached(tuned, architecture, "fp16", tmp_path).shared_memory_bytes > SMALL_SHARED_MEMORY
+    small = replace(tuned, variant="small")
+    message = r"sm_87, small: 65536 bytes of shared memory, expected at most 49152 \(.*d_qk=64"
+    with pytest.raises(ExportError, match=message):
+        compile_cached(small, architecture, "fp16", tmp_path)
+    with pytest.raises(ExportError, match=message):
+        compiler.compile_kernel(small, architecture, "fp16")
+
+
+@given(st.integers(1, 2048), st.integers(1, 1024), st.sampled_from(list(ARCHITECTURES)))
+def test_queries_of_any_width_are_held_whole_or_read_in_chunks_of_64(d_qk, d_v, name):
+    for variant in VARIANTS:
+        spec = position_attention.specify(1, 1024, d_qk, d_v, ARCHITECTURES[name], variant)
+        held = spec.constants["BLOCK_QK"]
+        assert held >= d_qk or held == position_attention.CHUNK_QK
+        assert d_qk > 64 or held >= d_qk, "DANet's own width is never cut"
+
+
+def test_wide_queries_within_the_shared_memory(kept):
+    for d_qk, name, variant in ((300, "sm_87", "small"), (192, "sm_86", "tuned"), (512, "sm_75", "small")):
+        spec = position_attention.specify(1, 512, d_qk, 512, ARCHITECTURES[name], variant)
+        compile_cached(spec, ARCHITECTURES[name], "fp16", kept)  # refuses what is too much
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d_qk", [8, 96, 128, 192, 256, 512, 1000])
+@pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"])
+def test_queries_of_many_widths_within_the_shared_memory(name, d_qk, kept):
+    for variant in VARIANTS:
+        spec = position_attention.specify(1, 8192, d_qk, 512, ARCHITECTURES[name], variant)
+        compile_cached(spec, ARCHITECTURES[name], "fp16", kept)
+
+
+def test_no_string_of_the_mathematical_library_is_left_in_the_code(kept):
+    for name in ("sm_75", "sm_87"):
+        text = compile_cached(position(32768, name), ARCHITECTURES[name], "fp16", kept).ptx
+        assert not re.search(r"^\s*\.global ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("channels", [1, 32, 100])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_tile_of_channel_energies_is_no_larger_than_the_channels(name, channels):
+    for variant in VARIANTS:
+        spec = channel_energy.specify(1, channels, 1024, 2, ARCHITECTURES[name], variant)
+        assert spec.constants["BLOCK_C"] <= next_power_of_two(channels)
+        tiles = blocks(channels, spec.constants["BLOCK_C"])
+        assert spec.grid == (tiles * (tiles + 1) // 2, 2, 1)
 
 
 def test_the_cache_is_used_and_a_damaged_file_is_compiled_again(tmp_path, monkeypatch):

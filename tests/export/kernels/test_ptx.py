@@ -50,6 +50,30 @@ def test_a_module_without_or_with_two_kernels_is_refused(text):
         ptx.entry_name(text)
 
 
+STRING = ".global .align 1 .b8 _$_str[11] = {95, 95, 67, 85, 68, 65, 95, 70, 84, 90};\n"
+
+
+def test_a_string_that_nothing_reads_goes_and_nothing_else():
+    text = module().replace(".visible", STRING + ".visible")
+    assert ptx.drop_unread_strings(text) == module()
+    assert ptx.drop_unread_strings(module()) == module()
+
+
+@pytest.mark.parametrize(
+    ("declaration", "body"),
+    [
+        (STRING, "\tmov.u64 %rd1, _$_str;"),
+        (STRING.replace(".global", ".visible .global"), ""),
+        (STRING.replace(".align 1 .b8 _$_str[11]", ".align 4 .u32 table[2]"), ""),
+        (".extern .shared .align 16 .b8 global_smem[];\n", ""),
+    ],
+    ids=["read", "visible", "numbers", "shared memory"],
+)
+def test_a_variable_that_may_be_read_stays(declaration, body):
+    text = module(4, body).replace(".visible .entry", declaration + ".visible .entry")
+    assert ptx.drop_unread_strings(text) == text
+
+
 def test_version_and_target_are_read():
     assert ptx.ptx_version(module()) == "8.5"
     assert ptx.ptx_target(module()) == "sm_90a"

@@ -57,6 +57,17 @@ test_many_times_any_shape_tail_and_batch = pytest.mark.slow(
 )
 
 
+@pytest.mark.parametrize(
+    ("d_qk", "tokens", "target"), [(300, 75, ("sm_87", "small")), (256, 64, ("sm_75", "tuned"))]
+)
+def test_queries_too_wide_to_hold_are_read_in_chunks(d_qk, tokens, target):
+    spec = kernel.specify(1, tokens, d_qk, 32, ARCHITECTURES[target[0]], target[1])
+    assert spec.constants["BLOCK_QK"] < d_qk
+    q, k = (draw((2, d_qk, tokens), 1.0, torch.float16, i) for i in (0, 1))
+    v, x = (draw((2, 32, tokens), 1.0, torch.float16, i) for i in (2, 3))
+    assert error(q, k, v, x, run(q, k, v, x, *target)) < 2e-3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [("sm_87", "small"), ("sm_87", "tuned"), ("sm_90", "tuned")])
 @pytest.mark.parametrize("tokens", [256, 333])

@@ -6,10 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danet_export import attention_ops as ops
 from danet_export import reference_ops
 from danet_export.kernels import upsample_argmax as kernel
 from danet_export.kernels.architectures import ARCHITECTURES
 from danet_export.kernels.torch_ops import launch
+from danet_export.operator_parity import run_body
 
 
 def run(logits, size_hw, align_corners):
@@ -53,6 +55,18 @@ def test_at_the_networks_own_ratio_the_labels_are_pytorchs(logits_hw, size_hw, a
     logits = torch.from_numpy(np.random.default_rng(0).normal(0, 4, (1, 19, *logits_hw))).half()
     scores = torch.nn.functional.interpolate(logits.float(), size_hw, mode="bilinear", align_corners=align)
     assert (run(logits, size_hw, align) == scores.argmax(1).numpy()).mean() > 0.9999
+
+
+@pytest.mark.parametrize(
+    ("logits_hw", "size_hw", "align"), [((16, 32), (128, 256), False), ((13, 25), (97, 193), True)]
+)
+def test_labels_are_those_of_the_exported_fp16_body_on_999_of_1000_pixels(logits_hw, size_hw, align):
+    logits = np.random.default_rng(0).normal(0, 4, (1, 19, *logits_hw)).astype(np.float16)
+    attributes = ops.upsample_argmax_attributes(size_hw, align)
+    body = ops.function_body(ops.UPSAMPLE_ARGMAX, align)
+    expected = run_body(body, {"x": logits}, attributes, "fp16")  # interpolates in true FP16
+    assert len(np.unique(expected)) == 19
+    assert (run(torch.from_numpy(logits), size_hw, align) == expected).mean() >= 0.999
 
 
 def test_ties_go_to_the_lowest_class():
