@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
+import operator
+import re
 
 import pytest
 from hypothesis import given
@@ -16,12 +19,12 @@ names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 extents = st.integers(1, 16384)
 shares = st.floats(0, 1)
-path_parts = st.text("abcxyz019._-", min_size=1, max_size=8).filter(lambda part: part not in (".", ".."))
+path_parts = st.text("axZ09._+-", max_size=6).map(lambda part: f"a{part}z")
 refs = st.fixed_dictionaries(
     {
         "path": st.lists(path_parts, min_size=1, max_size=3).map("/".join),
         "sha256": digests,
-        "bytes": st.integers(0, 2**40),
+        "bytes": st.integers(0, 2**31),
     }
 )
 model_sizes = st.tuples(st.integers(1, 300), st.integers(1, 300), st.sampled_from((0, 1))).map(
@@ -97,7 +100,19 @@ def parse(content: dict) -> Manifest:
     return parse_manifest(json.dumps(content), "manifest.json")
 
 
-@given(manifests)
+def _each_on_its_own_path(value: object) -> object:
+    """Give every file another path: entries that share one must agree, which drawn ones do not."""
+    entries = [
+        entry
+        for path in _objects(value)
+        if "sha256" in (entry := functools.reduce(operator.getitem, path, value))
+    ]
+    for number, entry in enumerate(entries):
+        entry["path"] += f"/file{number}"
+    return value
+
+
+@given(manifests.map(_each_on_its_own_path))
 def test_what_is_written_is_what_is_read(content: dict) -> None:
     manifest = parse(content)
     assert parse_manifest(manifest.to_json(), "again") == manifest
@@ -162,6 +177,11 @@ def test_an_unknown_schema_version_says_what_was_expected_and_what_to_do(
         (("frame", "size_hw"), [48]),
         (("frame", "size_hw"), [0, 64]),
         (("frame", "pixel_format"), "rgb"),
+        (("frame", "colour"), "bt709"),  # of bgr
+        (("frame", "range"), "full"),
+        (("frame",), {"size_hw": [47, 64], "pixel_format": "nv12"}),
+        (("frame",), {"size_hw": [48, 63], "pixel_format": "uyvy"}),
+        (("frame",), {"size_hw": [48, 64], "pixel_format": "nv12", "colour": "bt2020"}),
         (("model", "size_hw"), [24, 33]),
         (("model", "size_hw"), [28, 28]),
         (("model", "align_corners"), "yes"),
@@ -172,6 +192,8 @@ def test_an_unknown_schema_version_says_what_was_expected_and_what_to_do(
         (("normalisation", "mean_rgb"), [0, 0]),
         (("golden", "agreement"), {"fp32": 1.5}),
         (("variants", "fp32", "file", "sha256"), "abc"),
+        (("variants", "fp32", "file", "bytes"), 2**31 + 1),
+        (("variants", "fp32", "file", "bytes"), -1),
     ],
 )
 def test_a_wrong_type_or_value_is_refused_with_its_place(content: dict, path: tuple, value: object) -> None:
@@ -184,7 +206,12 @@ def test_a_wrong_type_or_value_is_refused_with_its_place(content: dict, path: tu
 
 
 @given(
-    st.sampled_from(("../x", "a/../../x", "/etc/passwd", "a\\..\\x", "", "a\x00b", "..", "a/..")),
+    st.sampled_from(("../x", "a/../../x", "/etc/passwd", "a\\..\\x", "", "a\x00b", "..", "a/.."))
+    | st.from_regex(r"[/\\.:~ -].*|.*[/\\:\x00\n].|.*[./]|.*/[./]|.*[^ -~].*", fullmatch=True).filter(
+        lambda path: (
+            not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+.-]*(/[A-Za-z0-9_][A-Za-z0-9_+.-]*)*(?<!\.)", path)
+        )
+    ),
 )
 def test_a_path_that_leads_out_of_the_bundle_is_refused(bundle: Bundle, path: str) -> None:
     content = copy.deepcopy(json.loads(bundle.manifest.to_json()))
@@ -193,7 +220,41 @@ def test_a_path_that_leads_out_of_the_bundle_is_refused(bundle: Bundle, path: st
         parse(content)
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        ("x.onnx", "x.onnx"),
+        ("x.onnx", "X.ONNX"),
+        ("kernels/a.ptx", "Kernels/A.ptx"),
+        ("a", "a/b"),
+        ("A/b", "a"),
+    ],
+)
+def test_two_entries_that_could_be_one_file_must_agree(content: dict, path: str, other: str) -> None:
+    content["golden"]["frame"]["path"] = path
+    content["golden"]["labels"]["path"] = other
+    with pytest.raises(ManifestError, match=r"said to be (two|both)"):
+        parse(content)
+    content["golden"]["labels"] = content["golden"]["frame"]
+    parse(content)
+
+
 @given(st.binary(max_size=200))
 def test_whatever_is_no_manifest_is_a_manifest_error(data: bytes) -> None:
     with pytest.raises(ManifestError):
         parse_manifest(data, "manifest.json")
+
+
+def test_a_bundle_without_a_pixel_format_takes_bgr(content: dict) -> None:
+    content["frame"] = {"size_hw": [47, 63]}
+    frame = parse(content).frame
+    assert (frame.pixel_format, frame.colour, frame.range) == ("bgr", "bt601", "limited")
+    assert frame.shape == (47, 63, 3)
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("nv12", (72, 64)), ("uyvy", (48, 64, 2))])
+def test_the_format_gives_the_shape_and_survives_writing(content: dict, layout: str, shape: tuple) -> None:
+    content["frame"] = {"size_hw": [48, 64], "pixel_format": layout, "colour": "bt709", "range": "full"}
+    manifest = parse(content)
+    assert manifest.frame.shape == shape
+    assert parse_manifest(manifest.to_json(), "again").frame == manifest.frame

@@ -5,18 +5,22 @@ Every stage reads shapes, classes, normalisation and file names from here, never
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from danet_runtime.bundle.folder import path_fault
 from danet_runtime.errors import ManifestError
+from danet_runtime.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
 
 SCHEMA_VERSION: Final = 1
 """Version of the manifest that this package writes, and the only one that it reads."""
 
 IGNORE_LABEL = 255
 """Label of pixels that belong to no class."""
+
+FILE_LIMIT_BYTES: Final = 1 << 31
+"""Size that no file of a bundle can exceed: an ONNX file is one protobuf message, and these end at 2 GiB."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -25,10 +29,14 @@ Operator = Literal["PositionAttention", "ChannelEnergy", "UpsampleArgmax"]
 
 
 def _inside_bundle(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\x00" in path:
-        raise ValueError(f"must be a relative path inside the bundle (got {path!r})")
+    if fault := path_fault(path):
+        raise ValueError(fault)
     return path
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 BundlePath = Annotated[str, AfterValidator(_inside_bundle)]
@@ -50,7 +58,7 @@ class FileRef(Schema):
 
     path: BundlePath
     sha256: Sha256
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=FILE_LIMIT_BYTES)
 
 
 class SegmentationClass(Schema):
@@ -65,10 +73,33 @@ class SegmentationClass(Schema):
 
 
 class FrameSpec(Schema):
-    """The model file's input and output: ``frame`` uint8 (1, H, W, 3), ``labels`` uint8 (1, H, W)."""
+    """The model file's input and output: ``frame`` uint8 (1, *shape), ``labels`` uint8 (1, H, W).
+
+    The layouts stand in :mod:`danet_runtime.pixel_formats`; bundles without these keys take BGR.
+    """
 
     size_hw: SizeHW
-    pixel_format: Literal["bgr"] = "bgr"
+    pixel_format: PixelFormat = "bgr"
+    colour: Colour = Field(default="bt601", description="matrix of luma and chroma; only bt601 with bgr")
+    range: LevelRange = Field(default="limited", description="of luma and chroma; only limited with bgr")
+
+    @property
+    def pixels(self) -> Pixels:
+        """Layout and meaning of the bytes."""
+        return Pixels(self.pixel_format, self.colour, self.range)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one frame, without the model file's first axis."""
+        return self.pixels.shape(self.size_hw)
+
+    @model_validator(mode="after")
+    def _format_has_such_a_size(self) -> FrameSpec:
+        if fault := self.pixels.fault(self.size_hw):
+            raise ValueError(fault)
+        if self.pixel_format == "bgr" and self.pixels != Pixels():
+            raise ValueError(f"bgr has neither colour nor range (got {self.colour}, {self.range})")
+        return self
 
 
 class ModelSpec(Schema):
@@ -106,6 +137,26 @@ class Accuracy(Schema):
     miou: Share
     pixel_accuracy: Share
     iou: dict[str, Share | None] = Field(description="per class; null where the class does not occur")
+    labelled_pixels: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default={}, description="per class, in all frames; 0 where no label holds it"
+    )
+
+
+class CalibrationFrame(Schema):
+    """One frame that the scales were found on."""
+
+    path: str = Field(min_length=1, description="relative to the folder of the frames")
+    sha256: Sha256 = Field(description="of the picture's file")
+
+
+class FloatingLayer(Schema):
+    """A convolution of an INT8 variant that computes in FP16."""
+
+    name: str = Field(min_length=1, description="its module in the network")
+    node: str = Field(min_length=1, description="its name in the model files")
+    by: Literal["gate", "placement"] = Field(
+        description="gate: moved back for the accuracy; placement: never quantised, as too narrow to gain"
+    )
 
 
 class Quantisation(Schema):
@@ -118,6 +169,12 @@ class Quantisation(Schema):
         description="share of convolution MACs whose inputs are all dequantised"
     )
     quantize_nodes: int = Field(ge=1)
+    frames: tuple[CalibrationFrame, ...] = Field(default=(), description="in the order of the hash over all")
+    floating_layers: tuple[FloatingLayer, ...] = ()
+    gate: Literal["passed", "not measured"] = Field(
+        default="not measured",
+        description="accuracy on labelled frames; a bundle that fails is not written",
+    )
 
 
 class Variant(Schema):
@@ -160,7 +217,10 @@ class Lowerings(Schema):
 class Golden(Schema):
     """A frame whose labels are known, to try a backend with before it is trusted."""
 
-    frame: FileRef = Field(description="PNG, BGR as OpenCV reads it, of the frame size")
+    frame: FileRef = Field(
+        description="PNG of the bytes that the model takes: bgr in colour, nv12 and uyvy as grey pictures "
+        "(H * 3 / 2, W) and (H, 2 W)"
+    )
     labels: FileRef = Field(description="PNG, one channel, the labels of the FP32 network in PyTorch")
     agreement: dict[Precision, Share] = Field(description="share of equal labels that a precision must reach")
 
@@ -190,7 +250,22 @@ class Manifest(Schema):
     lowerings: Lowerings = Lowerings()
     golden: Golden
     reports: dict[str, FileRef] = {}
+    trained_scales: FileRef | None = Field(
+        default=None, description="JSON, INT8 scales of activations that the network was fine-tuned with"
+    )
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _each_path_is_one_file(self) -> Manifest:
+        """No two entries may differ about a file, not even where upper and lower case are one."""
+        seen: dict[str, FileRef] = {}
+        for ref in self.files():
+            if seen.setdefault(ref.path.lower(), ref) != ref:
+                raise ValueError(f"{ref.path} and {seen[ref.path.lower()].path} are one file, said to be two")
+        folders = {part for path in seen for part in _folders(path)}
+        if both := folders & set(seen):
+            raise ValueError(f"{sorted(both)[0]} is said to be both a file and a folder")
+        return self
 
     def files(self) -> list[FileRef]:
         """Every file that the manifest vouches for."""
@@ -204,6 +279,7 @@ class Manifest(Schema):
             self.golden.frame,
             self.golden.labels,
             *self.reports.values(),
+            *([self.trained_scales] if self.trained_scales else []),
         ]
 
     def to_json(self) -> str:

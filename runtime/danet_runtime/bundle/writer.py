@@ -30,11 +30,12 @@ class BundleWriter:
         Args:
             path: Relative to the bundle, with ``/`` between the parts.
             data: The content.
+
+        Raises:
+            BundleError: The disk is full, or cannot be written to.
         """
         ref = FileRef(path=path, sha256=sha256_of(data), bytes=len(data))
-        file = self._folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
+        self._write(path, data)
         return ref
 
     def copy(self, source: Bundle, ref: FileRef) -> FileRef:
@@ -48,8 +49,20 @@ class BundleWriter:
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, after a check that it vouches for what is there."""
         self.preview(manifest).verify()
-        (self._folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+        self._write(MANIFEST_NAME, manifest.to_json().encode())
         self._finished = True
+
+    def _write(self, path: str, data: bytes) -> None:
+        file = self._folder / path
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        except OSError as error:
+            raise BundleError(
+                f"{path} ({len(data) / 2**20:.1f} MiB) of the new bundle cannot be written in "
+                f"{self._folder.parent}: {error.strerror or error}; nothing of the bundle is kept: make room "
+                "there, or give another path"
+            ) from error
 
 
 @contextmanager
