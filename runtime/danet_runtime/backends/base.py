@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from danet_runtime.errors import BackendError
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -24,7 +26,8 @@ class Backend(Protocol):
         """Segment one frame.
 
         Args:
-            frame: (1, H, W, 3) BGR, C-contiguous, of the bundle's frame size; only read, during the call.
+            frame: (1, H, W, 3) BGR, or (1, H * 3 / 2, W) or (1, H, W, 2) of a bundle for nv12 or uyvy;
+                C-contiguous, of the bundle's frame size; only read, during the call.
             labels: (1, H, W), C-contiguous, owned by the caller; overwritten.
 
         Raises:
@@ -36,3 +39,65 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release the model; harmless when called twice."""
+
+
+class DeviceTimes(NamedTuple):
+    """What one frame took on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
+
+    upload_ms: float
+    inference_ms: float
+    download_ms: float
+
+
+@runtime_checkable
+class PipelinedBackend(Backend, Protocol):
+    """A backend that takes the next frame while one is under way, as where copies and inference overlap.
+
+    One thread submits and another one may collect at the same time; results are collected in the order of
+    their submission. A stream uses this where it is offered, and ``infer`` for the golden frame.
+
+    Attributes:
+        depth: How many frames may be in flight; with 1 nothing overlaps.
+    """
+
+    depth: int
+
+    def submit(self, frame: UInt8Array) -> int:
+        """Begin with a frame; does not wait for it.
+
+        Args:
+            frame: As of ``infer``; unchanged until it is collected.
+
+        Returns:
+            A ticket to collect with.
+
+        Raises:
+            BackendError: It was not taken; nothing is in flight of it.
+            FaultError: This process cannot go on; everything in flight is lost.
+        """
+
+    def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
+        """Wait for a frame's labels.
+
+        Args:
+            ticket: Of ``submit``; given back, whatever comes of it.
+            labels: As of ``infer``.
+
+        Raises:
+            BackendError: The model failed with this frame.
+            FaultError: This process cannot go on.
+        """
+
+
+def check_buffer(name: str, array: UInt8Array, shape: tuple[int, ...]) -> None:
+    """Refuse a buffer that a backend cannot hand on as it is.
+
+    Raises:
+        BackendError: It is not C-contiguous uint8 of this shape.
+    """
+    if array.shape != shape or array.dtype != np.uint8 or not array.flags.c_contiguous:
+        layout = "C-contiguous" if array.flags.c_contiguous else "not C-contiguous"
+        raise BackendError(
+            f"{name} must be C-contiguous uint8 {shape} (got {layout} {array.dtype} {array.shape}); "
+            "Segmenter takes frames of any size"
+        )

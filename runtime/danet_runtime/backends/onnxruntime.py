@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
+from danet_runtime.backends.base import UInt8Array, check_buffer
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, require
@@ -45,7 +45,7 @@ class OnnxRuntimeBackend:
         self._threads = threads
         self._origin = f"{bundle.path / variant.file.path}"
         height, width = bundle.manifest.frame.size_hw
-        self._frame_shape = (1, height, width, 3)
+        self._frame_shape = (1, *bundle.manifest.frame.shape)
         self._labels_shape = (1, height, width)
 
         options = self._ort.SessionOptions()
@@ -89,8 +89,8 @@ class OnnxRuntimeBackend:
         """
         if self._session is None:
             raise BackendError("the backend is closed; open another")
-        _check_buffer("frame", frame, self._frame_shape)
-        _check_buffer("labels", labels, self._labels_shape)
+        check_buffer("frame", frame, self._frame_shape)
+        check_buffer("labels", labels, self._labels_shape)
         try:
             self._binding.bind_cpu_input("frame", frame)
             self._binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
@@ -112,12 +112,3 @@ class OnnxRuntimeBackend:
         """Release the model; harmless when called twice."""
         self._binding = None
         self._session = None
-
-
-def _check_buffer(name: str, array: UInt8Array, shape: tuple[int, ...]) -> None:
-    if array.shape != shape or array.dtype != np.uint8 or not array.flags.c_contiguous:
-        layout = "C-contiguous" if array.flags.c_contiguous else "not C-contiguous"
-        raise BackendError(
-            f"{name} must be C-contiguous uint8 {shape} (got {layout} {array.dtype} {array.shape}); "
-            "Segmenter takes frames of any size"
-        )

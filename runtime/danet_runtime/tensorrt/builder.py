@@ -11,18 +11,46 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final
+from typing import Annotated, Any, Final, Protocol
 
+from pydantic import Field
+
+from danet_runtime.bundle.manifest import Schema
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.library import OLDEST, Serves, TensorRTLibrary
+from danet_runtime.tensorrt.build_log import first_of, make_log, make_recorder, parser_problems
+from danet_runtime.tensorrt.interruption import HeldSignals, held_signals
+from danet_runtime.tensorrt.library import BOTH, OPTIMIZATION_LEVELS, TensorRTLibrary
 
-SERVES: Final = Serves("tensorrt", since=OLDEST)
+SERVES: Final = BOTH
 
 _ACTIVATION_MEMORY = re.compile(r"Total Activation Memory: (\d+)")
 _WEIGHTS_MEMORY = re.compile(r"Total Weights Memory: (\d+)")
 
+_NO_FP32_GEMM: Final = "FP32 GEMM is not supported"  # TensorRT for RTX for sm_75, of the channel attention
+
 Progress = Callable[[str, int, int], None]
 """Called with the name of a build phase, the step it is at, and its number of steps."""
+
+
+class BuilderOptions(Schema):
+    """What the builder may be told; ``None`` leaves the library's own default."""
+
+    workspace_mib: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="most scratch memory that a layer may take on the device, in MiB"
+    )
+    optimization_level: Annotated[int, Field(ge=OPTIMIZATION_LEVELS[0], le=OPTIMIZATION_LEVELS[1])] | None = (
+        Field(default=None, description="0 builds fastest, 5 searches longest")
+    )
+
+
+class Timings(Protocol):
+    """Timings of kernels that one build leaves for the next."""
+
+    def attach(self, config: Any) -> None:  # noqa: ANN401 - an IBuilderConfig
+        """Give a configuration what earlier builds measured."""
+
+    def keep(self, config: Any) -> None:  # noqa: ANN401 - an IBuilderConfig
+        """Save what a build with this configuration added."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +82,9 @@ def build_plan(
     configure: Callable[[Any], None] | None = None,
     progress: Progress | None = None,
     failures: Sequence[str] = (),
+    *,
+    options: BuilderOptions | None = None,
+    timings: Timings | None = None,
 ) -> BuiltEngine:
     """Build one engine.
 
@@ -64,28 +95,59 @@ def build_plan(
         configure: Sets what the target needs on the builder's configuration, beyond its defaults.
         progress: Is told how far the builder is.
         failures: Filled by plugins with why they refused; shown when the library returns nothing.
+        options: Limits and effort of the builder; its defaults where they are not given.
+        timings: Of earlier builds, read and added to.
 
     Raises:
         BackendError: The model cannot be parsed or built; the message holds what the library said.
     """
+    with held_signals() as held:
+        options = options or BuilderOptions()
+        return _build(library, model, network_flags, configure, progress, failures, options, timings, held)
+
+
+def _build(
+    library: TensorRTLibrary,
+    model: bytes,
+    network_flags: int,
+    configure: Callable[[Any], None] | None,
+    progress: Progress | None,
+    failures: Sequence[str],
+    options: BuilderOptions,
+    timings: Timings | None,
+    held: HeldSignals,
+) -> BuiltEngine:
     trt = library.module
-    log = _make_log(trt)
+    log = make_log(trt)
+    recorder = make_recorder(trt)
     builder = trt.Builder(log)
     network = builder.create_network(network_flags)
+    # Only now: TensorRT for RTX 1.7.1 crashes when it frees a network that was created with a recorder from
+    # Python, or was given one.
+    builder.error_recorder = recorder
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
-        problems = [str(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise BackendError(f"{library.title} cannot parse the model: {_first([*failures, *problems])}")
+        problems = [*failures, *parser_problems(parser), *recorder.errors]
+        raise BackendError(f"{library.title} cannot parse the model: {first_of(problems)}")
     config = builder.create_builder_config()
     if configure is not None:
         configure(config)
-    if progress is not None:
-        config.progress_monitor = _make_monitor(trt, progress)
+    _apply(library, config, options)
+    if timings is not None:
+        timings.attach(config)
+    monitor = _make_monitor(trt, progress or _tell_nobody, held)
+    config.progress_monitor = monitor
     started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - started
+    if monitor.interruption is not None:
+        raise monitor.interruption
     if plan is None:
-        raise BackendError(f"{library.title} cannot build the model: {_first([*failures, *log.errors])}")
+        problems = [*failures, *recorder.errors, *log.errors]
+        advice = _advice(library, options, problems)
+        raise BackendError(f"{library.title} cannot build the model: {first_of(problems)}{advice}")
+    if timings is not None:
+        timings.keep(config)
     return BuiltEngine(
         plan=bytes(plan),
         activation_memory_bytes=_figure(_ACTIVATION_MEMORY, log.messages),
@@ -96,6 +158,28 @@ def build_plan(
     )
 
 
+def _apply(library: TensorRTLibrary, config: Any, options: BuilderOptions) -> None:  # noqa: ANN401
+    trt = library.module
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+        taken = config.builder_optimization_level  # a level that is refused is refused silently
+        if taken != options.optimization_level:
+            raise BackendError(
+                f"{library.title} did not take optimization level {options.optimization_level}, it stays at "
+                f"{taken}; give another --optimization-level, or leave it out"
+            )
+
+
+def _advice(library: TensorRTLibrary, options: BuilderOptions, problems: Sequence[str]) -> str:
+    if library.flavour == "tensorrt-rtx" and any(_NO_FP32_GEMM in problem for problem in problems):
+        return "; for sm_75 build with TensorRT on the device (`danet build --backend tensorrt`)"
+    if options.workspace_mib is None:
+        return ""
+    return f"; if that is memory, give more than --workspace-mib {options.workspace_mib}, or leave it out"
+
+
 def _figure(pattern: re.Pattern[str], messages: Sequence[str]) -> int | None:
     # A plan for several targets tells the figure once for each; a device must have the largest.
     return max(
@@ -103,46 +187,38 @@ def _figure(pattern: re.Pattern[str], messages: Sequence[str]) -> int | None:
     )
 
 
-def _first(problems: Sequence[str]) -> str:
-    return "; ".join(problems[:3]) if problems else "it gave no reason"
+def _tell_nobody(_phase: str, _step: int, _steps: int) -> None:
+    """The progress of a build that nobody watches."""
 
 
-def _make_log(trt: ModuleType) -> Any:  # noqa: ANN401 - a subclass of a class known at run time
-    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
-        """Keeps what the library says: figures are read from it, and errors shown with a failure."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.messages: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
-            if severity <= trt.ILogger.Severity.ERROR:
-                self.errors.append(message)
-            elif severity == trt.ILogger.Severity.INFO:
-                self.messages.append(message)
-
-    return Log()
-
-
-def _make_monitor(trt: ModuleType, progress: Progress) -> Any:  # noqa: ANN401
+def _make_monitor(trt: ModuleType, progress: Progress, held: HeldSignals) -> Any:  # noqa: ANN401
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
-        """Passes the builder's phases on."""
+        """Passes the builder's phases on.
+
+        An exception must not pass through TensorRT: it is kept, and ends the build, as a held signal does.
+        """
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
+            self.interruption: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
-            progress(phase_name, 0, num_steps)
+            self._tell(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            progress(phase_name, step + 1, self._steps.get(phase_name, step + 1))
-            return True
+            self._tell(phase_name, step + 1, self._steps.get(phase_name, step + 1))
+            return self.interruption is None and not held
 
         def phase_finish(self, phase_name: str) -> None:
             steps = self._steps.pop(phase_name, 1)
-            progress(phase_name, steps, steps)
+            self._tell(phase_name, steps, steps)
+
+        def _tell(self, phase_name: str, step: int, steps: int) -> None:
+            try:
+                progress(phase_name, step, steps)
+            except BaseException as interruption:  # noqa: BLE001 - raised again when the builder returns
+                self.interruption = interruption
 
     return Monitor()

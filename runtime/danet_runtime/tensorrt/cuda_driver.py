@@ -1,4 +1,4 @@
-"""The CUDA driver, as far as launching a bundle's kernels needs it, through cuda-python.
+"""The CUDA driver, as far as running engines and launching a bundle's kernels needs it, through cuda-python.
 
 Loading is separate from launching, since code cannot be loaded while a stream is being captured: a kernel is
 loaded when a plugin learns its shapes, and ``enqueue`` does nothing but launch.
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from danet_runtime.dependencies import CUDA_PYTHON, require
-from danet_runtime.errors import BackendError
+from danet_runtime.errors import BackendError, FaultError
 from danet_runtime.files import sha256_of
 from danet_runtime.tensorrt.kernels import LoadedKernel, check_device
 from danet_runtime.tensorrt.ptx import Release
@@ -24,6 +24,31 @@ _ALWAYS_ALLOWED_SHARED_MEMORY: Final = 48 * 1024
 """Dynamic shared memory a block, in bytes, that needs no permission."""
 
 _LOG_BYTES: Final = 8192
+
+FINAL_ERRORS: Final = frozenset(
+    f"CUDA_ERROR_{name}"
+    for name in (
+        "DEINITIALIZED",
+        "ECC_UNCORRECTABLE",
+        "NVLINK_UNCORRECTABLE",
+        "CONTAINED",
+        "ILLEGAL_ADDRESS",
+        "LAUNCH_TIMEOUT",
+        "CONTEXT_IS_DESTROYED",
+        "ASSERT",
+        "HARDWARE_STACK_ERROR",
+        "ILLEGAL_INSTRUCTION",
+        "MISALIGNED_ADDRESS",
+        "INVALID_ADDRESS_SPACE",
+        "INVALID_PC",
+        "LAUNCH_FAILED",
+        "TENSOR_MEMORY_LEAK",
+        "MPS_CLIENT_TERMINATED",
+        "EXTERNAL_DEVICE",
+        "UNKNOWN",
+    )
+)
+"""Errors after which every call of the process fails: by the driver's documentation it must be restarted."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +67,20 @@ class LaunchableKernel:
 class CudaDriver:
     """The driver and the current device of the calling thread; use :func:`cuda_driver`.
 
+    Args:
+        api: What to call in place of ``cuda.bindings.driver``.
+
     Raises:
         MissingDependencyError: cuda-python is not installed.
         BackendError: There is no driver, or it does not start.
     """
 
-    def __init__(self) -> None:
-        self._driver: ModuleType = require(CUDA_PYTHON)
+    def __init__(self, api: ModuleType | None = None) -> None:
+        self._driver: ModuleType = api or require(CUDA_PYTHON)
         self._functions: dict[tuple[int, str, str], LaunchableKernel] = {}
         self._lock = threading.Lock()
         try:
-            self._call("cuInit", 0)
+            self.call("cuInit", 0)
         except RuntimeError as error:  # cuda-python itself, where it finds no libcuda
             raise BackendError(
                 f"expected an NVIDIA driver, found none ({error}); install the driver, or run on the vehicle"
@@ -60,15 +88,30 @@ class CudaDriver:
 
     def cuda_release(self) -> Release:
         """The CUDA release that the driver implements, e.g. (12, 6)."""
-        version = int(self._call("cuDriverGetVersion"))
+        version = int(self.call("cuDriverGetVersion"))
         return version // 1000, version % 1000 // 10
+
+    @property
+    def api(self) -> ModuleType:
+        """The module ``cuda.bindings.driver``, for its enumerators."""
+        return self._driver
+
+    def name(self, ordinal: int) -> str:
+        """Name of a GPU."""
+        raw: bytes = self.call("cuDeviceGetName", 256, self.call("cuDeviceGet", ordinal))
+        return raw.split(b"\x00", 1)[0].decode(errors="replace").strip()
+
+    def multiprocessors(self, ordinal: int) -> int:
+        """How many multiprocessors a GPU has."""
+        attribute = self._driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+        return int(self.call("cuDeviceGetAttribute", attribute, self.call("cuDeviceGet", ordinal)))
 
     def architecture(self, ordinal: int | None = None) -> str:
         """Architecture of a GPU, as ``sm_87``; by default of the one that the current context is on."""
-        device = self._call("cuDeviceGet", ordinal) if ordinal is not None else self._call("cuCtxGetDevice")
+        device = self.call("cuDeviceGet", ordinal) if ordinal is not None else self.call("cuCtxGetDevice")
         attributes = self._driver.CUdevice_attribute
         major, minor = (
-            int(self._call("cuDeviceGetAttribute", attribute, device))
+            int(self.call("cuDeviceGetAttribute", attribute, device))
             for attribute in (
                 attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
                 attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
@@ -85,14 +128,14 @@ class CudaDriver:
             BackendError: No context, another architecture, a driver too old, or code that it does not take.
         """
         kernel = loaded.kernel
-        context = self._call("cuCtxGetCurrent")
+        context = self.call("cuCtxGetCurrent")
         if int(context) == 0:
             raise BackendError(
                 f"loading {kernel.ptx.path}: expected a current CUDA context, the thread has none; "
                 "create one (TensorRT's Runtime does) before the engine runs"
             )
         # A context's address may be used again after its end, its id is not.
-        key = (int(self._call("cuCtxGetId", context)), sha256_of(loaded.ptx), kernel.entry)
+        key = (int(self.call("cuCtxGetId", context)), sha256_of(loaded.ptx), kernel.entry)
         with self._lock:
             if key not in self._functions:
                 check_device(kernel, self.architecture(), self.cuda_release())
@@ -111,7 +154,7 @@ class CudaDriver:
             BackendError: The driver refuses; the message holds its error's name.
         """
         kernel = launchable.loaded.kernel
-        self._call(
+        self.call(
             "cuLaunchKernel",
             launchable.function,
             *kernel.grid,
@@ -138,9 +181,9 @@ class CudaDriver:
                 f"the driver does not load {kernel.ptx.path} for {kernel.arch}: {self._name(error)}"
                 f"{f' ({said})' if said else ''}; update the driver, or export the bundle again"
             )
-        function = self._call("cuModuleGetFunction", module, kernel.entry.encode())
+        function = self.call("cuModuleGetFunction", module, kernel.entry.encode())
         if kernel.shared_memory_bytes > _ALWAYS_ALLOWED_SHARED_MEMORY:
-            self._call(
+            self.call(
                 "cuFuncSetAttribute",
                 function,
                 driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
@@ -148,12 +191,42 @@ class CudaDriver:
             )
         return function
 
-    def _call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 - the driver's own types
+    def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 - the driver's own types
+        """Call one function of the driver's API.
+
+        Returns:
+            Its first result, or ``None`` where it has none.
+
+        Raises:
+            FaultError: It failed with one of :data:`FINAL_ERRORS`, its own or that of earlier work.
+            BackendError: It failed otherwise; the message holds the error's name.
+        """
+        results = self.call_all(name, *arguments)
+        return results[0] if results else None
+
+    def call_all(self, name: str, *arguments: Any) -> list[Any]:  # noqa: ANN401 - the driver's own types
+        """As :meth:`call`, with all results."""
+        results: list[Any]
         error, *results = getattr(self._driver, name)(*arguments)
         if error != self._driver.CUresult.CUDA_SUCCESS:
-            hint = "; this machine has no usable NVIDIA GPU" if name == "cuInit" else ""
-            raise BackendError(f"{name} failed with {self._name(error)}{hint}")
-        return results[0] if results else None
+            raise self._failure(name, error)
+        return results
+
+    def is_done(self, name: str, *arguments: Any) -> bool:  # noqa: ANN401 - the driver's own types
+        """Call a query, as ``cuStreamQuery``: whether the work is done; raises as :meth:`call` does."""
+        (error,) = getattr(self._driver, name)(*arguments)
+        if error == self._driver.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        if error != self._driver.CUresult.CUDA_SUCCESS:
+            raise self._failure(name, error)
+        return True
+
+    def _failure(self, call: str, error: Any) -> BackendError:  # noqa: ANN401 - a CUresult
+        name = self._name(error)
+        if name in FINAL_ERRORS:
+            return FaultError(f"{call} failed with {name}: the GPU's context is lost; restart the process")
+        hint = "; this machine has no usable NVIDIA GPU" if call == "cuInit" else ""
+        return BackendError(f"{call} failed with {name}{hint}")
 
     def _name(self, error: Any) -> str:  # noqa: ANN401 - a CUresult
         status, name = self._driver.cuGetErrorName(error)

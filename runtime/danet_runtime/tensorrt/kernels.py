@@ -9,10 +9,10 @@ from typing import Literal
 from danet_runtime.bundle.manifest import Kernel, Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, BundleError
-from danet_runtime.tensorrt.operators import OPERATORS, remedy
+from danet_runtime.tensorrt.kernel_targets import WITHOUT_KERNELS, DType, remedy, target_of
+from danet_runtime.tensorrt.operators import OPERATORS
 from danet_runtime.tensorrt.ptx import Release, dotted, newest_ptx, oldest_cuda, read_header
 
-DType = Literal["fp16", "bf16"]
 KernelVariant = Literal["tuned", "small"]
 
 
@@ -68,7 +68,7 @@ def check_device(kernel: Kernel, arch: str, driver_cuda: Release | None) -> None
         raise BackendError(
             f"expected a kernel for this GPU's architecture {arch}, {kernel.ptx.path} is compiled for "
             f"{kernel.arch}; build the engine on this device; if the bundle holds no kernels for it, "
-            f"{remedy(arch)}"
+            f"{remedy(arch, kernel.dtype)}"
         )
     if driver_cuda is None:
         return
@@ -77,43 +77,46 @@ def check_device(kernel: Kernel, arch: str, driver_cuda: Release | None) -> None
     if needed > newest:
         cuda = oldest_cuda(needed)
         update = f"one of CUDA {dotted(cuda)} or later" if cuda else "a newer one"
+        target = target_of(arch)
+        exported_helps = target is not None and target.ptx <= newest
+        otherwise = remedy(arch, kernel.dtype) if exported_helps else WITHOUT_KERNELS
         raise BackendError(
             f"the driver (CUDA {dotted(driver_cuda)}) reads PTX up to {dotted(newest)}, {kernel.ptx.path} "
-            f"for {kernel.arch} is PTX {kernel.ptx_version}; update the driver to {update}, or "
-            f"{remedy(arch)} and a lower PTX version"
+            f"for {kernel.arch} is PTX {kernel.ptx_version}; update the driver to {update}, or {otherwise}"
         )
 
 
 def _choose(bundle: Bundle, operator: Operator, arch: str, dtype: str, variant: str) -> Kernel:
     kernels = bundle.manifest.kernels
+    todo = remedy(arch, dtype)
     if not kernels:
+        also = f", or {WITHOUT_KERNELS}" if target_of(arch) else ""
         raise BackendError(
-            f"this GPU is {arch}; {bundle.path} holds no attention kernels at all: {remedy(arch)}, or build "
-            "without plugins (`--attention native` or `reference`)"
+            f"this GPU is {arch}; {bundle.path} holds no attention kernels at all: {todo}{also}"
         )
     for_arch = [kernel for kernel in kernels if kernel.arch in _served_by(arch)]
     if not for_arch:
         raise BackendError(
             f"this GPU is {arch}; {bundle.path} holds kernels for "
-            f"{_listed(kernel.arch for kernel in kernels)} only: {remedy(arch)}"
+            f"{_listed(kernel.arch for kernel in kernels)} only: {todo}"
         )
     for_operator = [kernel for kernel in for_arch if kernel.operator == operator]
     if not for_operator:
         raise BackendError(
-            f"expected a kernel of {operator} for {arch}, {bundle.path} holds for it only "
-            f"{_listed(kernel.operator for kernel in for_arch)}: {remedy(arch)}"
+            f"{bundle.path} holds no kernel of {operator} for {arch}; for that GPU it holds only kernels of "
+            f"{_listed(kernel.operator for kernel in for_arch)}: {todo}"
         )
     fitting = [kernel for kernel in for_operator if (kernel.dtype, kernel.variant) == (dtype, variant)]
     if not fitting:
         held = _listed(f"{kernel.dtype} {kernel.variant}" for kernel in for_operator)
         raise BackendError(
             f"expected a kernel of {operator} for {arch} in {dtype} {variant}, {bundle.path} holds {held}; "
-            f"choose one of these, or {remedy(arch)}"
+            f"choose one of these, or {todo}"
         )
     if len(fitting) > 1:
         raise BundleError(
             f"expected one kernel of {operator} for {arch} in {dtype} {variant}, {bundle.path} holds "
-            f"{_listed(kernel.ptx.path for kernel in fitting)}: {remedy(arch)}"
+            f"{_listed(kernel.ptx.path for kernel in fitting)}: {todo}"
         )
     return fitting[0]
 
@@ -125,18 +128,18 @@ def _load(bundle: Bundle, kernel: Kernel, driver_cuda: Release | None) -> Loaded
     if header.target not in _served_by(kernel.arch):
         raise BundleError(
             f"{origin}: the manifest says {kernel.arch}, the file's .target is {header.target}: "
-            f"{remedy(kernel.arch)}"
+            f"{remedy(kernel.arch, kernel.dtype)}"
         )
     if dotted(header.version) != kernel.ptx_version:
         raise BundleError(
             f"{origin}: the manifest says PTX {kernel.ptx_version}, the file's .version is "
-            f"{dotted(header.version)}: {remedy(kernel.arch)}"
+            f"{dotted(header.version)}: {remedy(kernel.arch, kernel.dtype)}"
         )
     entry = next((entry for entry in header.entries if entry.name == kernel.entry), None)
     if entry is None:
         names = _listed(entry.name for entry in header.entries)
         raise BundleError(
-            f"{origin}: expected the entry {kernel.entry}, found {names}: {remedy(kernel.arch)}"
+            f"{origin}: expected the entry {kernel.entry}, found {names}: {remedy(kernel.arch, kernel.dtype)}"
         )
     expected = OPERATORS[kernel.operator].parameters
     if entry.parameters != expected or entry.pointers != expected:
@@ -144,7 +147,7 @@ def _load(bundle: Bundle, kernel: Kernel, driver_cuda: Release | None) -> Loaded
         raise BundleError(
             f"{origin}: expected {expected} pointers as parameters of {kernel.operator} (its inputs and its "
             f"output), found {entry.parameters} parameters, {entry.pointers} of them pointers: "
-            f"{remedy(kernel.arch)}"
+            f"{remedy(kernel.arch, kernel.dtype)}"
         )
     check_device(kernel, kernel.arch, driver_cuda)
     return LoadedKernel(kernel, ptx)

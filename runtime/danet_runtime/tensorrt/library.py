@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, Literal
 
-from danet_runtime.dependencies import TENSORRT, require
+from danet_runtime.dependencies import TENSORRT, TENSORRT_RTX, require
 from danet_runtime.errors import BackendError
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
@@ -23,6 +23,9 @@ OLDEST: Final = (10, 0)
 AHEAD_OF_TIME_PLUGINS: Final = (10, 9)
 NATIVE_ATTENTION: Final = (10, 14)
 ALWAYS_STRONGLY_TYPED: Final = (11, 0)
+OLDEST_RTX: Final = (1, 7)
+OPTIMIZATION_LEVELS: Final = (0, 5)
+"""First and last level of the builder; TensorRT for RTX 1.7 silently lowers a greater one to 5."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class Serves:
 
 
 SERVES: Final = Serves("tensorrt", since=OLDEST)
+
+BOTH: Final = (Serves("tensorrt", since=OLDEST), Serves("tensorrt-rtx", since=OLDEST_RTX))
+"""What modules serve that use nothing but what TensorRT and TensorRT for RTX share."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,11 @@ class TensorRTLibrary:
         return self.flavour == "tensorrt-rtx" or self.version[:2] >= NATIVE_ATTENTION
 
     @property
+    def keeps_timing_cache(self) -> bool:
+        """Whether timings of one build serve the next; TensorRT for RTX times nothing, its cache is empty."""
+        return self.flavour == "tensorrt"
+
+    @property
     def needs_strongly_typed_flag(self) -> bool:
         """Whether a network is weakly typed unless it is created otherwise; from 11 on none is."""
         return self.flavour == "tensorrt" and self.version[:2] < ALWAYS_STRONGLY_TYPED
@@ -132,10 +143,10 @@ def library_of(module: ModuleType) -> TensorRTLibrary:
     )
 
 
-def load_tensorrt() -> TensorRTLibrary:
-    """The installed TensorRT.
+def load_library(flavour: Flavour) -> TensorRTLibrary:
+    """The installed TensorRT, or TensorRT for RTX.
 
     Raises:
         MissingDependencyError: It is not installed.
     """
-    return library_of(require(TENSORRT))
+    return library_of(require(TENSORRT if flavour == "tensorrt" else TENSORRT_RTX))

@@ -12,17 +12,21 @@ reference   standard operators that store the N x N map, for comparison         
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, BundleError, UsageError
+from danet_runtime.tensorrt.kernels import KernelVariant, select_kernels
 from danet_runtime.tensorrt.library import NATIVE_ATTENTION, TensorRTLibrary
 from danet_runtime.tensorrt.onnx_file import with_bodies
 from danet_runtime.tensorrt.operators import NAMESPACE
-from danet_runtime.tensorrt.registration import model_for
+from danet_runtime.tensorrt.ptx import Release
+from danet_runtime.tensorrt.registration import model_for, operators_of
 
 Attention = Literal["plugin", "native", "reference"]
+ATTENTIONS: Final[tuple[Attention, ...]] = get_args(Attention)
+"""In the order in which :func:`choose_lowering` prefers them; the reference only where it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,13 @@ def choose_lowering(
     precision: Precision,
     arch: str | None,
     asked: Attention | None = None,
+    kernel_variant: KernelVariant = "tuned",
+    driver_cuda: Release | None = None,
 ) -> Lowering:
     """Choose how the attention is built.
+
+    The plugin is taken where the bundle holds a kernel that this GPU and its driver take for every custom
+    operator of the model; otherwise what is wanting becomes the reason for the native form.
 
     Args:
         library: What builds the engine.
@@ -48,31 +57,41 @@ def choose_lowering(
         precision: Which variant is built; kernels and fused attention are for FP16, and INT8 around it.
         arch: Architecture of the GPU, as ``sm_87``; ``None`` where an engine is for several.
         asked: What the user wants; chosen here where nothing is asked.
+        kernel_variant: Of the kernels, where plugins are built.
+        driver_cuda: The CUDA release of the driver; unchecked where it is not given.
 
     Raises:
         UsageError: The library cannot do what is asked.
         BackendError: Nothing but the reference would do, which nobody asked for.
+        BundleError: A kernel is not what the manifest says.
     """
     if asked is not None:
         _check(library, precision, asked)
         return Lowering(asked, "asked for")
     if precision == "fp32":
         return Lowering("reference", "FP32 has neither kernels nor a fused attention")
-    if library.flavour == "tensorrt-rtx":
+    if library.flavour == "tensorrt-rtx" or arch is None:
         return Lowering("native", "TensorRT for RTX has no plugins, and fuses Attention itself")
-    available = sorted({kernel.arch for kernel in bundle.manifest.kernels if kernel.dtype == "fp16"})
-    if arch in available:
-        return Lowering("plugin", f"the bundle has kernels for {arch}")
-    if library.has_native_attention:
-        held = ", ".join(available) or "no architecture"
-        return Lowering(
-            "native", f"the bundle has kernels for {held}, not {arch}; {library.title} fuses Attention"
+    model = bundle.read(bundle.variant(precision).file)
+    try:
+        select_kernels(
+            bundle,
+            arch,
+            "fp16",  # of an INT8 variant too: around the custom operators it computes in FP16
+            kernel_variant,
+            driver_cuda=driver_cuda,
+            operators=operators_of(model),
         )
-    raise BackendError(
-        f"{library.title} fuses no Attention, and the bundle has kernels for "
-        f"{', '.join(available) or 'no architecture'}, not for this GPU's {arch}; make them with "
-        f"`danet export ... --kernels {arch}`, or build the slow form with --attention reference"
-    )
+    except BackendError as missing:
+        if library.has_native_attention:
+            return Lowering(
+                "native", f"{library.title} fuses Attention itself, and no plugin fits: {missing}"
+            )
+        raise BackendError(
+            f"{library.title} fuses no Attention, and no plugin fits: {missing}; "
+            "or build the slow form with --attention reference"
+        ) from missing
+    return Lowering("plugin", f"the bundle has kernels for {arch}")
 
 
 def _check(library: TensorRTLibrary, precision: Precision, asked: Attention) -> None:

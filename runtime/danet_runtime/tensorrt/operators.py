@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from danet_runtime.bundle.manifest import Kernel, Operator
 from danet_runtime.errors import BackendError, DanetError
+from danet_runtime.tensorrt.kernel_targets import remedy
 
 NAMESPACE: Final = "danet"
 """Namespace of the plugins: the nodes' ``plugin_namespace`` and the ONNX domain of the operators."""
@@ -175,7 +176,7 @@ def check_shapes(kernel: Kernel, shapes: Sequence[Extents], attributes: Mapping[
         raise BackendError(
             f"{kernel.ptx.path} names the sizes {', '.join(sorted(kernel.shape))} of {spec.name}, expected "
             f"{', '.join(sorted(sizes))}; the bundle and this version of danet do not belong together: "
-            f"{remedy(kernel.arch)}"
+            f"{remedy(kernel.arch, kernel.dtype)}"
         )
     different = [
         f"{name}={size} (kernel: {kernel.shape[name]})"
@@ -185,7 +186,7 @@ def check_shapes(kernel: Kernel, shapes: Sequence[Extents], attributes: Mapping[
     if different:
         raise BackendError(
             f"the network's {spec.name} has {', '.join(different)}; {kernel.ptx.path} is compiled for "
-            f"its own shapes alone: {remedy(kernel.arch)}"
+            f"its own shapes alone: {remedy(kernel.arch, kernel.dtype)}"
         )
 
 
@@ -201,10 +202,3 @@ def noting_refusals(failures: list[str]) -> Iterator[None]:
     except DanetError as error:
         failures.append(str(error))
         raise
-
-
-def remedy(arch: str) -> str:
-    """The command that makes the kernels that a bundle lacks."""
-    return (
-        f"export the bundle again with `danet export CHECKPOINT --output BUNDLE --size HxW --kernels {arch}`"
-    )

@@ -10,7 +10,8 @@ from danet_runtime.bundle.manifest import Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt import plugin_aot, plugin_v3
-from danet_runtime.tensorrt.kernels import DType, KernelVariant, select_kernels
+from danet_runtime.tensorrt.kernel_targets import DType
+from danet_runtime.tensorrt.kernels import KernelVariant, select_kernels
 from danet_runtime.tensorrt.library import OLDEST, PluginRoute, library_of, parse_version
 from danet_runtime.tensorrt.onnx_file import node_types, without_functions
 from danet_runtime.tensorrt.operators import NAMESPACE, OPERATORS

@@ -6,15 +6,15 @@ kernels for every target asked for, and is loaded on a machine with such a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import UsageError
-from danet_runtime.tensorrt.builder import BuiltEngine, Progress, build_plan
-from danet_runtime.tensorrt.library import Serves, library_of
+from danet_runtime.tensorrt.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.library import OLDEST_RTX, Serves, library_of
 
-SERVES: Final = Serves("tensorrt-rtx", since=(1, 7))
+SERVES: Final = Serves("tensorrt-rtx", since=OLDEST_RTX)
 
 
 def known_targets() -> list[str]:
@@ -27,18 +27,12 @@ def known_targets() -> list[str]:
     return [f"sm_{name[2:]}" for name in sorted(trt.ComputeCapability.__members__) if name.startswith("SM")]
 
 
-def build_engine(model: bytes, targets: Sequence[str], progress: Progress | None = None) -> BuiltEngine:
-    """Build one engine.
-
-    Args:
-        model: An ONNX file with standard operators, or custom ones with function bodies.
-        targets: GPU architectures, as ``sm_89``; at least one.
-        progress: Is told how far the builder is.
+def target_setter(targets: Sequence[str]) -> Callable[[Any], None]:
+    """What sets the targets on a builder's configuration.
 
     Raises:
         MissingDependencyError: TensorRT for RTX is not installed.
         UsageError: No architecture, or one that it does not know.
-        BackendError: The model cannot be parsed or built; the message holds what the library said.
     """
     trt = require(TENSORRT_RTX)
     known = known_targets()
@@ -56,5 +50,28 @@ def build_engine(model: bytes, targets: Sequence[str], progress: Progress | None
         for index, name in enumerate(names):
             config.set_compute_capability(trt.ComputeCapability.__members__[name], index)
 
+    return configure
+
+
+def build_engine(
+    model: bytes,
+    targets: Sequence[str],
+    progress: Progress | None = None,
+    options: BuilderOptions | None = None,
+) -> BuiltEngine:
+    """Build one engine.
+
+    Args:
+        model: An ONNX file with standard operators, or custom ones with function bodies.
+        targets: GPU architectures, as ``sm_89``; at least one.
+        progress: Is told how far the builder is.
+        options: Limits and effort of the builder; its defaults where they are not given.
+
+    Raises:
+        MissingDependencyError: TensorRT for RTX is not installed.
+        UsageError: No architecture, or one that it does not know.
+        BackendError: The model cannot be parsed or built; the message holds what the library said.
+    """
+    configure = target_setter(targets)
     # No flags: networks of TensorRT for RTX are always strongly typed.
-    return build_plan(library_of(trt), model, 0, configure, progress)
+    return build_plan(library_of(require(TENSORRT_RTX)), model, 0, configure, progress, options=options)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from danet_runtime.bundle import MANIFEST_NAME, Bundle, FileRef, Kernel
 from danet_runtime.files import sha256_of
+from danet_runtime.tensorrt.builder import BuilderOptions, BuiltEngine
+from danet_runtime.tensorrt.device import Device, Gpu
+from danet_runtime.tensorrt.engine_manifest import EngineRequest
+from danet_runtime.tensorrt.library import TensorRTLibrary
 
 SHAPES = {
     "PositionAttention": {"batch": 1, "d_qk": 8, "d_v": 32, "tokens": 48},
@@ -70,12 +77,72 @@ def add_kernels(
 def kernel_bundle(
     bundle_maker: Callable[..., Bundle], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Bundle]:
-    """A bundle with kernels; the arguments are those of ``add_kernels``."""
-    return lambda *archs, **options: add_kernels(
-        bundle_maker(tmp_path_factory.mktemp("with-kernels") / "bundle"), archs or ("sm_87",), **options
-    )
+    """A bundle with kernels; the arguments are those of ``add_kernels``, and the bundle's ``precisions``."""
+
+    def make(
+        *archs: str, precisions: tuple[str, ...] = ("fp32",), model: bytes | None = None, **options: object
+    ) -> Bundle:
+        folder = tmp_path_factory.mktemp("with-kernels") / "bundle"
+        made = bundle_maker(folder, precisions=precisions, model=model)
+        return add_kernels(made, archs or ("sm_87",), **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def kernel_adder() -> Callable[..., Bundle]:
+    return add_kernels
 
 
 @pytest.fixture(scope="session")
 def ptx_writer() -> Callable[..., str]:
     return ptx_text
+
+
+@pytest.fixture
+def gpu() -> Gpu:
+    return Gpu(name="Orin", arch="sm_87", multiprocessors=16)
+
+
+@pytest.fixture
+def device(gpu: Gpu) -> Device:
+    return Device(gpu=gpu, cuda_driver="12.6", driver="540.4.0", platform="linux-aarch64", jetson=None)
+
+
+@pytest.fixture
+def request_maker(gpu: Gpu) -> Callable[..., EngineRequest]:
+    """What an engine for an Orin is asked for with; the arguments change it."""
+
+    def make(**changes: object) -> EngineRequest:
+        fields = {
+            **{"bundle_sha256": "a" * 64, "model_sha256": "b" * 64, "parsed_sha256": "c" * 64},
+            **{"precision": "fp16", "attention": "plugin", "kernel_variant": "tuned"},
+            **{"library": "tensorrt", "library_version": "10.3.0", "targets": ("sm_87",), "gpu": gpu},
+            **{"platform": "linux-aarch64", "options": BuilderOptions(), "danet": "0.1.0"},
+        }
+        return EngineRequest(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def tensorrt_10_3() -> TensorRTLibrary:
+    module = ModuleType("tensorrt")
+    module.__version__ = "10.3.0"
+    return TensorRTLibrary(module, "tensorrt", (10, 3, 0))
+
+
+@pytest.fixture
+def built_maker() -> Callable[..., BuiltEngine]:
+    """What a builder returns, with the plan given."""
+    return lambda plan=b"a plan": BuiltEngine(plan, 4096, 1024, 12, 1.5, "10.3.0")
+
+
+@pytest.fixture
+def trt() -> ModuleType:
+    """The stand-in for TensorRT, with no calls recorded yet."""
+    file = Path(__file__).parent / "stand_in" / "tensorrt.py"
+    spec = importlib.util.spec_from_file_location("stand_in_tensorrt", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -50,7 +50,7 @@ def test_a_bundle_without_kernels_is_told_with_the_command_and_the_way_without(b
 def test_a_missing_type_variant_or_operator_is_told_with_what_is_there(kernel_bundle):
     bundle = kernel_bundle(variants=("tuned",), operators=("PositionAttention", "UpsampleArgmax"))
     with pytest.raises(
-        BackendError, match=r"ChannelEnergy for sm_87.*only PositionAttention, UpsampleArgmax"
+        BackendError, match=r"ChannelEnergy for sm_87; .* only kernels of PositionAttention, Up"
     ):
         select_kernels(bundle, "sm_87", "fp16")
     for dtype, variant in (("bf16", "tuned"), ("fp16", "small")):
@@ -102,6 +102,33 @@ def test_code_newer_than_the_driver_is_refused_before_a_launch(kernel_bundle):
     assert "driver (CUDA 12.6) reads PTX up to 8.5" in str(error.value)
     assert "is PTX 9.0; update the driver to one of CUDA 13.0 or later" in str(error.value)
     assert select_kernels(bundle, "sm_87", "fp16", driver_cuda=(13, 0))
+
+
+def test_where_an_export_would_write_the_same_ptx_again_it_is_not_named_as_the_remedy(kernel_bundle):
+    with pytest.raises(
+        BackendError, match=r"update the driver to .*12\.5 or later, or build without kernels"
+    ):
+        select_kernels(kernel_bundle(), "sm_87", "fp16", driver_cuda=(12, 4))
+    with pytest.raises(BackendError, match=r"13\.0 or later, or export the bundle again .*--kernels sm_87`$"):
+        select_kernels(kernel_bundle(ptx_version="9.0"), "sm_87", "fp16", driver_cuda=(12, 6))
+
+
+def test_an_architecture_that_no_kernel_can_be_made_for_is_told_the_way_without(kernel_bundle, bundle):
+    for held in (kernel_bundle(), bundle):
+        with pytest.raises(BackendError) as error:
+            select_kernels(held, "sm_103", "fp16")
+        assert "danet build --attention native" in str(error.value)
+        assert "compiles kernels for sm_75, sm_80" in str(error.value)
+        assert "--kernels sm_103" not in str(error.value)
+
+
+def test_the_command_that_is_named_makes_the_kernels_that_are_wanted(kernel_bundle):
+    with pytest.raises(BackendError, match=r"--kernels sm_87 --kernel-dtype bf16`$"):
+        select_kernels(kernel_bundle(), "sm_87", "bf16")
+    with pytest.raises(BackendError, match=r"take the fp16 kernels: sm_75 has no BF16"):
+        select_kernels(kernel_bundle("sm_75"), "sm_75", "bf16")
+    with pytest.raises(BackendError, match=r"names the sizes N .*--kernels sm_90`$"):
+        check_shapes(kernel_of(kernel_bundle("sm_90a", shape={"N": 48}), "PositionAttention"), POSITION, {})
 
 
 def test_another_architecture_is_refused_before_a_launch(kernel_bundle):

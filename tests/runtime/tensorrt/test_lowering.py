@@ -1,10 +1,12 @@
 """Which lowering is chosen, what it says, and what file it parses."""
 
+import re
+import shutil
 from types import ModuleType
 
 import pytest
 
-from danet_runtime.bundle import Bundle, Kernel, Lowerings
+from danet_runtime.bundle import Bundle, Lowerings
 from danet_runtime.errors import BackendError, BundleError, UsageError
 from danet_runtime.tensorrt.library import TensorRTLibrary
 from danet_runtime.tensorrt.lowering import choose_lowering, lowered_model
@@ -27,28 +29,16 @@ def bundle(exported_bundle):
     return Bundle.open(exported_bundle)
 
 
-def with_kernels(bundle, *archs):
-    """The bundle with manifest entries of kernels, which the choice reads nothing else of."""
-    ref = bundle.manifest.golden.frame
-    entries = tuple(
-        Kernel(
-            operator="PositionAttention",
-            arch=arch,
-            dtype="fp16",
-            variant="tuned",
-            ptx=ref,
-            entry="k",
-            grid=(1, 1, 1),
-            block=(1, 1, 1),
-            shared_memory_bytes=0,
-            registers=1,
-            spill_bytes=0,
-            ptx_version="8.5",
-            shape={},
-        )
-        for arch in archs
-    )
-    return Bundle(bundle.path, bundle.manifest.model_copy(update={"kernels": entries}), bundle.sha256)
+@pytest.fixture(scope="module")
+def with_kernels(exported_bundle, kernel_adder, tmp_path_factory):
+    """The exported bundle with kernels for some architectures; options are those of ``add_kernels``."""
+
+    def make(*archs, **options):
+        path = tmp_path_factory.mktemp("with-kernels") / "bundle"
+        shutil.copytree(exported_bundle, path)
+        return kernel_adder(Bundle.open(path), archs, **options)
+
+    return make
 
 
 def test_rtx_takes_native_and_says_why(bundle):
@@ -57,20 +47,33 @@ def test_rtx_takes_native_and_says_why(bundle):
     assert "no plugins" in chosen.reason
 
 
-def test_a_bundle_with_kernels_for_the_gpu_takes_the_plugin_on_every_tensorrt(bundle):
-    held = with_kernels(bundle, "sm_87", "sm_110")
+def test_a_bundle_with_kernels_for_the_gpu_takes_the_plugin_on_every_tensorrt(with_kernels):
+    held = with_kernels("sm_87", "sm_110")
     for installed in (JETPACK6, THOR, NEWEST):
         assert choose_lowering(installed, held, "fp16", "sm_87").attention == "plugin"
 
 
-def test_without_kernels_for_the_gpu_only_a_library_that_fuses_attention_takes_native(bundle):
-    held = with_kernels(bundle, "sm_89")
-    assert choose_lowering(NEWEST, held, "fp16", "sm_87").attention == "native"
+@pytest.mark.parametrize(
+    ("arch", "options", "gpu", "wanting"),
+    [
+        ("sm_89", {}, {}, r"sm_87; .* holds kernels for sm_89 only.*danet export .* --kernels sm_87"),
+        ("sm_87", {"operators": ("PositionAttention",)}, {}, "holds no kernel of ChannelEnergy"),
+        ("sm_87", {"variants": ("tuned",)}, {"kernel_variant": "small"}, "holds fp16 tuned"),
+        ("sm_87", {"dtype": "bf16"}, {}, "in fp16 tuned.*holds bf16 tuned"),
+        ("sm_87", {"ptx_version": "9.0"}, {"driver_cuda": (12, 6)}, "update the driver"),
+    ],
+    ids=["architecture", "operator", "variant", "type", "driver"],
+)
+def test_where_a_kernel_is_wanting_native_is_taken_and_says_what_or_the_build_is_refused(
+    with_kernels, arch, options, gpu, wanting
+):
+    held = with_kernels(arch, **options)
+    chosen = choose_lowering(NEWEST, held, "fp16", "sm_87", **gpu)
+    assert chosen.attention == "native"
+    assert re.search(wanting, chosen.reason)
     for installed in (JETPACK6, THOR):
-        with pytest.raises(
-            BackendError, match=r"kernels for sm_89.*sm_87.*danet export \.\.\. --kernels sm_87"
-        ):
-            choose_lowering(installed, held, "fp16", "sm_87")
+        with pytest.raises(BackendError, match=rf"{wanting}.*--attention reference"):
+            choose_lowering(installed, held, "fp16", "sm_87", **gpu)
 
 
 def test_what_is_asked_for_is_done_or_refused(bundle):

@@ -1,15 +1,17 @@
 """Engines from the real builder of TensorRT for RTX, which needs no GPU."""
 
-import json
-import subprocess
-import sys
+import gc
+import signal
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, UsageError
-from danet_runtime.files import sha256_of
-from danet_runtime.tensorrt.engine_store import EngineManifest, store_engine
+from danet_runtime.tensorrt import build_log, builder
+from danet_runtime.tensorrt.builder import BuilderOptions
 from danet_runtime.tensorrt.rtx_builder import build_engine, known_targets
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
@@ -44,10 +46,60 @@ def test_progress_is_told(model):
     assert all(0 <= step <= steps for _, step, steps in seen)
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError])
+def test_an_interruption_ends_the_build_and_comes_out_of_it(model, kind):
+    calls = []
+
+    def interrupt(*told):
+        calls.append(told)
+        if len(calls) == 3:
+            raise kind("enough")
+
+    with pytest.raises(kind, match="enough"):
+        build_engine(model, ["sm_89"], interrupt)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_build_by_its_own_handler(model, monkeypatch, number, watched):
+    class AskedError(Exception):
+        pass
+
+    def handler(*_told):
+        raise AskedError
+
+    class Told(list):
+        """The builder's log: the signal comes while it is written to, as it does most often."""
+
+        def append(self, message):
+            if not self:
+                signal.raise_signal(number)
+            super().append(message)
+
+    def make_log(trt):
+        log = build_log.make_log(trt)
+        log.messages = Told()
+        return log
+
+    monkeypatch.setattr(builder, "make_log", make_log)
+    previous = signal.signal(number, handler)
+    try:
+        with pytest.raises(AskedError):
+            build_engine(model, ["sm_89"], (lambda *told: None) if watched else None)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, previous)
+
+
 def test_an_unknown_target_is_refused_with_those_that_exist(model):
     assert {"sm_75", "sm_86", "sm_89", "sm_120"} <= set(known_targets())
     with pytest.raises(UsageError, match=r"sm_86.*got 'sm_87'"):
         build_engine(model, ["sm_87"])
+
+
+def test_a_gpu_that_takes_no_fp32_product_is_told_what_builds_for_it(model):
+    with pytest.raises(BackendError, match=r"FP32 GEMM .*for sm_75 build with TensorRT on the device"):
+        build_engine(model, ["sm_75"])
 
 
 def test_a_file_that_is_no_model_is_refused():
@@ -55,72 +107,76 @@ def test_a_file_that_is_no_model_is_refused():
         build_engine(b"not a model", ["sm_89"])
 
 
-def test_an_engine_is_stored_with_what_it_is(built, tmp_path):
-    path, manifest = store_engine(
-        tmp_path,
-        built,
-        bundle_sha256="a" * 64,
-        model_sha256="b" * 64,
-        precision="fp16",
-        attention="reference",
-        library="tensorrt-rtx",
-        targets=("sm_89",),
+HALF = TensorProto.FLOAT16
+
+
+def small_model(*nodes, functions=()):
+    """Nodes from ``x`` to ``y``, (1, 4, 8, 8) FP16; ``ones`` is a constant of that shape in FP32."""
+    shape = [1, 4, 8, 8]
+    graph = helper.make_graph(
+        list(nodes),
+        "small",
+        [helper.make_tensor_value_info("x", HALF, shape)],
+        [helper.make_tensor_value_info("y", HALF, shape)],
+        [numpy_helper.from_array(np.ones(shape, np.float32), "ones")],
     )
-    stored = EngineManifest.model_validate_json(path.with_suffix(".engine.json").read_text())
-    assert stored == manifest
-    assert stored.engine_sha256 == sha256_of(path.read_bytes())
-    assert stored.activation_memory_bytes == built.activation_memory_bytes
-    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, path.name + ".json"]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("danet", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9, functions=list(functions))
+    return model.SerializeToString()
 
 
-def test_the_command_writes_the_engine_and_its_manifest(exported_bundle, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "danet_runtime",
-            "build",
-            str(exported_bundle),
-            "--backend",
-            "tensorrt-rtx",
-            "--target",
-            "sm_89",
-            "--target",
-            "sm_120",
-            "--engine-dir",
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+WORKS = helper.make_node("Relu", ["x"], ["y"], name="the_relu")
+
+
+def test_an_operator_that_the_parser_does_not_know_is_told_with_its_node():
+    model = small_model(
+        helper.make_node("Relu", ["x"], ["z"], name="the_relu"),
+        helper.make_node("Nonsense", ["z"], ["y"], name="the_culprit"),
     )
-    assert done.returncode == 0, done.stderr
-    (engine,) = tmp_path.glob("*.engine")
-    manifest = json.loads(engine.with_suffix(".engine.json").read_text())
-    assert manifest["targets"] == ["sm_89", "sm_120"]
-    assert manifest["activation_memory_bytes"] > 0
+    with pytest.raises(BackendError, match=r"cannot parse the model: node 'the_culprit' \(Nonsense\): "):
+        build_engine(model, ["sm_89"])
 
 
-def test_the_command_refuses_what_the_bundle_does_not_hold(exported_bundle, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "danet_runtime",
-            "build",
-            str(exported_bundle),
-            "--target",
-            "sm_89",
-            "--precision",
-            "int8",
-            "--engine-dir",
-            str(tmp_path / "engines"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+def test_a_node_of_wrong_types_is_told_with_its_name_and_the_reason():
+    model = small_model(helper.make_node("Add", ["x", "ones"], ["y"], name="the_add"))
+    with pytest.raises(BackendError, match=r"node 'the_add' \(Add\): .*same input types.*Half and Float"):
+        build_engine(model, ["sm_89"])
+
+
+def test_a_node_inside_a_function_is_told_with_the_function():
+    body = helper.make_function(
+        "danet",
+        "Wrapped",
+        ["a"],
+        ["b"],
+        [helper.make_node("Nonsense", ["a"], ["b"], name="inner")],
+        [helper.make_opsetid("", 18)],
     )
-    assert done.returncode == 2
-    assert "danet calibrate" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "engines").exists()
+    node = helper.make_node("Wrapped", ["x"], ["y"], name="outer", domain="danet")
+    with pytest.raises(BackendError, match=r"\(Nonsense, in the function .*Wrapped"):
+        build_engine(small_model(node, functions=[body]), ["sm_89"])
+
+
+def test_what_the_builder_records_is_told_with_the_option_to_change(model):
+    with pytest.raises(BackendError, match=r"cannot build .*workspace limit.*--workspace-mib 1, or"):
+        build_engine(model, ["sm_89"], options=BuilderOptions(workspace_mib=1))
+
+
+def test_failures_free_their_networks_without_a_crash():
+    # TensorRT for RTX 1.7.1 crashes when a network is freed that was created with a recorder.
+    wrong = small_model(helper.make_node("Nonsense", ["x"], ["y"], name="n"))
+    for _ in range(3):
+        with pytest.raises(BackendError):
+            build_engine(wrong, ["sm_89"])
+        assert build_engine(small_model(WORKS), ["sm_89"]).plan
+        gc.collect()
+
+
+def test_every_optimization_level_is_taken():
+    for level in (0, 5):
+        options = BuilderOptions(optimization_level=level, workspace_mib=256)
+        assert build_engine(small_model(WORKS), ["sm_89"], options=options).plan
+
+
+def test_the_small_model_is_a_model():
+    onnx.checker.check_model(onnx.load_from_string(small_model(WORKS)))

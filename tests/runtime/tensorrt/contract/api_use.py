@@ -33,7 +33,8 @@ OBJECTS = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
-    "logger": "ILogger",
+    "problem": "ParserError",
+    "timing_cache": "ITimingCache",
 }
 OVERLOAD = re.compile(r"^(?:\d+\. )?\w+\((.*)\)(?: ->.*)?$", re.MULTILINE)
 
@@ -176,7 +177,8 @@ def main(bindings: str, files: list[str]) -> None:
             serves = getattr(importlib.import_module(f"danet_runtime.tensorrt.{file.stem}"), "SERVES", None)
             if serves is None and re.search(r"\btrtp?\.[A-Za-z]", text):
                 undeclared.append(file.name)
-            if serves is None or serves.flavour != library.flavour or not serves.includes(library.version):
+            served = serves if isinstance(serves, tuple) else (serves,) if serves else ()
+            if not any(s.flavour == library.flavour and s.includes(library.version) for s in served):
                 continue
         uses = Uses(file.name, roots)
         uses.visit(ast.parse(text))

@@ -135,14 +135,32 @@ def with_bindings(stub_libraries: Path, tmp_path_factory: pytest.TempPathFactory
     return run
 
 
+@pytest.fixture(scope="session")
+def with_stand_in(stub_libraries: Path) -> Callable[..., Any]:
+    """``run(script, *arguments, **environment)`` with the stand-in for TensorRT and the real cuda-python."""
+
+    def run(script: str, *arguments: object, **environment: str) -> Any:
+        return python(
+            script,
+            *arguments,
+            path=[HERE.parent / "stand_in"],
+            libraries=[stub_libraries / "driver"],
+            environment=environment,
+        )
+
+    return run
+
+
 @pytest.fixture
 def with_cuda(stub_libraries: Path, tmp_path: Path) -> Callable[..., Any]:
-    """``run(requirement, *arguments, **environment)`` with one cuda-bindings: answers, record."""
+    """``run(requirement, *arguments, script=..., **environment)`` with one cuda-bindings: answers, record."""
 
-    def run(requirement: str | None, *arguments: object, **environment: str) -> tuple[Any, list[str]]:
+    def run(
+        requirement: str | None, *arguments: object, script: str = "driver_answers.py", **environment: str
+    ) -> tuple[Any, list[str]]:
         record = tmp_path / "driver.txt"
         answers = python(
-            "driver_answers.py",
+            script,
             *arguments,
             path=[fetch(requirement)] if requirement else [],
             libraries=[stub_libraries / "driver"],

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, INVALID_PTX = 218 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, INVALID_PTX = 218,
+       CAPTURE_INVALIDATED = 901 };
 
 static FILE *record(void) {
     static FILE *file;
@@ -20,17 +21,167 @@ static int number(const char *name, int otherwise) {
 int cuInit(unsigned flags) { (void)flags; return number("DRIVER_STUB_INIT", SUCCESS); }
 int cuDriverGetVersion(int *version) { *version = number("DRIVER_STUB_CUDA", 12060); return SUCCESS; }
 int cuGetErrorName(int error, const char **name) {
-    *name = error == INVALID_PTX ? "CUDA_ERROR_INVALID_PTX" : error == 100 ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_UNKNOWN";
+    *name = error == INVALID_PTX       ? "CUDA_ERROR_INVALID_PTX"
+            : error == INVALID_CONTEXT ? "CUDA_ERROR_INVALID_CONTEXT"
+            : error == 100             ? "CUDA_ERROR_NO_DEVICE"
+            : error == OUT_OF_MEMORY   ? "CUDA_ERROR_OUT_OF_MEMORY"
+            : error == INVALID_VALUE   ? "CUDA_ERROR_INVALID_VALUE"
+            : error == CAPTURE_INVALIDATED ? "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
+            : error == 700             ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+                                       : "CUDA_ERROR_UNKNOWN";
     return SUCCESS;
 }
 int cuCtxGetCurrent(void **context) { *context = (void *)(size_t)number("DRIVER_STUB_CONTEXT", 64); return SUCCESS; }
 int cuCtxGetId(void *context, unsigned long long *id) { *id = (size_t)context; return SUCCESS; }
-int cuCtxGetDevice(int *device) { *device = 0; return SUCCESS; }
+int cuCtxGetDevice(int *device) {
+    *device = 0;
+    return number("DRIVER_STUB_CONTEXT", 64) ? SUCCESS : INVALID_CONTEXT;
+}
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return SUCCESS; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
     int capability = number("DRIVER_STUB_CAPABILITY", 87); /* attributes 75 and 76: major, minor */
-    *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : 0;
+    *value = attribute == 75   ? capability / 10
+             : attribute == 76 ? capability % 10
+             : attribute == 16 ? number("DRIVER_STUB_MULTIPROCESSORS", 16)
+                               : 0;
+    return SUCCESS;
+}
+int cuDeviceGetName(char *name, int length, int device) {
+    const char *text = getenv("DRIVER_STUB_NAME");
+    (void)device;
+    snprintf(name, (size_t)length, "%s", text ? text : "Orin");
+    return SUCCESS;
+}
+
+/* The device's memory is the host's: what an engine is handed as a device address can be read here. */
+static size_t last_stream, last_event, graphs;
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+    last_stream = 776; /* a session's handles are always the same */
+    last_event = graphs = 0;
+    fprintf(record(), "retain %d\n", device);
+    *context = (void *)64;
+    return SUCCESS;
+}
+int cuDevicePrimaryCtxRelease_v2(int device) { fprintf(record(), "release %d\n", device); return SUCCESS; }
+int cuCtxSetCurrent(void *context) { fprintf(record(), "current %zu\n", (size_t)context); return SUCCESS; }
+int cuStreamCreate(void **stream, unsigned flags) {
+    fprintf(record(), "stream flags=%u\n", flags);
+    *stream = (void *)++last_stream;
+    return SUCCESS;
+}
+int cuStreamDestroy_v2(void *stream) { fprintf(record(), "destroy %zu\n", (size_t)stream); return SUCCESS; }
+int cuStreamSynchronize(void *stream) {
+    fprintf(record(), "synchronize %zu\n", (size_t)stream);
+    return number("DRIVER_STUB_SYNCHRONIZE", SUCCESS);
+}
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    fprintf(record(), "pinned %zu flags=%u\n", bytes, flags);
+    *memory = malloc(bytes);
+    return SUCCESS;
+}
+int cuMemAlloc_v2(void **memory, size_t bytes) {
+    if (bytes > (size_t)number("DRIVER_STUB_MEMORY", 1 << 30)) return OUT_OF_MEMORY;
+    fprintf(record(), "device %zu\n", bytes);
+    *memory = malloc(bytes);
+    return SUCCESS;
+}
+int cuMemFreeHost(void *memory) { fprintf(record(), "free pinned\n"); free(memory); return SUCCESS; }
+int cuMemFree_v2(void *memory) { fprintf(record(), "free device\n"); free(memory); return SUCCESS; }
+int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    fprintf(record(), "upload %zu stream=%zu\n", bytes, (size_t)stream);
+    memcpy(to, from, bytes);
+    return SUCCESS;
+}
+int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    fprintf(record(), "download %zu stream=%zu\n", bytes, (size_t)stream);
+    memcpy(to, from, bytes);
+    return SUCCESS;
+}
+int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    fprintf(record(), "copy %zu stream=%zu\n", bytes, (size_t)stream);
+    memcpy(to, from, bytes);
+    return SUCCESS;
+}
+int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) {
+    fprintf(record(), "set %zu to %u stream=%zu\n", bytes, value, (size_t)stream);
+    memset(to, value, bytes);
+    return SUCCESS;
+}
+int cuPointerGetAttribute(void *value, int attribute, void *pointer) {
+    (void)pointer;
+    if (attribute != 9) return INVALID_VALUE; /* CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL */
+    *(int *)value = 0;
+    return SUCCESS;
+}
+
+/* What is enqueued is done at once, so that every event has happened. */
+int cuStreamQuery(void *stream) { (void)stream; return SUCCESS; }
+int cuEventCreate(void **event, unsigned flags) {
+    fprintf(record(), "event flags=%u\n", flags);
+    *event = (void *)++last_event;
+    return SUCCESS;
+}
+int cuEventDestroy_v2(void *event) { fprintf(record(), "destroy event %zu\n", (size_t)event); return SUCCESS; }
+int cuEventRecord(void *event, void *stream) {
+    fprintf(record(), "event %zu on=%zu\n", (size_t)event, (size_t)stream);
+    return SUCCESS;
+}
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) {
+    fprintf(record(), "stream=%zu waits for event %zu flags=%u\n", (size_t)stream, (size_t)event, flags);
+    return SUCCESS;
+}
+int cuEventSynchronize(void *event) {
+    fprintf(record(), "host waits for event %zu\n", (size_t)event);
+    return number("DRIVER_STUB_LOST", number("DRIVER_STUB_SYNCHRONIZE", SUCCESS));
+}
+int cuEventElapsedTime(float *milliseconds, void *began, void *ended) {
+    (void)began, (void)ended;
+    *milliseconds = 1.5f;
+    return SUCCESS;
+}
+
+/* A graph is what the stand-in says, while its stream is captured, that a launch has to do. */
+typedef void (*node)(void);
+static size_t captured_stream, nodes[16];
+static node node_of[16][16];
+int driver_stub_add_node(size_t stream, node run) {
+    if (stream != captured_stream) return 0;
+    node_of[graphs][nodes[graphs]++] = run;
+    return 1;
+}
+int cuStreamBeginCapture_v2(void *stream, int mode) {
+    fprintf(record(), "capture stream=%zu mode=%d\n", (size_t)stream, mode);
+    captured_stream = (size_t)stream;
+    nodes[++graphs] = 0;
+    return SUCCESS;
+}
+int cuStreamEndCapture(void *stream, void **graph) {
+    fprintf(record(), "captured stream=%zu\n", (size_t)stream);
+    captured_stream = 0;
+    *graph = NULL;
+    if (getenv("DRIVER_STUB_NO_CAPTURE")) return CAPTURE_INVALIDATED;
+    *graph = (void *)graphs;
+    return SUCCESS;
+}
+int cuGraphGetNodes(void *graph, void **handles, size_t *count) {
+    (void)handles;
+    *count = nodes[(size_t)graph];
+    return SUCCESS;
+}
+int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) {
+    fprintf(record(), "instantiate %zu flags=%llu\n", (size_t)graph, flags);
+    *executable = graph;
+    return SUCCESS;
+}
+int cuGraphDestroy(void *graph) { fprintf(record(), "destroy graph %zu\n", (size_t)graph); return SUCCESS; }
+int cuGraphExecDestroy(void *graph) {
+    fprintf(record(), "destroy executable %zu\n", (size_t)graph);
+    return SUCCESS;
+}
+int cuGraphLaunch(void *graph, void *stream) {
+    fprintf(record(), "graph %zu stream=%zu\n", (size_t)graph, (size_t)stream);
+    for (size_t i = 0; i < nodes[(size_t)graph]; i++) node_of[(size_t)graph][i]();
     return SUCCESS;
 }
 int cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
@@ -79,6 +230,36 @@ static const struct { const char *name; void *address; } TABLE[] = {
     ENTRY(cuModuleGetFunction),
     ENTRY(cuFuncSetAttribute),
     ENTRY(cuLaunchKernel),
+    ENTRY(cuDeviceGetName),
+    ENTRY(cuDevicePrimaryCtxRetain),
+    {"cuDevicePrimaryCtxRelease", (void *)cuDevicePrimaryCtxRelease_v2},
+    ENTRY(cuCtxSetCurrent),
+    ENTRY(cuStreamCreate),
+    {"cuStreamDestroy", (void *)cuStreamDestroy_v2},
+    ENTRY(cuStreamSynchronize),
+    ENTRY(cuMemHostAlloc),
+    {"cuMemAlloc", (void *)cuMemAlloc_v2},
+    ENTRY(cuMemFreeHost),
+    {"cuMemFree", (void *)cuMemFree_v2},
+    {"cuMemcpyHtoDAsync", (void *)cuMemcpyHtoDAsync_v2},
+    {"cuMemcpyDtoHAsync", (void *)cuMemcpyDtoHAsync_v2},
+    {"cuMemcpyDtoDAsync", (void *)cuMemcpyDtoDAsync_v2},
+    ENTRY(cuMemsetD8Async),
+    ENTRY(cuPointerGetAttribute),
+    ENTRY(cuStreamQuery),
+    ENTRY(cuEventCreate),
+    {"cuEventDestroy", (void *)cuEventDestroy_v2},
+    ENTRY(cuEventRecord),
+    ENTRY(cuStreamWaitEvent),
+    ENTRY(cuEventSynchronize),
+    ENTRY(cuEventElapsedTime),
+    {"cuStreamBeginCapture", (void *)cuStreamBeginCapture_v2},
+    ENTRY(cuStreamEndCapture),
+    ENTRY(cuGraphGetNodes),
+    ENTRY(cuGraphInstantiateWithFlags),
+    ENTRY(cuGraphDestroy),
+    ENTRY(cuGraphExecDestroy),
+    ENTRY(cuGraphLaunch),
     {"cuGetProcAddress", (void *)cuGetProcAddress_v2},
     {"cuGetProcAddress_v2", (void *)cuGetProcAddress_v2},
 };

@@ -15,6 +15,29 @@ RELEASES = [
 ]
 
 
+IN_USE = {
+    "trt.IErrorRecorder",
+    "Recorder.report_error",
+    "trt.MemoryPoolType.WORKSPACE",
+    "config.set_memory_pool_limit",
+    "config.builder_optimization_level",
+    "config.create_timing_cache",
+    "config.set_timing_cache",
+    "timing_cache.combine",
+    "timing_cache.serialize",
+    "problem.node_name",
+    "problem.local_function_stack",
+    "runtime.deserialize_cuda_engine",
+    "engine.get_tensor_mode",
+    "engine.create_execution_context",
+    "context.set_input_shape",
+    "context.set_tensor_address",
+    "context.execute_async_v3",
+    "trt.TensorIOMode.INPUT",
+    "trt.DataType.UINT8",
+}
+
+
 @pytest.mark.parametrize("version", RELEASES)
 def test_every_name_enumerator_and_signature_in_use_exists(with_bindings, version):
     found = with_bindings(version, "api_use.py", "tensorrt_bindings")
@@ -22,7 +45,8 @@ def test_every_name_enumerator_and_signature_in_use_exists(with_bindings, versio
     assert found["missing"] == []
     assert found["undeclared"] == []  # a module that uses TensorRT says which releases it serves
     plugin = "plugin_v3.py" if version == "10.3.0" else "plugin_aot.py"
-    assert {"library.py", plugin} <= set(found["read"])
+    assert {"library.py", "builder.py", "execution.py", "timing_cache.py", plugin} <= set(found["read"])
+    assert set(found["checked"]) >= IN_USE
     assert not {"plugin_v3.py", "plugin_aot.py", "rtx_builder.py"} - {plugin} & set(found["read"])
     assert "trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED" in found["checked"]
     assert ("KernelPlugin.enqueue" if version == "10.3.0" else "trtp.aot_impl") in found["checked"]
@@ -73,4 +97,5 @@ def test_the_builder_for_rtx_uses_what_the_installed_library_has(with_bindings):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     found = with_bindings("11.4.0.106", "api_use.py", "tensorrt_rtx")
     assert found["missing"] == []
-    assert found["read"] == ["rtx_builder.py"]
+    assert found["read"] == ["build_log.py", "builder.py", "execution.py", "rtx_builder.py"]
+    assert {"builder.error_recorder", "problem.local_function_stack"} <= set(found["checked"])

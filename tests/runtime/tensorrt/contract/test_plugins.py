@@ -39,6 +39,7 @@ def test_python_plugins_answer_build_carry_their_kernel_and_launch_it(v3):
     for name, plugin in answers["plugins"].items():
         assert plugin["identity"] == [name, "danet", "1", 1]
         assert plugin["is_itself"]
+        assert plugin["workspace_bytes"] == 0
         assert (plugin["output_type"], plugin["output_rank"]) == (TYPES[name], SHAPES[name])
         assert plugin["constants"] == CONSTANTS[name]
         assert all(plugin["supports"])

@@ -109,6 +109,7 @@ def answers(creator: object, name: str) -> dict[str, object]:
     return {
         "identity": [plugin.plugin_name, plugin.plugin_namespace, plugin.plugin_version, plugin.num_outputs],
         "is_itself": plugin.get_capability_interface(trt.PluginCapabilityType.CORE) is plugin,
+        "workspace_bytes": plugin.get_workspace_size(in_out[:-1], in_out[-1:]),
         "output_type": output_type.name,
         "output_rank": len(dims[0]),
         "constants": constants.values,

@@ -1,0 +1,155 @@
+"""One engine from a bundle: what exactly is asked for, and how it is built.
+
+The same for TensorRT on the device and TensorRT for RTX ahead of time; what differs is the targets, the
+plugins and the timing cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.reader import Bundle
+from danet_runtime.errors import UsageError
+from danet_runtime.files import sha256_of
+from danet_runtime.machine import package_version
+from danet_runtime.tensorrt.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.cuda_driver import cuda_driver
+from danet_runtime.tensorrt.device import Device, device_if_any, this_device, this_platform
+from danet_runtime.tensorrt.engine_manifest import EngineRequest
+from danet_runtime.tensorrt.kernels import KernelVariant
+from danet_runtime.tensorrt.library import Flavour, TensorRTLibrary, load_library
+from danet_runtime.tensorrt.lowering import Attention, Lowering, choose_lowering, lowered_model
+from danet_runtime.tensorrt.ptx import Release
+from danet_runtime.tensorrt.registration import operators_of, register_plugins
+from danet_runtime.tensorrt.rtx_builder import target_setter
+from danet_runtime.tensorrt.timing_cache import TimingCache
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    """An engine that can be built here; use :func:`plan_build`.
+
+    Attributes:
+        bundle: What it is built from.
+        library: What builds it.
+        lowering: How the attention is built, and why.
+        request: Everything that decides what it is.
+        device: This machine's GPU, if there is one.
+        model: The ONNX file as it is parsed.
+        configure: Sets the targets, where the builder must be told.
+        driver_cuda: The CUDA release of the driver, where there is one.
+    """
+
+    bundle: Bundle
+    library: TensorRTLibrary
+    lowering: Lowering
+    request: EngineRequest
+    device: Device | None
+    model: bytes
+    configure: Callable[[Any], None] | None
+    driver_cuda: Release | None
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this machine's GPU is one that the engine is for."""
+        return self.device is not None and self.device.gpu.arch in self.request.targets
+
+    def build(self, folder: Path, progress: Progress | None = None) -> BuiltEngine:
+        """Build the engine; nothing is stored but timings.
+
+        Args:
+            folder: Where engines are kept, and timings with them.
+            progress: Is told how far the builder is.
+
+        Raises:
+            BackendError: The model cannot be parsed or built; the message holds what the library said.
+            BundleError: A kernel is not what the manifest says.
+        """
+        flags = self.library.network_flags
+        failures: list[str] = []
+        if self.request.attention == "plugin":
+            registration = register_plugins(
+                self.library.module,
+                self.bundle,
+                self.request.targets[0],
+                "fp16",  # of an INT8 variant too: around the custom operators it computes in FP16
+                self.request.kernel_variant or "tuned",
+                driver_cuda=self.driver_cuda,
+                operators=operators_of(self.model),
+            )
+            flags, failures = registration.network_flags, registration.failures
+        timings = None
+        if self.library.keeps_timing_cache and self.request.gpu is not None:
+            timings = TimingCache(folder, self.library, self.request.gpu)
+        return build_plan(
+            self.library,
+            self.model,
+            flags,
+            self.configure,
+            progress,
+            failures,
+            options=self.request.options,
+            timings=timings,
+        )
+
+
+def plan_build(
+    bundle: Bundle,
+    precision: Precision,
+    flavour: Flavour,
+    *,
+    targets: Sequence[str] = (),
+    asked: Attention | None = None,
+    kernel_variant: KernelVariant = "tuned",
+    options: BuilderOptions | None = None,
+) -> EngineBuild:
+    """Settle what is to be built, without building it.
+
+    Args:
+        bundle: Holds the model, and the kernels where plugins are used.
+        precision: Which variant.
+        flavour: TensorRT for this machine's GPU, or TensorRT for RTX for the targets.
+        targets: GPU architectures as ``sm_89``, for TensorRT for RTX alone; this GPU's where none is given.
+        asked: How the attention is built; chosen where nothing is asked.
+        kernel_variant: ``small`` for kernels that need at most 48 KiB of shared memory.
+        options: Limits and effort of the builder; its defaults where they are not given.
+
+    Raises:
+        UsageError: What is asked does not go together, or the bundle does not hold the precision.
+        MissingDependencyError: The library is not installed, or cuda-python where a GPU is needed.
+        BackendError: There is no GPU, and it takes one; or no lowering serves.
+        BundleError: The bundle lacks kernels or bodies, or they are not what was written.
+    """
+    variant = bundle.variant(precision)
+    on_device = flavour == "tensorrt"
+    if on_device and targets:
+        raise UsageError("tensorrt builds for the GPU of this machine; leave the target out")
+    library = load_library(flavour)
+    device = device_if_any() if targets else this_device()
+    archs = tuple(sorted(set(targets))) or ((device.gpu.arch,) if device is not None else ())
+    configure = None if on_device else target_setter(archs)
+    driver_cuda = cuda_driver().cuda_release() if on_device else None
+    lowering = choose_lowering(
+        library, bundle, precision, archs[0] if on_device else None, asked, kernel_variant, driver_cuda
+    )
+    model = lowered_model(library, bundle, precision, lowering.attention)
+    request = EngineRequest(
+        bundle_sha256=bundle.sha256,
+        model_sha256=variant.file.sha256,
+        parsed_sha256=sha256_of(model),
+        precision=precision,
+        attention=lowering.attention,
+        kernel_variant=kernel_variant if lowering.attention == "plugin" else None,
+        library=flavour,
+        library_version=library.module.__version__,
+        targets=archs,
+        gpu=device.gpu if device is not None and on_device else None,
+        platform=this_platform(),
+        options=options or BuilderOptions(),
+        danet=package_version("danet-runtime") or "unknown",
+    )
+    return EngineBuild(bundle, library, lowering, request, device, model, configure, driver_cuda)

@@ -1,0 +1,41 @@
+"""An engine on this machine's GPU, ready for frames."""
+
+from __future__ import annotations
+
+from danet_runtime.bundle.reader import Bundle
+from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.execution import EngineExecution
+from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.tensorrt.library import TensorRTLibrary
+
+
+def open_engine(
+    bundle: Bundle, plan: bytes, library: TensorRTLibrary, origin: str, *, depth: int = 2, graph: bool = True
+) -> Executor:
+    """Deserialise an engine and make everything that its frames need.
+
+    Args:
+        bundle: Says which tensors there are.
+        plan: The engine, whose hash has been checked: it is native code.
+        library: What deserialises it.
+        origin: What to call it in an error.
+        depth: How many frames may be in flight.
+        graph: Capture its enqueue in CUDA graphs.
+
+    Raises:
+        BackendError: No GPU, not enough memory on it, or the engine does not load or run.
+        MissingDependencyError: cuda-python is not installed.
+    """
+    height, width = bundle.manifest.frame.size_hw
+    frame_shape, labels_shape = (1, *bundle.manifest.frame.shape), (1, height, width)
+    session = CudaSession()  # its context is current before TensorRT looks for one
+    try:
+        engine = EngineExecution(
+            library, plan, origin, inputs={"frame": frame_shape}, outputs={"labels": labels_shape}
+        )
+    except BaseException:
+        session.close()
+        raise
+    return Executor(
+        session, engine.enqueue, frame_shape, labels_shape, depth=depth, graph=graph, release=engine.close
+    )

@@ -1,0 +1,118 @@
+"""An engine out of the store, or built into it: built once, tried on the golden frame, never half there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from danet_runtime.errors import BackendError
+from danet_runtime.files import check_file_target
+from danet_runtime.tensorrt.builder import BuiltEngine
+from danet_runtime.tensorrt.device import Device
+from danet_runtime.tensorrt.engine_check import mismatches
+from danet_runtime.tensorrt.engine_lock import exclusive
+from danet_runtime.tensorrt.engine_manifest import EngineRequest
+from danet_runtime.tensorrt.engine_store import (
+    StoredEngine,
+    find_engine,
+    manifest_path,
+    note_asked,
+    remove_leftovers,
+    store_engine,
+)
+from danet_runtime.tensorrt.golden_check import require_agreement
+from danet_runtime.tensorrt.library import TensorRTLibrary
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a new engine is tried before it is stored.
+
+    Attributes:
+        run: From a plan to the share of the golden frame's labels that it gives.
+        required: The share that it must give.
+    """
+
+    run: Callable[[bytes], float]
+    required: float
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """An engine, and whether it was there already."""
+
+    engine: StoredEngine
+    reused: bool
+
+
+def obtain_engine(
+    folder: Path,
+    request: EngineRequest,
+    library: TensorRTLibrary,
+    build: Callable[[], BuiltEngine],
+    *,
+    device: Device | None = None,
+    trial: Trial | None = None,
+    rebuild: bool = False,
+    on_wait: Callable[[int | None], None] | None = None,
+) -> Obtained:
+    """Give the engine of a request; build it where it is not there, or does not run on the device any more.
+
+    Of several processes that ask for one engine, one builds and the others wait and take what it built. A new
+    engine that fails its trial is not stored, and the one that was there stays.
+
+    Args:
+        folder: Where engines are kept.
+        request: What is wanted.
+        library: What builds it.
+        build: Builds it.
+        device: This machine's GPU, where the engine is for it.
+        trial: How to try it; without one it is stored untried, and its manifest says so.
+        rebuild: Build even where it is there; one that another process built while this one waited is taken.
+        on_wait: Called before waiting for another process, with its id if that is known.
+
+    Raises:
+        BackendError: It cannot be built, or fails its trial.
+        UsageError: The folder cannot be written to.
+    """
+    before = _usable(folder, request, library, device)
+    if before is not None and not rebuild:
+        note_asked(folder, request)
+        return Obtained(before, reused=True)
+    check_file_target(manifest_path(folder, request))
+    with exclusive(folder / "locks" / f"{request.key[:32]}.lock", on_wait):
+        there = _usable(folder, request, library, device)
+        if there is not None and not (rebuild and _same(there, before)):
+            note_asked(folder, request)
+            return Obtained(there, reused=True)
+        remove_leftovers(folder, request)
+        built = build()
+        agreement = None if trial is None else _try(trial, built.plan, there)
+        stored = store_engine(folder, request, built, device=device, golden_agreement=agreement)
+        return Obtained(stored, reused=False)
+
+
+def _usable(
+    folder: Path, request: EngineRequest, library: TensorRTLibrary, device: Device | None
+) -> StoredEngine | None:
+    engine = find_engine(folder, request)
+    if engine is None or (device is not None and mismatches(engine.manifest, library, device)):
+        return None
+    return engine
+
+
+def _same(engine: StoredEngine, other: StoredEngine | None) -> bool:
+    return other is not None and engine.manifest == other.manifest
+
+
+def _try(trial: Trial, plan: bytes, there: StoredEngine | None) -> float:
+    kept = "and there was none before" if there is None else f"{there.path.name} stays"
+    try:
+        agreement = trial.run(plan)
+    except BackendError as error:
+        raise BackendError(
+            f"the engine just built does not run on the golden frame; it is not kept, {kept}: {error}"
+        ) from error
+    require_agreement(agreement, trial.required, kept)
+    return agreement

@@ -1,0 +1,41 @@
+"""One frame's memory on both sides, the events between its stages, and its graph where there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.device_arrays import DeviceFrame
+
+
+class Slot:
+    """Made once, used for one frame after the other.
+
+    Args:
+        session: Its context is current; it frees all of this.
+        frame_bytes: Of a frame.
+        labels_bytes: Of its labels.
+
+    Attributes:
+        graph: The enqueue between this slot's addresses, where it was captured.
+        ticket: Of the frame that used it last.
+        guest: The frame that is read, where it is another library's.
+        has_upload: Whether this frame is copied before it is read.
+        has_download: Whether its labels are copied to the host.
+        has_reader: Whether another library reads the labels of the frame before.
+    """
+
+    def __init__(self, session: CudaSession, frame_bytes: int, labels_bytes: int) -> None:
+        self.frame, self.frame_address = session.make_pinned(frame_bytes), session.make_memory(frame_bytes)
+        self.labels, self.labels_address = (
+            session.make_pinned(labels_bytes),
+            session.make_memory(labels_bytes),
+        )
+        self.upload_began, self.uploaded = session.make_event(), session.make_event()
+        self.inference_began, self.inferred = session.make_event(), session.make_event()
+        self.download_began, self.downloaded = session.make_event(), session.make_event()
+        self.guest_ready, self.read = session.make_event(), session.make_event()
+        self.graph: Any = None
+        self.ticket = -1
+        self.guest: DeviceFrame | None = None
+        self.has_upload = self.has_download = self.has_reader = False

@@ -1,0 +1,55 @@
+"""The executor through the real cuda-python, over a driver that only remembers: JSON of the outcome.
+
+Frames come from the host and from the device, labels stay there or come back; the model is a copy.
+
+python executor_answers.py
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+
+from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.executor import Executor
+
+FRAME, LABELS = (1, 4, 6, 3), (1, 4, 6)
+
+
+def main() -> dict[str, object]:
+    import cuda.bindings
+
+    session = CudaSession()
+
+    def enqueue(stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        session.call("cuMemcpyDtoDAsync", outputs["labels"], inputs["frame"], 24, stream)
+
+    executor = Executor(session, enqueue, FRAME, LABELS)  # the copies are no nodes of the stub's graph
+    labels = np.empty(LABELS, np.uint8)
+    frame = np.arange(72, dtype=np.uint8).reshape(FRAME)
+    interface = {
+        **{"shape": FRAME, "typestr": "|u1", "data": (frame.ctypes.data, False)},
+        **{"strides": None, "version": 3, "stream": 5},
+    }
+    right = []
+    for given in (frame, SimpleNamespace(__cuda_array_interface__=interface)):
+        times = executor.collect(executor.submit(given), labels)
+        right.append(bool((labels.reshape(-1) == np.arange(24)).all()))
+    stays, _ = executor.collect_on_device(executor.submit(frame, download=False))
+    stays.read_by(6)
+    executor.submit(frame)
+    executor.submit(frame)
+    answers = {
+        **{"bindings": cuda.bindings.__version__, "graph": executor.graph, "right": right},
+        **{"times": times, "stays": stays._is_valid()},
+    }
+    executor.close()
+    return answers
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    print(json.dumps(main()))

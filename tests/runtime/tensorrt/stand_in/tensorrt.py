@@ -1,0 +1,280 @@
+"""Stands in for TensorRT where there is no GPU: the same calls, with ONNX Runtime behind them.
+
+Its plans hold the ONNX file that was parsed. Every call is recorded in ``CALLS`` and, where the environment
+names a file ``TENSORRT_STAND_IN_RECORD``, in that file. That it has no name and no number of arguments that
+the real bindings lack is held by ``contract/test_stand_in.py``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import functools
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+__version__ = os.environ.get("TENSORRT_STAND_IN_VERSION", "10.13.3.9")
+
+CALLS: list[str] = []
+MAGIC = b"stand-in plan\n"
+
+
+def note(text: str) -> None:
+    CALLS.append(text)
+    if path := os.environ.get("TENSORRT_STAND_IN_RECORD"):
+        with open(path, "a") as file:  # noqa: PTH123
+            file.write(text + "\n")
+
+
+_NODE = ctypes.CFUNCTYPE(None)
+_nodes: list[object] = []  # kept alive for the graphs that call them
+
+
+def add_to_graph(stream: int, run: Callable[[], None]) -> bool:
+    """Leave the work to a graph's launches where the stub driver is capturing this stream."""
+    try:
+        add = ctypes.CDLL("libcuda.so.1").driver_stub_add_node
+    except (OSError, AttributeError):  # no driver, or a real one
+        return False
+    node = _NODE(run)
+    _nodes.append(node)
+    return bool(add(ctypes.c_size_t(stream), node))
+
+
+class DataType(enum.Enum):
+    FLOAT = 0
+    HALF = 1
+    UINT8 = 7
+
+
+class TensorIOMode(enum.Enum):
+    NONE = 0
+    INPUT = 1
+    OUTPUT = 2
+
+
+class MemoryPoolType(enum.Enum):
+    WORKSPACE = 0
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    STRONGLY_TYPED = 1
+
+
+class ErrorCodeTRT(enum.Enum):
+    INVALID_ARGUMENT = 3
+
+
+class ILogger:
+    class Severity(enum.IntEnum):
+        INTERNAL_ERROR = 0
+        ERROR = 1
+        WARNING = 2
+        INFO = 3
+
+
+class IErrorRecorder:
+    pass
+
+
+class IProgressMonitor:
+    pass
+
+
+class ITimingCache:
+    def __init__(self, entries: set[bytes]) -> None:
+        self.entries = entries
+
+    def combine(self, input_cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        self.entries |= input_cache.entries
+        return True
+
+    def serialize(self) -> bytes:
+        return b"timings\n" + b"\n".join(sorted(self.entries))
+
+
+class ParserError:
+    def __init__(
+        self, description: str, node_name: str = "", operator: str = "", stack: tuple[str, ...] = ()
+    ):
+        self._said = (description, node_name, operator, list(stack))
+
+    def desc(self) -> str:
+        return self._said[0]
+
+    def node_name(self) -> str:
+        return self._said[1]
+
+    def node_operator(self) -> str:
+        return self._said[2]
+
+    def local_function_stack(self) -> list[str]:
+        return self._said[3]
+
+
+class IBuilderConfig:
+    def __init__(self) -> None:
+        self.progress_monitor: object = None
+        self.timing_cache: ITimingCache | None = None
+        self._level = 3
+
+    @property
+    def builder_optimization_level(self) -> int:
+        return self._level
+
+    @builder_optimization_level.setter
+    def builder_optimization_level(self, level: int) -> None:
+        note(f"level {level}")
+        self._level = level
+
+    def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
+        note(f"{pool.name} {pool_size}")
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None:
+        if serialized_timing_cache and not serialized_timing_cache.startswith(b"timings\n"):
+            return None
+        return ITimingCache({entry for entry in serialized_timing_cache.split(b"\n")[1:] if entry})
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        note(f"timings {len(cache.entries)}")
+        self.timing_cache = cache
+        return True
+
+
+class INetworkDefinition:
+    def __init__(self) -> None:
+        self.model = b""
+        self.num_layers = 0
+
+
+class OnnxParser:
+    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
+        self.network = network
+        self.problems: list[ParserError] = []
+
+    @property
+    def num_errors(self) -> int:
+        return len(self.problems)
+
+    def get_error(self, index: int) -> ParserError:
+        return self.problems[index]
+
+    def parse(self, model: bytes) -> bool:
+        graph = onnx.load_from_string(model).graph
+        self.problems = [
+            ParserError("no such operator", node.name, node.op_type, ("Body",))
+            for node in graph.node
+            if node.op_type == "Nonsense"
+        ]
+        self.network.model, self.network.num_layers = model, len(graph.node)
+        return not self.problems
+
+
+class Builder:
+    def __init__(self, logger: ILogger) -> None:
+        self.logger = logger
+        self.error_recorder: object = None
+
+    def create_network(self, flags: int = 0) -> INetworkDefinition:
+        note(f"network flags={flags} recorder={self.error_recorder is not None}")
+        return INetworkDefinition()
+
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
+        note("build")
+        if os.environ.get("TENSORRT_STAND_IN_BUILD") == "fails":
+            self.error_recorder.report_error(ErrorCodeTRT.INVALID_ARGUMENT, "recorded by the builder")
+            return None
+        monitor = config.progress_monitor
+        if monitor is not None:
+            monitor.phase_start("Building", None, 2)
+            for step in range(2):
+                monitor.step_complete("Building", step)
+            monitor.phase_finish("Building")
+        time.sleep(float(os.environ.get("TENSORRT_STAND_IN_SECONDS", "0")))
+        self.logger.log(ILogger.Severity.INFO, "Total Activation Memory: 4096 bytes")
+        if config.timing_cache is not None:
+            config.timing_cache.entries.add(f"{len(network.model)}".encode())
+        return MAGIC + os.environ.get("TENSORRT_STAND_IN_SALT", "").encode() + b"\n" + network.model
+
+
+class ICudaEngine:
+    def __init__(self, model: bytes) -> None:
+        import onnxruntime
+
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self._tensors = {
+            **{tensor.name: (TensorIOMode.INPUT, tensor) for tensor in self.session.get_inputs()},
+            **{tensor.name: (TensorIOMode.OUTPUT, tensor) for tensor in self.session.get_outputs()},
+        }
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self._tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return self._tensors[name][0]
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return DataType.UINT8 if self._tensors[name][1].type == "tensor(uint8)" else DataType.FLOAT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensors[name][1].shape)
+
+    def create_execution_context(self) -> IExecutionContext:
+        note("context")
+        return IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine = engine
+        self.addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        note(f"shape {name} {'x'.join(map(str, shape))}")
+        return tuple(shape) == self.engine.get_tensor_shape(name)
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        note(f"address {name}")
+        self.addresses[name] = memory
+        return memory != 0
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        note(f"execute stream={stream_handle}")
+        run = functools.partial(self._run, dict(self.addresses))
+        if not add_to_graph(stream_handle, run):
+            run()
+        return True
+
+    def _run(self, addresses: dict[str, int]) -> None:
+        shape = self.engine.get_tensor_shape("frame")
+        frame = np.frombuffer(ctypes.string_at(addresses["frame"], int(np.prod(shape))), np.uint8)
+        (labels,) = self.engine.session.run(None, {"frame": frame.reshape(shape)})
+        if os.environ.get("TENSORRT_STAND_IN_LABELS") == "wrong":
+            labels = labels + 1
+        ctypes.memmove(addresses["labels"], labels.tobytes(), labels.size)
+
+
+class Runtime:
+    def __init__(self, logger: ILogger) -> None:
+        note("runtime")
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        note("deserialize")
+        if not serialized_engine.startswith(MAGIC):
+            self._logger.log(ILogger.Severity.ERROR, "the magic tag does not match")
+            return None
+        return ICudaEngine(serialized_engine.removeprefix(MAGIC).split(b"\n", 1)[1])
