@@ -18,7 +18,10 @@ import typer
 from danet_runtime.commands.interruption import sigterm_as_interrupt
 
 COMMAND_GROUP = "danet.commands"
-_ORDER = ("synthesize", "train", "eval", "export", "calibrate", "build", "run", "profile", "doctor")
+_ORDER = (
+    *("synthesize", "train", "eval", "export", "calibrate"),
+    *("build", "run", "replay", "profile", "compare", "keygen", "sign", "verify", "doctor"),
+)
 
 
 def _show_version(requested: bool) -> None:

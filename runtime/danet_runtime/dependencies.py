@@ -31,19 +31,28 @@ class OptionalPackage:
 OPENCV = OptionalPackage(
     "cv2",
     "OpenCV",
-    "video, cameras, pictures and resizing",
+    "reading video, cameras and pictures",
     f'pip install "danet-runtime[video]", or {_ON_JETSON} OpenCV',
+)
+PYAV = OptionalPackage(
+    "av",
+    "PyAV",
+    "writing videos",
+    'pip install "danet-runtime[video]", or [recording] beside JetPack\'s OpenCV',
 )
 ONNXRUNTIME = OptionalPackage(
     "onnxruntime", "ONNX Runtime", "the onnxruntime backend", 'pip install "danet-runtime[onnxruntime]"'
 )
 TENSORRT = OptionalPackage(
-    "tensorrt", "TensorRT", "engines for this GPU", f"pip install tensorrt, or {_ON_JETSON} TensorRT"
+    "tensorrt",
+    "TensorRT",
+    "building or running an engine on this GPU",
+    f"pip install tensorrt, or {_ON_JETSON} TensorRT",
 )
 TENSORRT_RTX = OptionalPackage(
     "tensorrt_rtx",
     "TensorRT-RTX",
-    "engines built ahead of time, also without a GPU",
+    "building an engine ahead of time (no GPU needed)",
     'pip install "danet-runtime[tensorrt-rtx]"',
 )
 CUDA_PYTHON = OptionalPackage(
@@ -52,7 +61,10 @@ CUDA_PYTHON = OptionalPackage(
     "launching the bundle's kernels",
     'pip install "danet-runtime[cuda12]" for CUDA 12 (JetPack 6), "danet-runtime[cuda13]" for CUDA 13',
 )
-OPTIONAL_PACKAGES = (ONNXRUNTIME, OPENCV, TENSORRT, TENSORRT_RTX)
+CRYPTOGRAPHY = OptionalPackage(
+    "cryptography", "cryptography", "signing and verifying bundles", 'pip install "danet-runtime[signing]"'
+)
+OPTIONAL_PACKAGES = (ONNXRUNTIME, OPENCV, PYAV, TENSORRT, TENSORRT_RTX, CRYPTOGRAPHY)
 """What ``danet doctor`` looks for."""
 
 

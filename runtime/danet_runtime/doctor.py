@@ -11,7 +11,15 @@ from types import ModuleType
 from typing import Any
 
 from danet_runtime.backends import BACKENDS
-from danet_runtime.dependencies import ONNXRUNTIME, OPENCV, OPTIONAL_PACKAGES, OptionalPackage, require
+from danet_runtime.dependencies import (
+    ONNXRUNTIME,
+    OPENCV,
+    OPTIONAL_PACKAGES,
+    TENSORRT,
+    TENSORRT_RTX,
+    OptionalPackage,
+    require,
+)
 from danet_runtime.errors import MissingDependencyError
 from danet_runtime.machine import describe_machine, package_version
 
@@ -63,11 +71,16 @@ def diagnose() -> Diagnosis:
     """Look at this machine; imports every optional package that is there, and fails for none that is not."""
     packages = {package.module: _probe(package) for package in OPTIONAL_PACKAGES}
     gpus, gpu_detail = find_gpus()
-    needs = {"onnxruntime": ONNXRUNTIME}
+    needs = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT, "tensorrt-rtx": TENSORRT_RTX}
     backends = {}
     for name in BACKENDS:
         found = packages[needs[name].module]
-        backends[name] = "usable" if found.version else f"not usable: {found.detail}"
+        if not found.version:
+            backends[name] = f"not usable: {found.detail}"
+        elif name != "onnxruntime" and not gpus:
+            backends[name] = f"not usable: it takes a GPU, {gpu_detail}"
+        else:
+            backends[name] = "usable"
     return Diagnosis(
         danet=package_version("danet-runtime") or "unknown",
         machine=describe_machine(),

@@ -8,8 +8,10 @@ import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import UsageError
+from danet_runtime.pixel_formats import BGR, Pixels
 
 DEFAULT_OPACITY = 0.5
 """Share of a class's colour in the overlay; the rest is the frame."""
@@ -27,6 +29,7 @@ class Overlay:
         palette: (256, 3) uint8 BGR, one colour a label.
         opacity: Share of the colour, 0..1.
         legend: Whether to draw the names of the classes into the upper left corner.
+        pixels: Format of the frames; other than BGR they are converted before anything is drawn.
 
     Raises:
         UsageError: ``opacity`` is out of range.
@@ -41,11 +44,14 @@ class Overlay:
         *,
         opacity: float = DEFAULT_OPACITY,
         legend: bool = False,
+        pixels: Pixels = BGR,
     ) -> None:
         if not 0.0 <= opacity <= 1.0:
             raise UsageError(f"opacity must be between 0 and 1 (got {opacity})")
         self._cv2 = opencv("drawing overlays")
         self._opacity = opacity
+        self._pixels = pixels
+        self._bgr = None if pixels.format == "bgr" else np.empty((*size_hw, 3), np.uint8)
         self._class_count = len(classes)
         self._colours = np.ascontiguousarray(palette[:, None, :])  # (256, 1, 3), as applyColorMap takes it
         self._coloured = np.empty((*size_hw, 3), np.uint8)
@@ -58,11 +64,13 @@ class Overlay:
         Pixels whose label belongs to no class (255) show the frame unchanged.
 
         Args:
-            frame: (H, W, 3) uint8 BGR; only read.
+            frame: uint8 in the layout of ``pixels``, (H, W, 3) for BGR; only read.
             labels: (H, W) uint8; only read.
             out: (H, W, 3) uint8 BGR, C-contiguous, owned by the caller; overwritten. May be ``frame`` itself
                 only where every pixel has a class.
         """
+        if self._bgr is not None:
+            frame = to_bgr(frame, self._pixels, self._bgr)
         self._cv2.applyColorMap(labels, self._colours, dst=self._coloured)
         self._cv2.addWeighted(frame, 1.0 - self._opacity, self._coloured, self._opacity, 0.0, dst=out)
         np.greater_equal(labels, self._class_count, out=self._unlabelled)

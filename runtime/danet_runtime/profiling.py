@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.bundle.manifest import FrameSpec
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import opencv
-from danet_runtime.errors import BundleError
+from danet_runtime.errors import AgreementError, BundleError
 from danet_runtime.machine import describe_machine
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sources.images import decode_picture
@@ -58,7 +59,9 @@ class Measurement:
 
 
 def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
-    """The bundle's golden frame (H, W, 3) BGR and its labels (H, W), both verified, owned by the caller.
+    """The bundle's golden frame, in its own pixel format, and its labels (H, W).
+
+    Both are verified, and owned by the caller.
 
     Raises:
         IntegrityError: One of the files is not the one that was written.
@@ -67,11 +70,11 @@ def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
     """
     cv2 = opencv("reading the golden frame")
     golden = bundle.manifest.golden
-    size_hw = bundle.manifest.frame.size_hw
+    spec = bundle.manifest.frame
     pictures = []
     for ref, mode, shape in (
-        (golden.frame, cv2.IMREAD_COLOR, (*size_hw, 3)),
-        (golden.labels, cv2.IMREAD_UNCHANGED, size_hw),
+        (golden.frame, cv2.IMREAD_UNCHANGED, stored_shape(spec)),
+        (golden.labels, cv2.IMREAD_UNCHANGED, spec.size_hw),
     ):
         picture = cv2.imdecode(np.frombuffer(bundle.read(ref), np.uint8), mode)
         if picture is None or picture.shape != shape:
@@ -80,7 +83,47 @@ def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
                 f"{bundle.path / ref.path}: expected a picture {shape}, got {found}; export again"
             )
         pictures.append(np.asarray(picture, np.uint8))
-    return pictures[0], pictures[1]
+    return pictures[0].reshape(spec.shape), pictures[1]
+
+
+def stored_shape(spec: FrameSpec) -> tuple[int, ...]:
+    """Shape of the PNG of a golden frame, which holds the very bytes that the model takes.
+
+    So the golden frame depends on no conversion. A PNG has no two channels: uyvy is stored as (H, 2 W).
+    """
+    return (spec.size_hw[0], 2 * spec.size_hw[1]) if spec.pixel_format == "uyvy" else spec.shape
+
+
+def check_golden(segmenter: Segmenter) -> float:
+    """Run the bundle's golden frame and compare its labels.
+
+    Returns:
+        The share of pixels with the golden label.
+
+    Raises:
+        AgreementError: It is below what the bundle asks of the precision.
+        BundleError: The golden frame cannot be used.
+        BackendError: The model failed.
+    """
+    frame, labels = golden_frame(segmenter.bundle)
+    agreement = float(np.mean(segmenter(frame) == labels))
+    require_golden(segmenter, agreement)
+    return agreement
+
+
+def require_golden(segmenter: Segmenter, agreement: float) -> None:
+    """Refuse a backend whose labels of the golden frame are wrong.
+
+    Raises:
+        AgreementError: The agreement is below what the bundle asks of the precision.
+    """
+    least = segmenter.bundle.manifest.golden.agreement[segmenter.precision]
+    if agreement < least:
+        raise AgreementError(
+            f"{segmenter.backend.name} gives {agreement:.2%} of the golden frame's labels in "
+            f"{segmenter.precision}; expected {least:.0%} or more. Its masks are wrong: "
+            "build the engine again, or run another precision"
+        )
 
 
 def profile_frame(bundle: Bundle, image: Path | None) -> tuple[UInt8Array, UInt8Array | None, str]:
@@ -109,7 +152,7 @@ def measure(
 
     Args:
         segmenter: What is measured.
-        frame: (H, W, 3) uint8 BGR of any size, C-contiguous; only read.
+        frame: uint8 of the segmenter's own layout, or (H, W, 3) BGR of any size; C-contiguous, only read.
         golden_labels: (H, W) to compare with, where they are known.
         frames: Rounds that count.
         warmup: Rounds before, which do not.
@@ -119,7 +162,8 @@ def measure(
         BackendError: The model failed.
     """
     recorder = LatencyRecorder(_STAGES, capacity=frames)
-    labels = np.empty(frame.shape[:2], np.uint8)
+    size_hw = segmenter.size_of(frame)
+    labels = np.empty(size_hw, np.uint8)
     for number in range(warmup + frames):
         started = time.monotonic_ns()
         times = segmenter.infer_into(frame, labels)
@@ -129,4 +173,4 @@ def measure(
         if on_round is not None:
             on_round()
     agreement = None if golden_labels is None else float(np.mean(labels == golden_labels))
-    return Measurement(recorder.summary(), (frame.shape[0], frame.shape[1]), agreement)
+    return Measurement(recorder.summary(), size_hw, agreement)

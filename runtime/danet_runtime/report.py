@@ -12,28 +12,33 @@ from danet_runtime.machine import describe_machine
 from danet_runtime.timing import LatencySummary
 
 REPORT_KIND = "danet-stream-report"
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 Ending = Literal["source ended", "frame limit", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a stream did; ``frames_in = frames_out + frames_dropped + frames_unfinished``.
+    """What a stream did, over all its cameras.
+
+    ``frames_in = frames_out + frames_dropped + frames_late_dropped + frames_failed + frames_unfinished``.
 
     Attributes:
         frames_in: Frames that the source delivered.
-        frames_out: Frames that were segmented and written by every sink.
+        frames_out: Frames that were segmented and that every sink is through with.
         frames_dropped: Frames displaced by newer ones under the policy ``latest``.
+        frames_late: Frames that missed the deadline.
+        frames_late_dropped: Those of them that were not delivered.
+        frames_failed: Frames that could not be segmented.
         frames_unfinished: Frames in flight when the stream was stopped or failed.
         ending: Why it ended.
         error: The failure's message, or ``None``.
         duration_s: From the start of the first capture until the last sink was done.
         fps: ``frames_out`` per second of ``duration_s``.
         policy: ``every`` or ``latest``.
-        latency: Of the frames that came out.
-        source: What was read.
-        sinks: What was written.
+        latency: Of the frames that came out, of the first camera.
+        cameras: Figures, source and sinks of each camera.
+        health: The state at the end, and the latest events.
         bundle: Path, hash of the manifest and precision.
         backend: What ran the model.
     """
@@ -41,6 +46,9 @@ class StreamReport:
     frames_in: int
     frames_out: int
     frames_dropped: int
+    frames_late: int
+    frames_late_dropped: int
+    frames_failed: int
     frames_unfinished: int
     ending: Ending
     error: str | None
@@ -48,8 +56,8 @@ class StreamReport:
     fps: float
     policy: str
     latency: LatencySummary
-    source: Mapping[str, Any]
-    sinks: Sequence[Mapping[str, Any]]
+    cameras: Sequence[Mapping[str, Any]]
+    health: Mapping[str, Any]
     bundle: Mapping[str, Any]
     backend: Mapping[str, Any]
 
@@ -62,6 +70,9 @@ class StreamReport:
                 "in": self.frames_in,
                 "out": self.frames_out,
                 "dropped": self.frames_dropped,
+                "late": self.frames_late,
+                "late_dropped": self.frames_late_dropped,
+                "failed": self.frames_failed,
                 "unfinished": self.frames_unfinished,
             },
             "ending": self.ending,
@@ -70,8 +81,8 @@ class StreamReport:
             "fps": self.fps,
             "policy": self.policy,
             "latency": self.latency.to_dict(),
-            "source": dict(self.source),
-            "sinks": [dict(sink) for sink in self.sinks],
+            "cameras": [dict(camera) for camera in self.cameras],
+            "health": dict(self.health),
             "bundle": dict(self.bundle),
             "backend": dict(self.backend),
             "machine": describe_machine(),

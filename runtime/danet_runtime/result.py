@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.sources.base import FrameInfo
+from danet_runtime.colour_conversion import to_bgr
+from danet_runtime.health import HealthState
+from danet_runtime.pixel_formats import BGR, Pixels
+from danet_runtime.sources.base import CaptureClock, FrameInfo
 from danet_runtime.timing import STAGES
 
 
@@ -22,14 +25,20 @@ class Result:
     writes to them. Copy what must live longer.
 
     Attributes:
-        frame: (H, W, 3) uint8 BGR, as the source gave it.
+        frame: uint8 as the source gave it, in the layout of ``pixels``: (H, W, 3) where that is BGR.
         labels: (H, W) uint8, positions in the bundle's classes; 255 where there is none.
         frame_id: The frame's number in its source; it grows, with gaps where frames were dropped.
-        capture_time_ns: Arrival of the frame on this machine, on the clock of ``time.monotonic_ns``.
+        capture_time_ns: When the frame was captured, on the clock of ``time.monotonic_ns``.
         age_ms: Age of the frame at delivery to whoever holds this result, since ``capture_time_ns``.
         stages_ms: Time spent in ``capture``, ``preprocess``, ``inference`` and ``postprocess``.
         media_time_ms: Position in the file, where the source has one.
         name: Name of the picture, where the source has one.
+        source: Name of the camera.
+        capture_clock: What the capture time was read from: the clock of the sensor or of the stream, or the
+            arrival.
+        late: Whether the deadline was missed at the end of inference; ``None`` where there is none.
+        health: State of the stream when inference ended.
+        pixels: Format of the frame.
     """
 
     frame: UInt8Array
@@ -40,6 +49,19 @@ class Result:
     stages_ms: Mapping[str, float]
     media_time_ms: float | None = None
     name: str | None = None
+    source: str = "source"
+    capture_clock: CaptureClock = "arrival"
+    late: bool | None = None
+    health: HealthState = "ready"
+    pixels: Pixels = BGR
+
+    def bgr(self) -> UInt8Array:
+        """The frame as (H, W, 3) uint8 BGR: itself where it is that already, else a new array.
+
+        Raises:
+            MissingDependencyError: It must be converted and OpenCV is not installed.
+        """
+        return to_bgr(self.frame, self.pixels)
 
 
 class FrameSlot:
@@ -47,25 +69,38 @@ class FrameSlot:
 
     Args:
         size_hw: Height and width of the source's frames.
+        source: Name of the camera.
+        pixels: What the source writes.
 
     Attributes:
-        frame: (H, W, 3) uint8 BGR, written by the source.
+        size_hw: Height and width.
+        pixels: Format of the frame.
+        frame: uint8 in the layout of ``pixels``, written by the source.
+        luma: A view of what is bright or dark in it; see :meth:`danet_runtime.pixel_formats.Pixels.luma`.
         labels: (H, W) uint8, written by the segmenter.
         info: What the source says of the frame.
         started_ns: When its capture started, on the clock of ``time.monotonic_ns``.
         stage_ns: Nanoseconds of each stage, in the order of :data:`danet_runtime.timing.STAGES`.
         readers: How many consumers have not released it.
         writers: How many sinks have not written it.
+        late: Whether it missed the deadline.
+        health: State of the stream when it was segmented.
     """
 
-    def __init__(self, size_hw: tuple[int, int]) -> None:
-        self.frame = np.empty((*size_hw, 3), np.uint8)
+    def __init__(self, size_hw: tuple[int, int], source: str = "source", pixels: Pixels = BGR) -> None:
+        self._source = source
+        self.size_hw = size_hw
+        self.pixels = pixels
+        self.frame: UInt8Array = np.empty(pixels.shape(size_hw), np.uint8)
+        self.luma = pixels.luma(self.frame)
         self.labels = np.empty(size_hw, np.uint8)
         self.info = FrameInfo(-1, 0)
         self.started_ns = 0
         self.stage_ns = [0] * len(STAGES)
         self.readers = 0
         self.writers = 0
+        self.late: bool | None = None
+        self.health: HealthState = "starting"
 
     def result(self) -> Result:
         """What a consumer gets at this moment: views of the buffers, and the frame's age."""
@@ -73,9 +108,14 @@ class FrameSlot:
             frame=self.frame,
             labels=self.labels,
             frame_id=self.info.id,
+            source=self._source,
             capture_time_ns=self.info.capture_time_ns,
+            capture_clock=self.info.clock,
             age_ms=(time.monotonic_ns() - self.info.capture_time_ns) / 1e6,
             stages_ms={name: ns / 1e6 for name, ns in zip(STAGES[:4], self.stage_ns, strict=False)},
+            late=self.late,
+            health=self.health,
             media_time_ms=self.info.media_time_ms,
             name=self.info.name,
+            pixels=self.pixels,
         )

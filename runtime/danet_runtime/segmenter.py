@@ -11,11 +11,13 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from danet_runtime.backends import open_backend
-from danet_runtime.backends.base import Backend, UInt8Array
+from danet_runtime.backends.base import Backend, PipelinedBackend, UInt8Array
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
+from danet_runtime.colour_conversion import FromBgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import BackendError, FrameError
+from danet_runtime.pixel_formats import Pixels
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +30,22 @@ class InferenceTimes(NamedTuple):
     postprocess_ns: int
 
 
+class Submission(NamedTuple):
+    """A frame that is under way; see :meth:`Segmenter.submit`."""
+
+    ticket: int
+    native: UInt8Array | None
+    submitted_ns: int
+    preprocess_ns: int
+
+
 class Segmenter:
     """Labels frames with one variant of a bundle.
 
-    Use from one thread at a time: the buffers for resizing are its own. A frame that has the bundle's frame
-    size goes to the backend without a copy; another size is resized on the host (bilinear, needs OpenCV) and
-    its labels are brought back to its own size by nearest neighbour.
+    Use from one thread at a time: the buffers for resizing are its own. A frame of the bundle's own layout
+    and size (:attr:`frame_shape`) goes to the backend without a copy. A BGR frame of another size is resized
+    on the host (bilinear, needs OpenCV) and its labels are brought back to its own size by nearest neighbour;
+    for a bundle that takes nv12 or uyvy it is converted on the host as well, and the log says so once.
 
     Args:
         bundle: An open bundle, or the path of one.
@@ -54,6 +66,8 @@ class Segmenter:
         precision: The variant in use.
         backend: The backend in use.
         frame_size_hw: Height and width that the model takes without a resize.
+        pixels: The bundle's pixel format; see :mod:`danet_runtime.pixel_formats`.
+        frame_shape: Shape of a frame in that format and size, e.g. (H, W, 3).
         classes: The classes; a label is a position in this list, 255 means none.
         palette: (256, 3) uint8 BGR, one colour a label, black where there is no class; read-only.
     """
@@ -70,22 +84,28 @@ class Segmenter:
         manifest = self.bundle.manifest
         self.precision: Precision = precision or _most_precise(self.bundle)
         self.frame_size_hw: tuple[int, int] = manifest.frame.size_hw
+        self.pixels: Pixels = manifest.frame.pixels
+        self.frame_shape: tuple[int, ...] = manifest.frame.shape
         self.classes: tuple[SegmentationClass, ...] = manifest.classes
         self.palette = _palette(manifest.classes)
-        self._frame = np.empty((1, *self.frame_size_hw, 3), np.uint8)  # (1, H, W, 3) resized frame
+        self._resized = np.empty((*self.frame_size_hw, 3), np.uint8)  # (H, W, 3)
+        self._converted = np.empty(self.frame_shape, np.uint8) if self.pixels.format != "bgr" else None
+        self._from_bgr: FromBgr | None = None  # needs OpenCV, and a native frame does not
         self._labels = np.empty((1, *self.frame_size_hw), np.uint8)  # (1, H, W) before the way back
+        self._spare: list[UInt8Array] = []  # of frame_shape each, for converted frames under way
         self._closed = False
         if isinstance(backend, str):
             self.backend: Backend = open_backend(self.bundle, self.precision, backend, threads=threads)
         else:
             self.backend = backend
+        self._pipeline = self.backend if isinstance(self.backend, PipelinedBackend) else None
         logger.info("%s: %s variant in %s", self.bundle.path, self.precision, self.backend.describe())
 
     def __call__(self, frame: UInt8Array) -> UInt8Array:
         """Segment one frame into a new array.
 
         Args:
-            frame: (H, W, 3) uint8 BGR of any size; only read.
+            frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; only read.
 
         Returns:
             Labels (H, W) uint8 of the frame's own size, owned by the caller; 255 where there is no class.
@@ -93,10 +113,9 @@ class Segmenter:
         Raises:
             FrameError: ``frame`` is no such array.
             BackendError: The model failed, or the segmenter is closed.
-            MissingDependencyError: The frame must be resized and OpenCV is not installed.
+            MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        _check_frame(frame)
-        labels = np.empty(frame.shape[:2], np.uint8)
+        labels = np.empty(self.size_of(frame), np.uint8)
         self.infer_into(np.ascontiguousarray(frame), labels)
         return labels
 
@@ -104,35 +123,152 @@ class Segmenter:
         """Segment one frame into the caller's buffer; allocates no array.
 
         Args:
-            frame: (H, W, 3) uint8 BGR, C-contiguous, of any size; only read, and only during the call.
+            frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; C-contiguous, only read, and
+                only during the call.
             labels: (H, W) uint8, C-contiguous, of the frame's size, owned by the caller; overwritten.
 
         Raises:
             FrameError: One of the arrays is not such an array.
             BackendError: The model failed, or the segmenter is closed.
-            MissingDependencyError: The frame must be resized and OpenCV is not installed.
+            MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        _check_frame(frame)
+        size_hw = self.size_of(frame)
         _check_contiguous("frame", frame)
-        if labels.dtype != np.uint8 or labels.shape != frame.shape[:2]:
-            raise FrameError(f"labels must be uint8 {frame.shape[:2]} (got {labels.dtype} {labels.shape})")
+        if labels.dtype != np.uint8 or labels.shape != size_hw:
+            raise FrameError(f"labels must be uint8 {size_hw} (got {labels.dtype} {labels.shape})")
         _check_contiguous("labels", labels)
         if self._closed:
             raise BackendError("the segmenter is closed; open another")
-        if frame.shape[:2] == self.frame_size_hw:
-            started = time.monotonic_ns()
-            self.backend.infer(frame[None], labels[None])
-            return InferenceTimes(0, time.monotonic_ns() - started, 0)
-        return self._infer_resized(frame, labels)
-
-    def _infer_resized(self, frame: UInt8Array, labels: UInt8Array) -> InferenceTimes:
-        height, width = self.frame_size_hw
-        cv2 = opencv(f"a frame of {frame.shape[0]}x{frame.shape[1]} for a model of {height}x{width}")
         started = time.monotonic_ns()
-        cv2.resize(frame, (width, height), dst=self._frame[0], interpolation=cv2.INTER_LINEAR)
-        resized = time.monotonic_ns()
-        self.backend.infer(self._frame, self._labels)
+        native = self._native(frame, size_hw)
+        prepared = time.monotonic_ns()
+        has_model_size = size_hw == self.frame_size_hw
+        self.backend.infer(native[None], labels[None] if has_model_size else self._labels)
         inferred = time.monotonic_ns()
+        if not has_model_size:
+            self._bring_back(labels)
+        done = time.monotonic_ns()
+        return InferenceTimes(
+            0 if native is frame else prepared - started,
+            inferred - prepared,
+            0 if has_model_size else done - inferred,
+        )
+
+    @property
+    def depth(self) -> int:
+        """How many frames may be under way at a time (:meth:`submit`); 1: the backend offers no overlap."""
+        return self._pipeline.depth if self._pipeline is not None else 1
+
+    def submit(self, frame: UInt8Array) -> Submission:
+        """Begin with a frame where the backend overlaps (:attr:`depth` above 1); does not wait for it.
+
+        One thread submits; another one may :meth:`collect` at the same time, in the same order.
+
+        Args:
+            frame: As of :meth:`infer_into`; unchanged until it is collected.
+
+        Raises:
+            FrameError: ``frame`` is no such array.
+            BackendError: The backend did not take it, offers no overlap, or the segmenter is closed.
+            MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
+        """
+        size_hw = self.size_of(frame)
+        _check_contiguous("frame", frame)
+        backend = self._pipelined()
+        started = time.monotonic_ns()
+        native = self._native(frame, size_hw)
+        if native is frame:
+            return Submission(backend.submit(frame[None]), None, started, 0)
+        kept = self._spare.pop() if self._spare else np.empty(self.frame_shape, np.uint8)
+        np.copyto(kept, native)  # the buffer of the conversion is wanted for the next frame
+        submitted = time.monotonic_ns()
+        try:
+            return Submission(backend.submit(kept[None]), kept, submitted, submitted - started)
+        except BaseException:
+            self._spare.append(kept)
+            raise
+
+    def collect(self, submission: Submission, labels: UInt8Array) -> InferenceTimes:
+        """Wait for a frame's labels.
+
+        Args:
+            submission: Of :meth:`submit`; spent, whatever comes of it.
+            labels: As of :meth:`infer_into`, of the size of the frame that was submitted.
+
+        Returns:
+            Times of this frame; the inference is from its submission until now, also where it waited for the
+            one before.
+
+        Raises:
+            BackendError: The model failed, or the segmenter is closed.
+        """
+        backend = self._pipelined()
+        has_model_size = labels.shape == self.frame_size_hw
+        try:
+            backend.collect(submission.ticket, labels[None] if has_model_size else self._labels)
+        finally:
+            if submission.native is not None:
+                self._spare.append(submission.native)
+        inferred = time.monotonic_ns()
+        if not has_model_size:
+            self._bring_back(labels)
+        done = time.monotonic_ns()
+        return InferenceTimes(
+            submission.preprocess_ns,
+            inferred - submission.submitted_ns,
+            0 if has_model_size else done - inferred,
+        )
+
+    def _pipelined(self) -> PipelinedBackend:
+        if self._closed:
+            raise BackendError("the segmenter is closed; open another")
+        if self._pipeline is None:
+            raise BackendError(f"{self.backend.name} takes one frame after the other; use infer_into")
+        return self._pipeline
+
+    def size_of(self, frame: UInt8Array) -> tuple[int, int]:
+        """Height and width of a frame that this segmenter takes, and of its labels.
+
+        Args:
+            frame: As of :meth:`infer_into`.
+
+        Raises:
+            FrameError: It is no such array; the message names those that are.
+        """
+        if isinstance(frame, np.ndarray) and frame.dtype == np.uint8:
+            if frame.shape == self.frame_shape:
+                return self.frame_size_hw
+            if frame.ndim == 3 and frame.shape[2] == 3 and 0 not in frame.shape:
+                return (frame.shape[0], frame.shape[1])
+        expected = "uint8 (H, W, 3) BGR"
+        if self.pixels.format != "bgr":
+            expected = (
+                f"{self.pixels.layout(self.frame_size_hw)} of just this size, or {expected} of any size"
+            )
+        if not isinstance(frame, np.ndarray):
+            raise FrameError(f"a frame must be a numpy array, {expected} (got {type(frame).__name__})")
+        raise FrameError(f"a frame must be {expected} (got {frame.dtype} {frame.shape})")
+
+    def _native(self, frame: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:
+        """The frame itself where the model takes it, else a buffer of the segmenter's."""
+        if frame.shape == self.frame_shape:
+            return frame
+        bgr = frame
+        if size_hw != self.frame_size_hw:
+            height, width = self.frame_size_hw
+            cv2 = opencv(f"a frame of {size_hw[0]}x{size_hw[1]} for a model of {height}x{width}")
+            bgr = self._resized
+            cv2.resize(frame, (width, height), dst=bgr, interpolation=cv2.INTER_LINEAR)
+        if self._converted is None:
+            return bgr
+        if self._from_bgr is None:
+            self._from_bgr = FromBgr(self.frame_size_hw, self.pixels)
+            logger.warning("frames come as BGR and are converted to %s on the host", self.pixels)
+        self._from_bgr(bgr, self._converted)
+        return self._converted
+
+    def _bring_back(self, labels: UInt8Array) -> None:
+        cv2 = opencv("labels of another size")
         # NEAREST_EXACT aligns pixel centres; plain NEAREST shifts the labels by up to half a source pixel.
         cv2.resize(
             self._labels[0],
@@ -140,8 +276,6 @@ class Segmenter:
             dst=labels,
             interpolation=cv2.INTER_NEAREST_EXACT,
         )
-        done = time.monotonic_ns()
-        return InferenceTimes(resized - started, inferred - resized, done - inferred)
 
     def close(self) -> None:
         """Release the backend; harmless when called twice."""
@@ -169,13 +303,6 @@ def _palette(classes: tuple[SegmentationClass, ...]) -> UInt8Array:
         palette[label] = entry.color[::-1]  # the manifest has RGB
     palette.flags.writeable = False
     return palette
-
-
-def _check_frame(frame: UInt8Array) -> None:
-    if not isinstance(frame, np.ndarray):
-        raise FrameError(f"a frame must be a numpy array, uint8 (H, W, 3) BGR (got {type(frame).__name__})")
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise FrameError(f"a frame must be uint8 (H, W, 3) BGR (got {frame.dtype} {frame.shape})")
 
 
 def _check_contiguous(name: str, array: UInt8Array) -> None:

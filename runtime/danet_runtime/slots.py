@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar
 
 Policy = Literal["every", "latest"]
@@ -104,3 +105,84 @@ class Handover(Generic[T]):
             self._has_item.notify_all()
             self._has_room.notify_all()
             return left
+
+
+class Intake(Generic[T]):
+    """One place for each of several givers, emptied by one taker in turn, so that none is starved.
+
+    Args:
+        policies: What each giver does when its place is full.
+    """
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._policies = tuple(policies)
+        self._items: list[T | None] = [None] * len(self._policies)
+        self._closed = [False] * len(self._policies)
+        self._dropped = [0] * len(self._policies)
+        self._next = 0
+        lock = threading.Lock()
+        self._has_item = threading.Condition(lock)
+        self._has_room = [threading.Condition(lock) for _ in self._policies]
+
+    def dropped(self, giver: int) -> int:
+        """How many items of a giver have been displaced by newer ones."""
+        return self._dropped[giver]
+
+    def put(self, giver: int, item: T) -> T | None:
+        """Give an item.
+
+        Returns:
+            The item that this one displaced under ``latest``; else nothing.
+
+        Raises:
+            ClosedError: The giver's place has ended; the item stays with the giver.
+        """
+        with self._has_item:
+            if self._policies[giver] == "every":
+                while self._items[giver] is not None and not self._closed[giver]:
+                    self._has_room[giver].wait()
+            if self._closed[giver]:
+                raise ClosedError
+            displaced, self._items[giver] = self._items[giver], item
+            self._dropped[giver] += displaced is not None
+            self._has_item.notify()
+            return displaced
+
+    def get(self) -> tuple[int, T]:
+        """Take an item of the giver whose turn it is, or of the next one that has any; wait where none has.
+
+        Returns:
+            The giver's number and its item.
+
+        Raises:
+            ClosedError: Nothing is left and nothing more will come.
+        """
+        with self._has_item:
+            while True:
+                for offset in range(len(self._items)):
+                    giver = (self._next + offset) % len(self._items)
+                    item = self._items[giver]
+                    if item is not None:
+                        self._items[giver] = None
+                        self._next = giver + 1
+                        self._has_room[giver].notify()
+                        return giver, item
+                if all(self._closed):
+                    raise ClosedError
+                self._has_item.wait()
+
+    def close(self, giver: int | None = None) -> None:
+        """Let nothing more of one giver in, or of any; what is inside can still be taken."""
+        with self._has_item:
+            for number in range(len(self._closed)) if giver is None else (giver,):
+                self._closed[number] = True
+                self._has_room[number].notify_all()
+            self._has_item.notify_all()
+
+    def abort(self) -> list[tuple[int, T]]:
+        """Close all, and hand back what was still inside."""
+        with self._has_item:
+            left = [(giver, item) for giver, item in enumerate(self._items) if item is not None]
+            self._items = [None] * len(self._items)
+        self.close()
+        return left

@@ -1,42 +1,46 @@
-"""The loop: a source, inference and sinks, each in its own thread, over slots that are allocated once.
+"""The loop: cameras, one model and sinks, each in its own thread, over slots that are allocated once.
 
 ::
 
-    source -> [captured: every | latest] -> inference -> [one place a sink] -> sinks
-       ^                                        |------> [one place] --------> the caller who iterates
-       '---------------- free slots <----------------------------------------------'
+    camera -> [its place: every | latest] -> inference, the cameras in turn -> [one place a sink] -> sinks
+       ^                                                              |-----> [one place] -> the caller
+       '------------------------- free slots <------------------------------------'
 
-Capture takes a free slot and lets the source decode into it, inference adds the labels, every consumer reads
-it and the last one frees it. With one place before each consumer, no more than five slots are in use: one in
-capture, one captured, one in inference, and two at the slowest consumer (the others hold the same).
+A watchdog looks at all of them, and :class:`danet_runtime.health.Health` says what it and they have seen.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from danet_runtime.errors import SourceError, UsageError
+from danet_runtime.errors import DanetError, FaultError, SinkError, SourceError, UsageError
+from danet_runtime.frame_checks import WallClockCheck
+from danet_runtime.health import Health, Listener
+from danet_runtime.loop.lane import Lane
+from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.overlapped import frames_under_way, make_inference
+from danet_runtime.loop.watch import Watchdog, Worker
+from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.report import Ending, StreamReport
 from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sinks.base import Sink, StreamFormat
-from danet_runtime.slots import ClosedError, Handover, Policy
+from danet_runtime.slots import ClosedError, Intake, Policy
 from danet_runtime.sources.base import Source
-from danet_runtime.timing import LatencyRecorder
+from danet_runtime.systemd import SystemdNotifier
 
 logger = logging.getLogger(__name__)
 
-_SLOTS = 5  # see above
-_CAPTURE_GRACE_S = 5.0  # a source that does not return by then is given up
+SINGLE = "source"
+"""What the one camera of a stream is called where nobody named it."""
 
 
 class Stream:
-    """Segments every frame, or always the latest frame, of a source.
+    """Segments every frame, or always the latest frame, of one or more cameras.
 
     ::
 
@@ -45,116 +49,135 @@ class Stream:
                 print(result.frame_id, result.age_ms)
 
     The arrays of a result belong to the stream (see :class:`danet_runtime.result.Result`). The stream takes
-    over the source and the sinks and closes them; the segmenter stays the caller's and must outlive it.
+    over the sources and the sinks and closes them; the segmenters stay the caller's and must outlive it.
 
-    Whatever goes wrong in a thread ends the stream, finishes the sinks (what was written stays usable) and is
-    raised in the caller, by the loop, :meth:`run` or the end of the ``with`` block. When the *source* fails,
-    the frames before are still segmented and written. Leaving the block early, or an exception in it such as
-    ``KeyboardInterrupt``, stops the stream: frames that were captured are finished, nothing new is read.
+    What ends a stream: its sources have ended, :meth:`stop`, leaving the ``with`` block, or a failure. A
+    failure is raised in the caller, by the loop, :meth:`run` or the end of the block, after the sinks were
+    finished (what was written stays usable):
+
+    - of the model: a file's first, a live source's after several in a row, or one that the backend calls
+      final; an inference that hangs is a fault, and its thread is given up;
+    - of a source: the frames before are still segmented and written, other cameras go on. A live source that
+      can be opened again is, without end, unless the options say otherwise;
+    - of a sink: the other sinks and the caller go on; where all sinks of a file are lost the stream ends.
 
     Args:
-        segmenter: Used from the stream's own thread while the stream runs.
-        source: An open source.
-        sinks: Opened when the stream starts.
+        segmenters: One, or several from the best to the fastest, of the same classes: with a deadline,
+            sustained misses step down and room steps up again.
+        sources: An open source, or several by name: they share the model in turn, and every result says whose
+            it is.
+        sinks: Of the source, or of each camera by name; opened when the stream starts.
         policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
             counted); by default ``latest`` for a live source, else ``every``.
-        max_frames: Stop after so many frames were read; by default at the end of the source.
+        max_frames: Stop after so many frames were read, of each camera.
+        options: Times and limits.
+        listeners: Called with every change of the health, from a thread of their own.
 
     Raises:
-        UsageError: The policy is unknown or ``max_frames`` is below 1.
+        UsageError: The arguments contradict each other.
+
+    Attributes:
+        health: The state and its reasons.
     """
 
     def __init__(
         self,
-        segmenter: Segmenter,
-        source: Source,
-        sinks: Sequence[Sink] = (),
+        segmenters: Segmenter | Sequence[Segmenter],
+        sources: Source | Mapping[str, Source],
+        sinks: Sequence[Sink] | Mapping[str, Sequence[Sink]] = (),
         policy: Policy | None = None,
         *,
         max_frames: int | None = None,
+        options: StreamOptions | None = None,
+        listeners: Iterable[Listener] = (),
     ) -> None:
-        if policy not in (None, "every", "latest"):
-            raise UsageError(f"policy must be 'every' or 'latest' (got {policy!r})")
-        if max_frames is not None and max_frames < 1:
-            raise UsageError(f"max_frames must be at least 1 (got {max_frames})")
-        self.policy: Policy = policy or ("latest" if source.live else "every")
-        self._segmenter = segmenter
-        self._source = source
-        self._max_frames = max_frames
-        self._captured: Handover[FrameSlot] = Handover(1, self.policy)
-        self._free: Handover[FrameSlot] = Handover(_SLOTS)
-        self._sinks = list(sinks)
-        self._sink_places: list[Handover[FrameSlot]] = [Handover(1) for _ in sinks]
-        self._caller_place: Handover[FrameSlot] = Handover(1)
-        self._latency = LatencyRecorder()
-
-        self._lock = threading.Lock()  # guards everything below, and the slots' reader counts
-        self._frames_in = 0
-        self._frames_out = 0
-        self._first_ns = 0
-        self._last_ns = 0
+        self._options = options or StreamOptions()
+        self._segmenters = [segmenters] if isinstance(segmenters, Segmenter) else list(segmenters)
+        named = dict(sources) if isinstance(sources, Mapping) else {SINGLE: sources}
+        given = dict(sinks) if isinstance(sinks, Mapping) else dict.fromkeys(list(named)[:1], sinks)
+        _check(self._segmenters, named, given, policy, max_frames, self._options)
+        policies = [policy or ("latest" if source.live else "every") for source in named.values()]
+        self.policy: Policy = policies[0]
+        self.health = Health(listeners)
+        self._intake: Intake[FrameSlot] = Intake(policies)
+        self._caller: Intake[FrameSlot] = Intake(policies)
+        self._lanes = [
+            Lane(
+                number,
+                name,
+                source,
+                list(given.get(name, ())),
+                policies[number],
+                self._options,
+                self.health,
+                self._intake,
+                self._caller,
+                self._fail,
+                max_frames,
+                frames_under_way(self._segmenters),
+            )
+            for number, (name, source) in enumerate(named.items())
+        ]
+        self._inference = make_inference(
+            self._segmenters, self._lanes, self._intake, self._options, self.health, self._fail, self._end
+        )
+        self._clock = WallClockCheck(self.health)
+        self._watchdog = Watchdog([self._look], self._options.watch_every_s)
+        self._systemd = SystemdNotifier()
+        self._told_ready = False
+        self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._raised = False
         self._stopping = False
-        self._reached_limit = False
-
         self._started = False
         self._joined = False
-        self._held: FrameSlot | None = None  # what the caller reads at the moment
-        self._capture_thread = _thread("capture", self._capture)
-        self._threads = [
-            _thread("inference", self._infer),
-            *(
-                _thread(f"sink-{number}", self._drain, sink, place)
-                for number, (sink, place) in enumerate(zip(self._sinks, self._sink_places, strict=True))
-            ),
-        ]
+        self._held: tuple[Lane, FrameSlot] | None = None  # what the caller reads at the moment
 
     @property
     def frames_in(self) -> int:
         """Frames read so far."""
-        return self._frames_in
+        return sum(lane.frames_in for lane in self._lanes)
 
     @property
     def frames_out(self) -> int:
         """Frames segmented and written so far."""
-        return self._frames_out
+        return sum(lane.frames_out for lane in self._lanes)
 
     @property
     def frames_dropped(self) -> int:
         """Frames displaced by newer ones so far."""
-        return self._captured.dropped
+        return sum(self._intake.dropped(lane.number) for lane in self._lanes)
 
     def start(self) -> None:
         """Allocate the slots, open the sinks and start the threads; does nothing when called again.
 
         Raises:
-            SinkError: A sink cannot be opened; those that were are closed, and so is the source.
+            SinkError: A sink cannot be opened; those that were are closed, and so are the sources.
         """
         if self._started:
             return
         self._started = True
-        opened: list[Sink] = []
-        stream_format = StreamFormat(
-            self._source.size_hw, self._source.fps, self._segmenter.classes, self._segmenter.palette
-        )
+        opened: list[Lane] = []
         try:
-            for sink in self._sinks:
-                sink.open(stream_format)
-                opened.append(sink)
-            for _ in range(_SLOTS):
-                self._free.put(FrameSlot(self._source.size_hw))
+            for lane in self._lanes:
+                first = self._segmenters[0]
+                source = lane.source
+                lane.open(StreamFormat(source.size_hw, source.fps, first.classes, first.palette, lane.pixels))
+                opened.append(lane)
         except BaseException:
             self._joined = self._raised = True
-            for sink in opened:
-                _quietly(sink.close)
-            _quietly(self._source.close)
+            for lane in opened:
+                for consumer in lane.consumers:
+                    _quietly(consumer.sink.close)
+            self._close_sources()
             raise
-        for thread in (self._capture_thread, *self._threads):
-            thread.start()
+        for lane in self._lanes:
+            lane.start()
+        self._inference.start()
+        self._watchdog.start()
 
     def run(self) -> StreamReport:
-        """Run to the end of the source and report.
+        """Run to the end of the sources and report.
 
         Raises:
             DanetError: What ended the stream early; :meth:`report` tells what was done before.
@@ -164,51 +187,79 @@ class Stream:
                 pass
         return self.report()
 
+    def latest(self, max_age_ms: float, camera: str | None = None) -> Result | None:
+        """The newest result, as a copy that the caller owns, or nothing where there is none that young.
+
+        Args:
+            max_age_ms: Older masks are not given out.
+            camera: Whose; by default the first.
+
+        Raises:
+            UsageError: There is no such camera.
+        """
+        for lane in self._lanes:
+            if camera in (None, lane.name):
+                return lane.latest(max_age_ms)
+        raise UsageError(
+            f"there is no camera {camera!r}, only {', '.join(lane.name for lane in self._lanes)}"
+        )
+
     def stop(self) -> None:
         """End after the frames that were captured already; returns at once, from any thread."""
         with self._lock:
             self._stopping = True
-        self._captured.close()
-        self._free.abort()
+        for lane in self._lanes:
+            lane.stop()
 
     def close(self) -> None:
-        """Stop, finish the sinks and close the source; harmless when called twice."""
+        """Stop, finish the sinks and close the sources; harmless when called twice."""
         if not self._started:
             self._started = self._joined = True
-            self._source.close()
+            self._close_sources()
         if self._joined:
             return
-        if self._capture_thread.is_alive():
+        if any(lane.worker.thread.is_alive() for lane in self._lanes):
             self.stop()
         self._held = None
-        self._caller_place.abort()
+        self._caller.abort()
         self._join()
 
     def report(self) -> StreamReport:
         """What was done so far; complete once the stream has ended."""
-        with self._lock:
-            dropped = self._captured.dropped
-            duration_s = max(self._last_ns - self._first_ns, 0) / 1e9 if self._frames_out else 0.0
-            return StreamReport(
-                frames_in=self._frames_in,
-                frames_out=self._frames_out,
-                frames_dropped=dropped,
-                frames_unfinished=self._frames_in - self._frames_out - dropped,
-                ending=self._ending(),
-                error=None if self._failure is None else str(self._failure) or type(self._failure).__name__,
-                duration_s=duration_s,
-                fps=self._frames_out / duration_s if duration_s else 0.0,
-                policy=self.policy,
-                latency=self._latency.summary(),
-                source=self._source.describe(),
-                sinks=[sink.describe() for sink in self._sinks],
-                bundle={
-                    "path": str(self._segmenter.bundle.path),
-                    "sha256": self._segmenter.bundle.sha256,
-                    "precision": self._segmenter.precision,
-                },
-                backend=self._segmenter.backend.describe(),
-            )
+        cameras = [lane.describe() for lane in self._lanes]
+        counts = {key: sum(camera["frames"][key] for camera in cameras) for key in cameras[0]["frames"]}
+        firsts = [lane.first_ns for lane in self._lanes if lane.first_ns]
+        last = max(lane.last_ns for lane in self._lanes)
+        duration_s = max(last - min(firsts), 0) / 1e9 if counts["out"] and firsts else 0.0
+        segmenter = self._segmenters[self._inference.level]
+        return StreamReport(
+            frames_in=counts["in"],
+            frames_out=counts["out"],
+            frames_dropped=counts["dropped"],
+            frames_late=sum(camera["late"] for camera in cameras),
+            frames_late_dropped=counts["late_dropped"],
+            frames_failed=counts["failed"],
+            frames_unfinished=counts["unfinished"],
+            ending=self._ending(),
+            error=None if self._failure is None else str(self._failure) or type(self._failure).__name__,
+            duration_s=duration_s,
+            fps=counts["out"] / duration_s if duration_s else 0.0,
+            policy=self.policy,
+            latency=self._lanes[0].latency.summary(),
+            cameras=cameras,
+            health={
+                "state": self.health.state,
+                "reasons": list(self.health.reasons),
+                "changes": self.health.changes,
+                "events": [event.to_dict() for event in self.health.events],
+            },
+            bundle={
+                "path": str(segmenter.bundle.path),
+                "sha256": segmenter.bundle.sha256,
+                "precision": segmenter.precision,
+            },
+            backend=segmenter.backend.describe(),
+        )
 
     def __enter__(self) -> Stream:
         self.start()
@@ -228,121 +279,78 @@ class Stream:
     def __next__(self) -> Result:
         self._release_held()
         try:
-            slot = self._caller_place.get()
+            number, slot = self._caller.get()
         except ClosedError:
             self._join()
             self._raise_failure()
             raise StopIteration from None
-        self._held = slot
+        self._held = (self._lanes[number], slot)
         return slot.result()
 
-    # The threads.
+    # Called from the threads.
 
-    def _capture(self) -> None:
-        try:
-            while not self._stopping:
-                slot = self._free.get()
-                slot.started_ns = time.monotonic_ns()
-                info = self._source.read_into(slot.frame)
-                if info is None:
-                    break
-                slot.info = info
-                slot.stage_ns[:] = (time.monotonic_ns() - slot.started_ns, 0, 0, 0, 0)
-                with self._lock:
-                    self._first_ns = self._first_ns or slot.started_ns
-                    self._frames_in += 1
-                    self._reached_limit = self._frames_in == self._max_frames
-                displaced = self._captured.put(slot)
-                if displaced is not None:
-                    self._free.put(displaced)
-                if self._reached_limit:
-                    break
-        except ClosedError:
-            pass  # a later stage has ended
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller
-            self._fail(error)
-        finally:
-            self._captured.close()  # the frames before are still wanted
+    def _look(self) -> None:
+        self._clock.look()
+        for lane in self._lanes:
+            lane.look()
+        workers = self._inference.workers
+        if max(worker.busy_s for worker in workers) > self._options.inference_timeout_s:
+            self._give_up(
+                f"inference has not returned for {self._options.inference_timeout_s:g} s and was given up; "
+                "restart the process"
+            )
+        for dead in [*workers, *(worker for lane in self._lanes for worker in lane.workers)]:
+            if dead.died:
+                self._give_up(f"the thread {dead.name} died; restart the process")
+        if self.health.state == "fault":
+            return
+        if self.health.state != "starting" and not self._told_ready:
+            self._told_ready = True
+            self._systemd.send("READY=1")
+        self._systemd.ping()
 
-    def _infer(self) -> None:
-        try:
-            while True:
-                slot = self._captured.get()
-                slot.stage_ns[1:4] = self._segmenter.infer_into(slot.frame, slot.labels)
-                self._deliver(slot)
-        except ClosedError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller
-            self._fail(error)
-        finally:
-            self._captured.abort()
-            self._free.abort()
-            for place in (*self._sink_places, self._caller_place):
-                place.close()
+    def _give_up(self, reason: str) -> None:
+        """End although a thread will not answer any more."""
+        if self._failure is not None and self.health.state == "fault":
+            return
+        self.health.fault(reason)
+        self._fail(FaultError(reason))
+        self._intake.abort()
+        self._end()
 
-    def _deliver(self, slot: FrameSlot) -> None:
-        slot.writers = len(self._sinks)
-        slot.readers = slot.writers + 1
-        if not slot.writers:
-            with self._lock:
-                self._count_out(slot)
-        for place in self._sink_places:
-            place.put(slot)  # ClosedError: the sink has failed
-        with suppress(ClosedError):  # the caller has left; the sinks go on
-            self._caller_place.put(slot)
-
-    def _drain(self, sink: Sink, place: Handover[FrameSlot]) -> None:
-        try:
-            while True:
-                slot = place.get()
-                started = time.monotonic_ns()
-                sink.write(slot.result())
-                with self._lock:
-                    # Sinks run side by side; the slowest is the one that the frame waited for.
-                    slot.stage_ns[4] = max(slot.stage_ns[4], time.monotonic_ns() - started)
-                    slot.writers -= 1
-                    if not slot.writers:
-                        self._count_out(slot)
-                self._release(slot)
-        except ClosedError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller
-            self._fail(error)
-            place.abort()
-            self._captured.abort()
-            self._free.abort()
-        finally:
-            try:
-                sink.close()
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller
-                self._fail(error)
-
-    # What they share.
-
-    def _count_out(self, slot: FrameSlot) -> None:
-        self._last_ns = time.monotonic_ns()
-        self._frames_out += 1
-        self._latency.add(slot.stage_ns, self._last_ns - slot.started_ns)
-
-    def _release(self, slot: FrameSlot) -> None:
-        with self._lock:
-            slot.readers -= 1
-            is_free = slot.readers == 0
-        if is_free:
-            with suppress(ClosedError):
-                self._free.put(slot)
-
-    def _release_held(self) -> None:
-        slot, self._held = self._held, None
-        if slot is not None:
-            self._release(slot)
+    def _end(self) -> None:
+        """Inference has ended: nothing more is captured or delivered."""
+        for lane in self._lanes:
+            lane.stop()
+            lane.end_consumers()
+        self._caller.close()
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            if self._failure is None:
+            first = self._failure is None
+            if first:
                 self._failure = error
-                return
-        logger.error("after the failure that ended the stream: %s", error)
+        if not first:
+            logger.error("after the failure that ended the stream: %s", error)
+        if isinstance(error, SinkError) or not isinstance(error, (SourceError, FaultError)):
+            self._end_without_sinks()
+
+    def _end_without_sinks(self) -> None:
+        consumers = [
+            consumer for lane in self._lanes if lane.policy == "every" for consumer in lane.consumers
+        ]
+        if consumers and all(consumer.lost for consumer in consumers):
+            for lane in self._lanes:
+                lane.stop()
+            self._intake.abort()
+
+    # The end.
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            lane, slot = held
+            lane.release(slot)
 
     def _raise_failure(self) -> None:
         if self._failure is not None and not self._raised:
@@ -354,33 +362,109 @@ class Stream:
             return "failed"
         if self._stopping:
             return "stopped"
-        return "frame limit" if self._reached_limit else "source ended"
+        return "frame limit" if any(lane.reached_limit for lane in self._lanes) else "source ended"
 
     def _join(self) -> None:
         if self._joined:
             return
-        self._capture_thread.join(_CAPTURE_GRACE_S)
-        is_stuck = self._capture_thread.is_alive()
-        if is_stuck:  # its thread is a daemon; closing what it reads from would not be safe
-            self._fail(
-                SourceError(f"the source did not return within {_CAPTURE_GRACE_S:.0f} s and was given up")
-            )
-        for thread in self._threads:
-            thread.join()
         self._joined = True
-        if not is_stuck:
+        stuck = []
+        for lane in self._lanes:
+            if not self._returns(lane.worker):
+                stuck.append(lane)
+                self._fail(
+                    SourceError(
+                        f"{lane.name} did not return within {self._options.grace_s:.0f} s and was given up"
+                    )
+                )
+        if not self._returns(*self._inference.workers):
+            self._give_up("inference did not return and was given up; restart the process")
+        for lane in self._lanes:
+            for consumer in lane.consumers:
+                if not self._returns(consumer.worker):
+                    self._fail(
+                        SinkError(
+                            f"{consumer.worker.name} did not finish and was given up; its output is cut"
+                        )
+                    )
+        self._watchdog.stop()
+        self._close_sources(but=stuck)
+        self._systemd.send("STOPPING=1")
+        self.health.close()
+
+    def _returns(self, *workers: Worker) -> bool:
+        """Wait for threads that wait for each other, as long as none hangs in one thing."""
+        while alive := [worker for worker in workers if worker.thread.is_alive()]:
+            alive[0].thread.join(self._options.grace_s)
+            for worker in alive:
+                if worker.thread.is_alive() and worker.busy_s >= self._options.grace_s:
+                    return False
+        return True
+
+    def _close_sources(self, but: Sequence[Lane] = ()) -> None:
+        """Close what is read from; one whose thread hangs in it is left alone, that would not be safe."""
+        for lane in self._lanes:
+            if lane in but:
+                continue
             try:
-                self._source.close()
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller
+                lane.source.close()
+            except Exception as error:  # noqa: BLE001 - raised again in the caller
                 self._fail(error)
 
 
-def _thread(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
-    return threading.Thread(target=target, args=arguments, name=f"danet-{name}", daemon=True)
+def _check(
+    segmenters: Sequence[Segmenter],
+    sources: Mapping[str, Source],
+    sinks: Mapping[str, Sequence[Sink]],
+    policy: Policy | None,
+    max_frames: int | None,
+    options: StreamOptions,
+) -> None:
+    if policy not in (None, "every", "latest"):
+        raise UsageError(f"policy must be 'every' or 'latest' (got {policy!r})")
+    if max_frames is not None and max_frames < 1:
+        raise UsageError(f"max_frames must be at least 1 (got {max_frames})")
+    if not segmenters or not sources:
+        raise UsageError("a stream needs at least one segmenter and one source")
+    if len(segmenters) > 1 and options.deadline_ms is None:
+        raise UsageError("several models need a deadline to choose by; give deadline_ms")
+    names = {tuple(entry.name for entry in segmenter.classes) for segmenter in segmenters}
+    if len(names) > 1:
+        raise UsageError("the models of a stream must have the same classes in the same order")
+    for name, source in sources.items():
+        for segmenter in segmenters:
+            _check_pixels(name, source, segmenter)
+    unknown = set(sinks) - set(sources)
+    if unknown:
+        raise UsageError(f"there are sinks for {sorted(unknown)}, but cameras only {sorted(sources)}")
+
+
+def _check_pixels(name: str, source: Source, segmenter: Segmenter) -> None:
+    """BGR fits every model; another format only a model of the same format and size."""
+    pixels = pixels_of(source)
+    if pixels.format == "bgr":
+        return
+    height, width = segmenter.frame_size_hw
+    if pixels.format != segmenter.pixels.format or source.size_hw != segmenter.frame_size_hw:
+        raise UsageError(
+            f"{name} gives {pixels.format} of {source.size_hw[0]}x{source.size_hw[1]}, the bundle "
+            f"{segmenter.bundle.path} takes {segmenter.pixels.format} of {height}x{width}: only BGR frames "
+            "are resized and converted on the host. Open the source without a pixel format, or export for "
+            f"--frame-size {source.size_hw[0]}x{source.size_hw[1]} --pixel-format {pixels.format}"
+        )
+    if pixels != segmenter.pixels:
+        logger.warning(
+            "%s gives %s, the bundle %s was exported for %s: colours will be off; export it with "
+            "--colour %s --range %s",
+            name,
+            pixels,
+            segmenter.bundle.path,
+            segmenter.pixels,
+            pixels.colour,
+            pixels.range,
+        )
 
 
 def _quietly(close: Callable[[], None]) -> None:
-    try:
+    with suppress(DanetError, OSError):
         close()
-    except Exception as error:  # noqa: BLE001 - another error is on its way to the caller
-        logger.error("while cleaning up: %s", error)

@@ -34,12 +34,17 @@ def test_json_says_the_same_and_the_bundle_verified(bundle: Bundle) -> None:
     found = json.loads(output)
     assert found["bundle"]["files_verified"] == 3
     assert found["bundle"]["sha256"] == bundle.sha256
-    assert found["backends"] == {"onnxruntime": "usable"}
+    assert list(found["backends"]) == ["onnxruntime", "tensorrt", "tensorrt-rtx"]
+    assert found["backends"]["onnxruntime"] == "usable"
+    if not found["gpus"]:
+        assert all("not usable" in found["backends"][name] for name in ("tensorrt", "tensorrt-rtx"))
     assert {package["name"] for package in found["packages"]} == {
         "ONNX Runtime",
         "OpenCV",
+        "PyAV",
         "TensorRT",
         "TensorRT-RTX",
+        "cryptography",
     }
     assert found["machine"]["cpu"]
 
@@ -51,6 +56,20 @@ def test_a_damaged_bundle_is_an_integrity_error(bundle_maker: Callable[..., Bund
     assert code == 1
     assert isinstance(error, IntegrityError)
     assert error.exit_code == 1
+
+
+def test_files_that_the_manifest_does_not_vouch_for_are_named(
+    bundle_maker: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    made = bundle_maker(tmp_path / "b")
+    (made.path / "mine.onnx").touch()
+    code, output, _ = invoke(made.path)
+    assert code == 1
+    assert "NOT whole" in output
+    assert "mine.onnx" in output
+    code, output, _ = invoke(made.path, "--json")
+    assert code == 1
+    assert json.loads(output)["bundle"]["strangers"] == ["mine.onnx"]
 
 
 def test_what_is_missing_or_broken_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,11 @@ def test_a_jetson_gets_wheels_of_the_drivers_bindings(wheel: Path, tmp_path: Pat
     assert "cuda-bindings" in resolved(wheel, f"[{extra}]", tmp_path)
 
 
+def test_a_jetson_gets_a_wheel_of_what_checks_signatures(wheel: Path, tmp_path: Path) -> None:
+    assert "cryptography" in resolved(wheel, "[signing]", tmp_path)
+    assert "cryptography" not in resolved(wheel, "", tmp_path)
+
+
 def test_a_fresh_environment_runs_a_bundle_without_torch(
     wheel: Path, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +72,19 @@ def test_a_changed_golden_frame_is_not_used(bundle_maker: Callable[..., Bundle],
     file.write_bytes(file.read_bytes()[:-1] + b"\x00")
     with pytest.raises(IntegrityError):
         golden_frame(changed)
+
+
+def test_wrong_golden_labels_are_an_error_after_the_figures(
+    bundle: Bundle, tmp_path: Path, danet: Callable
+) -> None:
+    changed = Path(shutil.copytree(bundle.path, tmp_path / "changed"))
+    manifest = json.loads((changed / "manifest.json").read_text())
+    data = cv2.imencode(".png", np.full(bundle.manifest.frame.size_hw, 2, np.uint8))[1].tobytes()
+    labels = manifest["golden"]["labels"]
+    (changed / labels["path"]).write_bytes(data)
+    labels.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (changed / "manifest.json").write_text(json.dumps(manifest))
+    done = danet("profile", changed, "--frames", "3", "--warmup", "0")
+    assert done.returncode == 1
+    assert "p99" in done.stdout
+    assert "of the golden frame's labels in fp32; expected" in " ".join(done.stderr.split())

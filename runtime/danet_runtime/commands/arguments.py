@@ -1,10 +1,26 @@
-"""Reading arguments that several commands share."""
+"""Arguments that several commands share, and reading them."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from danet_runtime.errors import UsageError
+
+TrustedKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trusted-key",
+        help="Public Ed25519 key in PEM; accept the bundle only signed by it. May be given again.",
+    ),
+]
+"""The option ``--trusted-key``; nothing, or an empty list, where it is not given."""
+
+PASSPHRASE_VARIABLE = "DANET_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
+"""Environment variable with the passphrase of a private key; never an option, which others could read."""
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:

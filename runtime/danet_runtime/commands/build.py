@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from danet_runtime.commands.arguments import TrustedKeys
+
 if TYPE_CHECKING:
-    from danet_runtime.bundle import Bundle, Precision
-    from danet_runtime.tensorrt.builder import BuiltEngine, Progress
-    from danet_runtime.tensorrt.lowering import Attention, Lowering
+    from danet_runtime.tensorrt.engine_manifest import EngineManifest
 
 
 def build(
@@ -28,24 +28,44 @@ def build(
     ] = None,
     attention: Annotated[
         Literal["plugin", "native", "reference"] | None,
-        typer.Option(help="How the attention is built; chosen, and said, where it is not given."),
+        typer.Option(
+            help="How the attention is built; chosen, and said, where it is not given. `danet run` prefers "
+            "plugin, then native: to run another, give it an --engine-dir of its own."
+        ),
     ] = None,
     kernels: Annotated[
         Literal["tuned", "small"],
         typer.Option(help="Of the plugins; small needs at most 48 KiB of shared memory a block."),
     ] = "tuned",
+    trusted_key: TrustedKeys = None,
+    workspace_mib: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most scratch memory of a layer in MiB; by default all of the device's."),
+    ] = None,
+    optimization_level: Annotated[
+        int | None,
+        typer.Option(min=0, max=5, help="0 builds fastest, 5 searches longest; the library's default is 3."),
+    ] = None,
     engine_dir: Annotated[
         Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
     ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build even where this very engine is there already.")
+    ] = False,
 ) -> None:
-    """Build a TensorRT engine from a bundle, with a manifest beside it."""
+    """Build a TensorRT engine from a bundle, or reuse the one built before from the same.
+
+    A changed bundle, precision, GPU, library, lowering or option builds another.
+
+    Where this machine can run it, a new engine must give the bundle's golden labels before it is kept.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
     from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.engines import build_shown
     from danet_runtime.errors import UsageError
-    from danet_runtime.tensorrt.engine_store import default_engine_folder, store_engine
+    from danet_runtime.tensorrt.builder import BuilderOptions
 
     if backend == "tensorrt" and target:
         raise UsageError("tensorrt builds for the GPU of this machine; leave --target out")
@@ -55,63 +75,39 @@ def build(
         )
     if backend == "tensorrt-rtx" and kernels != "tuned":
         raise UsageError("tensorrt-rtx has no plugins; --kernels is for tensorrt, leave it out")
-    opened = Bundle.open(bundle)
-    variant = opened.variant(precision)
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"{backend} {precision}", total=None)
-
-        def progress(phase: str, step: int, steps: int) -> None:
-            bar.update(task, description=phase[:48], completed=step, total=steps)
-
-        if backend == "tensorrt":
-            from danet_runtime.tensorrt.device_builder import build_on_device
-
-            built, lowering, arch = build_on_device(opened, precision, attention, kernels, progress)
-            targets: tuple[str, ...] = (arch,)
-        else:
-            targets = tuple(dict.fromkeys(target or ()))
-            built, lowering = _build_ahead(opened, precision, attention, targets, progress)
-    path, manifest = store_engine(
-        engine_dir or default_engine_folder(),
-        built,
-        bundle_sha256=opened.sha256,
-        model_sha256=variant.file.sha256,
-        precision=precision,
-        attention=lowering.attention,
-        library=backend,
-        targets=targets,
-        kernel_variant=kernels if lowering.attention == "plugin" else None,
+    planned, obtained = build_shown(
+        Bundle.open(bundle, trusted_key or None),
+        precision,
+        backend,
+        engine_dir,
+        targets=target or (),
+        asked=attention,
+        kernel_variant=kernels,
+        options=BuilderOptions(workspace_mib=workspace_mib, optimization_level=optimization_level),
+        rebuild=rebuild,
     )
-    table = Table("what", "value", show_header=False, title=str(path))
+    manifest = obtained.engine.manifest
+    console = Console(highlight=False)
+    table = Table("what", "value", show_header=False)
+    table.add_row("outcome", f"reused, built {manifest.built}" if obtained.reused else "built")
     table.add_row("library", f"{backend} {manifest.library_version}")
-    table.add_row("targets", ", ".join(manifest.targets))
+    table.add_row("GPU", str(manifest.gpu) if manifest.gpu else ", ".join(manifest.targets))
     table.add_row("precision", precision)
-    table.add_row("attention", f"{lowering.attention}: {lowering.reason}")
+    table.add_row("attention", f"{manifest.attention}: {planned.lowering.reason}")
+    table.add_row("golden frame", _golden(manifest))
     table.add_row("size", _mebibytes(manifest.engine_bytes))
     table.add_row("activation memory", _mebibytes(manifest.activation_memory_bytes))
     table.add_row("build time", f"{manifest.build_seconds:.1f} s")
     console.print(table)
+    console.print(
+        f"{'reused' if obtained.reused else 'written'}: {obtained.engine.path}", soft_wrap=True, markup=False
+    )
 
 
-def _build_ahead(
-    bundle: Bundle,
-    precision: Precision,
-    asked: Attention | None,
-    targets: tuple[str, ...],
-    progress: Progress,
-) -> tuple[BuiltEngine, Lowering]:
-    from danet_runtime.dependencies import TENSORRT_RTX, require
-    from danet_runtime.tensorrt.library import library_of
-    from danet_runtime.tensorrt.lowering import choose_lowering, lowered_model
-    from danet_runtime.tensorrt.rtx_builder import build_engine
-
-    library = library_of(require(TENSORRT_RTX))
-    lowering = choose_lowering(library, bundle, precision, None, asked)
-    return build_engine(
-        lowered_model(library, bundle, precision, lowering.attention), targets, progress
-    ), lowering
+def _golden(manifest: EngineManifest) -> str:
+    if manifest.golden_agreement is None:
+        return "not run: no such GPU on the machine that built it"
+    return f"{manifest.golden_agreement:.2%} of the labels"
 
 
 def _mebibytes(size: int | None) -> str:

@@ -9,47 +9,60 @@ import typer
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.reader import Bundle
+    from danet_runtime.bundle.verification import Verdict
     from danet_runtime.doctor import Diagnosis
+
+_SHOWN = 20
 
 
 def doctor(
     bundle: Annotated[
-        Path | None, typer.Argument(help="A bundle, to check every file of it against its hash.")
+        Path | None,
+        typer.Argument(help="A bundle, to check that it holds its files as written, and no others."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Tell what this machine can do and what is missing; with a bundle, verify its files."""
+    """Tell what this machine can do and what is missing; with a bundle, verify its files.
+
+    The exit code is 1 where the bundle is not whole.
+    """
     import json
 
     from danet_runtime.bundle.reader import Bundle
+    from danet_runtime.bundle.verification import examine
     from danet_runtime.doctor import diagnose
+    from danet_runtime.errors import IntegrityError
 
-    checked = None
+    facts = None
     if bundle is not None:
-        checked = Bundle.open(bundle)
-        checked.verify()
+        opened = Bundle.open(bundle)
+        verdict = examine(opened)
+        if verdict.damaged:
+            raise IntegrityError(verdict.damaged[0])
+        facts = _bundle_facts(opened, verdict)
     found = diagnose()
     if as_json:
-        typer.echo(json.dumps({**found.to_dict(), "bundle": _bundle_facts(checked)}, indent=2))
+        typer.echo(json.dumps({**found.to_dict(), "bundle": facts}, indent=2))
     else:
-        _show(found, checked)
+        _show(found, facts)
+    if facts is not None and facts["strangers"]:
+        raise typer.Exit(1)
 
 
-def _bundle_facts(bundle: Bundle | None) -> dict[str, Any] | None:
-    if bundle is None:
-        return None
+def _bundle_facts(bundle: Bundle, verdict: Verdict) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "path": str(bundle.path),
         "sha256": bundle.sha256,
-        "files_verified": len(manifest.files()),
+        "files_verified": verdict.files,
+        "strangers": list(verdict.strangers),
         "variants": list(manifest.variants),
         "frame_size_hw": list(manifest.frame.size_hw),
         "classes": len(manifest.classes),
     }
 
 
-def _show(found: Diagnosis, bundle: Bundle | None) -> None:
+def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -70,14 +83,14 @@ def _show(found: Diagnosis, bundle: Bundle | None) -> None:
         *((package.name, f"{package.version or ''} {package.detail}".strip()) for package in found.packages),
         *((f"backend {name}", verdict) for name, verdict in found.backends.items()),
     ]
-    if bundle is not None:
-        facts = _bundle_facts(bundle) or {}
-        rows.append(
-            (
-                "bundle",
-                f"{bundle.path}: {facts['files_verified']} files verified, {', '.join(facts['variants'])}",
-            )
-        )
+    if facts is not None:
+        held = f"{facts['files_verified']} files verified, {', '.join(facts['variants'])}"
+        rows.append(("bundle", f"{facts['path']}: {held}"))
+        if facts["strangers"]:
+            named = ", ".join(facts["strangers"][:_SHOWN])
+            more = len(facts["strangers"]) - _SHOWN
+            named += f" and {more} more" if more > 0 else ""
+            rows.append(("bundle: NOT whole", f"not in the manifest: {named}"))
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -7,13 +7,25 @@ from typing import Annotated, Literal
 
 import typer
 
+from danet_runtime.commands.arguments import TrustedKeys
+
 
 def profile(
     bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="Variant; by default the most precise in the bundle."),
+        typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
     ] = None,
+    backend: Annotated[
+        Literal["onnxruntime", "tensorrt", "tensorrt-rtx"],
+        typer.Option(help="What runs the model; TensorRT takes an engine that `danet build` has built here."),
+    ] = "onnxruntime",
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
+    ] = False,
     frames: Annotated[
         int, typer.Option(min=1, help="How many times the frame is segmented and measured.")
     ] = 50,
@@ -22,6 +34,7 @@ def profile(
         Path | None, typer.Option(help="Picture of any size; by default the bundle's golden frame.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
+    trusted_key: TrustedKeys = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the measurement to this file.")
     ] = None,
@@ -30,13 +43,17 @@ def profile(
     from rich.console import Console
     from rich.progress import Progress
 
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.engines import open_segmenter
     from danet_runtime.commands.tables import latency_table
     from danet_runtime.files import write_json
-    from danet_runtime.profiling import measure, profile_frame
-    from danet_runtime.segmenter import Segmenter
+    from danet_runtime.profiling import measure, profile_frame, require_golden
 
     console = Console(highlight=False)
-    with Segmenter(bundle, precision, threads=threads) as segmenter:
+    opened = Bundle.open(bundle, trusted_key or None)
+    with open_segmenter(
+        opened, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+    ) as segmenter:
         frame, labels, origin = profile_frame(segmenter.bundle, image)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("measuring", total=warmup + frames)
@@ -49,8 +66,9 @@ def profile(
                 on_round=lambda: progress.advance(task),
             )
         console.print(latency_table(measured.latency, "remainder"))
+        size = "{}x{}".format(*measured.frame_size_hw)
         console.print(
-            f"{segmenter.precision} in {segmenter.backend.name}, {origin}, {frame.shape[0]}x{frame.shape[1]}"
+            f"{segmenter.precision} in {segmenter.backend.name}, {origin}, {size}"
             + ("" if measured.agreement is None else f", agreement with its labels {measured.agreement:.4f}"),
             soft_wrap=True,
             markup=False,
@@ -58,3 +76,5 @@ def profile(
         if json_file is not None:
             write_json(json_file, measured.to_dict(segmenter, origin))
             console.print(f"written: {json_file}", soft_wrap=True, markup=False)
+        if measured.agreement is not None:
+            require_golden(segmenter, measured.agreement)

@@ -1,23 +1,34 @@
-"""``danet run``: a bundle over a video, pictures or a camera."""
+"""``danet run``: a bundle over videos, pictures or cameras."""
 
 from __future__ import annotations
 
+import signal
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from danet_runtime.commands.arguments import TrustedKeys
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from danet_runtime.blackbox import BlackBox
+    from danet_runtime.health import HealthEvent
     from danet_runtime.report import StreamReport
-    from danet_runtime.sinks.base import Sink
 
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
     source: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            help="Video file, picture, folder of pictures, pattern such as 'a/*.png', or camera index."
+            help="Video file, picture, folder of pictures, pattern such as 'a/*.png', camera:0, rtsp://..., "
+            "http://..., csi://0, gst:PIPELINE, or synthetic: for a test pattern. Several share the model in "
+            "turn; NAME=SOURCE names each."
         ),
     ],
     output: Annotated[
@@ -27,12 +38,42 @@ def run(
         ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further output: a video file, masks:FOLDER, jsonl:FILE, window:, udp://HOST:PORT, "
+            "rtsp://..., gst:PIPELINE, shm:NAME; may be given again."
+        ),
+    ] = None,
+    black_box: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the last seconds of frames, masks and events, written on a fault and on "
+            "SIGUSR1; `danet replay` shows it."
+        ),
+    ] = None,
+    black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
+    black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
     report: Annotated[
         Path | None, typer.Option(help="JSON report; by default beside the video, or in the folder of masks.")
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="Variant; by default the most precise in the bundle."),
+        typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
+    ] = None,
+    backend: Annotated[
+        Literal["onnxruntime", "tensorrt", "tensorrt-rtx"],
+        typer.Option(help="What runs the model; TensorRT takes an engine that `danet build` has built here."),
+    ] = "onnxruntime",
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
+    ] = False,
+    ladder: Annotated[
+        list[Path] | None,
+        typer.Option(help="Faster bundle to step down to when deadlines are missed; may be given again."),
     ] = None,
     policy: Annotated[
         Literal["every", "latest"] | None,
@@ -40,49 +81,139 @@ def run(
             help="every: nothing is lost; latest: old frames are dropped. Default: latest for a camera."
         ),
     ] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="A result that is older than this at delivery is late.")
+    ] = None,
+    late: Annotated[
+        Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
+    ] = "mark",
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play files at their own rate, as if they were cameras.")
+    ] = False,
+    source_timeout_s: Annotated[
+        float, typer.Option(help="A source that gives no frame for so long is stuck.")
+    ] = 2.0,
+    inference_timeout_s: Annotated[
+        float, typer.Option(help="An inference that takes so long is stuck: a fault.")
+    ] = 5.0,
+    stale_after_s: Annotated[float, typer.Option(help="Masks of a camera older than this are stale.")] = 1.0,
+    give_up_after_s: Annotated[
+        float | None, typer.Option(help="End when a camera is lost for so long; by default never.")
+    ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
+    trusted_key: TrustedKeys = None,
     legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
 ) -> None:
-    """Segment a video, pictures or a camera; write the overlay, masks and a report."""
+    """Segment videos, pictures or cameras; write overlays, masks and a report.
+
+    With several sources, the paths of --output and --masks hold {camera}. Exit codes: 0 ended as it should,
+    1 a source, a sink or the model failed, 2 wrong usage, 3 a fault: the process must be started again.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from danet_runtime.blackbox import BlackBox
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.engines import open_segmenter
+    from danet_runtime.commands.outputs import (
+        check_apart,
+        named_sources,
+        open_all,
+        path_of_camera,
+        report_beside,
+        sinks_of,
+        text_of_camera,
+    )
     from danet_runtime.errors import DanetError, UsageError
     from danet_runtime.files import check_file_target
-    from danet_runtime.segmenter import Segmenter
-    from danet_runtime.sinks.masks import MasksSink
-    from danet_runtime.sinks.video import VideoSink
-    from danet_runtime.sources import open_source
+    from danet_runtime.loop.options import StreamOptions
+    from danet_runtime.sinks.window import WindowSink
     from danet_runtime.stream import Stream
 
-    report = report or _report_beside(output, masks)
-    _check_apart({"SOURCE": Path(source), "--output": output, "--masks": masks, "--report": report})
+    named = named_sources(source)
+    outputs = {name: path_of_camera(output, name, len(named), "--output") for name in named}
+    folders = {name: path_of_camera(masks, name, len(named), "--masks") for name in named}
+    first = next(iter(named))
+    if report is None and len(named) == 1:
+        report = report_beside(outputs[first], folders[first])
+    check_apart(
+        {
+            **{f"SOURCE {name}": Path(text) for name, text in named.items()},
+            **{f"--output {name}".strip(): path for name, path in outputs.items()},
+            **{f"--masks {name}": path for name, path in folders.items()},
+            "--report": report,
+        }
+    )
     if report is not None and report.exists() and not overwrite:
         raise UsageError(
             f"{report} exists already; give another path with --report, or --overwrite to replace it"
         )
-    for target in (output, report):
+    for target in (*outputs.values(), report):
         if target is not None:
             check_file_target(target)
-    sinks: list[Sink] = []
-    if output is not None:
-        sinks.append(VideoSink(output, legend=legend, overwrite=overwrite))
-    if masks is not None:
-        sinks.append(MasksSink(masks, overwrite=overwrite))
-
+    sinks = {
+        name: sinks_of(
+            [*([outputs[name]] if output else []), *([f"masks:{folders[name]}"] if masks else [])],
+            [text_of_camera(text, name, len(named)) for text in sink or ()],
+            legend,
+            overwrite,
+        )
+        for name in named
+    }
+    boxes = []
+    if black_box is not None:
+        for name, camera_sinks in sinks.items():
+            folder = black_box / name if len(named) > 1 else black_box
+            boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb))
+            camera_sinks.append(boxes[-1])
+    options = StreamOptions(
+        deadline_ms=deadline_ms,
+        late=late,
+        source_timeout_s=source_timeout_s,
+        inference_timeout_s=inference_timeout_s,
+        stale_after_s=stale_after_s,
+        give_up_after_s=give_up_after_s,
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
     failure: DanetError | None = None
     interrupted = False
-    with Segmenter(bundle, precision, threads=threads) as segmenter:
-        frames = open_source(source)
-        stream = Stream(segmenter, frames, sinks, policy, max_frames=max_frames)
-        limits = [limit for limit in (frames.count, max_frames) if limit is not None]
+    opened = [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+    with ExitStack() as stack:
+        segmenters = [
+            stack.enter_context(
+                open_segmenter(
+                    one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+                )
+            )
+            for one in opened
+        ]
+        frames = open_all(named, realtime, segmenters[0].pixels)
+        stream = Stream(
+            segmenters,
+            frames,
+            sinks,
+            policy,
+            max_frames=max_frames,
+            options=options,
+            listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
+        )
+        for window in (one for several in sinks.values() for one in several):
+            if isinstance(window, WindowSink):
+                window.on_quit = stream.stop
+        for box in boxes:
+            box.context = lambda: stream.report().to_dict()
+        stack.enter_context(_on_signal(boxes))
+        counts = [one.count for one in frames.values()]
+        known = sum(count for count in counts if count is not None) if None not in counts else None
+        limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
         try:
-            with stream, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            with stream, Progress(*columns, console=console, transient=True) as progress:
                 task = progress.add_task(
-                    f"{segmenter.precision}, {segmenter.backend.name}", total=min(limits, default=None)
+                    f"{segmenters[0].precision}, {segmenters[0].backend.name}",
+                    total=min(limits, default=None),
                 )
                 for _ in stream:
                     progress.update(task, completed=stream.frames_out)
@@ -91,10 +222,13 @@ def run(
         except DanetError as error:
             failure = error
         done = stream.report()
-        live = frames.live
+        live = any(one.live for one in frames.values())
     if report is not None and done.frames_in:
         done.write(report)
-    _show(done, [path for path in (output, masks, report) if path is not None and path.exists()])
+    written = [*outputs.values(), *folders.values(), report]
+    _show(done, [path for path in written if path is not None and path.exists()])
+    for path in (path for box in boxes for path in box.written):
+        typer.echo(f"black box: {path}")
     if failure is not None:
         raise failure
     if interrupted and not live:
@@ -102,23 +236,25 @@ def run(
         raise typer.Exit(1)
 
 
-def _check_apart(paths: dict[str, Path | None]) -> None:
-    """Refuse outputs that would overwrite the source or each other, whatever --overwrite says."""
-    from danet_runtime.errors import UsageError
+@contextmanager
+def _on_signal(boxes: Sequence[BlackBox]) -> Iterator[None]:
+    """While the block runs, SIGUSR1 asks for the black boxes to be written."""
 
-    seen: dict[Path, str] = {}
-    for name, path in paths.items():
-        if path is None:
-            continue
-        other = seen.setdefault(path.resolve(), name)
-        if other != name:
-            raise UsageError(f"{other} and {name} are both {path}; give each its own path")
+    def write(_number: int, _frame: object) -> None:
+        for box in boxes:
+            box.request("signal")
+
+    before = signal.signal(signal.SIGUSR1, write)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
-def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
-    if output is not None:
-        return output.with_suffix(".json")
-    return masks / "report.json" if masks is not None else None
+def _tell(console: Console, event: HealthEvent) -> None:
+    if event.state != "starting" and (event.previous, event.state) != ("starting", "ready"):
+        reasons = f": {'; '.join(event.reasons)}" if event.reasons else ""
+        console.print(f"danet: {event.state}{reasons}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(report: StreamReport, written: list[Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.result import Result
 
 
@@ -20,12 +21,14 @@ class StreamFormat:
         fps: Frames a second of the source, or ``None``.
         classes: The bundle's classes.
         palette: (256, 3) uint8 BGR, one colour a label; read-only.
+        pixels: Format of the frames; :func:`danet_runtime.colour_conversion.to_bgr` makes them BGR.
     """
 
     size_hw: tuple[int, int]
     fps: float | None
     classes: Sequence[SegmentationClass]
     palette: UInt8Array
+    pixels: Pixels = BGR
 
 
 @runtime_checkable

@@ -7,24 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danet_runtime.errors import UsageError
+from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import FrameInfo, Source
+from danet_runtime.sources.uri import redacted
 
 if TYPE_CHECKING:
     from danet_runtime.sources.camera import CameraSource
+    from danet_runtime.sources.gstreamer import ChildSource
     from danet_runtime.sources.images import ImagesSource
+    from danet_runtime.sources.paced import PacedSource
+    from danet_runtime.sources.synthetic import SyntheticSource
     from danet_runtime.sources.video import VideoSource
 
 __all__ = ["FrameInfo", "Source", "open_source"]
 
 _ACCEPTED = (
-    "a video file, a picture, a folder of pictures, a pattern such as 'frames/*.png', or a camera's index"
+    "a video file, a picture, a folder of pictures, a pattern such as 'frames/*.png', camera:0, rtsp://..., "
+    "rtsps://..., http(s)://..., csi://0, gst:PIPELINE, or synthetic:"
 )
+_CHILD_SCHEMES = ("rtsp", "rtsps", "http", "https", "csi", "gst")
 
 
-def open_source(text: str | Path) -> VideoSource | ImagesSource | CameraSource:
-    """Open what ``text`` names: a file or folder that exists, a camera's index, or a pattern, in this order.
+def open_source(
+    text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR
+) -> VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource:
+    """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
     A file is a picture by its suffix, else a video.
+
+    Args:
+        text: The name.
+        realtime: Play a video file at its own rate, as if it were a camera.
+        pixels: The format that is wanted, a segmenter's ``pixels``. Cameras, pipelines and the test pattern
+            deliver it untouched where they have it; what OpenCV decodes (files, pictures, HTTP) stays BGR,
+            and the segmenter converts it. The source's own ``pixels`` say what comes.
 
     Returns:
         The open source; the caller closes it, or hands it to a :class:`danet_runtime.Stream`.
@@ -32,11 +48,34 @@ def open_source(text: str | Path) -> VideoSource | ImagesSource | CameraSource:
     Raises:
         UsageError: ``text`` names none of these.
         SourceError: What it names cannot be read.
-        MissingDependencyError: OpenCV is not installed.
+        MissingDependencyError: OpenCV, or GStreamer, is not installed.
     """
+    if realtime:
+        from danet_runtime.sources.paced import PacedSource
+
+        return PacedSource(open_source(text, pixels=pixels))
+    text = str(text)
+    scheme, colon, rest = text.partition(":")
+    if not colon or Path(text).exists():
+        return _open_path(text, pixels)
+    if scheme == "file":
+        return _open_path(rest.removeprefix("//"), pixels)
+    if scheme == "camera":
+        return _open_camera(rest.lstrip("/"), text, pixels)
+    if scheme == "synthetic":
+        from danet_runtime.sources.synthetic import SyntheticSource
+
+        return SyntheticSource(text, pixels)
+    if scheme in _CHILD_SCHEMES:
+        from danet_runtime.sources.gstreamer import ChildSource
+
+        return ChildSource(text, pixels=pixels)
+    return _open_path(text, pixels)
+
+
+def _open_path(text: str, pixels: Pixels) -> VideoSource | ImagesSource | CameraSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
-    text = str(text)
     path = Path(text)
     if path.is_dir():
         return ImagesSource(pictures_in(path), text)
@@ -47,13 +86,19 @@ def open_source(text: str | Path) -> VideoSource | ImagesSource | CameraSource:
 
         return VideoSource(path)
     if text.isdecimal():
-        from danet_runtime.sources.camera import CameraSource
-
-        return CameraSource(int(text))
+        return _open_camera(text, text, pixels)
     if glob.has_magic(text):
         found = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - also absolute ones
         pictures = [file for file in found if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
         if not pictures:
             raise UsageError(f"{text} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)
-    raise UsageError(f"{text!r} is no source; expected {_ACCEPTED}")
+    raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
+
+
+def _open_camera(index: str, text: str, pixels: Pixels) -> CameraSource:
+    from danet_runtime.sources.camera import CameraSource
+
+    if not index.isdecimal():
+        raise UsageError(f"{text!r}: expected camera:N with the number of the device")
+    return CameraSource(int(index), pixels)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from danet_runtime.backends.base import UInt8Array
+
+CaptureClock = Literal["sensor", "stream", "arrival"]
+"""Where a capture time comes from: the camera's own clock, the stream's timestamps, or the arrival here."""
 
 
 @dataclass(frozen=True)
@@ -14,20 +17,31 @@ class FrameInfo:
 
     Attributes:
         id: Number within the source, from 0; it only grows.
-        capture_time_ns: Arrival on this machine, on the clock of ``time.monotonic_ns``.
+        capture_time_ns: When it was captured, on the clock of ``time.monotonic_ns``.
         media_time_ms: Position in the file, where the source has one.
         name: Name of the picture, where the source has one.
+        clock: What the capture time was read from.
     """
 
     id: int
     capture_time_ns: int
     media_time_ms: float | None = None
     name: str | None = None
+    clock: CaptureClock = "arrival"
 
 
 @runtime_checkable
 class Source(Protocol):
     """A sequence of frames of one size; opened by its constructor, read from one thread.
+
+    A live source may have two methods more, which a stream uses where they are:
+
+    - ``reopen() -> None`` opens it again after a failure, in the reading thread (``SourceError`` where that
+      fails too); ids begin at 0 again, and it may come back with another ``size_hw``.
+    - ``interrupt() -> None`` makes a ``read_into`` that hangs in another thread return or raise.
+
+    Any source may have an attribute ``pixels`` (:class:`danet_runtime.pixel_formats.Pixels`) that says in
+    which format it writes; one without it writes BGR.
 
     Attributes:
         size_hw: Height and width of every frame.
@@ -45,8 +59,8 @@ class Source(Protocol):
         """Write the next frame in place.
 
         Args:
-            buffer: (H, W, 3) uint8 BGR, C-contiguous, owned by the caller; its content counts only when a
-                ``FrameInfo`` comes back.
+            buffer: uint8 in the layout of ``pixels``, (H, W, 3) for BGR, C-contiguous, owned by the caller;
+                its content counts only when a ``FrameInfo`` comes back.
 
         Returns:
             The frame's data, or ``None`` after the last frame.

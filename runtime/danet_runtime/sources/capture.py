@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -10,6 +11,12 @@ import numpy as np
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.pixel_formats import BGR, Pixels
+
+logger = logging.getLogger(__name__)
+
+_CODES = {"nv12": ("NV12",), "uyvy": ("UYVY", "YUYV", "YUY2")}
+"""What cameras call the formats; the last two are the first with each two bytes swapped."""
 
 _FPS_LIMIT = 1000.0  # containers without a rate announce 0, 1000 or more
 
@@ -24,6 +31,7 @@ class InPlaceCapture:
         target: What ``cv2.VideoCapture`` opens: a path or the index of a camera.
         api: One of the names ``CAP_ANY``, ``CAP_V4L2``, ... in ``cv2``.
         name: What to call it in an error.
+        pixels: The format that is wanted of a camera; where it has none like it, it is opened for BGR.
 
     Raises:
         SourceError: It cannot be opened, or gives no frame.
@@ -34,13 +42,60 @@ class InPlaceCapture:
         fps: Frames a second, or ``None``.
         count: Frames that the container announces, or ``None``.
         backend: OpenCV's name for what decodes.
+        pixels: What its frames are.
     """
 
-    def __init__(self, target: str | int, api: str, name: str) -> None:
+    _capture: Any
+
+    def __init__(self, target: str | int, api: str, name: str, pixels: Pixels = BGR) -> None:
         cv2 = opencv(f"reading {name}")
         self._cv2 = cv2
         self._name = name
-        self._capture: Any = cv2.VideoCapture(target, getattr(cv2, api))
+        self.pixels = pixels
+        self._swapped: UInt8Array | None = None
+        first = self._open_raw(target, api) if pixels.format != "bgr" else None
+        if first is None:
+            self.pixels = BGR
+            first = self._open_bgr(target, api)
+        self._first: UInt8Array | None = first
+        self._first_media_time_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        rows = first.shape[0] * 2 // 3 if self.pixels.format == "nv12" else first.shape[0]
+        self.size_hw: tuple[int, int] = (rows, first.shape[1])
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps: float | None = fps if math.isfinite(fps) and 0 < fps < _FPS_LIMIT else None
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.count: int | None = int(count) if math.isfinite(count) and count > 0 else None
+        self.backend = str(self._capture.getBackendName())
+
+    def _open_raw(self, target: str | int, api: str) -> UInt8Array | None:
+        """Ask for the bytes as the camera has them; the first frame, or nothing where it has others."""
+        cv2, wanted = self._cv2, self.pixels.format
+        self._capture = cv2.VideoCapture(target, getattr(cv2, api))
+        self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*_CODES[wanted][0]))
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        ok, first = self._capture.read()
+        code = self._capture.get(cv2.CAP_PROP_FOURCC)
+        name = int(code).to_bytes(4, "little").decode("latin-1") if math.isfinite(code) and code > 0 else ""
+        has_layout = (
+            ok
+            and first is not None
+            and first.dtype == np.uint8
+            and (first.ndim == 2 if wanted == "nv12" else first.shape[2:] == (2,))
+        )
+        if has_layout and name in _CODES[wanted]:
+            if name.startswith("YUY"):
+                self._swapped = np.empty(first.shape, np.uint8)
+                first = np.ascontiguousarray(first[..., ::-1])
+            return np.asarray(first)
+        self._capture.release()
+        logger.warning(
+            "%s has no %s, only %r: its frames come as BGR", self._name, self.pixels, name or "what it likes"
+        )
+        return None
+
+    def _open_bgr(self, target: str | int, api: str) -> UInt8Array:
+        cv2, name = self._cv2, self._name
+        self._capture = cv2.VideoCapture(target, getattr(cv2, api))
         if not self._capture.isOpened():
             self._capture.release()
             raise SourceError(
@@ -51,20 +106,13 @@ class InPlaceCapture:
         if not ok or first is None or first.ndim != 3 or first.dtype != np.uint8:
             self._capture.release()
             raise SourceError(f"{name} opens but gives no frame; expected at least one BGR frame")
-        self._first: UInt8Array | None = first
-        self._first_media_time_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        self.size_hw: tuple[int, int] = first.shape[:2]
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps: float | None = fps if math.isfinite(fps) and 0 < fps < _FPS_LIMIT else None
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.count: int | None = int(count) if math.isfinite(count) and count > 0 else None
-        self.backend = str(self._capture.getBackendName())
+        return np.asarray(first)
 
     def read_into(self, buffer: UInt8Array) -> float | None:
         """Decode the next frame into ``buffer``.
 
         Args:
-            buffer: (H, W, 3) uint8, C-contiguous, overwritten.
+            buffer: uint8 in the layout of ``pixels``, C-contiguous, overwritten.
 
         Returns:
             The frame's position in the file in milliseconds (0 for a camera), or ``None`` when no frame came.
@@ -81,14 +129,17 @@ class InPlaceCapture:
         if not self._capture.grab():
             return None
         media_time_ms = float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC))
-        ok, frame = self._capture.retrieve(buffer)
+        target = buffer if self._swapped is None else self._swapped
+        ok, frame = self._capture.retrieve(target)
         if not ok:
             return None
-        if frame is not buffer:  # OpenCV allocates another array when shape or dtype do not fit
+        if frame is not target:  # OpenCV allocates another array when shape or dtype do not fit
             raise SourceError(
                 f"{self._name} changed from {self.size_hw} to {frame.shape[:2]} (height, width) on the way; "
                 "a source must keep one size"
             )
+        if self._swapped is not None:
+            np.copyto(buffer, self._swapped[..., ::-1])
         return media_time_ms
 
     def close(self) -> None:

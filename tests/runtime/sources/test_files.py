@@ -170,9 +170,9 @@ def test_an_empty_folder_and_a_pattern_without_pictures_are_refused(tmp_path: Pa
         open_source(f"{tmp_path}/*.png")
 
 
-@pytest.mark.parametrize("text", ["nowhere.mp4", "rtsp://camera/1", "", "-1", "1.5"])
+@pytest.mark.parametrize("text", ["nowhere.mp4", "ftp://camera/1", "camera:front", "", "-1", "1.5"])
 def test_anything_else_is_a_usage_error_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(UsageError, match="expected a video file, a picture, a folder"):
+    with pytest.raises(UsageError, match=r"expected (a video file, a picture, a folder|camera:N)"):
         open_source(text if text else "/nowhere/")
 
 

@@ -1,0 +1,365 @@
+"""The black box: the last seconds of frames, masks and health events, in memory until something happens."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.dependencies import opencv
+from danet_runtime.errors import DanetError, SinkError, UsageError
+from danet_runtime.files import check_file_target, replacing_folder
+from danet_runtime.health import HealthEvent
+from danet_runtime.result import Result
+from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.slots import ClosedError, Handover
+
+logger = logging.getLogger(__name__)
+
+_EVENTS = 512
+_RECORD_BYTES = 4096
+"""What the facts of one frame take in memory, generously."""
+
+_PNG_FASTEST = 1
+_NEWEST_S = 1.0
+_FAULT_GRACE_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Record:
+    facts: Result  # its arrays are empty
+    frame: bytes
+    labels: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.frame) + len(self.labels) + _RECORD_BYTES
+
+
+class BlackBox:
+    """Keeps the last seconds of a stream in memory, and writes them as a folder when asked, or at a fault.
+
+    It is a sink and a listener of the health::
+
+        box = BlackBox("faults")
+        with Stream(segmenter, source, [box], listeners=[box.note]) as stream:
+            ...
+
+    One box serves several cameras: give it to each as a sink. As a sink it copies the result and returns; a
+    thread of its own encodes it. Where that is busy, the older result is skipped and counted, whatever the
+    stream's policy, so that the box delays nothing.
+
+    Frames are kept as JPEG, masks as PNG. Their bytes never exceed ``megabytes`` (2^20 bytes each): the
+    oldest make room. Besides, three frames of each size are copied, wait or are encoded at the moment.
+
+    Args:
+        folder: Where boxes are written at a fault and by :meth:`request`, each into a folder of its own by
+            time and reason; ``None``: only :meth:`save` writes.
+        seconds: Frames captured longer ago than this, before the newest, are let go.
+        megabytes: What is kept at most.
+        quality: Of the JPEGs, 1..100.
+        context: Asked for what else belongs into the manifest, as plain data for JSON: the bundle, the
+            backend, ``lambda: stream.report().to_dict()``.
+
+    Raises:
+        UsageError: A number is out of range, or ``folder`` cannot be written to.
+
+    Attributes:
+        context: As given; it may be set later, since the stream is made after its sinks.
+        written: Folders that were written.
+    """
+
+    name = "blackbox"
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        seconds: float = 30.0,
+        megabytes: float = 256.0,
+        quality: int = 85,
+        context: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        if not (seconds > 0 and megabytes > 0 and 1 <= quality <= 100):
+            raise UsageError(
+                "a black box keeps more than 0 seconds and megabytes, with a quality of 1 to 100 (got "
+                f"{seconds:g}, {megabytes:g} and {quality})"
+            )
+        self.context = context
+        self._folder = None if folder is None else Path(folder)
+        if self._folder is not None:
+            check_file_target(self._folder / "box")
+        self._limit_ns = int(seconds * 1e9)
+        self._limit_bytes = int(megabytes * 2**20)
+        self._quality = quality
+        self._classes: Sequence[SegmentationClass] = ()
+        self._lock = threading.Lock()  # guards what is below
+        self._records: deque[_Record] = deque()
+        self._bytes = 0
+        self._events: deque[HealthEvent] = deque(maxlen=_EVENTS)
+        self._seen = self._skipped = self._failed = 0
+        self._spare: list[Result] = []  # buffers to copy into
+        self._opened = 0
+        self._waiting: Handover[Result] = Handover(1, "latest")
+        self._handled = 0
+        self._is_handled = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._saving = threading.Lock()
+        self._writers: list[threading.Thread] = []
+        self._has_faulted = False
+        self.written: list[Path] = []
+
+    # As a sink.
+
+    def open(self, stream_format: StreamFormat) -> None:
+        """Start the encoder; see :class:`danet_runtime.sinks.base.Sink`. Once for each camera.
+
+        Raises:
+            MissingDependencyError: OpenCV is not installed.
+        """
+        self._cv2 = opencv("the black box")
+        self._classes = stream_format.classes
+        with self._lock:
+            self._opened += 1
+            if self._thread is None:
+                self._waiting = Handover(1, "latest")
+                self._thread = threading.Thread(target=self._encode_all, name="danet-blackbox", daemon=True)
+                self._thread.start()
+
+    def write(self, result: Result) -> None:
+        """Copy one result for the encoder; never waits for it.
+
+        Raises:
+            SinkError: The box is not open.
+        """
+        if self._thread is None:
+            raise SinkError("the black box is not open")
+        copy = self._copy(result)
+        with self._lock:
+            self._seen += 1
+        try:
+            displaced = self._waiting.put(copy)
+        except ClosedError:
+            displaced = copy
+        if displaced is not None:
+            with self._lock:
+                self._skipped += 1
+                self._done(displaced)
+
+    def describe(self) -> dict[str, Any]:
+        """What is kept, and where boxes were written."""
+        return {"kind": self.name, **self.figures(), "written_to": [str(path) for path in self.written]}
+
+    def close(self) -> None:
+        """Encode what waits, and finish what is being written; what is kept stays. Harmless when repeated."""
+        with self._lock:
+            self._opened = max(0, self._opened - 1)
+            thread = self._thread
+            if self._opened > 0 or thread is None:
+                return
+            self._thread = None
+        self._waiting.close()
+        thread.join()
+        for writer in list(self._writers):
+            writer.join(_FAULT_GRACE_S)
+
+    # As a listener, and on request.
+
+    def note(self, event: HealthEvent) -> None:
+        """Keep one change of the health; at the first fault, write the box."""
+        with self._lock:
+            self._events.append(event)
+            first = event.state == "fault" and not self._has_faulted
+            self._has_faulted |= first
+        if first and self._folder is not None:
+            self.request(f"fault: {event.reasons[0] if event.reasons else 'unknown'}")
+
+    def request(self, reason: str = "request") -> None:
+        """Write the box into the folder, in a thread; from anywhere, a signal's handler included.
+
+        The interpreter waits for that thread before it ends. What fails is logged.
+        """
+        thread = threading.Thread(
+            target=self._write_beside, args=(reason,), name="danet-blackbox-write", daemon=False
+        )
+        self._writers.append(thread)  # without the lock, which whom a signal interrupts may hold
+        thread.start()
+
+    def save(self, folder: str | Path, reason: str = "request") -> Path:
+        """Write what is kept as a folder, whole or not at all; see :class:`danet_runtime.blackbox_reader`.
+
+        The stream goes on meanwhile; frames that come are kept, but not in this folder.
+
+        Args:
+            folder: Must not be there yet.
+            reason: Goes into the manifest.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UsageError: ``folder`` exists, or cannot be made.
+            SinkError: It cannot be written, as on a full disk; nothing is left of it.
+        """
+        from danet_runtime.blackbox_format import MANIFEST_NAME
+
+        path = Path(folder)
+        with self._saving:
+            with self._lock:
+                came = self._seen  # the newest frame may be the one that matters
+                self._is_handled.wait_for(lambda: self._handled >= came, _NEWEST_S)
+                records, events = list(self._records), list(self._events)
+            names = list(dict.fromkeys(record.facts.source for record in records))
+            try:
+                with replacing_folder(path, MANIFEST_NAME) as partial:
+                    frames = []
+                    for number in range(len(names)):
+                        (partial / f"camera-{number}").mkdir()
+                    for place, record in enumerate(records):
+                        inner = f"camera-{names.index(record.facts.source)}/{place:06d}"
+                        (partial / f"{inner}.jpg").write_bytes(record.frame)
+                        (partial / f"{inner}.png").write_bytes(record.labels)
+                        frames.append(_facts(record.facts, inner))
+                    manifest = self._manifest(reason, frames, events)
+                    (partial / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
+            except OSError as error:
+                raise SinkError(f"the black box cannot be written to {path}: {error.strerror}") from error
+        self.written.append(path)
+        logger.warning("black box (%s): %d frames written to %s", reason, len(records), path)
+        return path
+
+    def figures(self) -> dict[str, Any]:
+        """How full the box is; see :class:`danet_runtime.blackbox_format.Figures`."""
+        with self._lock:
+            return {
+                "seen": self._seen,
+                "skipped": self._skipped,
+                "kept": len(self._records),
+                "kept_bytes": self._bytes,
+                "limit_s": self._limit_ns / 1e9,
+                "limit_bytes": self._limit_bytes,
+                "failed": self._failed,
+            }
+
+    # The encoder's thread.
+
+    def _encode_all(self) -> None:
+        with suppress(ClosedError):
+            while True:
+                result = self._waiting.get()
+                try:
+                    record = self._encode(result)
+                except Exception:
+                    logger.exception("the black box cannot keep frame %d", result.frame_id)
+                    with self._lock:
+                        self._failed += 1
+                else:
+                    self._keep(record)
+                finally:
+                    with self._lock:
+                        self._done(result)
+
+    def _encode(self, result: Result) -> _Record:
+        cv2 = self._cv2
+        is_jpeg, frame = cv2.imencode(".jpg", result.frame, (cv2.IMWRITE_JPEG_QUALITY, self._quality))
+        is_png, labels = cv2.imencode(".png", result.labels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_FASTEST))
+        if not (is_jpeg and is_png):
+            raise SinkError(f"frame {result.frame_id} cannot be encoded")
+        nothing = np.empty((0, 0), np.uint8)
+        return _Record(replace(result, frame=nothing, labels=nothing), frame.tobytes(), labels.tobytes())
+
+    def _keep(self, record: _Record) -> None:
+        with self._lock:
+            newest = record.facts.capture_time_ns
+            # Room is made before: the bound holds at every moment.
+            while self._records and (
+                self._bytes + record.size > self._limit_bytes
+                or newest - self._records[0].facts.capture_time_ns > self._limit_ns
+            ):
+                self._bytes -= self._records.popleft().size
+            if record.size <= self._limit_bytes:
+                self._records.append(record)
+                self._bytes += record.size
+            else:
+                self._failed += 1
+
+    def _copy(self, result: Result) -> Result:
+        with self._lock:
+            found = next((spare for spare in self._spare if spare.frame.shape == result.frame.shape), None)
+            if found is not None:
+                self._spare.remove(found)
+        frame = np.empty_like(result.frame) if found is None else found.frame
+        labels = np.empty_like(result.labels) if found is None else found.labels
+        np.copyto(frame, result.frame)
+        np.copyto(labels, result.labels)
+        return replace(result, frame=frame, labels=labels)
+
+    def _done(self, result: Result) -> None:
+        self._spare.append(result)
+        self._handled += 1
+        self._is_handled.notify_all()
+
+    # Writing.
+
+    def _write_beside(self, reason: str) -> None:
+        try:
+            if self._folder is None:
+                raise UsageError("the black box was given no folder to write to")
+            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+            word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
+            self.save(self._folder / f"blackbox-{stamp}-{time.time_ns() // 1000 % 10**6:06d}-{word}", reason)
+        except (DanetError, OSError) as error:
+            logger.error("the black box cannot be written: %s", error)
+        finally:
+            self._writers.remove(threading.current_thread())
+
+    def _manifest(self, reason: str, frames: Sequence[dict[str, Any]], events: Sequence[HealthEvent]) -> str:
+        from danet_runtime.blackbox_format import BlackBoxManifest
+        from danet_runtime.machine import describe_machine
+
+        context: Mapping[str, Any] = {}
+        if self.context is not None:
+            try:
+                context = self.context()
+            except Exception as error:  # noqa: BLE001 - the frames matter more
+                context = {"error": f"{type(error).__name__}: {error}"}
+        return BlackBoxManifest.model_validate(
+            {
+                "reason": reason,
+                "written_unix_ns": time.time_ns(),
+                "written_monotonic_ns": time.monotonic_ns(),
+                "classes": tuple(self._classes),
+                "frames": frames,
+                "events": [event.to_dict() for event in events],
+                "figures": self.figures(),
+                "context": dict(context),
+                "machine": describe_machine(),
+            }
+        ).model_dump_json(indent=1)
+
+
+def _facts(result: Result, inner: str) -> dict[str, Any]:
+    return {
+        "camera": result.source,
+        "frame_id": result.frame_id,
+        "capture_time_ns": result.capture_time_ns,
+        "capture_clock": result.capture_clock,
+        "age_ms": result.age_ms,
+        "late": result.late,
+        "health": result.health,
+        "stages_ms": dict(result.stages_ms),
+        "media_time_ms": result.media_time_ms,
+        "name": result.name,
+        "frame": f"{inner}.jpg",
+        "labels": f"{inner}.png",
+    }

@@ -1,0 +1,78 @@
+"""``danet replay``: a black box as a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from danet_runtime.blackbox_reader import BlackBoxRecording
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Folder that a black box was written to.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Video: .mp4, .m4v, .mov, .mkv, .avi. Without it, only what happened."
+        ),
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Which camera; by default the first.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=240.0, help="Frames a second; by default the recording's.")
+    ] = None,
+    legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a video that exists.")] = False,
+) -> None:
+    """Show what a black box holds, and write it as a video with the states drawn in."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from danet_runtime.blackbox_reader import BlackBoxRecording
+
+    recording = BlackBoxRecording(folder)
+    _show(recording)
+    if output is None:
+        return
+    from danet_runtime.blackbox_replay import replay as write_replay
+
+    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replay", total=len(recording))
+        frames = write_replay(
+            recording,
+            output,
+            camera=camera,
+            fps=fps,
+            legend=legend,
+            overwrite=overwrite,
+            on_frame=lambda done: progress.update(task, completed=done),
+        )
+    typer.echo(f"written: {output}, {frames} frames")
+
+
+def _show(recording: BlackBoxRecording) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    manifest = recording.manifest
+    figures = manifest.figures
+    console.print(f"reason: {manifest.reason}", markup=False)
+    frames = Table("camera", "frames", "ids", "seconds")
+    for camera in recording.cameras:
+        mine = [frame for frame in manifest.frames if frame.camera == camera]
+        seconds = (mine[-1].capture_time_ns - mine[0].capture_time_ns) / 1e9
+        ids = f"{mine[0].frame_id} to {mine[-1].frame_id}"
+        frames.add_row(camera.replace("[", "\\["), str(len(mine)), ids, f"{seconds:.2f}")
+    console.print(frames)
+    console.print(
+        f"{figures.seen} seen, {figures.skipped} skipped, {figures.kept_bytes / 2**20:.1f} MiB kept"
+    )
+    events = Table("s before writing", "state", "reasons")
+    for event in recording.events:
+        before_s = (manifest.written_monotonic_ns - event.monotonic_ns) / 1e9
+        events.add_row(f"{before_s:.2f}", event.state, "; ".join(event.reasons).replace("[", "\\["))
+    console.print(events)

@@ -1,0 +1,109 @@
+"""Frames that arrive and show nothing: frozen cameras, black pictures, clocks that jump.
+
+A camera whose sensor has hung often goes on delivering: the same picture again and again, or black. Both look
+alive to everything that only counts frames.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.health import Health
+
+_GRID_STRIDE = 8
+"""Every eighth pixel in both directions is looked at: a real sensor's noise differs there, too."""
+
+BLACK_BELOW = 3.0
+"""Mean level over that of black, 0..255, below which a frame is black."""
+
+_JUMP_NS = 1_000_000_000
+"""The wall clock is trusted to run within a second of the monotonic one."""
+
+
+class FrameCheck:
+    """Watches the frames of one camera; allocates nothing after the first frame.
+
+    Args:
+        name: Of the camera.
+        health: Told what holds.
+        frozen_after_s: Identical frames for so long are a frozen camera.
+        black_after_s: Black frames for so long are a covered or dead one.
+        black_level: The level of black: 16 for luma of limited range.
+    """
+
+    def __init__(
+        self, name: str, health: Health, frozen_after_s: float, black_after_s: float, black_level: int = 0
+    ) -> None:
+        self._name = name
+        self._health = health
+        self._frozen_ns = int(frozen_after_s * 1e9)
+        self._black_ns = int(black_after_s * 1e9)
+        self._black_below = black_level + BLACK_BELOW
+        self._grid: UInt8Array | None = None
+        self._checksum = -1
+        self._changed_ns = 0
+        self._lit_ns = 0
+        self._capture_ns = 0
+
+    def look(self, frame: UInt8Array, capture_time_ns: int) -> None:
+        """Look at one frame.
+
+        Args:
+            frame: Of any shape with rows first, of YUV frames the luma alone; only read.
+            capture_time_ns: When it was captured, on the clock of ``time.monotonic_ns``.
+        """
+        now = time.monotonic_ns()
+        sampled = frame[::_GRID_STRIDE, ::_GRID_STRIDE]
+        if self._grid is None or self._grid.shape != sampled.shape:
+            self._grid = np.empty(sampled.shape, np.uint8)
+            self._changed_ns = self._lit_ns = now
+        np.copyto(self._grid, sampled)
+        checksum = zlib.crc32(self._grid)  # type: ignore[arg-type]  # a C-contiguous array is a buffer
+        if checksum != self._checksum:
+            self._checksum, self._changed_ns = checksum, now
+        if float(self._grid.mean()) >= self._black_below:
+            self._lit_ns = now
+        self._say("frozen", now - self._changed_ns > self._frozen_ns, "gives the same frame again and again")
+        self._say("black", now - self._lit_ns > self._black_ns, "gives black frames")
+        backwards = capture_time_ns < self._capture_ns
+        ahead = capture_time_ns > now + _JUMP_NS
+        self._say("clock", backwards or ahead, "has a clock that jumps: its capture times cannot be trusted")
+        self._capture_ns = capture_time_ns
+
+    def _say(self, what: str, holds: bool, reason: str) -> None:
+        key = f"{self._name}.{what}"
+        if holds:
+            self._health.set(key, "degraded", f"{self._name} {reason}")
+        else:
+            self._health.clear(key)
+
+
+class WallClockCheck:
+    """Notices that the wall clock jumped against the monotonic one: a time server, or a suspended machine.
+
+    Args:
+        health: Told what holds.
+        shown_s: How long a jump is shown.
+    """
+
+    def __init__(self, health: Health, shown_s: float = 10.0) -> None:
+        self._health = health
+        self._shown_ns = int(shown_s * 1e9)
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._jumped_ns: int | None = None
+
+    def look(self) -> None:
+        """Compare the clocks; called now and then."""
+        now = time.monotonic_ns()
+        offset = time.time_ns() - now
+        jump, self._offset_ns = offset - self._offset_ns, offset
+        if abs(jump) > _JUMP_NS:
+            self._jumped_ns = now
+            self._health.set("clock", "degraded", f"the wall clock jumped by {jump / 1e9:+.1f} s")
+        elif self._jumped_ns is not None and now - self._jumped_ns > self._shown_ns:
+            self._jumped_ns = None
+            self._health.clear("clock")

@@ -1,0 +1,183 @@
+"""The state of a running stream, with reasons: what a vehicle asks before it trusts a mask.
+
+A state is never set by hand. It follows from what holds at the moment::
+
+    fault      something broke that this process cannot mend; final
+    starting   the start-up checks are not done
+    stale      at least one condition says that masks are not fresh
+    degraded   at least one condition says that something is wrong, while masks are fresh
+    ready      none of these
+
+Conditions have a key and are set and cleared by whoever observes them; what else holds is not their business.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Literal
+
+logger = logging.getLogger(__name__)
+
+HealthState = Literal["starting", "ready", "degraded", "stale", "fault"]
+Severity = Literal["degraded", "stale"]
+
+_KEPT_EVENTS = 512
+_DELIVERY_GRACE_S = 2.0
+
+
+@dataclass(frozen=True)
+class HealthEvent:
+    """One change of the state or of its reasons.
+
+    Attributes:
+        monotonic_ns: When, on the clock of ``time.monotonic_ns``.
+        unix_ns: When, on the wall clock, which may jump.
+        state: From now on.
+        previous: Before.
+        reasons: All that hold from now on; empty when ready.
+    """
+
+    monotonic_ns: int
+    unix_ns: int
+    state: HealthState
+    previous: HealthState
+    reasons: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "monotonic_ns": self.monotonic_ns,
+            "unix_ns": self.unix_ns,
+            "state": self.state,
+            "previous": self.previous,
+            "reasons": list(self.reasons),
+        }
+
+
+Listener = Callable[[HealthEvent], None]
+
+
+class Health:
+    """The conditions that hold, and the state that follows; used from any thread.
+
+    Listeners are called in order from a thread of their own, so that a slow one delays nothing but the
+    listeners. One that raises is logged and called again for the next event.
+
+    Args:
+        listeners: Called with every change.
+    """
+
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._lock = threading.Lock()
+        self._conditions: dict[str, tuple[Severity, str]] = {}
+        self._started = False
+        self._fault: str | None = None
+        self._state: HealthState = "starting"
+        self._reasons: tuple[str, ...] = ()
+        self._changes = 0
+        self._events: deque[HealthEvent] = deque(maxlen=_KEPT_EVENTS)
+        self._listeners = list(listeners)
+        self._queue: SimpleQueue[HealthEvent | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def state(self) -> HealthState:
+        """The state at this moment."""
+        return self._state
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not ready."""
+        return self._reasons
+
+    @property
+    def events(self) -> list[HealthEvent]:
+        """The latest changes, oldest first; at most 512 are kept."""
+        with self._lock:
+            return list(self._events)
+
+    @property
+    def changes(self) -> int:
+        """How many changes there were in all."""
+        return self._changes
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every change from now on."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def started(self) -> None:
+        """The start-up checks have passed."""
+        with self._lock:
+            self._started = True
+            self._update()
+
+    def set(self, key: str, severity: Severity, reason: str) -> None:
+        """A condition holds; said again with another reason, the reason is replaced."""
+        with self._lock:
+            if self._conditions.get(key) != (severity, reason):
+                self._conditions[key] = (severity, reason)
+                self._update()
+
+    def clear(self, key: str) -> None:
+        """A condition holds no more; harmless where it did not."""
+        if key in self._conditions:
+            with self._lock:
+                self._conditions.pop(key, None)
+                self._update()
+
+    def fault(self, reason: str) -> None:
+        """This process cannot go on; the first such reason stays."""
+        with self._lock:
+            if self._fault is None:
+                self._fault = reason
+                self._update()
+
+    def close(self) -> None:
+        """Deliver what is left to the listeners, for at most two seconds."""
+        thread = self._thread
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(_DELIVERY_GRACE_S)
+
+    def _update(self) -> None:
+        reasons = tuple(reason for _, reason in self._conditions.values())
+        state: HealthState
+        if self._fault is not None:
+            state, reasons = "fault", (self._fault, *reasons)
+        elif not self._started:
+            state = "starting"
+        elif any(severity == "stale" for severity, _ in self._conditions.values()):
+            state = "stale"
+        else:
+            state = "degraded" if reasons else "ready"
+        if (state, reasons) == (self._state, self._reasons):
+            return
+        event = HealthEvent(time.monotonic_ns(), time.time_ns(), state, self._state, reasons)
+        self._state, self._reasons = state, reasons
+        self._changes += 1
+        self._events.append(event)
+        logger.log(
+            logging.ERROR if state == "fault" else logging.INFO, "health: %s %s", state, "; ".join(reasons)
+        )
+        if self._listeners:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._deliver, name="danet-health", daemon=True)
+                self._thread.start()
+            self._queue.put(event)
+
+    def _deliver(self) -> None:
+        while (event := self._queue.get()) is not None:
+            with self._lock:
+                listeners = list(self._listeners)
+            for listener in listeners:
+                try:
+                    listener(event)
+                except Exception:
+                    logger.exception("a health listener raised")

@@ -1,0 +1,162 @@
+"""A sink in its own thread: it can be slow or fail without anybody waiting for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from danet_runtime.errors import SinkError
+from danet_runtime.health import Health
+from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.watch import Worker
+from danet_runtime.result import FrameSlot
+from danet_runtime.sinks.base import Sink, StreamFormat
+from danet_runtime.slots import ClosedError, Handover, Policy
+
+logger = logging.getLogger(__name__)
+
+
+class Consumer:
+    """One sink of one camera.
+
+    Under ``every`` the stream waits for the sink, and its first failure is its last. Under ``latest`` a frame
+    that the sink is not ready for is dropped for this sink alone, and it may fail several times in a row.
+
+    Args:
+        sink: Where results go.
+        key: What to call it in the health and in errors.
+        policy: Of its camera.
+        options: Of the stream.
+        health: Told when it fails or hangs.
+        done: Called with each slot that the sink is through with, and the nanoseconds that it took.
+        failed: Called with the error when the sink is given up or cannot be finished.
+
+    Attributes:
+        worker: Its thread.
+        written: Results that were written.
+        dropped: Results that came while the sink was busy.
+        failures: Writes that failed.
+        lost: Whether the sink was given up.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        key: str,
+        policy: Policy,
+        options: StreamOptions,
+        health: Health,
+        done: Callable[[FrameSlot, int], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.sink = sink
+        self._key = key
+        self._policy = policy
+        self._options = options
+        self._health = health
+        self._done = done
+        self._failed = failed
+        self._place: Handover[FrameSlot] = Handover(1, policy)
+        self._row = 0
+        self.worker = Worker(key, self._drain)
+        self.written = 0
+        self.failures = 0
+        self.lost = False
+
+    @property
+    def dropped(self) -> int:
+        """Results that the sink was not ready for."""
+        return self._place.dropped
+
+    def open(self, stream_format: StreamFormat) -> None:
+        """Open the sink; see :meth:`danet_runtime.sinks.base.Sink.open`."""
+        self.sink.open(stream_format)
+
+    def give(self, slot: FrameSlot) -> None:
+        """Hand over one result; waits only under ``every``."""
+        try:
+            displaced = self._place.put(slot)
+        except ClosedError:  # it was given up
+            displaced = slot
+        if displaced is not None:
+            self._done(displaced, 0)
+
+    def end(self) -> None:
+        """Nothing more will come: write what was given, then finish the sink."""
+        self._place.close()
+
+    def look(self) -> None:
+        """What the watchdog asks: whether the sink hangs."""
+        stuck = self.worker.busy_s > self._options.sink_timeout_s
+        if stuck:
+            reason = (
+                f"{self._key} has been busy for more than {self._options.sink_timeout_s:g} s with one frame"
+            )
+            self._health.set(f"{self._key}.stuck", "degraded", reason)
+        else:
+            self._health.clear(f"{self._key}.stuck")
+
+    def describe(self) -> dict[str, Any]:
+        """What was written where, and what was not."""
+        return {
+            **self.sink.describe(),
+            "written": self.written,
+            "dropped": self.dropped,
+            "failed": self.failures,
+            "given_up": self.lost,
+        }
+
+    def _drain(self) -> None:
+        try:
+            while not self.lost:
+                self._write(self._place.get())
+        except ClosedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the thread was killed; told to the caller
+            self.lost = True
+            self._health.set(
+                f"{self._key}.failing", "degraded", f"{self._key} was given up: its thread was ended"
+            )
+            self._failed(_as_error(error, self._key))
+        finally:
+            for slot in self._place.abort():
+                self._done(slot, 0)
+            try:
+                with self.worker:
+                    self.sink.close()
+            except BaseException as error:  # noqa: BLE001 - told to the caller
+                self._failed(_as_error(error, self._key))
+
+    def _write(self, slot: FrameSlot) -> None:
+        started = time.monotonic_ns()
+        try:
+            with self.worker:
+                self.sink.write(slot.result())
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything; it is counted and told
+            self._note_failure(error)
+        else:
+            self.written += 1
+            if self._row:
+                self._row = 0
+                self._health.clear(f"{self._key}.failing")
+        finally:
+            self._done(slot, time.monotonic_ns() - started)
+
+    def _note_failure(self, error: Exception) -> None:
+        self.failures += 1
+        self._row += 1
+        logger.warning("%s failed (%d in a row): %s", self._key, self._row, error)
+        self._health.set(f"{self._key}.failing", "degraded", f"{self._key} fails: {error}")
+        comes_back = getattr(self.sink, "reconnects", False)
+        if self._policy == "every" or (self._row >= self._options.sink_failures and not comes_back):
+            self.lost = True
+            self._health.set(f"{self._key}.failing", "degraded", f"{self._key} was given up: {error}")
+            self._failed(_as_error(error, self._key))
+
+
+def _as_error(error: BaseException, key: str) -> BaseException:
+    if isinstance(error, Exception):
+        return error
+    return SinkError(f"the thread of {key} was ended by {type(error).__name__}; its output may not be whole")

@@ -1,0 +1,85 @@
+"""The watchdog: notices what hangs and who has died, and never waits for either."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """One thread, and since when it has been inside a call that may hang.
+
+    Use as a context manager around such a call.
+
+    Args:
+        name: Of the thread, without the prefix ``danet-``.
+        target: What it runs; it says when it is done by returning.
+    """
+
+    def __init__(self, name: str, target: Callable[[], None]) -> None:
+        self.name = name
+        self._target = target
+        self._busy_since_ns = 0
+        self._returned = False
+        self.thread = threading.Thread(target=self._run, name=f"danet-{name}", daemon=True)
+
+    def _run(self) -> None:
+        self._target()
+        self._returned = True
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds inside the call; 0 outside."""
+        since = self._busy_since_ns
+        return (time.monotonic_ns() - since) / 1e9 if since else 0.0
+
+    @property
+    def died(self) -> bool:
+        """Whether the thread has ended without returning: something raised through all of its handlers."""
+        return self.thread.ident is not None and not self.thread.is_alive() and not self._returned
+
+    def __enter__(self) -> None:
+        self._busy_since_ns = time.monotonic_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._busy_since_ns = 0
+
+
+class Watchdog:
+    """Runs checks again and again in a thread of its own.
+
+    Args:
+        checks: Called each time; they must not wait. One that raises is logged and called again.
+        every_s: Seconds between.
+    """
+
+    def __init__(self, checks: Sequence[Callable[[], None]], every_s: float) -> None:
+        self._checks = tuple(checks)
+        self._every_s = every_s
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="danet-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns when the last look is over. Harmless when called twice, or never started."""
+        self._end.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._end.wait(self._every_s):
+            for check in self._checks:
+                try:
+                    check()
+                except Exception:
+                    logger.exception("a check of the watchdog raised")

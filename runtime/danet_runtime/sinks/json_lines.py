@@ -1,0 +1,135 @@
+"""One line of JSON a result: what a dashboard or a log shipper follows."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.errors import SinkError, UsageError
+from danet_runtime.files import check_file_target
+from danet_runtime.result import Result
+from danet_runtime.sinks.base import StreamFormat
+
+_BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
+
+
+class JsonLinesSink:
+    """Writes one JSON object a line and result; see :class:`danet_runtime.sinks.base.Sink`.
+
+    Keys: ``frame_id``, ``source``, ``name``, ``capture_time_ns`` (on the clock of ``time.monotonic_ns``),
+    ``capture_clock``, ``media_time_ms``, ``age_ms``, ``late``, ``health``, ``stages_ms``, ``shares`` (of the
+    frame's pixels, by the name of the class; those that occur) and ``unlabelled`` (the share with no class).
+
+    Every line goes to the operating system with one call, so that a reader sees it at once and a kill costs
+    at most the line being written. A line that does not fit on the disk is taken back.
+
+    Args:
+        path: Where to.
+        overwrite: Whether a file there may be replaced.
+
+    Raises:
+        UsageError: ``path`` exists and ``overwrite`` is false, or it cannot be a file.
+    """
+
+    name = "jsonl"
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+        if not str(path):
+            raise UsageError("jsonl: needs a path, e.g. jsonl:results.jsonl")
+        self.path = Path(path)
+        if self.path.exists() and not overwrite:
+            raise UsageError(f"{self.path} exists already; give another path, or --overwrite to replace it")
+        check_file_target(self.path)
+        self._fd = -1
+        self._lines = 0
+        self._bytes = 0
+
+    def open(self, stream_format: StreamFormat) -> None:
+        """Make the file.
+
+        Raises:
+            SinkError: It cannot be made.
+        """
+        self._names = [entry.name for entry in stream_format.classes]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, flags, 0o644)
+        except OSError as error:
+            raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def write(self, result: Result) -> None:
+        """Write one line.
+
+        Raises:
+            SinkError: It cannot be written, as on a full disk; the lines before are whole.
+        """
+        if self._fd < 0:
+            raise SinkError(f"{self.path} is not open")
+        line = json.dumps(self._record(result), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        left = memoryview(line)
+        try:
+            while len(left):
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            with suppress(OSError):  # a pipe has no position
+                os.ftruncate(self._fd, self._bytes)
+                os.lseek(self._fd, self._bytes, os.SEEK_SET)
+            raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._lines += 1
+        self._bytes += len(line)
+
+    def describe(self) -> dict[str, Any]:
+        """Path and number of lines."""
+        return {"kind": self.name, "path": str(self.path), "frames": self._lines}
+
+    def close(self) -> None:
+        """Close the file; one without lines is removed. Harmless when called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            if not self._lines and self.path.is_file():
+                self.path.unlink()
+
+    def _record(self, result: Result) -> dict[str, Any]:
+        counts = label_counts(result.labels)
+        total = result.labels.size
+        named = counts[: len(self._names)]
+        return {
+            "frame_id": result.frame_id,
+            "source": result.source,
+            "name": result.name,
+            "capture_time_ns": result.capture_time_ns,
+            "capture_clock": result.capture_clock,
+            "media_time_ms": result.media_time_ms,
+            "age_ms": round(result.age_ms, 3),
+            "late": result.late,
+            "health": result.health,
+            "stages_ms": {stage: round(ms, 3) for stage, ms in result.stages_ms.items()},
+            "shares": {
+                name: count / total for name, count in zip(self._names, named.tolist(), strict=False) if count
+            },
+            "unlabelled": 1.0 - int(named.sum()) / total,
+        }
+
+
+def label_counts(labels: UInt8Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """How many pixels have each label.
+
+    Args:
+        labels: (H, W) uint8, C-contiguous; only read.
+
+    Returns:
+        (256,) int64.
+    """
+    flat = labels.reshape(-1)
+    counts = np.zeros(256, np.int64)
+    for start in range(0, flat.size, _BLOCK):
+        counts += np.bincount(flat[start : start + _BLOCK], minlength=256)
+    return counts

@@ -1,0 +1,236 @@
+"""The overlay as H.264 over the network, or into any GStreamer pipeline, through a child process."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.dependencies import opencv
+from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
+from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.result import Result
+from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.push_child import PushChild
+from danet_runtime.sources.gstreamer import has_element
+from danet_runtime.sources.uri import redacted, secrets_of
+
+logger = logging.getLogger(__name__)
+
+PUSH_SCHEMES: Final = ("udp", "rtsp", "rtsps", "gst")
+
+_LAUNCH: Final = "gst-launch-1.0"
+_INSTALL = (
+    "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
+    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-rtsp"
+)
+_ENCODERS: Final = (
+    # Jetson's engine takes frames in its own memory.
+    (
+        "nvv4l2h264enc",
+        "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 "
+        "! nvv4l2h264enc insert-sps-pps=true iframeinterval={gop}",
+    ),
+    ("nvh264enc", "videoconvert ! nvh264enc zerolatency=true gop-size={gop}"),
+    (
+        "x264enc",
+        "videoconvert ! video/x-raw,format=I420 "
+        "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={gop}",
+    ),
+    ("openh264enc", "videoconvert ! video/x-raw,format=I420 ! openh264enc gop-size={gop} complexity=low"),
+)
+_DEFAULT_FPS = 10.0
+_WRITE_S = 1.0
+_FIRST_PAUSE_S = 0.5
+_MOST_PAUSE_S = 15.0
+
+
+class PushSink:
+    """Sends the overlay of every result away; see :class:`danet_runtime.sinks.base.Sink`.
+
+    - ``udp://HOST:PORT``: H.264 in an MPEG transport stream; ``ffplay udp://@:PORT`` shows it, and a
+      multicast address reaches many.
+    - ``rtsp://HOST:PORT/PATH`` (``rtsps``): announced to and recorded by an RTSP server there, over TCP.
+    - ``gst:PIPELINE``: raw frames into a pipeline of your own, e.g. ``gst:videoconvert ! autovideosink``.
+
+    The encoder is the first that is here of Jetson's, NVIDIA's, x264 and OpenH264; :meth:`describe` says
+    which. A child that dies, or takes no frame for a second, is ended: the write fails, and a later one
+    starts it again after a pause that doubles from 0.5 s to 15 s. Writes in the pause fail at once.
+
+    Args:
+        uri: Where to.
+        legend: Whether to draw the names of the classes.
+
+    Raises:
+        UsageError: ``uri`` is none of these.
+
+    Attributes:
+        reconnects: Failures are not final: a stream does not give this sink up.
+        restarts: How often the child was started again.
+    """
+
+    name = "push"
+    reconnects = True
+
+    def __init__(self, uri: str, *, legend: bool = False) -> None:
+        self._uri = uri
+        self._shown = redacted(uri)
+        self._secrets = secrets_of(uri)
+        _check(uri)
+        self._has_legend = legend
+        self._child: PushChild | None = None
+        self._command: list[str] = []
+        self._encoder: str | None = None
+        self._pause_s = 0.0
+        self._not_before = 0.0
+        self._problem = ""
+        self._sent = 0
+        self._starts = 0
+
+    @property
+    def restarts(self) -> int:
+        """How often the child was started again."""
+        return max(0, self._starts - 1)
+
+    def open(self, stream_format: StreamFormat) -> None:
+        """Choose the encoder; the child is started with the first frame.
+
+        Raises:
+            MissingDependencyError: GStreamer or OpenCV is not installed.
+            SinkError: It has no H.264 encoder, or lacks an element.
+        """
+        self._cv2 = opencv("sending the overlay")
+        if shutil.which(_LAUNCH) is None:
+            raise MissingDependencyError("GStreamer with gst-launch-1.0", self._shown, _INSTALL)
+        height, width = stream_format.size_hw
+        self._even: UInt8Array = np.zeros((height + height % 2, width + width % 2, 4), np.uint8)
+        self._picture: UInt8Array = np.empty((height, width, 3), np.uint8)
+        is_even = self._even.shape[:2] == (height, width)
+        self._bgrx: UInt8Array = self._even if is_even else np.empty((height, width, 4), np.uint8)
+        self._overlay = Overlay(
+            stream_format.size_hw,
+            stream_format.classes,
+            stream_format.palette,
+            opacity=DEFAULT_OPACITY,
+            legend=self._has_legend,
+        )
+        fps = stream_format.fps or _DEFAULT_FPS
+        pipeline = self._pipeline(fps)
+        try:
+            self._command = [_LAUNCH, "-q", *shlex.split(pipeline)]
+        except ValueError as error:
+            raise UsageError(f"{self._shown!r}: {error}; check the quotes") from error
+
+    def write(self, result: Result) -> None:
+        """Blend one result and hand it to the child.
+
+        Raises:
+            SinkError: The child has ended or hangs, or is not started again yet.
+        """
+        if not self._command:
+            raise SinkError(f"{self._shown} is not open")
+        if self._child is None and time.monotonic() < self._not_before:
+            wait_s = self._not_before - time.monotonic()
+            raise SinkError(f"{self._problem}; it is started again in {max(wait_s, 0.0):.1f} s")
+        self._overlay.blend_into(result.frame, result.labels, self._picture)
+        self._cv2.cvtColor(self._picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
+        if self._even is not self._bgrx:
+            height, width = self._picture.shape[:2]
+            self._even[:height, :width] = self._bgrx
+            self._even[height:, :width] = self._bgrx[-1:]
+            self._even[:, width:] = self._even[:, width - 1 : width]
+        try:
+            if self._child is None:
+                self._child = PushChild(self._command, self._shown, self._redact)
+                self._starts += 1
+            self._child.write(self._even, _WRITE_S)
+        except SinkError as error:
+            self._fail(error)
+            raise
+        self._sent += 1
+        if time.monotonic() - self._not_before > 2 * _MOST_PAUSE_S:
+            self._pause_s = 0.0  # it has run well for long enough
+
+    def describe(self) -> dict[str, Any]:
+        """URI without credentials, encoder, frames sent and restarts."""
+        return {
+            "kind": self.name,
+            "uri": self._shown,
+            "encoder": self._encoder,
+            "frames": self._sent,
+            "restarts": self.restarts,
+        }
+
+    def close(self) -> None:
+        """Let the child send what it has, for at most three seconds; harmless when called twice."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.close(finish=True)
+
+    def _fail(self, error: SinkError) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.close(finish=False)
+        self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MOST_PAUSE_S)
+        self._not_before = time.monotonic() + self._pause_s
+        self._problem = str(error)
+        logger.warning("%s; starting it again in %.1f s", error, self._pause_s)
+
+    def _pipeline(self, fps: float) -> str:
+        height, width = self._even.shape[:2]
+        rate = f"{round(fps * 1000)}/1000"
+        # BGRx: its rows need no padding, and Jetson's converter takes no BGR.
+        head = (
+            f"fdsrc fd={{fd}} blocksize={self._even.nbytes} do-timestamp=true ! rawvideoparse format=bgrx "
+            f"width={width} height={height} framerate={rate}"
+        )
+        scheme, _, rest = self._uri.partition(":")
+        if scheme == "gst":
+            return f"{head} ! {rest.strip().lstrip('!').strip()}"
+        found = next((entry for entry in _ENCODERS if has_element(entry[0])), None)
+        if found is None:
+            names = ", ".join(name for name, _ in _ENCODERS)
+            raise SinkError(f"{self._shown}: this GStreamer has no H.264 encoder ({names}); {_INSTALL}")
+        self._encoder = found[0]
+        parts = urlsplit(self._uri)
+        if scheme == "udp":
+            tail = f"mpegtsmux alignment=7 ! udpsink host={parts.hostname} port={parts.port} sync=false"
+            needed = ["h264parse", "mpegtsmux", "udpsink"]
+        else:
+            tail = f'rtspclientsink location="{self._uri}" protocols=tcp latency=0'
+            needed = ["h264parse", "rtspclientsink"]
+        missing = [name for name in needed if not has_element(name)]
+        if missing:
+            raise SinkError(f"{self._shown}: this GStreamer lacks {', '.join(missing)}; {_INSTALL}")
+        encoder = found[1].format(gop=max(1, round(fps)))
+        return f"{head} ! {encoder} ! h264parse config-interval=-1 ! {tail}"
+
+    def _redact(self, line: str) -> str:
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return redacted(line)
+
+
+def _check(uri: str) -> None:
+    scheme, _, rest = uri.partition(":")
+    shown = redacted(uri)
+    if scheme == "gst":
+        if not rest.strip():
+            raise UsageError("gst: needs a pipeline, e.g. 'gst:videoconvert ! autovideosink'")
+        return
+    if '"' in uri or "\\" in uri or any(character.isspace() for character in uri):
+        raise UsageError(f"{shown!r}: a URI has no quotes, backslashes or spaces; encode them as %22")
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"{shown!r}: {error}") from None
+    if not host or (scheme == "udp" and port is None):
+        expected = "udp://HOST:PORT" if scheme == "udp" else f"{scheme}://HOST/PATH"
+        raise UsageError(f"{shown!r}: expected {expected}")

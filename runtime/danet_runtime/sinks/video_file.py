@@ -1,0 +1,215 @@
+"""A video file that is playable at every moment, also after its process was killed or the disk ran full."""
+
+from __future__ import annotations
+
+import logging
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.dependencies import PYAV, require
+from danet_runtime.errors import SinkError, UsageError
+from danet_runtime.files import check_file_target
+
+logger = logging.getLogger(__name__)
+
+FRAGMENT_S: Final = 0.5
+"""A kill costs at most so much of the end, and one frame."""
+
+_ISO = {"movflags": "hybrid_fragmented", "frag_duration": str(int(FRAGMENT_S * 1e6)), "flush_packets": "1"}
+_MATROSKA = {"cluster_time_limit": str(int(FRAGMENT_S * 1e3)), "flush_packets": "1"}
+_CONTAINERS: Final = {
+    ".mp4": ("mp4", _ISO),
+    ".m4v": ("mp4", _ISO),
+    ".mov": ("mov", _ISO),
+    ".mkv": ("matroska", _MATROSKA),
+    ".avi": ("avi", {"flush_packets": "1"}),
+}
+VIDEO_SUFFIXES: Final = tuple(_CONTAINERS)
+
+_H264: Final[dict[str, str]] = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
+_CODECS: Final[tuple[tuple[str, dict[str, str]], ...]] = (("libx264", _H264), ("mpeg4", {}))
+_MJPEG: Final[tuple[str, dict[str, str]]] = ("mjpeg", {"qmin": "3", "qmax": "3"})
+_BITS_A_PIXEL = 0.2
+
+
+def check_video_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a path that no video may be written to.
+
+    Raises:
+        UsageError: The suffix is unknown, or ``path`` exists and ``overwrite`` is false.
+    """
+    if path.suffix.lower() not in _CONTAINERS:
+        raise UsageError(f"{path}: expected a video with one of {', '.join(_CONTAINERS)}")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+
+
+class VideoFile:
+    """Writes pictures of one size at one rate.
+
+    .mp4, .m4v and .mov are written in fragments of half a second and become ordinary, indexed files when they
+    are finished (FFmpeg's ``hybrid_fragmented``); .mkv is written in clusters, .avi as Motion JPEG frame by
+    frame. So the file stands at its path from the first frame on and can be played at every moment. Each
+    packet goes to the operating system at once: a full disk shows at the frame that did not fit, and what was
+    written before stays.
+
+    H.264 needs even sizes: an odd one is extended by one repeated row or column.
+
+    Args:
+        path: Where to; its folder is made. A file there is replaced when the first picture comes.
+        size_hw: Of the pictures.
+        fps: Pictures a second.
+
+    Raises:
+        SinkError: Nothing can be written there.
+        MissingDependencyError: PyAV is not installed.
+
+    Attributes:
+        size_hw: Of the video, even.
+        codec: Which encoder is used.
+        frames: Pictures that are in the file.
+    """
+
+    def __init__(self, path: Path, size_hw: tuple[int, int], fps: float) -> None:
+        self._av = require(PYAV, "writing a video")
+        self._path = path
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._picture_hw = size_hw
+        self.size_hw = (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)
+        if self.size_hw != size_hw:
+            logger.warning("%s: frames of %dx%d are extended to %dx%d", path, *size_hw, *self.size_hw)
+        self._extended: UInt8Array | None = None
+        self._format, self._options = _CONTAINERS[path.suffix.lower()]
+        codecs = (_MJPEG,) if self._format == "avi" else _CODECS
+        self.codec, self._codec_options = next(
+            (entry for entry in codecs if entry[0] in self._av.codecs_available), codecs[-1]
+        )
+        self.frames = 0
+        self._file: _GuardedFile | None = None
+        self._container: Any = None
+        self._stream: Any = None
+        try:
+            check_file_target(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, UsageError) as error:
+            raise SinkError(f"{path} cannot be written: {error}") from error
+
+    def write(self, picture: UInt8Array) -> None:
+        """Encode one picture and hand it to the operating system.
+
+        Args:
+            picture: (H, W, 3) uint8 BGR of the size given; only read.
+
+        Raises:
+            SinkError: It cannot be written, as on a full disk; no later one can be either.
+        """
+        if self._file is not None and self._file.error is not None:
+            raise SinkError(self._broken(self._file.error))
+        try:
+            if self._container is None:
+                self._start()
+            frame = self._av.VideoFrame.from_ndarray(self._even(picture), format="bgr24")
+            frame.pts = self.frames
+            frame.time_base = 1 / self._rate
+            self._container.mux(self._stream.encode(frame))
+        except (OSError, ValueError, self._av.FFmpegError) as error:
+            cause = self._file.error if self._file is not None and self._file.error is not None else error
+            if self._file is not None:
+                self._file.error = cause
+            raise SinkError(self._broken(cause)) from error
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file; leave none where nothing was written. Harmless when called twice.
+
+        Raises:
+            SinkError: The end cannot be written. What is there can be played.
+        """
+        container, self._container = self._container, None
+        if container is None or self._file is None:
+            return
+        was_broken = self._file.error is not None
+        try:
+            if not was_broken:
+                container.mux(self._stream.encode(None))
+            container.close()  # after a failure nothing of it reaches the file: see _GuardedFile
+        except (OSError, ValueError, self._av.FFmpegError) as error:
+            if not was_broken:
+                raise SinkError(self._broken(self._file.error or error)) from error
+        finally:
+            self._file.close()
+        if not self.frames:
+            self._path.unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        self._file = _GuardedFile(self._path)
+        self._container = self._av.open(self._file, "w", format=self._format, options=self._options)
+        stream = self._container.add_stream(self.codec, rate=self._rate)
+        height, width = self.size_hw
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuvj420p" if self.codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = 1 / self._rate
+        stream.codec_context.gop_size = max(1, round(FRAGMENT_S * float(self._rate)))
+        stream.options = self._codec_options
+        if self.codec == "mpeg4":
+            stream.codec_context.bit_rate = int(_BITS_A_PIXEL * height * width * self._rate)
+        self._stream = stream
+
+    def _even(self, picture: UInt8Array) -> UInt8Array:
+        height, width = self._picture_hw
+        if self.size_hw == self._picture_hw:
+            return picture
+        if self._extended is None:
+            self._extended = np.empty((*self.size_hw, 3), np.uint8)
+        self._extended[:height, :width] = picture
+        self._extended[height:, :width] = picture[-1:]
+        self._extended[:, width:] = self._extended[:, width - 1 : width]
+        return self._extended
+
+    def _broken(self, error: BaseException) -> str:
+        return (
+            f"{self._path} cannot be written: {getattr(error, 'strerror', None) or error}; the "
+            f"{self.frames} frames before are in it, up to the last {FRAGMENT_S:g} s"
+        )
+
+
+class _GuardedFile:
+    """The file under the muxer: after a failed write nothing changes it any more.
+
+    Finishing a hybrid MP4 hides its fragments behind an index at the end. Where that index does not fit on
+    the disk, the fragments must stay as they are.
+
+    Attributes:
+        error: What failed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            view = memoryview(data)
+            try:
+                while len(view):
+                    view = view[os.write(self._fd, view) :]
+            except OSError as error:
+                self.error = error
+                raise
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,106 @@
+"""The overlay in a window on this machine's screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.dependencies import opencv
+from danet_runtime.errors import SinkError
+from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.result import Result
+from danet_runtime.sinks.base import StreamFormat
+
+_QUIT_KEYS = (ord("q"), ord("Q"), 27)  # 27: escape
+
+
+class WindowSink:
+    """Shows the overlay of every result; see :class:`danet_runtime.sinks.base.Sink`.
+
+    Args:
+        title: Of the window.
+        on_quit: Called once, in the sink's thread, when q or escape is pressed or the window is closed; e.g.
+            ``stream.stop``. It may be set later, since the stream is made after its sinks.
+        legend: Whether to draw the names of the classes.
+    """
+
+    name = "window"
+
+    def __init__(
+        self, title: str = "danet", *, on_quit: Callable[[], object] | None = None, legend: bool = False
+    ) -> None:
+        self.on_quit = on_quit
+        self._title = title
+        self._has_legend = legend
+        self._shown = 0
+        self._is_open = False
+        self._has_quit = False
+
+    def open(self, stream_format: StreamFormat) -> None:
+        """Check that windows can be shown here.
+
+        Raises:
+            SinkError: There is no screen, or this OpenCV was built without windows.
+            MissingDependencyError: OpenCV is not installed.
+        """
+        self._cv2 = opencv("showing a window")
+        told = self._cv2.getBuildInformation().splitlines()
+        if any(line.split() == ["GUI:", "NONE"] for line in told):
+            raise SinkError(
+                f"OpenCV {self._cv2.__version__} was built without windows (headless); install opencv-python "
+                "in place of opencv-python-headless, or write a video with -o"
+            )
+        if sys.platform.startswith("linux") and not ({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
+            raise SinkError(
+                "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set; write a video with -o"
+            )
+        self._overlay = Overlay(
+            stream_format.size_hw,
+            stream_format.classes,
+            stream_format.palette,
+            opacity=DEFAULT_OPACITY,
+            legend=self._has_legend,
+        )
+        self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
+
+    def write(self, result: Result) -> None:
+        """Show one result; after q nothing more is shown.
+
+        Raises:
+            SinkError: The window cannot be made.
+        """
+        if self._has_quit:
+            return
+        self._overlay.blend_into(result.frame, result.labels, self._picture)
+        try:
+            # In the thread that writes: a window belongs to the thread that made it.
+            if not self._is_open:
+                self._cv2.namedWindow(self._title, self._cv2.WINDOW_NORMAL)
+                self._is_open = True
+            self._cv2.imshow(self._title, self._picture)
+            key = self._cv2.waitKey(1) & 0xFF
+            is_closed = self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) == 0
+        except self._cv2.error as error:
+            raise SinkError(f"the window cannot be shown: {error}") from error
+        self._shown += 1
+        if key in _QUIT_KEYS or is_closed:
+            self._has_quit = True
+            if self.on_quit is not None:
+                self.on_quit()
+
+    def describe(self) -> dict[str, Any]:
+        """Title and frames shown."""
+        return {"kind": self.name, "title": self._title, "frames": self._shown}
+
+    def close(self) -> None:
+        """Close the window; harmless when called twice."""
+        if self._is_open:
+            self._is_open = False
+            with suppress(self._cv2.error):
+                self._cv2.destroyWindow(self._title)

@@ -1,0 +1,197 @@
+"""Raw frames from a child process: what hangs there can be ended, what crashes there takes nothing along."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.errors import SourceError
+from danet_runtime.sources import gdp
+
+_PIPE_BYTES = 1 << 20
+_SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
+_KEPT_LINES = 20
+_LARGEST_FRAME = 16384 * 16384 * 3
+
+
+class FrameChild:
+    """A child process that writes frames as the GStreamer Data Protocol to a pipe of its own.
+
+    Args:
+        command: What to start; ``{fd}`` in it becomes the number of the pipe to write to.
+        name: What to call it in errors.
+        redact: Takes credentials out of what the child says.
+        start_s: It must have told its format by then.
+        text: Written to its standard input, which nobody else sees.
+
+    Raises:
+        SourceError: It cannot be started, ends, or says nothing in time.
+
+    Attributes:
+        format: What its frames are.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        name: str,
+        redact: Callable[[str], str],
+        start_s: float,
+        text: str | None = None,
+    ) -> None:
+        self._name = name
+        self._redact = redact
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._header = bytearray(gdp.HEADER_BYTES)
+        self._rows: UInt8Array | None = None
+        self._fd, theirs = os.pipe()
+        with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
+            fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+        try:
+            self._process = subprocess.Popen(
+                [part.replace("{fd}", str(theirs)) for part in command],
+                stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(self._fd)
+            raise SourceError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
+        finally:
+            os.close(theirs)
+        self._listener = threading.Thread(target=self._listen, name="danet-source-log", daemon=True)
+        self._listener.start()
+        if text is not None and self._process.stdin is not None:
+            self._process.stdin.write(text.encode())
+            self._process.stdin.close()
+        try:
+            self.format = self._await_format(time.monotonic() + start_s, start_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def read_into(self, buffer: UInt8Array) -> int | None:
+        """Write the next frame in place; waits for it.
+
+        Args:
+            buffer: uint8 in the format's layout and size, C-contiguous; overwritten.
+
+        Returns:
+            Its timestamp on the stream's clock in nanoseconds, or ``None`` where it has none.
+
+        Raises:
+            SourceError: The child has ended, or changed its format.
+        """
+        while True:
+            packet = self._packet()
+            if packet.kind == gdp.CAPS:
+                changed = gdp.read_caps(self._text(packet.length))
+                was = self.format
+                if (changed.size_hw, changed.pixel_format) != (was.size_hw, was.pixel_format):
+                    raise SourceError(
+                        f"{self._name} changed from {was.pixel_format} {was.size_hw} to "
+                        f"{changed.pixel_format} {changed.size_hw} (height, width) on the way"
+                    )
+            elif packet.kind != gdp.BUFFER:
+                self._text(packet.length)
+            else:
+                self._frame(packet.length, buffer)
+                return packet.time_ns
+
+    def kill(self) -> None:
+        """End the child and what it has started; a read that waits for it fails. From any thread."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the child and release the pipe; only from the reading thread. Harmless when called twice."""
+        self.kill()
+        self._process.wait()
+        self._listener.join(1.0)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _await_format(self, until: float, start_s: float) -> gdp.RawFormat:
+        while True:
+            ready, _, _ = select.select([self._fd], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._said()}")
+            packet = self._packet()
+            if packet.kind == gdp.BUFFER:
+                raise SourceError(f"{self._name} sends frames without their format")
+            text = self._text(packet.length)
+            if packet.kind == gdp.CAPS:
+                return gdp.read_caps(text)
+
+    def _packet(self) -> gdp.Packet:
+        self._fill(memoryview(self._header))
+        return gdp.read_header(self._header)
+
+    def _frame(self, length: int, buffer: UInt8Array) -> None:
+        # All rows of a layout have one length: those of U and V in nv12 are as long as those of Y.
+        rows = buffer.shape[0]
+        used = buffer.nbytes // rows
+        padded = gdp.padded_row(used)
+        if length == buffer.nbytes:
+            self._fill(buffer.data.cast("B"))
+        elif length == rows * padded:
+            if self._rows is None:
+                self._rows = np.empty((rows, padded), np.uint8)
+            self._fill(self._rows.data.cast("B"))
+            np.copyto(buffer.reshape(rows, used), self._rows[:, :used])
+        else:
+            # Elements that ignore that nobody here reads the rows' distances; a guess could shift the planes.
+            form = self.format
+            copied = {"bgr": "BGRx", "nv12": "I420", "uyvy": "YUY2"}[form.pixel_format]
+            height, width = form.size_hw
+            raise SourceError(
+                f"{self._name} sent a frame of {length} bytes; expected {buffer.nbytes} for "
+                f"{form.pixel_format} of {height}x{width}, or {rows * padded} with rows of {padded}. Its "
+                "buffers are laid out in a way of their own: let "
+                f"'! videoconvert ! video/x-raw,format={copied}' at the end of the pipeline copy them"
+            )
+
+    def _text(self, length: int) -> bytes:
+        if length > _LARGEST_FRAME:
+            raise SourceError(f"{self._name} announces {length} bytes at once; that is no frame")
+        data = bytearray(length)
+        self._fill(memoryview(data))
+        return bytes(data)
+
+    def _fill(self, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            count = os.readv(self._fd, [view[done:]])
+            if count == 0:
+                self._process.wait()
+                self._listener.join(1.0)
+                raise SourceError(f"{self._name} has ended{self._said()}")
+            done += count
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        if stream is not None:
+            for line in stream:
+                self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))
+
+    def _said(self) -> str:
+        told = [line for line in list(self._lines) if line]
+        errors = [line for line in told if "ERROR" in line or "error" in line] or told
+        return f": {'; '.join(errors[-2:])}" if errors else ""

@@ -1,0 +1,60 @@
+"""A file played at its own rate, as if it were a camera."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.errors import UsageError
+from danet_runtime.pixel_formats import pixels_of
+from danet_runtime.sources.base import FrameInfo, Source
+
+
+class PacedSource:
+    """Delivers the frames of a source when they are due; see :class:`danet_runtime.sources.base.Source`.
+
+    It counts as live: by default a stream keeps its latest frame and drops what it has no time for.
+
+    Args:
+        source: A source with a rate; owned from now on.
+
+    Raises:
+        UsageError: It has no rate.
+    """
+
+    live = True
+
+    def __init__(self, source: Source) -> None:
+        if source.fps is None:
+            raise UsageError("pictures have no rate to be played at; leave --realtime out")
+        self._source = source
+        self._period_ns = int(1e9 / source.fps)
+        self._start_ns = 0
+        self.size_hw = source.size_hw
+        self.fps: float | None = source.fps
+        self.count = source.count
+        self.pixels = pixels_of(source)
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        """Decode the next frame and wait until it is due; its capture time is that moment.
+
+        Raises:
+            SourceError: As the source that is played.
+        """
+        info = self._source.read_into(buffer)
+        if info is None:
+            return None
+        now = time.monotonic_ns()
+        self._start_ns = self._start_ns or now
+        due_ns = self._start_ns + info.id * self._period_ns
+        time.sleep(max(0, due_ns - now) / 1e9)
+        return FrameInfo(info.id, time.monotonic_ns(), info.media_time_ms, info.name)
+
+    def describe(self) -> dict[str, Any]:
+        """The source's own description, played at its rate."""
+        return {**self._source.describe(), "live": True, "realtime": True}
+
+    def close(self) -> None:
+        """Close the source; harmless when called twice."""
+        self._source.close()

@@ -1,0 +1,49 @@
+"""Telling systemd how a stream is: ``READY=1``, ``WATCHDOG=1``, ``STATUS=...`` (sd_notify(3))."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+
+class SystemdNotifier:
+    """Sends states to the socket that systemd names in the environment; does nothing where there is none.
+
+    Args:
+        environment: Where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are looked up.
+
+    Attributes:
+        watchdog_s: systemd restarts the service when it hears nothing for so long; ``None``: never.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        if self._address.startswith("@"):
+            self._address = "\0" + self._address[1:]  # the abstract namespace
+        microseconds = environment.get("WATCHDOG_USEC", "")
+        is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self.watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else None
+        self._last_ping = 0.0
+
+    def send(self, *states: str) -> None:
+        """Send lines such as ``READY=1``; what cannot be sent is logged, never raised."""
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
+                sender.sendto("\n".join(states).encode(), self._address)
+        except OSError as error:
+            logger.warning("systemd cannot be notified: %s", error)
+
+    def ping(self) -> None:
+        """``WATCHDOG=1``, at most four times in the time that systemd waits."""
+        now = time.monotonic()
+        if self.watchdog_s is not None and now - self._last_ping >= self.watchdog_s / 4:
+            self._last_ping = now
+            self.send("WATCHDOG=1")

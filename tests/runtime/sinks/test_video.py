@@ -1,0 +1,218 @@
+"""Videos: playable at every moment, also after a kill and on a full disk."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sink_parts import result, run_and_kill
+from stream_parts import until
+
+from danet_runtime.bundle import Bundle
+from danet_runtime.errors import SinkError, UsageError
+from danet_runtime.sinks import Sink, StreamFormat, video_file
+from danet_runtime.sinks.video import VideoSink
+from danet_runtime.sinks.video_file import VideoFile
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".MP4"])
+@pytest.mark.parametrize("fps", [25.0, 29.97, None])
+def test_a_video_has_the_size_the_rate_and_every_frame(
+    tmp_path: Path,
+    stream_format: Callable[..., StreamFormat],
+    picture_maker: Callable[..., np.ndarray],
+    video_reader: Callable,
+    suffix: str,
+    fps: float | None,
+) -> None:
+    path = tmp_path / "new" / f"out{suffix}"
+    sink = VideoSink(path)
+    assert isinstance(sink, Sink)
+    sink.open(stream_format(fps=fps))
+    for number in range(7):
+        sink.write(result(picture_maker(48, 64, shift=number), number))
+    sink.close()
+    sink.close()
+    frames, rate = video_reader(path)
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 7
+    assert rate == pytest.approx(fps or 10.0, rel=0.01)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    expected = 0.5 * picture_maker(48, 64) + 0.5 * np.array([20, 200, 20])
+    assert np.abs(frames[0] - expected).mean() < 8
+    assert sink.describe()["frames"] == 7
+
+
+def test_an_odd_size_is_extended_and_said(
+    tmp_path: Path,
+    stream_format: Callable[..., StreamFormat],
+    picture_maker: Callable[..., np.ndarray],
+    video_reader: Callable,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = VideoSink(tmp_path / "odd.avi", opacity=0.0)
+    with caplog.at_level(logging.WARNING):
+        sink.open(stream_format((49, 65)))
+    assert "49x65 are extended to 50x66" in caplog.text
+    frame = picture_maker(49, 65)
+    sink.write(result(frame))
+    sink.close()
+    (written,), _ = video_reader(tmp_path / "odd.avi")
+    assert written.shape == (50, 66, 3)
+    assert np.abs(written[:49, :65].astype(int) - frame).mean() < 4
+    assert np.abs(written[49, :65].astype(int) - frame[48]).mean() < 4
+    assert sink.describe()["size_hw"] == [50, 66]
+
+
+def test_nothing_written_leaves_nothing(tmp_path: Path, stream_format: Callable[..., StreamFormat]) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    sink.open(stream_format())
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+    never_opened = VideoSink(tmp_path / "out.mp4")
+    never_opened.close()
+    with pytest.raises(SinkError, match="not open"):
+        never_opened.write(result(np.zeros((48, 64, 3), np.uint8)))
+
+
+def test_outputs_are_replaced_only_on_request(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat], picture_maker: Callable[..., np.ndarray]
+) -> None:
+    path = tmp_path / "out.mp4"
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        VideoSink(path)
+    sink = VideoSink(path, overwrite=True)
+    sink.open(stream_format())
+    assert path.read_text() == "mine"  # until the first frame
+    sink.write(result(picture_maker(48, 64)))
+    sink.close()
+    assert path.stat().st_size > 100
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        VideoSink(tmp_path / "folder.mp4", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["out", "out.png", "out.webm"])
+def test_a_suffix_that_is_no_video_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"expected a video with one of \.mp4"):
+        VideoSink(tmp_path / name)
+
+
+def test_a_video_that_cannot_be_written_is_refused_before_the_first_frame(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SinkError, match="cannot be written"):
+        VideoSink(tmp_path / "file" / "out.mp4").open(stream_format())
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+def test_a_video_of_a_killed_process_plays_up_to_its_last_half_second(
+    tmp_path: Path, video_reader: Callable, suffix: str
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    run_and_kill(
+        """
+        import numpy as np, sys
+        from pathlib import Path
+        from danet_runtime.sinks.video_file import VideoFile
+        video = VideoFile(Path(sys.argv[1]), (48, 64), 20.0)
+        for number in range(50):
+            video.write(np.full((48, 64, 3), 5 * number, np.uint8))
+        print("ready", flush=True)
+        sys.stdin.read()
+        """,
+        path,
+    )
+    frames, rate = video_reader(path)
+    assert 50 - 11 <= len(frames) <= 50
+    assert rate == pytest.approx(20.0)
+    for number, frame in enumerate(frames):
+        assert abs(frame.mean() - 5 * number) < 6
+
+
+def test_a_finished_mp4_says_how_many_frames_it_has(tmp_path: Path, picture_maker: Callable) -> None:
+    import cv2
+
+    video = VideoFile(tmp_path / "out.mp4", (48, 64), 20.0)
+    for number in range(33):
+        video.write(picture_maker(48, 64, shift=number))
+    video.close()
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 33
+    assert capture.get(cv2.CAP_PROP_FPS) == 20.0
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_full_disk_is_noticed_at_once_and_the_frames_before_stay(
+    tmp_path: Path, video_reader: Callable, suffix: str
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    printed = run_and_kill(
+        """
+        import numpy as np, resource, signal, sys
+        from pathlib import Path
+        from danet_runtime.errors import SinkError
+        from danet_runtime.sinks.video_file import VideoFile
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        noise = np.random.default_rng(0)
+        video = VideoFile(Path(sys.argv[1]), (96, 128), 20.0)
+        failures = []
+        for number in range(400):
+            try:
+                video.write(noise.integers(0, 255, (96, 128, 3), np.uint8))
+            except SinkError as error:
+                failures.append(str(error))
+        video.close()
+        print(video.frames, len(failures), failures[0], "ready", flush=True)
+        """,
+        path,
+    )
+    written, failed, *words = printed.split()
+    assert int(written) + int(failed) == 400
+    assert int(written) > 15
+    assert "File too large" in " ".join(words)
+    frames, _ = video_reader(path)
+    assert int(written) - 11 <= len(frames) <= int(written) + 1
+
+
+def test_without_x264_mpeg4_is_written_and_said(
+    tmp_path: Path,
+    stream_format: Callable[..., StreamFormat],
+    picture_maker: Callable[..., np.ndarray],
+    video_reader: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(video_file, "_CODECS", video_file._CODECS[1:])
+    sink = VideoSink(tmp_path / "out.mp4", opacity=0.0)
+    sink.open(stream_format(fps=29.97))
+    for number in range(5):
+        sink.write(result(picture_maker(48, 64, shift=number), number))
+    sink.close()
+    assert sink.describe()["codec"] == "mpeg4"
+    frames, _ = video_reader(tmp_path / "out.mp4")
+    assert len(frames) == 5
+    assert np.abs(frames[0].astype(int) - picture_maker(48, 64)).mean() < 8
+
+
+def test_a_killed_danet_run_leaves_a_video_that_plays(
+    bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
+) -> None:
+    source, output = video_maker(tmp_path / "in.mp4", 1500, (240, 320)), tmp_path / "out.mp4"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "danet_runtime", "run", bundle.path, source, "-o", output],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: output.exists() and output.stat().st_size > 20_000, 30)
+    process.kill()
+    assert process.wait() == -9
+    frames, rate = video_reader(output)
+    assert 12 <= len(frames) < 1500
+    assert (rate, frames[-1].shape) == (25.0, (240, 320, 3))
