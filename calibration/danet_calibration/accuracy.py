@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,21 @@ from danet_runtime.segmenter import Segmenter
 from danet_train.data.sample import Dataset
 from danet_train.metrics import ConfusionMatrix
 
+LEAST_AGREEMENT = 0.9
+"""Least share of pixels with FP32's label where no labels measure the accuracy."""
+
 Progress = Callable[[int, int], None]
+
+Step = Callable[[str, int, int], None]
+"""Is told what is being done, and how many of how many parts of it are done (0 of 0: unknown)."""
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled images, and what to call them in the manifest."""
+
+    name: str
+    dataset: Dataset
 
 
 def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
@@ -71,6 +86,7 @@ def measure_accuracy(
         miou=matrix.miou,
         pixel_accuracy=matrix.pixel_accuracy,
         iou=dict(zip(expected, iou, strict=True)),
+        labelled_pixels=dict(zip(expected, matrix.counts.sum(axis=1).tolist(), strict=True)),
     )
 
 
@@ -104,20 +120,34 @@ def measure_golden(bundle: Bundle, precision: Precision) -> float:
         return float(np.mean(segmenter(frame) == labels))
 
 
-def require_golden(bundle: Bundle, precision: Precision, agreement: float) -> None:
-    """Refuse a variant that every runtime would refuse on the golden frame.
+def require_agreement(agreement: float, frames: str, least: float = LEAST_AGREEMENT) -> None:
+    """Refuse an INT8 variant that says something else than FP32; all there is to ask without labels.
+
+    Args:
+        agreement: What :func:`measure_agreement` found.
+        frames: What to call the frames in the error.
+        least: Share that is asked for.
+
+    Raises:
+        GateError: The agreement is below it.
+    """
+    if agreement < least:
+        raise GateError(
+            f"INT8 and FP32 give the same label to {agreement:.2%} of the pixels of {frames}; expected "
+            f"{least:.0%} or more. Give labelled frames (--labelled): the gate then finds the layers that "
+            "need FP16"
+        )
+
+
+def find_golden_failures(bundle: Bundle, precision: Precision, agreement: float) -> tuple[str, ...]:
+    """What every runtime would object to on the golden frame, in words; empty where it would not.
 
     Args:
         bundle: Says which agreement its precisions must reach.
         precision: That of the variant.
         agreement: What :func:`measure_golden` found.
-
-    Raises:
-        GateError: The agreement is below what the bundle asks for.
     """
     least = bundle.manifest.golden.agreement[precision]
-    if agreement < least:
-        raise GateError(
-            f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more. "
-            "Calibrate on more frames of the camera, or with another --method"
-        )
+    if agreement >= least:
+        return ()
+    return (f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more",)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from danet_calibration.methods import MethodChoice
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from danet_runtime.bundle import Manifest
+
+
+_MIOU_DROP, _CLASS_DROP, _MIN_SHARE = 0.5, 2.0, 0.5
 
 
 def calibrate(
@@ -19,69 +24,196 @@ def calibrate(
         Path, typer.Option(help="Frames of the camera: a data set (its train split is taken) or any folder.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
-    count: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many images.")] = 128,
+    count: Annotated[int, typer.Option(min=8, help="Calibrate on at most so many images.")] = 512,
     method: Annotated[
-        Literal["max", "entropy"], typer.Option(help="How the range of a tensor is found.")
-    ] = "max",
+        MethodChoice,
+        typer.Option(help="How the range of a tensor is found; auto compares with FP32 and takes the best."),
+    ] = "auto",
     labelled: Annotated[
-        Path | None, typer.Option(help="Data set to measure the accuracy of every variant on.")
+        Path | None, typer.Option(help="Data set for the accuracy gate; without it the gate is not measured.")
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the labelled data set.")] = "val",
     classes: Annotated[
         str | None,
-        typer.Option(help="classes.yaml, or the name of a known table, for the labelled data set."),
+        typer.Option(help="classes.yaml, or the name of a known table, for data sets without one."),
+    ] = None,
+    max_miou_drop: Annotated[
+        float, typer.Option(min=0, help="Gate: most points of mIoU that INT8 may be under FP32.")
+    ] = _MIOU_DROP,
+    max_class_drop: Annotated[
+        float, typer.Option(min=0, help="Gate: most points of IoU that a guarded class may be under FP32.")
+    ] = _CLASS_DROP,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Gate: class to guard (repeatable), instead of person, rider, bicycle, motorcycle, traffic "
+            "light and traffic sign, or what the bundle calls them."
+        ),
+    ] = None,
+    min_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that it must leave on INT8."),
+    ] = _MIN_SHARE,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Gate: bundle whose FP32 accuracy INT8 is held to, instead of this one's: that of the "
+            "checkpoint before `danet train --quantize`."
+        ),
+    ] = None,
+    range_frames: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Measure the range of FP16 on so many frames; 0: not at all  "
+            "[default: 4, or 1 beyond 512x1024]",
+        ),
+    ] = None,
+    verdict: Annotated[
+        Path | None, typer.Option(help="JSON file for the gate's verdict  [default: OUTPUT.verdict.json]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
-    """Quantise a bundle to INT8 on real images, and measure the accuracy of every variant."""
+    """Quantise a bundle to INT8 on real images, and hold it to its accuracy on labelled ones.
+
+    Where INT8 everywhere fails the gate, the fewest layers go back to FP16 until it holds. Where it cannot
+    hold, no bundle is written and the exit code is 1. The verdict is written as JSON either way.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle import Bundle
     from danet_runtime.bundle.reader import MANIFEST_NAME
+    from danet_runtime.errors import UsageError
     from danet_runtime.files import check_folder_target
 
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
+    verdict_file = _verdict_target(verdict, output, bundle)
     opened = Bundle.open(bundle)
 
+    from danet_calibration.accuracy import LabelledSet, require_classes
+    from danet_calibration.errors import GateError
+    from danet_calibration.gate import GateRules
     from danet_calibration.images import choose_images
-    from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_calibratable
+    from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle, require_calibratable
     from danet_train.data.layouts import open_dataset
 
+    rules = GateRules(max_miou_drop, max_class_drop, tuple(guard) if guard else None, min_share)
     dataset = (
         LabelledSet(f"{labelled.name} {split}", open_dataset(labelled, split, classes)) if labelled else None
     )
-    require_calibratable(opened, dataset, output)
-    chosen = choose_images(images, count)
+    require_calibratable(opened, dataset, output, rules)
+    held_to = Bundle.open(reference) if reference else None
+    asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
+    asked |= {"--max-class-drop": max_class_drop != _CLASS_DROP, "--min-share": min_share != _MIN_SHARE}
+    of_the_gate = [option for option, given in asked.items() if given]
+    if dataset is None and of_the_gate:
+        raise UsageError(
+            f"{', '.join(of_the_gate)} {'is' if len(of_the_gate) == 1 else 'are'} for the accuracy gate; "
+            "give labelled frames with --labelled"
+        )
+    if held_to is not None and dataset is not None:
+        require_classes(held_to, dataset.dataset, dataset.name)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
+    try:
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=None)
 
-        def step(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of or None)
+            def step(what: str, done: int, of: int) -> None:
+                bar.update(task, description=what, completed=done, total=of or None)
 
-        manifest = calibrate_bundle(opened, chosen, method, dataset, output, overwrite=overwrite, step=step)
-    _show(console, output, manifest)
+            chosen = choose_images(
+                images,
+                count,
+                HELD_OUT_FRAMES,
+                frame_hw=opened.manifest.frame.size_hw,
+                progress=lambda done, of: step("look at the images", done, of),
+            )
+            settings = CalibrationSettings(method, rules, range_frames, held_to, classes)
+            manifest = calibrate_bundle(
+                opened, chosen, dataset, output, settings=settings, overwrite=overwrite, step=step
+            )
+    except GateError as error:
+        _show_verdict(console, error.verdict, f"{output} (not written)")
+        _write_verdict(verdict_file, error.verdict)
+        raise
+    _show(console, output, manifest, verdict_file)
 
 
-def _show(console: Console, output: Path, manifest: Manifest) -> None:
+def _verdict_target(verdict: Path | None, output: Path, bundle: Path) -> Path:
+    from danet_runtime.errors import UsageError
+    from danet_runtime.files import check_file_target
+
+    file = verdict or output.with_name(f"{output.name}.verdict.json")
+    for folder in (output, bundle):
+        if file.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"--verdict {file} lies in the bundle {folder}; give a path outside of it")
+    check_file_target(file)
+    return file
+
+
+def _write_verdict(file: Path, content: dict[str, Any]) -> None:
+    """Where the disk is full too, the error of the gate must still be told."""
+    from danet_runtime.files import write_json
+
+    try:
+        write_json(file, content)
+    except OSError as error:
+        typer.echo(f"danet: warning: the verdict {file} was not written: {error.strerror or error}", err=True)
+    else:
+        typer.echo(f"The verdict is in {file}")
+
+
+def _show_verdict(console: Console, verdict: dict[str, Any], title: str) -> None:
+    from danet_calibration.summary import ladder_table, remarks, sensitivity_table
+
+    if "ladder" not in verdict:
+        return
+    console.print(ladder_table(verdict, title))
+    if verdict["sensitivity"]:
+        console.print(sensitivity_table(verdict))
+    for remark in remarks(verdict):
+        console.print(remark, style="yellow")
+
+
+def _show(console: Console, output: Path, manifest: Manifest, verdict_file: Path) -> None:
     import json
 
-    from rich.table import Table
-
-    table = Table("file", "MiB", "mIoU", "pixel accuracy", title=str(output))
-    for precision, variant in manifest.variants.items():
-        accuracy = variant.accuracy
-        scores = (f"{accuracy.miou:.4f}", f"{accuracy.pixel_accuracy:.4f}") if accuracy else ("-", "-")
-        table.add_row(f"model.{precision}.onnx", f"{variant.file.bytes / 2**20:.1f}", *scores)
-    console.print(table)
     report = json.loads((output / manifest.reports["calibration"].path).read_text(encoding="utf-8"))
+    _show_verdict(console, report, str(output))
+    seen = report["calibrated_on_labelled_frames"]
+    if seen:
+        console.print(f"{seen} of the labelled frames were calibrated on: the gate says less", style="yellow")
+    for warning in report["coverage"]["thin"]:
+        console.print(f"thin: {warning}", style="yellow")
+    if report["class_coverage"]["never_seen"]:
+        unseen = ", ".join(report["class_coverage"]["never_seen"])
+        how = report["class_coverage"]["source"]
+        console.print(f"no calibration frame shows {unseen} (by {how})", style="yellow")
+    share, method = report["conv_mac_share_int8"], report["method"]
+    agreement, frames = report["label_agreement_int8_fp32"], report["label_agreement_frames"]
+    golden, least = report["golden_agreement_int8"], manifest.golden.agreement["int8"]
     console.print(
-        f"{report['conv_mac_share_int8']:.1%} of the convolution MACs run on INT8. INT8 and FP32 give "
-        f"the same label to {report['label_agreement_int8_fp32']:.2%} of the pixels of "
-        f"{report['label_agreement_frames']} frames. INT8 gives {report['golden_agreement_int8']:.2%} of "
-        f"the golden frame's labels; {manifest.golden.agreement['int8']:.0%} is required."
+        f"{share:.1%} of the convolution MACs run on INT8 ({method}). INT8 and FP32 give the same label to "
+        f"{agreement:.2%} of the pixels of {frames} of {report['label_agreement_of']}. INT8 gives "
+        f"{golden:.2%} of the golden frame's labels; {least:.0%} is required."
     )
-    if all(variant.accuracy is None for variant in manifest.variants.values()):
-        console.print("No labelled images were given (--labelled): the accuracy is not measured.")
+    if report["gate"] != "not measured":
+        console.print(f"gate: {report['gate']} ({report['reason']})")
+    _write_verdict(verdict_file, {name: report[name] for name in _VERDICT_PARTS})
+
+
+HELD_OUT_FRAMES = 32
+"""Frames that are not calibrated on, to compare methods and INT8 with FP32."""
+
+_VERDICT_PARTS = (
+    "gate",
+    "reason",
+    "rules",
+    "labelled",
+    "ladder",
+    "sensitivity",
+    "sensitivity_frames",
+    "attempts",
+)

@@ -23,12 +23,14 @@ class Coverage:
         total_macs: MACs of all convolutions.
         float_convolutions: Names of those that compute on floating point.
         quantize_nodes: Number of QuantizeLinear nodes.
+        macs: Of each convolution, by name.
     """
 
     int8_macs: int
     total_macs: int
     float_convolutions: tuple[str, ...]
     quantize_nodes: int
+    macs: dict[str, int]
 
     @property
     def share(self) -> float:
@@ -49,7 +51,7 @@ def measure_coverage(model: onnx.ModelProto) -> Coverage:
     }
     dims = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     producers = {name: node for node in model.graph.node for name in node.output}
-    int8_macs = total = 0
+    counted: dict[str, int] = {}
     floating = []
     for node in model.graph.node:
         if node.op_type != "Conv":
@@ -59,17 +61,17 @@ def measure_coverage(model: onnx.ModelProto) -> Coverage:
             raise CalibrationError(
                 f"the output shape of convolution {node.name} is not known; export it again"
             )
-        total += macs
-        if all(
+        counted[node.name] = macs
+        if not all(
             name in producers and producers[name].op_type == "DequantizeLinear" for name in node.input[:2]
         ):
-            int8_macs += macs
-        else:
             floating.append(node.name)
-    if not total:
+    if not counted:
         raise CalibrationError("the model has no convolution; expected a DANet as `danet export` writes it")
     quantize_nodes = sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    return Coverage(int8_macs, total, tuple(floating), quantize_nodes)
+    total = sum(counted.values())
+    int8_macs = total - sum(counted[name] for name in floating)
+    return Coverage(int8_macs, total, tuple(floating), quantize_nodes, counted)
 
 
 def require_coverage(coverage: Coverage, least: float = REQUIRED_SHARE) -> None:

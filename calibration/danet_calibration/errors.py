@@ -7,6 +7,8 @@ CalibrationError          the bundle cannot be quantised as asked
 
 from __future__ import annotations
 
+from typing import Any
+
 from danet_runtime.errors import DanetError
 
 
@@ -19,4 +21,12 @@ class CalibrationSetError(CalibrationError):
 
 
 class GateError(CalibrationError):
-    """The quantised model was made, but does not meet its gate."""
+    """The quantised model was made, but does not meet its gate.
+
+    Attributes:
+        verdict: What was measured, for a machine to read; at least ``gate`` and ``reason``.
+    """
+
+    def __init__(self, reason: str, verdict: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.verdict = verdict or {"gate": "failed", "reason": reason}

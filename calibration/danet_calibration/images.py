@@ -1,11 +1,17 @@
-"""The images that a model is calibrated on: found, chosen, checked and read one at a time."""
+"""The images that a model is calibrated on: chosen and checked once, then read one at a time.
+
+Found by :mod:`danet_calibration.pictures`, looked at by :mod:`danet_calibration.near_duplicates`, chosen by
+:mod:`danet_calibration.selection`, refused by :mod:`danet_calibration.frame_checks`, described by
+:mod:`danet_calibration.set_coverage`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -14,20 +20,20 @@ import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader
 
 from danet_calibration.errors import CalibrationSetError
-from danet_runtime.sources.images import PICTURE_SUFFIXES, decode_picture
+from danet_calibration.frame_checks import check_frames, names_of
+from danet_calibration.near_duplicates import Look, Progress, distinct_frames, look_at_all
+from danet_calibration.pictures import Pictures, find_pictures
+from danet_calibration.selection import Candidate, presample, select
+from danet_calibration.set_coverage import SetCoverage, UsedFrame, describe_set
+from danet_runtime.colour_conversion import to_pixel_format
+from danet_runtime.pixel_formats import BGR, Pixels
 
-CONSTANT_BELOW = 2.0
-"""Standard deviation, in grey levels, below which an image shows nothing: a covered lens, a black frame."""
+LEAST_FRAMES = 8
+"""A folder must hold so many frames that differ, unless fewer are asked for."""
 
-LABEL_VALUES = 64
-"""A grey picture with at most so many values is a label image: a photograph has more, labels have one a class
-(Cityscapes: 34)."""
-
-# Where the images of a labelled data set are; the training images first, since the others measure accuracy.
-_DATASET_FOLDERS = ("leftImg8bit/train", "leftImg8bit", "train/images", "images", "val/images")
-
-_LABEL_FOLDERS = frozenset({"labels", "gtFine", "gtCoarse"})
-_LABEL_STEMS = ("_labelIds", "_labelTrainIds", "_instanceIds", "_color")
+EXAMINED_FRAMES = 512
+"""So many frames of a folder are looked at, or twice as many as are chosen where that is more: a look at a
+PNG of 1024x2048 takes about 40 ms."""
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -38,20 +44,31 @@ class CalibrationSet:
 
     Attributes:
         folder: Where they were found.
-        files: In the order in which they are read.
+        files: In the order in which they are read; every beginning is spread over groups and brightness too.
         found: How many there were to choose from.
         sha256: Over the SHA-256 of every file, in order.
+        hashes: SHA-256 of each file, in order.
+        coverage: What the set covers, and where it is thin.
+        held_out: Frames of the same folder that are not in the set, and show nothing that is, to compare
+            calibrators on; None where none were asked for or none are left.
     """
 
     folder: Path
     files: tuple[Path, ...]
     found: int
     sha256: str
+    hashes: tuple[str, ...]
+    coverage: SetCoverage
+    held_out: CalibrationSet | None = None
 
     def frames(self, size_hw: tuple[int, int]) -> Iterator[UInt8Array]:
-        """Each image as (H, W, 3) BGR of ``size_hw``, one in memory at a time."""
-        for file in self.files:
-            yield _resized(decode_picture(file), size_hw)
+        """Each image as (H, W, 3) BGR of ``size_hw``, one in memory at a time.
+
+        Raises:
+            CalibrationSetError: A file is no longer the one that was chosen.
+        """
+        for file, sha256 in zip(self.files, self.hashes, strict=True):
+            yield _resized(_read_chosen(file, sha256), size_hw)
 
 
 class FrameReader(CalibrationDataReader):  # type: ignore[misc]
@@ -60,99 +77,184 @@ class FrameReader(CalibrationDataReader):  # type: ignore[misc]
     Args:
         images: The set.
         size_hw: The bundle's frame size.
+        pixels: What the model takes, the manifest's ``frame.pixels``.
     """
 
-    def __init__(self, images: CalibrationSet, size_hw: tuple[int, int]) -> None:
+    def __init__(self, images: CalibrationSet, size_hw: tuple[int, int], pixels: Pixels = BGR) -> None:
         self._images = images
+        self._pixels = pixels
         self._size_hw = size_hw
         self.rewind()
 
     def get_next(self) -> dict[str, UInt8Array] | None:
-        """The next frame, or None after the last."""
+        """The next frame, or None after the last.
+
+        Raises:
+            CalibrationSetError: A file is no longer the one that was chosen.
+        """
         frame = next(self._frames, None)
-        return None if frame is None else {"frame": frame[None]}
+        return None if frame is None else {"frame": to_pixel_format(frame, self._pixels)[None]}
 
     def get_first(self) -> dict[str, UInt8Array]:
         """The first frame, without taking it."""
-        return {"frame": next(self._images.frames(self._size_hw))[None]}
+        return {"frame": to_pixel_format(next(self._images.frames(self._size_hw)), self._pixels)[None]}
 
     def rewind(self) -> None:
         """Begin again."""
         self._frames = self._images.frames(self._size_hw)
 
 
-def choose_images(folder: Path, count: int) -> CalibrationSet:
-    """Choose ``count`` images of a folder, evenly over its sorted names, and check each.
+def choose_images(
+    folder: Path,
+    count: int,
+    held_out: int = 0,
+    *,
+    least: int = LEAST_FRAMES,
+    frame_hw: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> CalibrationSet:
+    """Choose ``count`` images of a folder by group and brightness, and check each.
+
+    The choice depends on the files' contents and their names within the folder alone. Each group (see
+    :func:`danet_calibration.pictures.find_pictures`) gets its share by the largest remainder, and inside it
+    the frames are taken from the quantiles of their mean grey level. Frames that show nearly the same as
+    another do not count for the shares, and are taken only where the others do not suffice for ``count``. Of
+    a folder with more than ``EXAMINED_FRAMES`` an even sample of each group is looked at.
 
     Args:
         folder: In Cityscapes' layout (its train split is taken), a data set with ``images/``, or any folder,
             searched with its subfolders and what links lead to; label images are left out by their names.
-        count: At most so many.
+        count: At most so many, at least 1.
+        held_out: At most so many further frames, from those that are left and show something else.
+        least: So many frames that differ must be found, or ``count`` where that is less.
+        frame_hw: The bundle's frame, to say in the coverage how many images are resized and stretched.
+        progress: Is told how many images of how many are done, first while looking, then while checking.
 
     Raises:
-        CalibrationSetError: No images, images that show nothing, or label images.
+        CalibrationSetError: No images, too few, nearly the same throughout, or images that cannot stand for a
+            camera's: of one colour, label images, noise.
         SourceError: An image that cannot be read.
+        ValueError: ``count`` or ``held_out`` is out of range.
     """
-    if not folder.is_dir():
-        raise CalibrationSetError(f"expected a folder of images at {folder}, found none")
-    root = next((folder / name for name in _DATASET_FOLDERS if (folder / name).is_dir()), folder)
-    found, labels = _find_pictures(root)
-    if labels and not found:
-        raise CalibrationSetError(
-            f"{root} holds label images only ({len(labels)}, among them {labels[0]}); "
-            "give the camera's frames that they belong to"
+    if count < 1 or held_out < 0:
+        raise ValueError(f"count must be at least 1 and held_out at least 0 (got {count} and {held_out})")
+    pictures = find_pictures(folder)
+    examined = presample(pictures.groups, max(EXAMINED_FRAMES, 2 * (count + held_out)))
+    looks = dict(
+        zip(examined, look_at_all([pictures.folder / name for name in examined], progress), strict=True)
+    )
+    distinct = [examined[position] for position in distinct_frames(list(looks.values()))]
+    choice = _Choice(pictures, looks, frozenset(distinct))
+    chosen, apart = choice.take(count, held_out)
+    sizes = check_frames([pictures.folder / candidate.name for candidate in (*chosen, *apart)], progress)
+    _require_enough(pictures, examined, distinct, min(least, count))
+    rest = choice.set_of(apart, sizes[len(chosen) :], frame_hw) if apart else None
+    return choice.set_of(chosen, sizes[: len(chosen)], frame_hw, rest)
+
+
+def manifest_frames(images: CalibrationSet) -> tuple[tuple[str, str], ...]:
+    """Path below the folder and SHA-256 of every frame, in order, for the manifest.
+
+    A name that is no Unicode is escaped, as JSON holds nothing else.
+    """
+    names = (file.relative_to(images.folder).as_posix() for file in images.files)
+    escaped = (name.encode("utf-8", "backslashreplace").decode() for name in names)
+    return tuple(zip(escaped, images.hashes, strict=True))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What is known of a folder's frames when they are chosen."""
+
+    pictures: Pictures
+    looks: dict[str, Look]
+    distinct: frozenset[str]
+
+    def take(self, count: int, held_out: int) -> tuple[list[Candidate], list[Candidate]]:
+        """The frames of the set and the held-out ones."""
+        groups = self.pictures.groups
+        candidates = [Candidate(name, groups[name], look.luma) for name, look in self.looks.items()]
+        differing = [candidate for candidate in candidates if candidate.name in self.distinct]
+        weights = self._weights()
+        chosen = select(differing, count, weights)
+        taken = set(chosen)
+        apart = select([candidate for candidate in differing if candidate not in taken], held_out, weights)
+        if len(chosen) < count:
+            repeated = [candidate for candidate in candidates if candidate.name not in self.distinct]
+            chosen += select(repeated, count - len(chosen))
+        return chosen, apart
+
+    def set_of(
+        self,
+        chosen: Sequence[Candidate],
+        sizes: Sequence[tuple[int, int]],
+        frame_hw: tuple[int, int] | None,
+        held_out: CalibrationSet | None = None,
+    ) -> CalibrationSet:
+        files = tuple(self.pictures.folder / candidate.name for candidate in chosen)
+        hashes = tuple(hashlib.sha256(_read(file)).hexdigest() for file in files)
+        used = [
+            UsedFrame(candidate.group, candidate.luma, size_hw, candidate.name not in self.distinct)
+            for candidate, size_hw in zip(chosen, sizes, strict=True)
+        ]
+        found = Counter(self.pictures.groups.values())
+        lumas = [look.luma for look in self.looks.values()]
+        return CalibrationSet(
+            folder=self.pictures.folder,
+            files=files,
+            found=len(self.pictures.groups),
+            sha256=hashlib.sha256(b"".join(map(bytes.fromhex, hashes))).hexdigest(),
+            hashes=hashes,
+            coverage=describe_set(found, lumas, len(self.distinct), used, frame_hw),
+            held_out=held_out,
         )
-    if not found:
+
+    def _weights(self) -> dict[str, Fraction]:
+        """Of each group: how many frames it holds, less the part that shows nearly the same as another."""
+        groups = self.pictures.groups
+        found = Counter(groups.values())
+        examined = Counter(groups[name] for name in self.looks)
+        distinct = Counter(groups[name] for name in self.distinct)
+        return {group: Fraction(found[group] * distinct[group], examined[group]) for group in examined}
+
+
+def _require_enough(pictures: Pictures, examined: Sequence[str], distinct: Sequence[str], least: int) -> None:
+    found = len(pictures.groups)
+    if found < least:
         raise CalibrationSetError(
-            f"{root} holds no images ({', '.join(PICTURE_SUFFIXES)}); give real frames of the camera"
+            f"{pictures.folder} holds {found} {'image' if found == 1 else 'images'}; scales from fewer "
+            f"than {least} fit those frames and no others: give more frames of the camera"
         )
-    positions = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
-    files = tuple(found[position] for position in positions)
-    digest = hashlib.sha256()
-    constant = []
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-        picture = decode_picture(file)
-        if picture.std() < CONSTANT_BELOW:
-            constant.append(file)
-        elif _is_label_image(picture):
-            raise CalibrationSetError(
-                f"{file} is a label image (grey, with at most {LABEL_VALUES} values); "
-                "take it out, or give the camera's frames"
-            )
-    if constant:
+    if len(distinct) < least:
+        kept = set(distinct)
+        repeated = [pictures.folder / name for name in examined if name not in kept]
         raise CalibrationSetError(
-            f"{len(constant)} of {len(files)} images show nothing but one colour, among them {constant[0]}; "
-            "scales from such frames are too small: take them out, or give real frames of the camera"
+            f"{len(repeated)} of {len(examined)} images in {pictures.folder} show nearly the same as another "
+            f"({names_of(repeated)}); {len(distinct)} that differ are left, {least} are needed: give frames "
+            "from different places and times"
         )
-    return CalibrationSet(root, files, len(found), digest.hexdigest())
 
 
-def _find_pictures(root: Path) -> tuple[list[Path], list[Path]]:
-    """The photographs and the label images below ``root``, each sorted; every folder is entered once."""
-    found: list[Path] = []
-    labels: list[Path] = []
-    entered = set()
-    for name, folders, files in os.walk(root, followlinks=True):
-        real = Path(name).resolve()
-        if real in entered:  # a link back to it, or a second one
-            folders.clear()
-            continue
-        entered.add(real)
-        folders.sort()
-        folder = Path(name)
-        in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
-        for file in (folder / file_name for file_name in files):
-            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file():
-                is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(_LABEL_STEMS))
-                (labels if is_label else found).append(file)
-    return sorted(found), sorted(labels)
+def _read_chosen(file: Path, sha256: str) -> UInt8Array:
+    data = _read(file)
+    is_chosen = hashlib.sha256(data).hexdigest() == sha256
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if is_chosen and data else None
+    if picture is None:
+        raise CalibrationSetError(
+            f"{file} has changed since it was chosen for the calibration; calibrate again when nothing "
+            "writes to its folder"
+        )
+    return np.asarray(picture, np.uint8)
 
 
-def _is_label_image(picture: UInt8Array) -> bool:
-    blue, green, red = (picture[..., channel] for channel in range(3))
-    grey = np.array_equal(blue, green) and np.array_equal(blue, red)
-    return grey and len(np.unique(blue)) <= LABEL_VALUES
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CalibrationSetError(
+            f"{file} was chosen for the calibration and cannot be read any more ({error.strerror}); "
+            "put it back, or calibrate again on the images that are there"
+        ) from error
 
 
 def _resized(image: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:

@@ -1,34 +1,45 @@
-"""Bundle and images to a bundle with an INT8 variant and the measured accuracy of every variant."""
+"""Bundle and images to a bundle with an INT8 variant and the measured accuracy of every variant.
+
+The steps, each in its own module: the range of FP16 (``fp16_base``), the scales (``scale_choice``), the INT8
+file (``drafts``), the gate with its ladder (``ladder``, ``verdict``); and here what ties them: the checks
+before, manifest and reports after.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from danet_calibration.accuracy import (
-    measure_accuracy,
+    LEAST_AGREEMENT,
+    LabelledSet,
+    Step,
     measure_agreement,
-    measure_golden,
+    require_agreement,
     require_classes,
-    require_golden,
 )
-from danet_calibration.coverage import Coverage, measure_coverage, require_coverage
+from danet_calibration.class_coverage import ClassCoverage, class_coverage
+from danet_calibration.coverage import Coverage, require_coverage
+from danet_calibration.drafts import Drafts
 from danet_calibration.errors import CalibrationError
-from danet_calibration.images import CalibrationSet, FrameReader
-from danet_calibration.placement import quantise
-from danet_calibration.scales import CalibrationMethod, find_scales
+from danet_calibration.fp16_base import measure_and_mend, write_base
+from danet_calibration.gate import GateRules, find_guard
+from danet_calibration.images import CalibrationSet, UInt8Array, manifest_frames
+from danet_calibration.judges import AccuracyJudge, AgreementJudge, Judge
+from danet_calibration.ladder import Outcome, leave_gate_open, run_gate
+from danet_calibration.methods import MethodChoice
+from danet_calibration.scale_choice import ScaleChoice, choose_scales
+from danet_calibration.set_labels import labelled_frames
 from danet_runtime.bundle import (
     Accuracy,
     Bundle,
-    FileRef,
+    BundleWriter,
+    CalibrationFrame,
     Manifest,
     Precision,
     Provenance,
@@ -37,30 +48,39 @@ from danet_runtime.bundle import (
     write_bundle,
 )
 from danet_runtime.errors import UsageError
-from danet_train.data.sample import Dataset
+from danet_train.quantisation.trained_scales import read_trained_scales
 
 AGREEMENT_FRAMES = 16
-"""Calibration frames on which INT8 is compared with FP32, so that a figure exists without labels too."""
-
-Step = Callable[[str, int, int], None]
-"""Is told what is being done, and how many of how many images of it are done (0 of 0: unknown)."""
+"""Frames on which INT8 is compared with FP32, so that a figure exists without labels too."""
 
 
 @dataclass(frozen=True)
-class LabelledSet:
-    """Labelled images, and what to call them in the manifest."""
+class CalibrationSettings:
+    """How a bundle is calibrated.
 
-    name: str
-    dataset: Dataset
+    Attributes:
+        method: How the range of a tensor is found.
+        rules: Of the accuracy gate.
+        range_frames: Frames on which the range of FP16 is measured; 0: it is not; None: by the model's size.
+        classes: Class table of the calibration frames' data set, as
+            :func:`danet_train.data.layouts.open_dataset` takes it, where its folder has none.
+        reference: A bundle whose FP32 file the gate holds INT8 to, instead of this one's.
+    """
+
+    method: MethodChoice = "auto"
+    rules: GateRules = field(default_factory=GateRules)
+    range_frames: int | None = None
+    reference: Bundle | None = None
+    classes: str | None = None
 
 
 def calibrate_bundle(
     source: Bundle,
     images: CalibrationSet,
-    method: CalibrationMethod,
     labelled: LabelledSet | None,
     path: Path,
     *,
+    settings: CalibrationSettings | None = None,
     overwrite: bool = False,
     step: Step = lambda _what, _done, _of: None,
 ) -> Manifest:
@@ -68,130 +88,180 @@ def calibrate_bundle(
 
     Args:
         source: Holds an FP32 and an FP16 variant.
-        images: To calibrate on.
-        method: How a tensor's range is found.
-        labelled: To measure the accuracy on; none is measured without it.
+        images: To calibrate on, best with some held out to compare on.
+        labelled: For the accuracy gate; without it no accuracy is measured, and INT8 must agree with FP32.
         path: Where the new bundle goes.
+        settings: None for the default ones.
         overwrite: Whether a bundle there may be replaced.
         step: Is told how far it is.
 
     Raises:
         CalibrationError: The model cannot be quantised, or the labelled images are of other classes.
-        GateError: Too little of it runs on INT8, or it fails on the golden frame; nothing is written.
+        GateError: Too little of it runs on INT8, or the gate cannot hold; it carries the verdict, and nothing
+            is written.
         IntegrityError: A file of ``source`` is not the one that was written.
-        UsageError: ``source`` lacks a variant, or ``path`` would replace it.
+        UsageError: ``source`` lacks a variant or a guarded class, or ``path`` would replace it.
     """
-    require_calibratable(source, labelled, path)
+    settings = settings or CalibrationSettings()
+    require_calibratable(source, labelled, path, settings.rules)
     step("read the bundle", 0, 0)
     source.verify()
-    size_hw = source.manifest.frame.size_hw
-    step(f"calibrate on {len(images.files)} images ({method})", 0, 0)
-    inputs = find_scales(source.read(source.variant("fp32").file), FrameReader(images, size_hw), method)
-    base = source.variant("fp16")
-    model = quantise(source.read(base.file), inputs)
-    coverage = measure_coverage(model)
-    require_coverage(coverage)
+    classes = class_coverage(
+        source,
+        images,
+        classes=settings.classes,
+        progress=lambda done, of: step("look for classes", done, of),
+    )
+    safe = measure_and_mend(source, images, settings.range_frames, step)
+    compared, origin = _compared_frames(images, source.manifest.frame.size_hw)
+    fp32 = source.read(source.variant("fp32").file)
+    names = tuple(entry.name for entry in source.manifest.classes)
+
+    def judge() -> Judge:
+        pixels = source.manifest.frame.pixels
+        apart = labelled_frames(images.held_out, names, settings.classes) if images.held_out else None
+        if apart is not None:
+            return AccuracyJudge(apart, "the held-out frames", pixels)
+        return AgreementJudge(fp32, compared, origin, pixels)
+
+    base_model = safe.model if safe else source.read(source.variant("fp16").file)
+    trained = source.manifest.trained_scales
+    choice = choose_scales(
+        fp32,
+        base_model,
+        images,
+        source.manifest.frame,
+        settings.method,
+        judge,
+        step,
+        read_trained_scales(source.read(trained)) if trained else None,
+    )
     with write_bundle(path, overwrite=overwrite) as writer:
-        for ref in source.manifest.files():
-            writer.copy(source, ref)
-        file = writer.add("model.int8.onnx", model.SerializeToString())
-        variant = Variant(
-            file=file,
-            opset=base.opset,
-            quantisation=Quantisation(
-                method=f"modelopt {version('nvidia-modelopt')} {method}",
-                calibration_frames=len(images.files),
-                calibration_sha256=images.sha256,
-                conv_mac_share_int8=coverage.share,
-                quantize_nodes=coverage.quantize_nodes,
-            ),
-        )
-        draft = _with(source, {**source.manifest.variants, "int8": variant}, source.manifest.reports)
-        preview = writer.preview(draft)
-        step("label the golden frame", 0, 0)
-        golden = measure_golden(preview, "int8")
-        require_golden(preview, "int8", golden)
-        accuracies = _measure(preview, labelled, step)
+        base = write_base(source, safe, writer)
+        drafts = Drafts(base, writer, choice.inputs, _recipe(images, choice, labelled))
+        everywhere = drafts.write()
+        require_coverage(everywhere.coverage)
+        if labelled is None:
+            outcome = leave_gate_open(everywhere, settings.rules)
+        else:
+            outcome = run_gate(base, drafts, everywhere, labelled, settings.rules, step, settings.reference)
+        bundle = outcome.trial.draft.bundle
         step("compare INT8 with FP32", 0, 0)
-        frames = list(itertools.islice(images.frames(size_hw), AGREEMENT_FRAMES))
-        agreement = measure_agreement(preview, "int8", "fp32", frames)
-        report = _report(images, method, coverage, golden, agreement, len(frames), model)
+        agreement = measure_agreement(bundle, "int8", "fp32", compared)
+        if labelled is None:
+            require_agreement(agreement, origin)
         reports = {
-            **source.manifest.reports,
-            "calibration": writer.add("reports/calibration.json", _json(report)),
+            "calibration": {
+                **_report_images(images, classes),
+                "calibrated_on_labelled_frames": _overlap(images, labelled),
+                **choice.report(),
+                **_report_coverage(outcome.trial.draft.coverage),
+                **_report_agreement(outcome, agreement, len(compared), origin),
+                **outcome.verdict.to_json(),
+            },
+            "fp16_range": safe.report() if safe else {"measured": False},
         }
-        variants = {
-            precision: held.model_copy(update={"accuracy": accuracies.get(precision, held.accuracy)})
-            for precision, held in draft.variants.items()
-        }
-        manifest = _with(source, variants, reports)
+        manifest = _manifest(base, source, outcome, writer, reports)
         writer.finish(manifest)
     return manifest
 
 
-def _with(source: Bundle, variants: dict[Precision, Variant], reports: dict[str, FileRef]) -> Manifest:
-    old = source.manifest
+def _compared_frames(images: CalibrationSet, size_hw: tuple[int, int]) -> tuple[list[UInt8Array], str]:
+    """The frames on which INT8 is compared with FP32, (H, W, 3) BGR each, and what they are, in words."""
+    apart = images.held_out
+    chosen, origin = (apart, "the held-out frames") if apart else (images, "the calibration frames")
+    return list(itertools.islice(chosen.frames(size_hw), AGREEMENT_FRAMES)), origin
+
+
+def _recipe(images: CalibrationSet, choice: ScaleChoice, labelled: LabelledSet | None) -> Quantisation:
+    """The manifest's entry, but for what each draft counts in its own file."""
+    return Quantisation(
+        method=f"modelopt {version('nvidia-modelopt')} {choice.method}",
+        calibration_frames=len(images.files),
+        calibration_sha256=images.sha256,
+        conv_mac_share_int8=0.0,
+        quantize_nodes=1,
+        gate="passed" if labelled else "not measured",  # what does not pass is not written
+        frames=tuple(CalibrationFrame(path=name, sha256=sha256) for name, sha256 in manifest_frames(images)),
+    )
+
+
+def _manifest(
+    base: Bundle, source: Bundle, outcome: Outcome, writer: BundleWriter, reports: dict[str, dict[str, Any]]
+) -> Manifest:
+    old = base.manifest
+    variants: dict[Precision, Variant] = {
+        **{name: _measured(held, outcome.accuracies.get(name)) for name, held in old.variants.items()},
+        "int8": _measured(outcome.trial.draft.variant, outcome.accuracies.get("int8")),
+    }
+    written = {name: writer.add(f"reports/{name}.json", _json(content)) for name, content in reports.items()}
     provenance = Provenance(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tools={**old.provenance.tools, "nvidia-modelopt": version("nvidia-modelopt")},
         checkpoint_sha256=old.provenance.checkpoint_sha256,
         parent_sha256=source.sha256,
     )
-    return old.model_copy(update={"variants": variants, "reports": reports, "provenance": provenance})
+    return old.model_copy(
+        update={"variants": variants, "reports": {**old.reports, **written}, "provenance": provenance}
+    )
 
 
-def _measure(bundle: Bundle, labelled: LabelledSet | None, step: Step) -> dict[Precision, Accuracy]:
-    if labelled is None:
-        return {}
+def _measured(variant: Variant, accuracy: Accuracy | None) -> Variant:
+    return variant.model_copy(update={"accuracy": accuracy}) if accuracy else variant
+
+
+def _report_images(images: CalibrationSet, classes: ClassCoverage) -> dict[str, Any]:
     return {
-        precision: measure_accuracy(
-            bundle,
-            precision,
-            labelled.dataset,
-            labelled.name,
-            lambda done, of, precision=precision: step(f"measure {precision}", done, of),  # type: ignore[misc]
-        )
-        for precision in bundle.manifest.variants
+        "coverage": images.coverage.to_json(),
+        "class_coverage": classes.to_json(),
+        "images_found": images.found,
+        "images_used": [name for name, _ in manifest_frames(images)],
+        "images_sha256": images.sha256,
     }
 
 
-def _report(
-    images: CalibrationSet,
-    method: CalibrationMethod,
-    coverage: Coverage,
-    golden: float,
-    agreement: float,
-    frames: int,
-    model: onnx.ModelProto,
-) -> dict[str, Any]:
+def _overlap(images: CalibrationSet, labelled: LabelledSet | None) -> int:
+    """How many of the labelled frames were calibrated on: of these, the accuracy proves little."""
+    if labelled is None:
+        return 0
+    chosen = {file.resolve() for file in images.files}
+    return sum(pair.image.resolve() in chosen for pair in labelled.dataset.pairs)
+
+
+def _report_coverage(coverage: Coverage) -> dict[str, Any]:
     return {
-        "method": method,
-        "images_found": images.found,
-        "images_used": [file.relative_to(images.folder).as_posix() for file in images.files],
-        "images_sha256": images.sha256,
         "conv_macs": coverage.total_macs,
         "conv_macs_int8": coverage.int8_macs,
         "conv_mac_share_int8": coverage.share,
         "convolutions_in_floating_point": coverage.float_convolutions,
         "quantize_nodes": coverage.quantize_nodes,
-        "model_bytes": model.ByteSize(),
-        "golden_agreement_int8": golden,
+    }
+
+
+def _report_agreement(outcome: Outcome, agreement: float, frames: int, origin: str) -> dict[str, Any]:
+    return {
+        "model_bytes": outcome.trial.draft.variant.file.bytes,
+        "golden_agreement_int8": outcome.trial.golden,
         "label_agreement_int8_fp32": agreement,
         "label_agreement_frames": frames,
+        "label_agreement_of": origin,
+        "label_agreement_least": LEAST_AGREEMENT,
     }
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
-def require_calibratable(source: Bundle, labelled: LabelledSet | None, path: Path) -> None:
+def require_calibratable(
+    source: Bundle, labelled: LabelledSet | None, path: Path, rules: GateRules | None = None
+) -> None:
     """Refuse a request that cannot end well, before anything long begins.
 
     Raises:
         CalibrationError: ``source`` has an INT8 variant already or asks no agreement of one, or the labelled
             images are of other classes.
-        UsageError: ``source`` lacks FP32 or FP16, or lies where the new bundle would go.
+        UsageError: ``source`` lacks FP32, FP16 or a class to guard, or lies where the new bundle would go.
     """
     require_variants(source)
     if source.path.resolve().is_relative_to(path.resolve()):
@@ -200,6 +270,7 @@ def require_calibratable(source: Bundle, labelled: LabelledSet | None, path: Pat
         raise CalibrationError(
             f"{source.path} does not say how far INT8 must agree with its golden frame; export it again"
         )
+    find_guard(rules or GateRules(), [entry.name for entry in source.manifest.classes])
     if labelled is not None:
         require_classes(source, labelled.dataset, labelled.name)
 

@@ -11,10 +11,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from danet_calibration.errors import CalibrationError
+from danet_calibration.node_by_node import tensor_types
 from danet_calibration.scales import QuantisedInput
-
-SMALLEST_SCALE = 2.0**-18
-"""Scales are FP16 like their tensors; below this they would lose their own precision, or be 0."""
+from danet_train.quantisation.fake_quantisation import SMALLEST_SCALE
 
 
 @dataclass
@@ -22,6 +21,7 @@ class _Builder:
     """Collects the new nodes and constants; one pair a tensor and scale, shared by its consumers."""
 
     weights: dict[str, onnx.TensorProto]
+    types: dict[str, int]
     constants: list[onnx.TensorProto]
     pairs: dict[tuple[str, bytes], str]
 
@@ -41,17 +41,21 @@ def quantise(model: bytes, inputs: Sequence[QuantisedInput]) -> onnx.ModelProto:
         inputs: As :func:`danet_calibration.scales.find_scales` gives them.
 
     Raises:
-        CalibrationError: The model has no node of such a name.
+        CalibrationError: The model has no node of such a name, or holds Q/DQ already.
     """
     quantised = onnx.load_from_string(model)
     graph = quantised.graph
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
+        raise CalibrationError(
+            "the FP16 model holds Q/DQ nodes already; calibrate the bundle that `danet export` wrote"
+        )
     chosen = {(item.node, item.position): item.scale for item in inputs}
     missing = {node for node, _ in chosen} - {node.name for node in graph.node}
     if missing:
         raise CalibrationError(
             f"the FP16 model lacks the nodes {sorted(missing)[:3]} of the FP32 model; export the bundle again"
         )
-    builder = _Builder({tensor.name: tensor for tensor in graph.initializer}, [], {})
+    builder = _Builder({tensor.name: tensor for tensor in graph.initializer}, tensor_types(quantised), [], {})
     nodes: list[onnx.NodeProto] = []
     for node in list(graph.node):
         for position, name in enumerate(node.input):
@@ -75,13 +79,14 @@ def _dequantised(
     if key in builder.pairs:
         return builder.pairs[key]
     stem = name if not any(tensor == name for tensor, _ in builder.pairs) else f"{name}_{len(builder.pairs)}"
-    scale16 = np.maximum(scale, SMALLEST_SCALE).astype(np.float16)
-    scale_name = builder.constant(f"{stem}_scale", scale16)
-    zero_name = builder.constant(f"{stem}_zero_point", np.zeros(scale16.shape, np.int8))
+    scale_type = helper.tensor_dtype_to_np_dtype(builder.types[name])
+    stored = np.maximum(scale, SMALLEST_SCALE).astype(scale_type)
+    scale_name = builder.constant(f"{stem}_scale", stored)
+    zero_name = builder.constant(f"{stem}_zero_point", np.zeros(stored.shape, np.int8))
     output = f"{stem}_dequantized"
     if name in builder.weights:
         quantised = builder.constant(
-            f"{stem}_int8", _round(numpy_helper.to_array(builder.weights[name]), scale16)
+            f"{stem}_int8", _round(numpy_helper.to_array(builder.weights[name]), stored)
         )
     else:
         quantised = f"{stem}_quantized"
@@ -93,14 +98,14 @@ def _dequantised(
     node = helper.make_node(
         "DequantizeLinear", [quantised, scale_name, zero_name], [output], name=f"{stem}_DequantizeLinear"
     )
-    if scale16.ndim:
+    if stored.ndim:
         node.attribute.append(helper.make_attribute("axis", 0))
     nodes.append(node)
     builder.pairs[key] = output
     return output
 
 
-def _round(weight: npt.NDArray[np.generic], scale: npt.NDArray[np.float16]) -> npt.NDArray[np.int8]:
+def _round(weight: npt.NDArray[np.generic], scale: npt.NDArray[np.floating]) -> npt.NDArray[np.int8]:
     factors = (
         scale.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1)) if scale.ndim else scale.astype(float)
     )

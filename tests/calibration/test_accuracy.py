@@ -1,5 +1,6 @@
 """Accuracy through the shipped files, and the whole way of `danet calibrate`."""
 
+import hashlib
 import importlib
 import json
 
@@ -9,46 +10,25 @@ import pytest
 
 from danet_calibration.accuracy import measure_accuracy, measure_agreement, measure_golden
 from danet_calibration.errors import CalibrationError
+from danet_calibration.gate import GateRules
 from danet_calibration.images import choose_images
-from danet_calibration.pipeline import LabelledSet, calibrate_bundle, require_calibratable
+from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle, require_calibratable
 from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle
-from danet_runtime.segmenter import Segmenter
 from danet_runtime.tensorrt.library import library_of
 from danet_runtime.tensorrt.lowering import lowered_model
 from danet_runtime.tensorrt.rtx_builder import build_engine
-from danet_train.classes import CITYSCAPES
 from danet_train.data.layouts import open_dataset
 
 
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory, exported_bundle):
-    """A data set whose labels are what the FP32 variant itself says, with one image half ignored."""
-    root = tmp_path_factory.mktemp("labelled")
-    for kind in ("images", "labels"):
-        (root / "val" / kind).mkdir(parents=True)
-    with Segmenter(exported_bundle, "fp32") as segmenter:
-        for seed in range(3):
-            image = pattern((64, 128), 50 + seed)
-            labels = segmenter(image)
-            if seed == 0:
-                labels[:, :64] = 255
-            cv2.imwrite(str(root / f"val/images/{seed}.png"), image)
-            cv2.imwrite(str(root / f"val/labels/{seed}.png"), labels)
-    entries = [
-        f"  - {{name: {n}, color: {list(c)}}}"
-        for n, c in zip(CITYSCAPES.names, CITYSCAPES.colours, strict=True)
-    ]
-    (root / "classes.yaml").write_text("classes:\n" + "\n".join(entries) + "\n")
-    return open_dataset(root, "val")
-
-
-def test_labels_of_the_model_itself_score_one(exported_bundle, labelled):
-    accuracy = measure_accuracy(Bundle.open(exported_bundle), "fp32", labelled, "own labels")
-    assert accuracy.miou == 1.0
+def test_labels_of_the_model_itself_score_one(balanced_bundle, labelled):
+    accuracy = measure_accuracy(balanced_bundle, "fp32", labelled.dataset, "own labels")
     assert accuracy.pixel_accuracy == 1.0
     assert accuracy.frames == 3
-    assert any(value is None for value in accuracy.iou.values())
+    pixels = accuracy.labelled_pixels
+    assert {accuracy.iou[name] for name, count in pixels.items() if count} == {1.0}
+    assert {accuracy.iou[name] for name, count in pixels.items() if not count} == {None}
+    assert sum(pixels.values()) == sum(int((sample.label != 255).sum()) for sample in labelled.dataset)
 
 
 def test_other_classes_are_refused(exported_bundle, tmp_path):
@@ -67,20 +47,15 @@ def test_a_variant_agrees_with_itself(exported_bundle):
 
 
 @pytest.fixture(scope="module")
-def calibrated(exported_bundle, image_folder, labelled, tmp_path_factory):
+def calibrated(balanced_bundle, image_folder, labelled, tmp_path_factory):
     path = tmp_path_factory.mktemp("calibrated") / "bundle"
-    calibrate_bundle(
-        Bundle.open(exported_bundle),
-        choose_images(image_folder, 8),
-        "max",
-        LabelledSet("own labels", labelled),
-        path,
-    )
+    settings = CalibrationSettings("max", GateRules(20.0, 30.0), range_frames=1)
+    calibrate_bundle(balanced_bundle, choose_images(image_folder, 8), labelled, path, settings=settings)
     return Bundle.open(path)
 
 
-def test_the_new_bundle_is_whole_and_leaves_the_old_one_as_it_was(exported_bundle, calibrated):
-    old = Bundle.open(exported_bundle)
+def test_the_new_bundle_is_whole_and_leaves_the_old_one_as_it_was(balanced_bundle, calibrated):
+    old = Bundle.open(balanced_bundle.path)
     old.verify()
     calibrated.verify()
     assert "int8" not in old.manifest.variants
@@ -90,12 +65,19 @@ def test_the_new_bundle_is_whole_and_leaves_the_old_one_as_it_was(exported_bundl
 
 def test_every_variant_has_its_measured_accuracy_and_int8_its_share(calibrated):
     variants = calibrated.manifest.variants
-    assert variants["fp32"].accuracy.miou == 1.0
+    assert variants["fp32"].accuracy.pixel_accuracy == 1.0
     assert 0.3 < variants["int8"].accuracy.miou < 1.0
     assert variants["int8"].quantisation.conv_mac_share_int8 > 0.9
     report = json.loads((calibrated.path / "reports/calibration.json").read_text())
-    assert report["images_used"][0] == "00.png"
+    assert sorted(report["images_used"]) == [f"{seed:02}.png" for seed in range(8)]
     assert report["conv_macs_int8"] < report["conv_macs"]
+
+
+def test_the_manifest_names_every_calibration_frame_with_its_hash(calibrated, image_folder):
+    frames = calibrated.manifest.variants["int8"].quantisation.frames
+    assert sorted(frame.path for frame in frames) == [f"{seed:02}.png" for seed in range(8)]
+    for frame in frames:
+        assert frame.sha256 == hashlib.sha256((image_folder / frame.path).read_bytes()).hexdigest()
 
 
 def test_the_report_says_how_far_int8_agrees_with_the_golden_frame(calibrated):
@@ -126,6 +108,10 @@ def test_nothing_is_left_behind_when_the_calibration_fails(
     monkeypatch.setattr("danet_calibration.pipeline.measure_agreement", fail)
     with pytest.raises(CalibrationError, match="no"):
         calibrate_bundle(
-            Bundle.open(exported_bundle), choose_images(image_folder, 2), "max", None, tmp_path / "out"
+            Bundle.open(exported_bundle),
+            choose_images(image_folder, 2),
+            None,
+            tmp_path / "out",
+            settings=CalibrationSettings("max", range_frames=0),
         )
     assert list(tmp_path.iterdir()) == []

@@ -1,17 +1,26 @@
 """What `calibrate_bundle` refuses, and that nothing is written and nothing long begun when it does."""
 
+import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
-from danet_calibration import pipeline
+from danet_calibration import drafts, pipeline
+from danet_calibration.accuracy import LabelledSet
 from danet_calibration.coverage import measure_coverage
 from danet_calibration.errors import CalibrationError, GateError
 from danet_calibration.images import choose_images
-from danet_calibration.pipeline import LabelledSet, calibrate_bundle
-from danet_runtime.bundle import Bundle
-from danet_runtime.errors import IntegrityError, UsageError
+from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle
+from danet_runtime.bundle import Bundle, write_bundle
+from danet_runtime.errors import DanetError, IntegrityError, UsageError
 from danet_train.data.layouts import open_dataset
+from danet_train.errors import DataError
+
+QUICK = CalibrationSettings("max", range_frames=0)
 
 
 @pytest.fixture
@@ -29,10 +38,10 @@ def images(image_folder):
 def nothing_long(monkeypatch):
     """Fail the test when the quantisation begins."""
 
-    def begin(*_args):
+    def begin(*_args, **_options):
         raise AssertionError("the quantisation has begun")
 
-    monkeypatch.setattr(pipeline, "find_scales", begin)
+    monkeypatch.setattr(pipeline, "class_coverage", begin)
 
 
 def with_agreement(bundle, agreement):
@@ -41,34 +50,36 @@ def with_agreement(bundle, agreement):
 
 
 def test_too_little_int8_is_refused(bundle, images, tmp_path, monkeypatch):
-    find, shares = pipeline.find_scales, []
+    choose, shares = pipeline.choose_scales, []
 
-    def find_few(*args):
-        found = find(*args)
-        return found[: len(found) // 4]
+    def choose_few(*args):
+        found = choose(*args)
+        return replace(found, inputs=found.inputs[: len(found.inputs) // 4])
 
     def measure(model):
         coverage = measure_coverage(model)
         shares.append(coverage.share)
         return coverage
 
-    monkeypatch.setattr(pipeline, "find_scales", find_few)
-    monkeypatch.setattr(pipeline, "measure_coverage", measure)
+    monkeypatch.setattr(pipeline, "choose_scales", choose_few)
+    monkeypatch.setattr(drafts, "measure_coverage", measure)
     with pytest.raises(GateError, match="of the convolution MACs"):
-        calibrate_bundle(bundle, images, "max", None, tmp_path / "out")
-    assert 0 < shares[0] < 0.8
+        calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
+    assert 0 < shares[-1] < 0.8
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_scales_that_spoil_the_labels_are_refused_on_the_golden_frame(bundle, images, tmp_path, monkeypatch):
-    find = pipeline.find_scales
+    choose = pipeline.choose_scales
 
-    def find_too_large(*args):
-        return [item.__class__(item.node, item.position, item.scale * 50) for item in find(*args)]
+    def choose_too_large(*args):
+        found = choose(*args)
+        return replace(found, inputs=[replace(item, scale=item.scale * 50) for item in found.inputs])
 
-    monkeypatch.setattr(pipeline, "find_scales", find_too_large)
-    with pytest.raises(GateError, match=r"of the golden frame's labels; expected 95% or more"):
-        calibrate_bundle(bundle, images, "max", None, tmp_path / "out")
+    monkeypatch.setattr(pipeline, "choose_scales", choose_too_large)
+    with pytest.raises(GateError, match=r"of the golden frame's labels; expected 95% or more") as raised:
+        calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
+    assert raised.value.verdict["gate"] == "failed"
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -79,7 +90,7 @@ def test_a_changed_byte_anywhere_in_the_bundle_is_refused(bundle, images, tmp_pa
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(IntegrityError, match=file.name):
-            calibrate_bundle(bundle, images, "max", None, tmp_path / "out")
+            calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
         file.write_bytes(content)
 
 
@@ -88,7 +99,7 @@ def test_a_bundle_does_not_replace_itself_nor_the_folder_it_is_in(bundle, images
     (tmp_path / "link").symlink_to(bundle.path)
     for path in (bundle.path, bundle.path / ".." / "bundle", tmp_path / "link", tmp_path):
         with pytest.raises(UsageError, match="would replace the bundle"):
-            calibrate_bundle(bundle, images, "max", None, path, overwrite=True)
+            calibrate_bundle(bundle, images, None, path, settings=QUICK, overwrite=True)
     bundle.verify()
 
 
@@ -98,10 +109,102 @@ def test_labelled_images_of_other_classes_are_refused(bundle, images, image_fold
         shutil.copytree(image_folder, tmp_path / "other" / kind)
     other = LabelledSet("other", open_dataset(tmp_path / "other", "val", "camvid"))
     with pytest.raises(CalibrationError, match="expected the bundle's 19 classes"):
-        calibrate_bundle(bundle, images, "max", other, tmp_path / "out")
+        calibrate_bundle(bundle, images, other, tmp_path / "out", settings=QUICK)
 
 
 @pytest.mark.usefixtures("nothing_long")
 def test_a_bundle_that_asks_no_agreement_of_int8_is_refused(bundle, images, tmp_path):
     with pytest.raises(CalibrationError, match="does not say how far INT8 must agree"):
-        calibrate_bundle(with_agreement(bundle, {"fp32": 0.9}), images, "max", None, tmp_path / "out")
+        calibrate_bundle(
+            with_agreement(bundle, {"fp32": 0.9}), images, None, tmp_path / "out", settings=QUICK
+        )
+
+
+def test_without_labels_the_gate_is_not_measured_and_int8_must_agree_with_fp32(
+    bundle, images, tmp_path, monkeypatch
+):
+    manifest = calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
+    report = json.loads((tmp_path / "out/reports/calibration.json").read_text())
+    assert report["gate"] == manifest.variants["int8"].quantisation.gate == "not measured"
+    assert "no labelled frames" in report["reason"]
+    assert [(item["name"], item["gate"], item["miou"]) for item in report["ladder"]] == [
+        (name, "not measured", None) for name in ("INT8 everywhere", "FP16", "FP32")
+    ]
+    monkeypatch.setattr(pipeline, "measure_agreement", lambda *_: 0.89)
+    with pytest.raises(GateError, match=r"the same label to 89.00% of the pixels .* expected 90% or more"):
+        calibrate_bundle(bundle, images, None, tmp_path / "other", settings=QUICK)
+    assert not (tmp_path / "other").exists()
+
+
+def test_auto_takes_the_method_that_agrees_best_with_fp32(bundle, images, tmp_path):
+    settings = CalibrationSettings("auto", range_frames=0)
+    calibrate_bundle(bundle, images, None, tmp_path / "out", settings=settings)
+    report = json.loads((tmp_path / "out/reports/calibration.json").read_text())
+    scores = report["method_scores"]
+    assert set(scores) == {"max", "entropy", "percentile", "mse"}
+    assert scores[report["method"]] == max(scores.values()) > 0.5
+    assert report["methods_compared_by"].startswith("agreement with FP32")
+
+
+def with_qdq(source, path, precision):
+    """A bundle of which one floating-point file holds a Q/DQ pair."""
+    variant = source.variant(precision)
+    model = onnx.load_from_string(source.read(variant.file))
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    scale = numpy_helper.from_array(np.array(0.1, np.float16 if precision == "fp16" else np.float32), "s")
+    zero = numpy_helper.from_array(np.array(0, np.int8), "z")
+    model.graph.initializer.extend([scale, zero])
+    position = list(model.graph.node).index(conv)
+    model.graph.node.insert(position, helper.make_node("QuantizeLinear", [conv.input[0], "s", "z"], ["q"]))
+    model.graph.node.insert(position + 1, helper.make_node("DequantizeLinear", ["q", "s", "z"], ["dq"]))
+    conv.input[0] = "dq"
+    with write_bundle(path) as writer:
+        for ref in source.manifest.files():
+            writer.copy(source, ref)
+        changed = variant.model_copy(
+            update={"file": writer.add(variant.file.path, model.SerializeToString())}
+        )
+        variants = {**source.manifest.variants, precision: changed}
+        writer.finish(source.manifest.model_copy(update={"variants": variants}))
+    return Bundle.open(path)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_bundle_whose_model_holds_qdq_already_is_refused(bundle, images, tmp_path, precision):
+    quantised = with_qdq(bundle, tmp_path / "qdq", precision)
+    with pytest.raises(
+        CalibrationError, match="Q/DQ nodes already; calibrate the bundle that `danet export`"
+    ):
+        calibrate_bundle(quantised, images, None, tmp_path / "out", settings=QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_folder_that_loses_a_file_half_way_ends_with_its_name(
+    bundle, image_folder, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(image_folder, tmp_path / "images")
+    images = choose_images(folder, 8)
+    choose = pipeline.choose_scales
+
+    def lose(*args):
+        images.files[-1].unlink()
+        return choose(*args)
+
+    monkeypatch.setattr(pipeline, "choose_scales", lose)
+    with pytest.raises(DanetError, match=images.files[-1].name) as raised:
+        calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
+    assert raised.value.exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_labelled_set_that_loses_a_file_half_way_leaves_nothing(
+    balanced_bundle, labelled, images, tmp_path
+):
+    root = shutil.copytree(labelled.dataset.pairs[0].image.parents[2], tmp_path / "labelled")
+    dataset = open_dataset(root, "val")
+    dataset.pairs[-1].label.unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        calibrate_bundle(
+            balanced_bundle, images, LabelledSet("lost", dataset), tmp_path / "out", settings=QUICK
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["labelled"]

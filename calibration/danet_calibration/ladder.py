@@ -1,0 +1,309 @@
+"""The gate at work: INT8 everywhere, and where that fails, the fewest layers back in FP16 until it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from danet_calibration.accuracy import (
+    LabelledSet,
+    Step,
+    find_golden_failures,
+    measure_accuracy,
+    measure_golden,
+)
+from danet_calibration.drafts import Draft, Drafts
+from danet_calibration.errors import GateError
+from danet_calibration.gate import GateRules, Judgement, find_guard, judge
+from danet_calibration.layers import Layer
+from danet_calibration.search import fewest, give_back
+from danet_calibration.sensitivity import Sensitivity, measure_sensitivity, sensitivity_samples
+from danet_calibration.verdict import Rung, Verdict
+from danet_runtime.bundle import Accuracy, Bundle, Precision
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One draft of the INT8 file, measured through its file.
+
+    Attributes:
+        draft: The draft.
+        golden: Share of the golden frame's labels that it gives.
+        accuracy: On the labelled frames; None without them.
+        judgement: Against FP32; None without labelled frames.
+        failures: What it misses, in words.
+    """
+
+    draft: Draft
+    golden: float
+    accuracy: Accuracy | None = None
+    judgement: Judgement | None = None
+    failures: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether it misses nothing."""
+        return not self.failures
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What goes into the bundle.
+
+    Attributes:
+        trial: The INT8 file that was chosen; it is the one that is written.
+        accuracies: Of every variant; empty without labelled frames.
+        verdict: Why.
+    """
+
+    trial: Trial
+    accuracies: dict[Precision, Accuracy]
+    verdict: Verdict
+
+
+def leave_gate_open(everywhere: Draft, rules: GateRules) -> Outcome:
+    """What can be said without labelled frames: sizes, shares and the golden frame.
+
+    Raises:
+        GateError: INT8 misses too many of the golden frame's labels; it carries the verdict.
+    """
+    bundle = everywhere.bundle
+    trial = _try_golden(everywhere)
+    verdict = Verdict(
+        "not measured" if trial.holds else "failed",
+        "; ".join((*trial.failures, "no labelled frames (--labelled): the accuracy is not measured")),
+        rules,
+        find_guard(rules, [entry.name for entry in bundle.manifest.classes]),
+        None,
+        (_int8_rung("INT8 everywhere", trial), _float_rung(bundle, "fp16"), _float_rung(bundle, "fp32")),
+    )
+    if not trial.holds:
+        raise GateError(
+            f"{'; '.join(trial.failures)}. Calibrate on more frames of the camera, with another --method, or "
+            "give labelled frames (--labelled): the gate then finds the layers that need FP16",
+            verdict.to_json(),
+        )
+    return Outcome(trial, {}, verdict)
+
+
+def run_gate(
+    source: Bundle,
+    drafts: Drafts,
+    everywhere: Draft,
+    labelled: LabelledSet,
+    rules: GateRules,
+    step: Step,
+    reference: Bundle | None = None,
+) -> Outcome:
+    """Measure the ladder on labelled frames, and move layers back to FP16 where the gate asks for it.
+
+    Args:
+        source: The bundle that is calibrated.
+        drafts: Writes the INT8 files to measure.
+        everywhere: The draft with no layer moved back, the last that was written.
+        labelled: The labelled frames.
+        rules: The limits.
+        step: Is told how far it is.
+        reference: Its FP32 file is what INT8 is held to, instead of that of ``source``: a model that was
+            trained for INT8 must not be measured by its own FP32, which that training may have spoilt.
+
+    Raises:
+        GateError: The gate cannot hold; it carries the verdict.
+    """
+    climb = _Climb(source, drafts, labelled, rules, step, reference)
+    first = climb.begin(everywhere)
+    if first.holds:
+        return climb.outcome(first, "INT8 everywhere holds it")
+    climb.require_fp16()
+    ranked = climb.rank()
+    allowed = climb.allowed(ranked)
+    found = fewest(allowed, climb.holds)
+    if found is None:
+        raise climb.failed(climb.why_not(allowed, ranked))
+    kept = give_back(found, climb.holds)
+    reason = f"INT8 everywhere misses it; with {len(kept)} of {len(ranked)} layers in FP16 it holds"
+    return climb.outcome(climb.restore(kept), reason)
+
+
+class _Climb:
+    """State of one run of the gate: what was measured so far."""
+
+    def __init__(
+        self,
+        source: Bundle,
+        drafts: Drafts,
+        labelled: LabelledSet,
+        rules: GateRules,
+        step: Step,
+        reference: Bundle | None,
+    ) -> None:
+        self._source = source
+        self._reference = reference
+        self._reference_accuracy: Accuracy | None = None
+        self._drafts = drafts
+        self._labelled = labelled
+        self._rules = rules
+        self._step = step
+        self._guard = find_guard(rules, [entry.name for entry in source.manifest.classes])
+        self._floating: dict[Precision, Accuracy] = {}
+        self._tried: dict[frozenset[Layer], Trial] = {}  # in the order in which they were tried
+        self._ranking: list[Sensitivity] = []
+        self._frames: tuple[str, ...] = ()
+
+    def begin(self, everywhere: Draft) -> Trial:
+        """Measure the reference, FP32, FP16 and INT8 everywhere."""
+        if self._reference is not None:
+            self._reference_accuracy = self._measure(self._reference, "fp32", "measure the reference")
+        for precision in ("fp32", "fp16"):
+            self._floating[precision] = self._measure(self._source, precision, f"measure {precision}")
+        self._tried[frozenset()] = self._try(everywhere, "measure int8")
+        return self._tried[frozenset()]
+
+    def require_fp16(self) -> None:
+        """Refuse where FP16 misses the gate itself: moving layers there cannot help.
+
+        Raises:
+            GateError: It does.
+        """
+        failures = self._judge(self._floating["fp16"]).failures
+        if failures:
+            raise self.failed(
+                f"no layer in FP16 can mend it, for FP16 misses the gate itself ({'; '.join(failures)}); "
+                "train or export the model again"
+            )
+
+    def rank(self) -> list[Layer]:
+        """Every layer, the one whose effect alone is the worst first."""
+        samples = sensitivity_samples(self._labelled.dataset)
+        self._frames = samples.names
+        self._ranking = measure_sensitivity(
+            self._source.read(self._source.variant("fp32").file),
+            self._source.read(self._source.variant("fp16").file),
+            self._drafts.layers,
+            [sample.image for sample in samples],
+            lambda layer, done, of: self._step(f"sensitivity of {layer}", done, of),
+            self._source.manifest.frame.pixels,
+        )
+        return [item.layer for item in self._ranking]
+
+    def allowed(self, ranked: Sequence[Layer]) -> Sequence[Layer]:
+        """The longest beginning that leaves enough on INT8, and anything at all."""
+        for length in range(len(ranked), 0, -1):
+            share = self._drafts.share_without(ranked[:length])
+            if share > 0 and share >= self._rules.min_int8_share:
+                return ranked[:length]
+        return ()
+
+    def holds(self, floating: Sequence[Layer]) -> bool:
+        """Whether the gate holds with these layers in FP16; measured once."""
+        key = frozenset(floating)
+        if key not in self._tried:
+            draft = self._drafts.write(floating)
+            self._tried[key] = self._try(draft, f"measure int8 with {len(floating)} layers in fp16")
+        return self._tried[key].holds
+
+    def restore(self, floating: Sequence[Layer]) -> Trial:
+        """The trial of these layers, its file written again: a later trial's may lie in its place."""
+        self._drafts.write(floating)
+        return self._tried[frozenset(floating)]
+
+    def why_not(self, allowed: Sequence[Layer], ranked: Sequence[Layer]) -> str:
+        """Why no number of layers was enough."""
+        share = f"{self._rules.min_int8_share:.0%}"
+        least = f"at least {share} of the convolution MACs must stay on INT8 (--min-share)"
+        if not allowed:
+            return f"not even {ranked[0].name}, the most sensitive layer, may go back to FP16: {least}"
+        failures = self._tried[frozenset(allowed)].failures
+        return (
+            f"nor does it hold with the {len(allowed)} most sensitive of {len(ranked)} layers in FP16 "
+            f"({'; '.join(failures)}), and {least}. Calibrate on more frames of the camera, with another "
+            "--method, or fine-tune with quantisation"
+        )
+
+    def failed(self, reason: str) -> GateError:
+        """The error for a gate that cannot hold."""
+        first = self._tried[frozenset()]
+        told = f"INT8 everywhere misses the gate ({'; '.join(first.failures)}); {reason}"
+        return GateError(told, self._verdict("failed", told, None).to_json())
+
+    def outcome(self, chosen: Trial, reason: str) -> Outcome:
+        """The result where the gate holds."""
+        accuracies = dict(self._floating)
+        if chosen.accuracy:
+            accuracies["int8"] = chosen.accuracy
+        return Outcome(chosen, accuracies, self._verdict("passed", reason, chosen))
+
+    def _try(self, draft: Draft, what: str) -> Trial:
+        golden = _try_golden(draft)
+        accuracy = self._measure(draft.bundle, "int8", what)
+        judgement = self._judge(accuracy)
+        return Trial(draft, golden.golden, accuracy, judgement, (*judgement.failures, *golden.failures))
+
+    def _judge(self, accuracy: Accuracy) -> Judgement:
+        return judge(self._rules, self._guard, self._reference_accuracy or self._floating["fp32"], accuracy)
+
+    def _measure(self, bundle: Bundle, precision: Precision, what: str) -> Accuracy:
+        def progress(done: int, of: int) -> None:
+            self._step(what, done, of)
+
+        return measure_accuracy(bundle, precision, self._labelled.dataset, self._labelled.name, progress)
+
+    def _verdict(self, gate: Literal["passed", "failed"], reason: str, chosen: Trial | None) -> Verdict:
+        first, *others = self._tried.values()
+        rungs = [_int8_rung("INT8 everywhere", first)]
+        if chosen is not None and chosen is not first:
+            rungs.append(_int8_rung("mixed", chosen))
+        for precision in ("fp16", "fp32"):
+            accuracy = self._floating[precision]
+            rungs.append(_float_rung(self._source, precision, accuracy, self._judge(accuracy)))
+        if self._reference is not None and self._reference_accuracy is not None:
+            accuracy = self._reference_accuracy
+            rung = _float_rung(self._reference, "fp32", accuracy, self._judge(accuracy))
+            rungs.append(replace(rung, name="reference FP32"))
+        return Verdict(
+            gate,
+            reason,
+            self._rules,
+            self._guard,
+            self._labelled.name,
+            tuple(rungs),
+            tuple(self._ranking),
+            self._frames,
+            tuple(_int8_rung("mixed", trial) for trial in others),
+        )
+
+
+def _try_golden(draft: Draft) -> Trial:
+    golden = measure_golden(draft.bundle, "int8")
+    return Trial(draft, golden, failures=find_golden_failures(draft.bundle, "int8", golden))
+
+
+def _int8_rung(name: Literal["INT8 everywhere", "mixed"], trial: Trial) -> Rung:
+    draft = trial.draft
+    return Rung(
+        name,
+        draft.variant.file.bytes,
+        draft.coverage.share,
+        tuple(layer.name for layer in draft.floating),
+        trial.accuracy,
+        trial.judgement,
+        trial.failures,
+    )
+
+
+def _float_rung(
+    bundle: Bundle,
+    precision: Literal["fp16", "fp32"],
+    accuracy: Accuracy | None = None,
+    judgement: Judgement | None = None,
+) -> Rung:
+    return Rung(
+        "FP16" if precision == "fp16" else "FP32",
+        bundle.variant(precision).file.bytes,
+        0.0,
+        (),
+        accuracy,
+        judgement,
+        judgement.failures if judgement else (),
+    )

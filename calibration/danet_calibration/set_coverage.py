@@ -1,0 +1,177 @@
+"""What a calibration set covers: groups, brightness, shapes, and where it is thin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LUMA_BINS = 8
+"""Equal bins of the mean grey level from 0 to 255."""
+
+ASPECT_TOLERANCE = 0.02
+"""A frame whose width to height differs from the bundle's by more than this part of it is stretched."""
+
+FEW_FRAMES = 32
+DARK_BELOW = 48.0
+"""Mean grey level of night and tunnels; Cityscapes' days begin at about 50."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class GroupCoverage:
+    """One city, folder or sequence.
+
+    Attributes:
+        name: Empty for the folder itself.
+        found: Frames that it holds.
+        used: Of them in the set.
+    """
+
+    name: str
+    found: int
+    used: int
+
+
+@dataclass(frozen=True)
+class SetCoverage:
+    """What a set covers of what was found.
+
+    Attributes:
+        found: Frames in the folder.
+        examined: Of them looked at: all, or an even sample of a large folder.
+        distinct: Of the examined, those that show something else than the ones before.
+        used: Frames of the set.
+        groups: Each city, folder or sequence, by name.
+        luma_examined: Frames in each of ``LUMA_BINS`` bins of the mean grey level, of the examined ones.
+        luma_used: Of the set.
+        sizes: How often each height and width occurs in the set, largest count first.
+        frame_hw: The bundle's frame, where it is known.
+        resized: Frames of the set of another size; None where the bundle's frame is not known.
+        aspect_changed: Of them, those that the resize stretches by more than ``ASPECT_TOLERANCE``.
+        thin: What the set lacks, each in a sentence.
+    """
+
+    found: int
+    examined: int
+    distinct: int
+    used: int
+    groups: tuple[GroupCoverage, ...]
+    luma_examined: tuple[int, ...]
+    luma_used: tuple[int, ...]
+    sizes: tuple[tuple[tuple[int, int], int], ...]
+    frame_hw: tuple[int, int] | None
+    resized: int | None
+    aspect_changed: int | None
+    thin: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As dictionaries, lists and numbers, under the names of the attributes."""
+        return {
+            **asdict(self),
+            "groups": {group.name: {"found": group.found, "used": group.used} for group in self.groups},
+            "luma_examined": list(self.luma_examined),
+            "luma_used": list(self.luma_used),
+            "sizes": [{"size_hw": list(size_hw), "frames": count} for size_hw, count in self.sizes],
+            "frame_hw": None if self.frame_hw is None else list(self.frame_hw),
+            "thin": list(self.thin),
+        }
+
+
+@dataclass(frozen=True)
+class UsedFrame:
+    """What the coverage needs to know of a frame of the set: group, mean grey level, height and width."""
+
+    group: str
+    luma: float
+    size_hw: tuple[int, int]
+    is_repeated: bool
+
+
+def describe_set(
+    found: Mapping[str, int],
+    lumas: Sequence[float],
+    distinct: int,
+    used: Sequence[UsedFrame],
+    frame_hw: tuple[int, int] | None,
+) -> SetCoverage:
+    """Put together what a set covers.
+
+    Args:
+        found: Frames of each group.
+        lumas: Mean grey level of each frame that was examined.
+        distinct: How many of them differ from each other.
+        used: The frames of the set.
+        frame_hw: The bundle's frame, where it is known.
+    """
+    in_set = Counter(frame.group for frame in used)
+    sizes = Counter(frame.size_hw for frame in used)
+    resized = aspect_changed = None
+    if frame_hw is not None:
+        resized = sum(count for size_hw, count in sizes.items() if size_hw != frame_hw)
+        aspect_changed = sum(count for size_hw, count in sizes.items() if is_stretched(size_hw, frame_hw))
+    groups = tuple(GroupCoverage(name, found[name], in_set[name]) for name in sorted(found))
+    thin = [*_thin_groups(groups), *_thin_light(lumas, [frame.luma for frame in used])]
+    if len(used) < FEW_FRAMES:
+        thin.append(f"{len(used)} frames are few; {FEW_FRAMES} or more are usual")
+    if repeated := sum(frame.is_repeated for frame in used):
+        thin.append(f"{repeated} of {len(used)} frames show nearly the same as another: no more differ")
+    if aspect_changed and frame_hw is not None:
+        thin.append(
+            f"{aspect_changed} of {len(used)} frames are stretched: their width to height is not that of the "
+            f"bundle's frame, {frame_hw[0]}x{frame_hw[1]} (height x width)"
+        )
+    return SetCoverage(
+        found=sum(found.values()),
+        examined=len(lumas),
+        distinct=distinct,
+        used=len(used),
+        groups=groups,
+        luma_examined=luma_histogram(lumas),
+        luma_used=luma_histogram([frame.luma for frame in used]),
+        sizes=tuple(sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0]))),
+        frame_hw=frame_hw,
+        resized=resized,
+        aspect_changed=aspect_changed,
+        thin=tuple(thin),
+    )
+
+
+def luma_histogram(lumas: Sequence[float]) -> tuple[int, ...]:
+    """How many mean grey levels, 0 to 255, fall into each of ``LUMA_BINS`` equal bins."""
+    bins = Counter(int(luma * LUMA_BINS / 256) for luma in lumas)
+    return tuple(bins[index] for index in range(LUMA_BINS))
+
+
+def is_stretched(size_hw: tuple[int, int], frame_hw: tuple[int, int]) -> bool:
+    """Whether a frame must change its width to height by more than ``ASPECT_TOLERANCE`` to fit another."""
+    ratio = (size_hw[1] * frame_hw[0]) / (size_hw[0] * frame_hw[1])
+    return max(ratio, 1 / ratio) > 1 + ASPECT_TOLERANCE
+
+
+def _thin_groups(groups: Sequence[GroupCoverage]) -> list[str]:
+    if len(groups) == 1:
+        return ["all frames are of one group (folder, city or sequence): other places are not covered"]
+    missing = [group.name or "the folder itself" for group in groups if not group.used]
+    if not missing:
+        return []
+    names = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+    return [f"{len(missing)} of {len(groups)} groups have no frame in the set: {names}"]
+
+
+def _thin_light(lumas: Sequence[float], used: Sequence[float]) -> list[str]:
+    thin = []
+    if used and min(used) >= DARK_BELOW:
+        thin.append(
+            f"no frame is dark (mean grey level under {DARK_BELOW:.0f}): night and tunnels are not covered"
+        )
+    width = 256 // LUMA_BINS
+    for index, (seen, taken) in enumerate(zip(luma_histogram(lumas), luma_histogram(used), strict=True)):
+        if seen and not taken:
+            thin.append(
+                f"no frame of mean grey level {index * width} to {(index + 1) * width - 1} is in the set; "
+                f"{seen} of the {len(lumas)} frames looked at are"
+            )
+    return thin

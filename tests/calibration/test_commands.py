@@ -1,0 +1,129 @@
+"""`danet calibrate` at the command line: exit codes, the verdict's file, and a disk that is full."""
+
+import errno
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from danet_runtime.bundle import Bundle
+from danet_runtime.cli import main
+
+
+def danet(monkeypatch, *arguments):
+    """Run the command in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["danet", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.fixture
+def calibrate(monkeypatch, balanced_bundle, image_folder, tmp_path):
+    """Calibrate the balanced bundle to ``tmp_path / "out"`` with further options."""
+
+    def run(*options, bundle=balanced_bundle.path, method="max"):
+        return danet(
+            monkeypatch,
+            *("calibrate", bundle, "--images", image_folder, "-o", tmp_path / "out"),
+            *("--count", "8", "--method", method, *options),
+        )
+
+    return run
+
+
+def verdict_of(tmp_path):
+    return json.loads((tmp_path / "out.verdict.json").read_text())
+
+
+@pytest.fixture
+def labelled_folder(labelled):
+    return labelled.dataset.pairs[0].image.parents[2]
+
+
+def test_a_gate_that_holds_ends_with_0_and_its_verdict(calibrate, labelled_folder, tmp_path, capsys):
+    limits = ("--max-miou-drop", "40", "--max-class-drop", "60")
+    assert calibrate("--labelled", labelled_folder, *limits) == 0
+    verdict = verdict_of(tmp_path)
+    assert verdict["gate"] == "passed"
+    assert verdict["rules"]["max_miou_drop_points"] == 40
+    said = capsys.readouterr().out
+    assert "INT8 everywhere" in said
+    assert "traffic light (at most 60 under)" in said
+    assert "holds no pixel of traffic sign, person, rider" in said
+    Bundle.open(tmp_path / "out").verify()
+
+
+def test_a_gate_that_cannot_hold_ends_with_1_its_verdict_and_no_bundle(
+    calibrate, labelled_folder, tmp_path, capsys
+):
+    limits = ("--max-miou-drop", "0", "--max-class-drop", "0", "--guard", "sky", "--guard", "car")
+    assert calibrate("--labelled", labelled_folder, *limits, "--verdict", tmp_path / "v.json") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["v.json"]
+    verdict = json.loads((tmp_path / "v.json").read_text())
+    assert verdict["gate"] == "failed"
+    assert verdict["rules"]["guarded"] == ["sky", "car"]
+    captured = capsys.readouterr()
+    assert "misses the gate" in captured.err
+    assert "not written" in captured.out
+
+
+def test_without_labels_it_says_that_the_gate_is_not_measured(calibrate, exported_bundle, tmp_path, capsys):
+    assert calibrate(bundle=exported_bundle) == 0
+    assert verdict_of(tmp_path)["gate"] == "not measured"
+    assert "gate: not measured" in capsys.readouterr().out
+
+
+def test_a_verdict_inside_a_bundle_is_wrong_usage(calibrate, balanced_bundle, tmp_path, capsys):
+    for folder in (tmp_path / "out", balanced_bundle.path):
+        assert calibrate("--verdict", folder / "verdict.json") == 2
+        assert "lies in the bundle" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [(("--guard", "tram"), "no class 'tram'"), (("--max-miou-drop", "inf"), "must be a number of points")],
+)
+def test_rules_that_make_no_sense_are_wrong_usage(calibrate, tmp_path, capsys, option, said):
+    assert calibrate(*option) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_of_a_later_version_is_refused_before_anything_is_read(
+    calibrate, exported_bundle, tmp_path, capsys
+):
+    later = shutil.copytree(exported_bundle, tmp_path / "later")
+    manifest = json.loads((later / "manifest.json").read_text())
+    (later / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 2}))
+    assert calibrate(bundle=later) == 1
+    assert "expected schema_version 1, got 2" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["later"]
+
+
+@pytest.mark.parametrize("name", ["model.int8.onnx", "calibration.json", "manifest.json"])
+def test_a_full_disk_keeps_the_old_bundle_and_leaves_nothing_half_written(
+    calibrate, exported_bundle, tmp_path, capsys, monkeypatch, name
+):
+    old = shutil.copytree(exported_bundle, tmp_path / "out")
+    before = {file: file.read_bytes() for file in sorted(old.rglob("*")) if file.is_file()}
+    write = Path.write_bytes
+
+    def write_until_full(path, data):
+        if path.name == name and ".partial" in str(path):
+            write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_until_full)
+    assert calibrate("--overwrite", bundle=exported_bundle) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert name in said
+    assert str(tmp_path) in said
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+    assert {file: file.read_bytes() for file in sorted(old.rglob("*")) if file.is_file()} == before
