@@ -2,12 +2,15 @@
 
 Needs no GPU. Weights are random: they do not change the memory.
 
-python benchmarks/activation_memory.py [--depth 50 101] [--size 1024x2048] [--target sm_89]
+python benchmarks/activation_memory.py [--depth 50 101] [--size 1024x2048] [--target sm_89] [--output FILE]
+
+The defaults go into benchmarks/results/activation_memory.json; anything else only into the file of --output.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +26,40 @@ from danet_export.native_bodies import NativeShapes, native_functions
 from danet_export.onnx_model import to_onnx
 from danet_export.wrapper import ExportedDANet
 from danet_runtime.commands.arguments import parse_size
+from danet_runtime.errors import BackendError, DanetError, UsageError
 from danet_runtime.files import write_json
 from danet_runtime.tensorrt.onnx_file import with_bodies
-from danet_runtime.tensorrt.rtx_builder import build_engine
+from danet_runtime.tensorrt.rtx_builder import build_engine, known_targets
+from danet_train.model.config import BLOCKS_PER_LAYER, DANetConfig
 from danet_train.model.danet import build_model
 from danet_train.normalisation import Normalisation
 
+DEPTHS, SIZE, TARGET = (50, 101), "1024x2048", "sm_89"
+"""What the committed results are of."""
+
 RESULTS = Path(__file__).parent / "results" / "activation_memory.json"
 
-# The labels of the small logits, enlarged: what the graph takes without storing upsampled logits.
-ARGMAX_FIRST = """<domain: "danet", opset_import: ["" : 23]>
+# The labels of the logits as they are, at stride 8.
+WITHOUT_UPSAMPLING = """<domain: "danet", opset_import: ["" : 23]>
 UpsampleArgmax <height, width, align_corners, plugin_namespace, plugin_version> (danet_ua_x) => (danet_ua_y)
-{{
+{
   danet_ua_index = ArgMax <axis = 1, keepdims = 1> (danet_ua_x)
   danet_ua_small = CastLike (danet_ua_index, danet_ua_x)
-  danet_ua_size = Constant <value_ints = [1, 1, {height}, {width}]> ()
-  danet_ua_up = Resize <mode = "nearest"> (danet_ua_small, , , danet_ua_size)
   danet_ua_axis = Constant <value_ints = [1]> ()
-  danet_ua_y = Squeeze (danet_ua_up, danet_ua_axis)
-}}"""
+  danet_ua_y = Squeeze (danet_ua_small, danet_ua_axis)
+}"""
+
+
+# All positions at once: one copy of X in FP32 and one transposed, whole.
+ONE_MATMUL = """<domain: "danet", opset_import: ["" : 23]>
+ChannelEnergy <slices, plugin_namespace, plugin_version> (danet_ce_x) => (danet_ce_y)
+{
+  danet_ce_rows = Constant <value_ints = [0, 1, CHANNELS, -1]> ()
+  danet_ce_x4 = Reshape (danet_ce_x, danet_ce_rows)
+  danet_ce_left = Cast <to = 1> (danet_ce_x4)
+  danet_ce_right = Transpose <perm = [0, 1, 3, 2]> (danet_ce_left)
+  danet_ce_y = MatMul (danet_ce_left, danet_ce_right)
+}"""
 
 
 def exported(depth: int, geometry: Geometry, **parts: bool) -> tuple[bytes, bytes]:
@@ -53,14 +71,30 @@ def exported(depth: int, geometry: Geometry, **parts: bool) -> tuple[bytes, byte
     return to_onnx(wrapper, geometry).SerializeToString(), bodies
 
 
-def argmax_first(bodies: bytes, size_hw: tuple[int, int]) -> bytes:
-    """The same bodies, but the argmax comes before the enlargement."""
-    model = onnx.load_from_string(bodies)
-    text = ARGMAX_FIRST.format(height=size_hw[0], width=size_hw[1])
-    kept = [body for body in model.functions if body.name != ops.UPSAMPLE_ARGMAX]
-    del model.functions[:]
-    model.functions.extend([*kept, onnx_parser.parse_function(text)])
-    content: bytes = model.SerializeToString()
+def with_other_body(model: bytes, bodies: bytes, body: str) -> onnx.ModelProto:
+    """The model with these bodies but one, whose output has another shape."""
+    bodied = onnx.load_from_string(with_bodies(model, bodies, ops.DOMAIN))
+    other = onnx_parser.parse_function(body)
+    kept = [function for function in bodied.functions if function.name != other.name]
+    del bodied.functions[:]
+    bodied.functions.extend([*kept, other])
+    del bodied.graph.value_info[:]  # they tell the shapes of the operators' own outputs
+    return bodied
+
+
+def with_one_matmul(model: bytes, bodies: bytes, channels: int) -> bytes:
+    """The model with these bodies, but CAM's energies are one MatMul over all positions."""
+    body = ONE_MATMUL.replace("CHANNELS", str(channels))
+    content: bytes = with_other_body(model, bodies, body).SerializeToString()
+    return content
+
+
+def without_upsampling(model: bytes, bodies: bytes, geometry: Geometry) -> bytes:
+    """The model with these bodies, but its labels are those of the small logits, (1, h, w)."""
+    bodied = with_other_body(model, bodies, WITHOUT_UPSAMPLING)
+    for axis, extent in enumerate(geometry.content_logits_hw, start=1):
+        bodied.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = extent
+    content: bytes = bodied.SerializeToString()
     return content
 
 
@@ -70,9 +104,8 @@ def measure(depth: int, geometry: Geometry, target: str) -> dict[str, int]:
     forms = {
         "reference": model,
         "native": with_bodies(model, bodies, ops.DOMAIN),
-        "native, argmax before upsampling": with_bodies(
-            model, argmax_first(bodies, geometry.frame_hw), ops.DOMAIN
-        ),
+        "native, CAM in one MatMul": with_one_matmul(model, bodies, DANetConfig().head_channels),
+        "native, without upsampling": without_upsampling(model, bodies, geometry),
     }
     for name, parts in {
         "native, without PAM": {"pam": False},
@@ -84,21 +117,27 @@ def measure(depth: int, geometry: Geometry, target: str) -> dict[str, int]:
     for name, form in forms.items():
         memory = build_engine(form, [target]).activation_memory_bytes
         if memory is None:
-            raise SystemExit("the builder's log does not tell the activation memory")
+            raise BackendError(f"{name}: the builder's log does not tell the activation memory")
         figures[name] = memory
     return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--depth", type=int, nargs="+", default=[50, 101])
-    parser.add_argument("--size", default="1024x2048")
-    parser.add_argument("--target", default="sm_89")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    depths = sorted(BLOCKS_PER_LAYER)
+    parser.add_argument("--depth", type=int, nargs="+", choices=depths, default=list(DEPTHS))
+    parser.add_argument("--size", default=SIZE)
+    parser.add_argument("--target", default=TARGET)
+    parser.add_argument("--output", type=Path, help="where to keep other sizes, depths and targets")
     arguments = parser.parse_args()
+    geometry = plan_geometry(parse_size(arguments.size, "--size"))
+    if arguments.target not in (known := known_targets()):
+        raise UsageError(f"TensorRT for RTX builds for {', '.join(known)} (got {arguments.target!r})")
     import tensorrt_rtx
 
-    geometry = plan_geometry(parse_size(arguments.size, "--size"))
+    output = arguments.output
+    if output is None and is_whole(arguments.depth, arguments.size, arguments.target):
+        output = RESULTS
     console = Console()
     table = Table("FP16, MiB", *(f"R-{depth}" for depth in arguments.depth))
     measured: dict[str, Any] = {}
@@ -108,8 +147,11 @@ def main() -> None:
     for form in next(iter(measured.values())):
         table.add_row(form, *(f"{figures[form] / 2**20:.1f}" for figures in measured.values()))
     console.print(table)
+    if output is None:
+        console.print(f"not written: {RESULTS.name} holds the defaults; give --output to keep this")
+        return
     write_json(
-        arguments.output,
+        output,
         {
             "library": f"tensorrt-rtx {tensorrt_rtx.__version__}",
             "target": arguments.target,
@@ -118,8 +160,17 @@ def main() -> None:
             "activation_memory_bytes": measured,
         },
     )
-    console.print(f"written to {arguments.output}")
+    console.print(f"written to {output}")
+
+
+def is_whole(depths: list[int], size: str, target: str) -> bool:
+    """Whether a run makes all that the committed file holds."""
+    return (tuple(sorted(set(depths))), size, target) == (DEPTHS, SIZE, TARGET)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DanetError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,134 +1,175 @@
-"""Three forms of the channel attention on the GPU at hand, and the upsampling: first right, then timed.
+"""The forms of the channel attention on the GPU at hand, and the upsampling: first right, then timed.
 
 python benchmarks/gpu/channel_energy.py [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20]
 
-Energies as an FP32 MatMul of FP32 copies, as a row-block kernel with the softmax inside, and as partial sums
-(the form that is kept); each up to the C x C map. Then UpsampleArgmax against PyTorch's two operators. Exits
-1 where a result is wrong, 0 with a message where there is no GPU.
+Energies as a MatMul with FP32 output (of FP32 copies, as a strongly typed network must; and of the features
+as they are, where PyTorch has it), as a row-block kernel with the softmax inside, and as partial sums (the
+form that is kept); each up to the C x C map. Then UpsampleArgmax against PyTorch's two operators. Exits 1
+where a result is wrong, 0 with a message where there is no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from measurement import Candidate, peak_beyond_output, record, relative_error, time_side_by_side
+from cases import DTYPES, SIZES, TOLERANCE, draw_features, draw_logits, labels_reference, problem
+from measurement import (
+    DEVICE,
+    Candidate,
+    exit_code_of,
+    gpu_is_missing,
+    peak_beyond_output,
+    record,
+    relative_error,
+    time_side_by_side,
+)
+from own_kernels import has_bf16
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from danet_export import reference_ops
 from danet_export.attention_ops import energy_slices
-from danet_export.geometry import plan_geometry
 
-CHANNELS, CLASSES = 512, 19
-SIZES = {8192: (512, 1024), 9409: (769, 769), 32768: (1024, 2048)}
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ROWS, POSITIONS = 16, 32
-SCALE = 0.02
-"""Of the features: small enough that the softmax over channels is no selection."""
+KEPT, OWN_UPSAMPLING = "partial sums", "UpsampleArgmax"
 
 
 def map_of(energy: Tensor, dtype: torch.dtype) -> Tensor:
-    """softmax(-E), FP32 until the end."""
+    """softmax(-E) of (1, C, C), FP32 until the end."""
     return torch.softmax(-energy, dim=-1).to(dtype)
 
 
-def matmul_map(x: Tensor) -> Tensor:
-    """Through FP32 copies and an FP32 MatMul."""
+def copies_map(x: Tensor) -> Tensor:
+    """Through FP32 copies and an FP32 MatMul; (1, C, h, w) to (1, C, C)."""
     flat = x.flatten(2).float()
     return map_of(flat @ flat.transpose(1, 2), x.dtype)
 
 
+def matmul_map(x: Tensor) -> Tensor:
+    """Through a MatMul of the features with an FP32 output; (1, C, h, w) to (1, C, C)."""
+    flat = x.flatten(2)
+    return map_of(torch.bmm(flat, flat.transpose(1, 2), out_dtype=torch.float32), x.dtype)
+
+
 def row_block_map(x: Tensor) -> Tensor:
-    """Through the kernel that was not kept."""
+    """Through the kernel that was not kept; (1, C, h, w) to (1, C, C)."""
     from row_block import channel_map
 
-    output = torch.empty((1, CHANNELS, CHANNELS), device=x.device, dtype=x.dtype)
-    sizes = {"CHANNELS": CHANNELS, "TOKENS": x[0, 0].numel(), "BLOCK_C": ROWS, "BLOCK_N": POSITIONS}
-    channel_map[(CHANNELS // ROWS,)](x, output, **sizes, num_warps=8, num_stages=2, enable_fp_fusion=True)
+    channels = x.shape[1]
+    output = torch.empty((1, channels, channels), device=x.device, dtype=x.dtype)
+    sizes = {"CHANNELS": channels, "TOKENS": x[0, 0].numel(), "BLOCK_C": ROWS, "BLOCK_N": POSITIONS}
+    channel_map[(channels // ROWS,)](x, output, **sizes, num_warps=8, num_stages=2, enable_fp_fusion=True)
     return output
 
 
 def partial_sum_map(x: Tensor) -> Tensor:
-    """Through ChannelEnergy, as the exported network has it."""
+    """Through ChannelEnergy, as the exported network has it; (1, C, h, w) to (1, C, C)."""
     energy = torch.ops.danet.channel_energy(x, energy_slices(x[0, 0].numel()))
     return map_of(energy.sum(1), x.dtype)
 
 
-def measure_maps(tokens: int, dtype: torch.dtype, rounds: int) -> list[dict[str, Any]]:
-    """Error, time and memory of the three forms."""
-    x = torch.randn(1, CHANNELS, 1, tokens, device="cuda").mul(SCALE).to(dtype)
-    flat = x.flatten(2).double()
-    expected = torch.softmax(-(flat @ flat.transpose(1, 2)), dim=-1)
-    candidates: dict[str, Candidate] = {
-        "FP32 MatMul": lambda: matmul_map(x),
-        "row block": lambda: row_block_map(x),
-        "partial sums": lambda: partial_sum_map(x),
-    }
-    rows = {
-        name: {
-            "tokens": tokens,
-            "candidate": name,
-            "relative_error": relative_error(candidate(), expected),
-            "memory_beyond_output_bytes": peak_beyond_output(candidate),
-        }
-        for name, candidate in candidates.items()
-    }
-    for name, milliseconds in time_side_by_side(candidates, rounds).items():
-        rows[name]["milliseconds"] = milliseconds
+FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "FP32 copies, MatMul": copies_map,
+    "MatMul, FP32 output": matmul_map,
+    "row block": row_block_map,
+    KEPT: partial_sum_map,
+}
+
+
+def measure(
+    tokens: int,
+    candidates: Mapping[str, Candidate],
+    judge: Callable[[Tensor], dict[str, Any]],
+    rounds: int,
+) -> list[dict[str, Any]]:
+    """Judgement, memory and time of each candidate, or why it did not run; ours must.
+
+    Args:
+        tokens: N, for the record.
+        candidates: By name.
+        judge: What is recorded of a result's truth.
+        rounds: Of the timing.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    running = dict(candidates)
+    for name, candidate in candidates.items():
+        rows[name] = {"tokens": tokens, "candidate": name}
+        try:
+            rows[name] |= judge(candidate())
+            rows[name]["memory_beyond_output_bytes"] = peak_beyond_output(candidate)
+        except Exception as error:
+            if name in (KEPT, OWN_UPSAMPLING):
+                raise
+            rows[name]["refused"] = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            del running[name]
+    for name, timing in time_side_by_side(running, rounds).items():
+        rows[name] |= timing.row()
     return list(rows.values())
 
 
+def measure_maps(tokens: int, dtype: torch.dtype, rounds: int) -> list[dict[str, Any]]:
+    """The forms of the map."""
+    x = draw_features(tokens, dtype).to(DEVICE)
+    flat = x.flatten(2).double()
+    expected = torch.softmax(-(flat @ flat.transpose(1, 2)), dim=-1)
+
+    def bound(form: Callable[[Tensor], Tensor]) -> Candidate:
+        return lambda: form(x)
+
+    candidates = {name: bound(form) for name, form in FORMS.items()}
+    return measure(tokens, candidates, lambda got: {"relative_error": relative_error(got, expected)}, rounds)
+
+
 def measure_upsampling(tokens: int, dtype: torch.dtype, rounds: int) -> list[dict[str, Any]]:
-    """Disagreement with the exact FP32 reference, time and memory."""
-    geometry = plan_geometry(SIZES[tokens])
-    logits = torch.randn(1, CLASSES, *geometry.logits_hw, device="cuda").mul(4).to(dtype)
-    height, width = geometry.frame_hw
-    expected = reference_ops.upsample_argmax(
-        logits.float().cpu().numpy(), geometry.frame_hw, geometry.align_corners, dtype=np.float32
-    )
+    """UpsampleArgmax and what it replaces: how many labels are not those of FP32 NumPy."""
+    logits = draw_logits(tokens, dtype)
+    expected = labels_reference(logits, tokens)
+    logits = logits.to(DEVICE)
+    (height, width), align_corners = problem(tokens).size_hw, problem(tokens).align_corners
 
     def plain() -> Tensor:
-        scores = F.interpolate(logits, (height, width), mode="bilinear", align_corners=geometry.align_corners)
+        scores = F.interpolate(logits, (height, width), mode="bilinear", align_corners=align_corners)
         return scores.argmax(1).to(dtype)
 
     candidates: dict[str, Candidate] = {
         "interpolate, argmax": plain,
-        "UpsampleArgmax": lambda: torch.ops.danet.upsample_argmax(
-            logits, height, width, geometry.align_corners
-        ),
+        OWN_UPSAMPLING: lambda: torch.ops.danet.upsample_argmax(logits, height, width, align_corners),
     }
-    rows = {
-        name: {
-            "tokens": tokens,
-            "candidate": name,
-            "wrong_labels": int((candidate().double().cpu().numpy() != expected).sum()),
-            "memory_beyond_output_bytes": peak_beyond_output(candidate),
-        }
-        for name, candidate in candidates.items()
-    }
-    for name, milliseconds in time_side_by_side(candidates, rounds).items():
-        rows[name]["milliseconds"] = milliseconds
-    return list(rows.values())
+    return measure(
+        tokens, candidates, lambda got: {"wrong_labels": int((got.double().cpu() != expected).sum())}, rounds
+    )
 
 
 def problems(rows: list[dict[str, Any]], dtype: str) -> list[str]:
     """What is wrong with our own candidates."""
-    tolerance = 2e-3 if dtype == "fp16" else 1.5e-2
-    return [
-        f"{row['candidate']} at N={row['tokens']}: {row}"
-        for row in rows
-        if (row["candidate"] == "partial sums" and not row["relative_error"] <= tolerance)
-        or (
-            row["candidate"] == "UpsampleArgmax"
-            and (row["wrong_labels"] or row["memory_beyond_output_bytes"])
-        )
-    ]
+    found = []
+    for row in rows:
+        where = f"{row['candidate']} at N={row['tokens']}"
+        if row["candidate"] == KEPT and not row["relative_error"] <= TOLERANCE[dtype]:
+            found.append(f"{where}: relative error {row['relative_error']:.1e} > {TOLERANCE[dtype]:.1e}")
+        if row["candidate"] == OWN_UPSAMPLING and row["wrong_labels"]:
+            found.append(f"{where}: {row['wrong_labels']} labels are not the reference's")
+        if row["candidate"] == OWN_UPSAMPLING and row["memory_beyond_output_bytes"]:
+            found.append(f"{where}: {row['memory_beyond_output_bytes']} bytes beyond inputs and output")
+    return found
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    table = Table("N", "", "ms", "memory", "error or wrong labels")
+    for row in rows:
+        names = (str(row["tokens"]), row["candidate"])
+        if "refused" in row:
+            table.add_row(*names, "refused", "", row["refused"][:40])
+            continue
+        wrong = f"{row['relative_error']:.1e}" if "relative_error" in row else str(row["wrong_labels"])
+        memory = f"{row['memory_beyond_output_bytes'] / 2**20:.1f} MiB"
+        table.add_row(*names, f"{row['milliseconds']:.3f}", memory, wrong)
+    Console().print(table)
 
 
 def main() -> int:
@@ -137,8 +178,10 @@ def main() -> int:
     parser.add_argument("--dtype", choices=DTYPES, default="fp16")
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("skipped: no CUDA GPU here (torch.cuda.is_available() is false); nothing was measured")
+    if gpu_is_missing():
+        return 0
+    if arguments.dtype == "bf16" and not has_bf16():
+        print("skipped: this GPU has no BF16 matrix units")
         return 0
     from danet_export.kernels import torch_ops  # noqa: F401 - registers torch.ops.danet
 
@@ -148,19 +191,14 @@ def main() -> int:
     for tokens in arguments.tokens:
         rows += measure_maps(tokens, DTYPES[arguments.dtype], arguments.rounds)
         rows += measure_upsampling(tokens, DTYPES[arguments.dtype], arguments.rounds)
-    table = Table("N", "", "ms", "memory", "error or wrong labels")
-    for row in rows:
-        wrong = f"{row['relative_error']:.1e}" if "relative_error" in row else str(row["wrong_labels"])
-        memory = f"{row['memory_beyond_output_bytes'] / 2**20:.1f} MiB"
-        table.add_row(str(row["tokens"]), row["candidate"], f"{row['milliseconds']:.3f}", memory, wrong)
-    Console().print(table)
-    path = record(f"channel_energy_{arguments.dtype}", {"measurements": rows})
-    wrong_lines = problems(rows, arguments.dtype)
-    for line in wrong_lines:
+        torch.cuda.empty_cache()
+    show(rows)
+    print(f"written to {record(f'channel_energy_{arguments.dtype}', {'measurements': rows})}")
+    wrong = problems(rows, arguments.dtype)
+    for line in wrong:
         print(f"wrong: {line}", file=sys.stderr)
-    print(f"written to {path}")
-    return 1 if wrong_lines else 0
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

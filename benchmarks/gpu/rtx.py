@@ -1,97 +1,121 @@
 """What TensorRT for RTX does with a model on the GPU at hand, whatever it is: time, memory, or its error.
 
-python benchmarks/gpu/rtx.py [--depth 50] [--size 512x1024 1024x2048] [--rounds 20]
+python benchmarks/gpu/rtx.py [--depth 50 101] [--size 512x1024 1024x2048] [--bundle FOLDER] [--rounds 20]
+
+Every case runs in a process of its own, so that one which aborts is recorded and the next one runs. The
+networks have random weights, in FP16; INT8 needs a calibrated bundle, of which every precision but FP32 is
+tried.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import signal
+import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from measurement import record, time_side_by_side
+from measurement import exit_code_of, gpu_is_missing, record
 
-from danet_export.attention_ops import DOMAIN
-from danet_export.geometry import Geometry, plan_geometry
-from danet_export.native_bodies import NativeShapes, native_functions
-from danet_export.onnx_model import to_onnx
-from danet_export.wrapper import ExportedDANet
+from danet_export.geometry import plan_geometry
 from danet_runtime.commands.arguments import parse_size
-from danet_runtime.errors import DanetError
-from danet_runtime.tensorrt.onnx_file import with_bodies
-from danet_runtime.tensorrt.rtx_builder import build_engine
-from danet_train.model.danet import build_model
-from danet_train.normalisation import Normalisation
+from danet_train.model.config import BLOCKS_PER_LAYER
+
+CASE = Path(__file__).with_name("rtx_case.py")
+CASE_TIMEOUT_S = 300
+SAID_CHARACTERS = 400
 
 
-def native_model(depth: int, geometry: Geometry) -> bytes:
-    """An FP16 model with random weights, its attention as TensorRT fuses it."""
-    network = build_model(depth, aux_channels=0).eval()
-    statistics = Normalisation()
-    wrapper = ExportedDANet(network, geometry, statistics.mean, statistics.std, torch.float16)
-    bodies = native_functions(NativeShapes.of_network(network.config, geometry))
-    return with_bodies(to_onnx(wrapper, geometry).SerializeToString(), bodies, DOMAIN)
+@dataclass(frozen=True)
+class Case:
+    """One network at one size: a depth with random weights, or a bundle's own model."""
+
+    network: str
+    size: str
+    precision: str
+    bundle: Path | None = None
+
+    def arguments(self, rounds: int) -> list[str]:
+        """Of the case's process."""
+        folder = [str(self.bundle)] if self.bundle else []
+        return [self.network, self.size, self.precision, str(rounds), *folder]
 
 
-def run(plan: bytes, geometry: Geometry, rounds: int) -> float:
-    """Median milliseconds of one inference, frame and labels on the GPU."""
-    import tensorrt_rtx as trt
+def bundle_cases(folder: Path) -> list[Case]:
+    """A bundle's variants beside FP32."""
+    from danet_runtime.bundle import Bundle
 
-    logger = trt.Logger(trt.Logger.ERROR)
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise DanetError("TensorRT for RTX does not load its own engine on this GPU")
-    context = engine.create_execution_context()
-    frame = torch.zeros((1, *geometry.frame_hw, 3), dtype=torch.uint8, device="cuda")
-    labels = torch.empty((1, *geometry.frame_hw), dtype=torch.uint8, device="cuda")
-    context.set_tensor_address("frame", frame.data_ptr())
-    context.set_tensor_address("labels", labels.data_ptr())
-    stream = torch.cuda.Stream()
-
-    def infer() -> torch.Tensor:
-        if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-            raise DanetError("TensorRT for RTX failed to enqueue")
-        return labels
-
-    with torch.cuda.stream(stream):  # not the default stream, on which TensorRT synchronises
-        return time_side_by_side({"rtx": infer}, rounds)["rtx"]
+    manifest = Bundle.open(folder).manifest
+    size = "x".join(map(str, manifest.frame.size_hw))
+    return [
+        Case(folder.name, size, precision, folder) for precision in manifest.variants if precision != "fp32"
+    ]
 
 
-def measure(depth: int, size: str, arch: str, rounds: int) -> dict[str, Any]:
-    """What came of one network at one size."""
-    geometry = plan_geometry(parse_size(size, "--size"))
-    row: dict[str, Any] = {"network": f"R-{depth}", "size": size, "arch": arch}
+def measure(
+    case: Case, rounds: int, script: Path = CASE, timeout_s: float = CASE_TIMEOUT_S
+) -> dict[str, Any]:
+    """What came of one case: the figures, or the error and at which stage."""
+    row: dict[str, Any] = {"network": case.network, "size": case.size, "precision": case.precision}
+    command = [sys.executable, str(script), *case.arguments(rounds)]
     try:
-        built = build_engine(native_model(depth, geometry), [arch])
-        row |= {"engine_bytes": len(built.plan), "activation_memory_bytes": built.activation_memory_bytes}
-        row["milliseconds"] = run(built.plan, geometry, rounds)
-    except DanetError as error:
-        row["error"] = str(error)
-    return row
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout or b""  # bytes, whatever was asked for
+        text = said if isinstance(said, str) else said.decode(errors="replace")
+        return row | last_answer(text) | {"error": f"stopped after {timeout_s:g} s"}
+    row |= last_answer(done.stdout)
+    if done.returncode == 0 and "milliseconds" in row:
+        return row
+    said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][-SAID_CHARACTERS:]
+    return row | {"error": f"{ending(done.returncode)}: {said}"}
+
+
+def last_answer(text: str) -> dict[str, Any]:
+    """The last line that is a JSON object; the library may print beside it."""
+    for line in reversed(text.splitlines()):
+        if line.startswith("{"):
+            try:
+                answer: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue
+            return answer
+    return {}
+
+
+def ending(returncode: int) -> str:
+    """How a process ended, in words."""
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    return f"killed by {signal.Signals(-returncode).name}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--depth", type=int, nargs="+", default=[50])
+    depths = sorted(BLOCKS_PER_LAYER)
+    parser.add_argument("--depth", type=int, nargs="+", choices=depths, default=[50, 101])
     parser.add_argument("--size", nargs="+", default=["512x1024", "1024x2048"])
+    parser.add_argument("--bundle", type=Path, help="also the fp16 and int8 variants of this bundle")
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("skipped: no CUDA GPU here (torch.cuda.is_available() is false); nothing was measured")
+    for size in arguments.size:
+        plan_geometry(parse_size(size, "--size"))
+    if gpu_is_missing():
         return 0
-    major, minor = torch.cuda.get_device_capability()
-    rows = [
-        measure(depth, size, f"sm_{major}{minor}", arguments.rounds)
-        for depth in arguments.depth
-        for size in arguments.size
-    ]
-    for row in rows:
-        print(row)
-    print(f"written to {record('tensorrt_rtx_native_fp16', {'measurements': rows})}")
+    cases = [Case(f"R-{depth}", size, "fp16") for depth in arguments.depth for size in arguments.size]
+    if arguments.bundle:
+        cases += bundle_cases(arguments.bundle)
+    rows = []
+    for case in cases:
+        rows.append(measure(case, arguments.rounds))
+        outcome = rows[-1].get("error") or f"{rows[-1]['milliseconds']:.2f} ms"
+        print(f"{case.network} {case.size} {case.precision}: {outcome}")
+    print(f"written to {record('tensorrt_rtx_native', {'measurements': rows})}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

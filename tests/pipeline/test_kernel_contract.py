@@ -1,13 +1,31 @@
 """What the export compiles is what the plugins of the runtime ask for."""
 
+import re
+
 import pytest
 
 from danet_export.attention_ops import channel_energy_attributes, upsample_argmax_attributes
 from danet_export.geometry import plan_geometry
+from danet_runtime.errors import UsageError
+from danet_runtime.tensorrt.kernel_targets import KERNEL_TARGETS, remedy
 from danet_runtime.tensorrt.operators import OPERATORS
 from danet_train.model.config import DANetConfig
 
 pytest.importorskip("triton", reason="Triton is not installed")
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+@pytest.mark.parametrize("arch", [*KERNEL_TARGETS, "sm_90a", "sm_103"])
+def test_the_command_that_the_runtime_names_is_one_that_the_export_takes(arch, dtype):
+    from danet_export.kernels.architectures import find_architectures
+
+    told = re.search(r"--kernels (sm_\w+)(?: --kernel-dtype (\w+))?", remedy(arch, dtype))
+    if told:
+        (found,) = find_architectures([told[1]], told[2] or "fp16")
+        assert (found.name, told[2] or "fp16") == (arch.rstrip("a"), dtype)
+    else:
+        with pytest.raises(UsageError):
+            find_architectures([arch], dtype)
 
 
 @pytest.mark.parametrize(("size", "frame"), [((512, 1024), None), ((769, 769), (720, 1280))])

@@ -1,0 +1,196 @@
+"""Peak memory of a whole calibration at two numbers of frames, and of reading the frames alone. Needs no GPU.
+
+Each calibration is `danet calibrate` in a process of its own, on drawn scenes, of a small network with random
+weights: its accuracy is not asked for. The goal is that four times the frames take at most 5 % more memory.
+
+python benchmarks/calibration_memory.py [--counts 64 256] [--rounds 3] [--method max]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from danet_runtime.commands.arguments import parse_size
+from danet_runtime.files import write_json
+from danet_runtime.machine import describe_machine
+
+if TYPE_CHECKING:
+    from danet_train.model.danet import DANet
+
+RESULTS = Path(__file__).parent / "results" / "calibration_memory.json"
+GOAL = 1.05
+DANET = (sys.executable, "-m", "danet_runtime")
+
+# Linux counts the memory of the process that starts another to the other's peak, until that has its own
+# image. So a small process stands between this one, which has torch in it, and the one that is measured.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+begun = time.monotonic()
+started = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(started.pid, 0)
+unit = 1 if sys.platform == "darwin" else 1024
+print(json.dumps({
+    "code": os.waitstatus_to_exitcode(status),
+    "peak_bytes": usage.ru_maxrss * unit,
+    "seconds": time.monotonic() - begun,
+    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+}))
+"""
+
+_READER = """
+import sys
+from pathlib import Path
+from danet_calibration.images import FrameReader, choose_images
+folder, count, height, width = sys.argv[1], *map(int, sys.argv[2:])
+frames = 0
+reader = FrameReader(choose_images(Path(folder), count), (height, width))
+while reader.get_next() is not None:
+    frames += 1
+assert frames == count, frames
+"""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one process took.
+
+    Attributes:
+        peak_bytes: The most memory that was resident for it.
+        seconds: From its start to its end.
+        cpu_seconds: Of all its threads, in it and in the system for it.
+    """
+
+    peak_bytes: int
+    seconds: float
+    cpu_seconds: float
+
+
+def run_alone(command: Sequence[str]) -> Usage:
+    """Run a command to its end in a process of its own, and give what it took.
+
+    Raises:
+        SystemExit: It failed; what it said is in the message.
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    if code := told.pop("code"):
+        raise SystemExit(f"{' '.join(command)} ended with {code}:\n{done.stderr.strip()}")
+    return Usage(**told)
+
+
+def peak_memory_bytes(command: Sequence[str]) -> int:
+    """The most memory that was resident for a command; see :func:`run_alone`."""
+    return run_alone(command).peak_bytes
+
+
+def growth(peaks: dict[int, list[int]]) -> float:
+    """The peak at the largest count over that at the smallest, each the median of its rounds."""
+    return statistics.median(peaks[max(peaks)]) / statistics.median(peaks[min(peaks)])
+
+
+def measure(
+    counts: Sequence[int], rounds: int, command: Callable[[int], Sequence[str]]
+) -> dict[int, list[int]]:
+    """Peaks of a command at each count, the counts in turn so that a drift of the machine meets all alike."""
+    peaks: dict[int, list[int]] = {count: [] for count in counts}
+    for _ in range(rounds):
+        for count in counts:
+            peaks[count].append(peak_memory_bytes(command(count)))
+    return peaks
+
+
+def prepare(folder: Path, size: str, frames: int) -> tuple[Path, Path]:
+    """A bundle of a small network, and a folder of scenes in the layout of Cityscapes."""
+    import torch
+
+    from danet_train.model.danet import build_model
+
+    torch.manual_seed(0)
+    model = build_model(18, base_channels=16, stem_channels=16, head_channels=32, attention_channels=8)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, 0.0, 0.5)
+    return export_with_scenes(model, folder, size, frames)
+
+
+def export_with_scenes(model: DANet, folder: Path, size: str, frames: int) -> tuple[Path, Path]:
+    """The bundle of a network, and a folder of ``frames`` drawn scenes of its size."""
+    from danet_train.checkpoint import save_checkpoint
+    from danet_train.classes import CITYSCAPES
+
+    checkpoint, bundle, scenes = (folder / name for name in ("checkpoint.pt", "bundle", "scenes"))
+    save_checkpoint(checkpoint, model.eval(), classes=CITYSCAPES)
+    drawn = ("--train", str(frames), "--val", "0", "--video-frames", "0")
+    for command in (
+        ("export", str(checkpoint), "--size", size, "-o", str(bundle)),
+        ("synthesize", str(scenes), "--size", size, *drawn),
+    ):
+        subprocess.run([*DANET, *command], check=True, stdout=subprocess.DEVNULL)
+    return bundle, scenes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--counts", type=int, nargs=2, default=[64, 256])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", default="128x256")
+    parser.add_argument("--method", default="max")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    counts: list[int] = sorted(arguments.counts)
+    height, width = parse_size(arguments.size, "--size")
+    console = Console()
+    with tempfile.TemporaryDirectory() as name, console.status("prepare a bundle and scenes") as status:
+        folder = Path(name)
+        bundle, scenes = prepare(folder, arguments.size, counts[-1])
+
+        def calibrate(count: int) -> Sequence[str]:
+            options = ("--images", str(scenes), "--count", str(count), "--method", arguments.method)
+            return (*DANET, "calibrate", str(bundle), *options, "-o", str(folder / "int8"), "--overwrite")
+
+        def read(count: int) -> Sequence[str]:
+            return (sys.executable, "-c", _READER, str(scenes), *map(str, (count, height, width)))
+
+        peaks = {}
+        for what, command in (("read", read), ("calibrate", calibrate)):
+            status.update(f"{what}, {arguments.rounds} rounds at {' and '.join(map(str, counts))} frames")
+            peaks[what] = measure(counts, arguments.rounds, command)
+    table = Table("peak memory, MiB", *(f"{count} frames" for count in counts), "ratio")
+    for what, measured in peaks.items():
+        medians = (f"{statistics.median(measured[count]) / 2**20:.1f}" for count in counts)
+        table.add_row(what, *medians, f"{growth(measured):.3f}")
+    console.print(table)
+    write_json(
+        arguments.output,
+        {
+            "machine": describe_machine(),
+            "model": f"R-18, 16 base channels, {arguments.size}",
+            "method": arguments.method,
+            "peak_bytes": peaks,
+            "ratio": {what: growth(measured) for what, measured in peaks.items()},
+            "goal": GOAL,
+        },
+    )
+    console.print(f"written to {arguments.output}")
+    if growth(peaks["calibrate"]) > GOAL:
+        raise SystemExit(f"the calibration's memory grows with its frames: more than {GOAL - 1:.0%}")
+
+
+if __name__ == "__main__":
+    main()

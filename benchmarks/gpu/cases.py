@@ -1,0 +1,95 @@
+"""What is measured: DANet's own widths on Cityscapes, at three sizes, in two types; inputs and references.
+
+Everything here runs on the CPU, so that a sanitizer watches our kernels and nothing else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danet_export import reference_ops
+from danet_export.attention_ops import energy_slices
+from danet_export.geometry import plan_geometry
+from danet_export.kernels.bundle_kernels import Problem
+from danet_runtime.bundle.manifest import Operator
+
+D_QK, D_V, CLASSES = 64, 512, 19
+SIZES = {8192: (512, 1024), 9409: (769, 769), 32768: (1024, 2048)}
+"""Height and width of the frame, by the number of positions N; 9409 is no multiple of anything useful."""
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+TOLERANCE = {"fp16": 2e-3, "bf16": 1.5e-2}
+"""Largest relative error against float64, in the Frobenius norm; labels must be equal."""
+ENERGY_SCALE = 0.5
+"""Of query and key: energies of a deviation of 2."""
+FEATURE_SCALE = 0.02
+"""Of CAM's features: small enough that the softmax over channels is no selection."""
+REFERENCE_ROWS = 512
+
+
+def problem(tokens: int) -> Problem:
+    """DANet's attention and upsampling at one of the sizes."""
+    geometry = plan_geometry(SIZES[tokens])
+    sizes = (geometry.logits_hw, geometry.frame_hw, geometry.align_corners)
+    return Problem(tokens, D_QK, D_V, energy_slices(tokens), CLASSES, *sizes)
+
+
+def draw_attention(tokens: int, dtype: torch.dtype, scale: float = ENERGY_SCALE) -> tuple[Tensor, ...]:
+    """Query and key (1, d_qk, 1, N) of this deviation, value and residual (1, d_v, 1, N)."""
+    query, key = (torch.randn(1, D_QK, 1, tokens).mul(scale).to(dtype) for _ in range(2))
+    value, residual = (torch.randn(1, D_V, 1, tokens).to(dtype) for _ in range(2))
+    return query, key, value, residual
+
+
+def draw_features(tokens: int, dtype: torch.dtype, scale: float = FEATURE_SCALE) -> Tensor:
+    """CAM's features, (1, C, 1, N)."""
+    return torch.randn(1, D_V, 1, tokens).mul(scale).to(dtype)
+
+
+def draw_logits(tokens: int, dtype: torch.dtype) -> Tensor:
+    """Logits at stride 8, (1, classes, h, w)."""
+    return torch.randn(1, CLASSES, *problem(tokens).logits_hw).mul(4).to(dtype)
+
+
+def attention_reference(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -> Tensor:
+    """softmax(Q^T K) V + x in float64, some rows at a time; shaped as the residual."""
+    q, k, v = (part.flatten(2).double()[0] for part in (query, key, value))
+    rows = [torch.softmax(part.T @ k, -1) @ v.T for part in q.split(REFERENCE_ROWS, dim=1)]
+    return torch.cat(rows).T.reshape(residual.shape) + residual.double()
+
+
+def energy_reference(features: Tensor, slices: int) -> Tensor:
+    """Partial sums of X X^T in float64, (1, S, C, C)."""
+    return torch.from_numpy(reference_ops.channel_energy(features.double().numpy(), slices))
+
+
+def labels_reference(logits: Tensor, tokens: int) -> Tensor:
+    """Labels as FP32 NumPy finds them, (1, height, width)."""
+    shape = problem(tokens)
+    return torch.from_numpy(
+        reference_ops.upsample_argmax(
+            logits.float().numpy(), shape.size_hw, shape.align_corners, dtype=np.float32
+        )
+    )
+
+
+def draw_and_solve(
+    operator: Operator, tokens: int, dtype: torch.dtype, scale: float | None
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Fresh inputs of an operator and what float64 (for labels, FP32) makes of them.
+
+    Args:
+        operator: One of the three.
+        tokens: N, one of ``SIZES``.
+        dtype: Of the inputs.
+        scale: Deviation of what the energies are made of; the usual one where it is not given.
+    """
+    if operator == "PositionAttention":
+        inputs = draw_attention(tokens, dtype, scale or ENERGY_SCALE)
+        return inputs, attention_reference(*inputs)
+    if operator == "ChannelEnergy":
+        features = draw_features(tokens, dtype, scale or FEATURE_SCALE)
+        return (features,), energy_reference(features, energy_slices(tokens))
+    logits = draw_logits(tokens, dtype)
+    return (logits,), labels_reference(logits, tokens)

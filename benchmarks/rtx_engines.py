@@ -1,0 +1,169 @@
+"""Whole engines by the real builder of TensorRT for RTX: R-50 and R-101, two sizes, FP16 and INT8.
+
+Needs no GPU. Weights are random, from a seed: they change no figure but the size, and that little. The INT8
+scales are found once a network, on a few drawn scenes at a small size: a scale belongs to a tensor, whatever
+its size, so the same scales quantise the large model.
+
+python benchmarks/rtx_engines.py [--depth 50 101] [--size 512x1024 1024x2048] [--target sm_89]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from onnxruntime.quantization import CalibrationDataReader
+from rich.console import Console
+from rich.table import Table
+
+from danet_calibration.coverage import measure_coverage
+from danet_calibration.placement import quantise
+from danet_calibration.scales import QuantisedInput, find_scales
+from danet_export.attention_ops import DOMAIN
+from danet_export.geometry import Geometry, plan_geometry
+from danet_export.native_bodies import NativeShapes, native_functions
+from danet_export.onnx_model import to_onnx
+from danet_export.wrapper import ExportedDANet
+from danet_runtime.commands.arguments import parse_size
+from danet_runtime.files import sha256_of, write_json
+from danet_runtime.machine import describe_machine
+from danet_runtime.tensorrt.onnx_file import with_bodies
+from danet_runtime.tensorrt.rtx_builder import build_engine
+from danet_train.model.danet import DANet, build_model
+from danet_train.normalisation import Normalisation
+from danet_train.synthetic.dataset import scene
+
+RESULTS = Path(__file__).parent / "results" / "rtx_engines.json"
+CALIBRATION_HW = (128, 256)
+CALIBRATION_FRAMES = 4
+
+
+class Scenes(CalibrationDataReader):  # type: ignore[misc]
+    """Drawn street scenes as the model's input, one at a time."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._next = 0
+
+    def get_first(self) -> dict[str, npt.NDArray[np.uint8]]:
+        picture, _ = scene("train", 0, CALIBRATION_HW, self._seed)
+        return {"frame": picture[None]}
+
+    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+        if self._next == CALIBRATION_FRAMES:
+            return None
+        picture, _ = scene("train", self._next, CALIBRATION_HW, self._seed)
+        self._next += 1
+        return {"frame": picture[None]}
+
+    def rewind(self) -> None:
+        self._next = 0
+
+
+def random_network(depth: int, seed: int) -> DANet:
+    """Random weights whose attention matters and whose activations stay within FP16."""
+    torch.manual_seed(seed)
+    network = build_model(depth, aux_channels=0).eval()
+    with torch.no_grad():
+        for module in network.modules():
+            if hasattr(module, "bn3"):  # a residual branch: unscaled, a hundred layers grow without bound
+                module.bn3.weight.fill_(0.2)
+        network.decode_head.pam.gamma.scale.fill_(1)
+        network.decode_head.cam.gamma.scale.fill_(1)
+    return network
+
+
+def exported(network: DANet, geometry: Geometry, dtype: torch.dtype) -> bytes:
+    """The network as the bundle's ONNX file of one precision."""
+    statistics = Normalisation()
+    wrapper = ExportedDANet(copy.deepcopy(network), geometry, statistics.mean, statistics.std, dtype)
+    content: bytes = to_onnx(wrapper, geometry).SerializeToString()
+    return content
+
+
+def measure(
+    network: DANet, scales: list[QuantisedInput], size: str, target: str
+) -> dict[str, dict[str, Any]]:
+    """What the builder says of the FP16 and of the INT8 engine at one size."""
+    geometry = plan_geometry(parse_size(size, "--size"))
+    model = exported(network, geometry, torch.float16)
+    quantised = quantise(model, scales)
+    share = measure_coverage(quantised).share
+    bodies = native_functions(NativeShapes.of_network(network.config, geometry))
+    figures = {}
+    for precision, content in (("fp16", model), ("int8", quantised.SerializeToString())):
+        built = build_engine(with_bodies(content, bodies, DOMAIN), [target])
+        figures[precision] = {
+            "engine_bytes": len(built.plan),
+            "engine_sha256": sha256_of(built.plan),
+            "activation_memory_bytes": built.activation_memory_bytes,
+            "weights_memory_bytes": built.weights_memory_bytes,
+            "layers": built.layers,
+            "build_seconds": round(built.build_seconds, 2),
+            "conv_mac_share_int8": share if precision == "int8" else 0.0,
+        }
+    return figures
+
+
+def show(measured: dict[str, dict[str, dict[str, Any]]], console: Console) -> None:
+    """One row an engine."""
+    table = Table("network", "size", "precision", "engine MiB", "activations MiB", "layers", "build s")
+    for name, sizes in measured.items():
+        for size, precisions in sizes.items():
+            for precision, row in precisions.items():
+                memory = row["activation_memory_bytes"]
+                table.add_row(
+                    *(name, size, precision),
+                    f"{row['engine_bytes'] / 2**20:.1f}",
+                    "not told" if memory is None else f"{memory / 2**20:.1f}",
+                    *(str(row["layers"]), f"{row['build_seconds']:.1f}"),
+                )
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--depth", type=int, nargs="+", default=[50, 101])
+    parser.add_argument("--size", nargs="+", default=["512x1024", "1024x2048"])
+    parser.add_argument("--target", default="sm_89")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    import tensorrt_rtx
+
+    console = Console()
+    measured: dict[str, dict[str, dict[str, Any]]] = {}
+    started = time.perf_counter()
+    for depth in arguments.depth:
+        network = random_network(depth, arguments.seed)
+        with console.status(f"R-{depth}: scales"):
+            small = exported(network, plan_geometry(CALIBRATION_HW), torch.float32)
+            scales = find_scales(small, Scenes(arguments.seed), "max")
+        measured[f"R-{depth}"] = {}
+        for size in arguments.size:
+            with console.status(f"R-{depth} {size}"):
+                measured[f"R-{depth}"][size] = measure(network, scales, size, arguments.target)
+    show(measured, console)
+    write_json(
+        arguments.output,
+        {
+            "machine": describe_machine(),
+            "library": f"tensorrt-rtx {tensorrt_rtx.__version__}",
+            "target": arguments.target,
+            "attention": "native",
+            "seed": arguments.seed,
+            "calibration": {"frames": CALIBRATION_FRAMES, "size_hw": CALIBRATION_HW, "method": "max"},
+            "engines": measured,
+        },
+    )
+    console.print(f"written to {arguments.output}, {time.perf_counter() - started:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""A CUDA driver that runs what was enqueued late and in the worst order that its streams and events allow.
+
+Stands for the module ``cuda.bindings.driver``. Each stream is a queue; the head of a queue may run when it is
+no wait for an event that has not happened. Which of the heads runs, and when, comes from a seed: a program
+that lacks an order gets a wrong result under some seed. Device memory is host memory, filled with noise.
+"""
+
+# The names are the driver's own.
+# ruff: noqa: N802, N815
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class CUresult(enum.IntEnum):
+    CUDA_SUCCESS = 0
+    CUDA_ERROR_INVALID_VALUE = 1
+    CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_INVALID_HANDLE = 400
+    CUDA_ERROR_NOT_READY = 600
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
+    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
+
+
+OK = (CUresult.CUDA_SUCCESS,)
+
+
+@dataclass
+class Operation:
+    """One thing in a stream's queue."""
+
+    run: Callable[[], None]
+    ready: Callable[[], bool] = lambda: True
+
+
+@dataclass
+class Event:
+    recorded: int = 0  # how often it was recorded, and how often that was reached
+    reached: int = 0
+    at: int = 0
+
+
+@dataclass
+class Graph:
+    runs: list[Callable[[], None]] = field(default_factory=list)
+
+
+class SimulatedCuda:
+    """The driver's functions that a session and an executor call.
+
+    Args:
+        seed: Of the order.
+        ignore: Called with the number of the waiting stream and of the stream that recorded the event;
+            true: the wait is left out, as if nobody had asked for it.
+        eager: How willingly work is done before anybody waits for it, 0 to 1.
+    """
+
+    CUresult = CUresult
+    CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
+    CUevent_flags = SimpleNamespace(CU_EVENT_BLOCKING_SYNC=1)
+    CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
+    CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9)
+
+    def __init__(
+        self,
+        seed: int = 0,
+        ignore: Callable[[int, int], bool] = lambda waiting, recording: False,
+        eager: float = 0.5,
+    ) -> None:
+        self.lock = threading.RLock()  # two threads may submit and collect
+        self.random = random.Random(seed)
+        self.ignore = ignore
+        self.eager = eager
+        self.speeds = [self.random.choice((1.0, 0.1, 0.001)) for _ in range(7)]  # some streams are starved
+        self.queues: dict[int, deque[Operation]] = {}
+        self.events: dict[int, Event] = {}
+        self.recorded_on: dict[int, int] = {}
+        self.graphs: dict[int, Graph] = {}
+        self.capturing: tuple[int, Graph] | None = None
+        self.refuse_capture = False
+        self.memory: dict[int, Any] = {}
+        self.on_device: set[int] = set()
+        self.calls: list[str] = []
+        self.now = 0
+        self.lost: CUresult | None = None
+        self.hung = False
+        self.refuse: dict[str, CUresult] = {}
+        self.most_memory = 10**9
+
+    # What a test does.
+
+    def new_stream(self) -> int:
+        """A stream of somebody else's."""
+        self.queues[len(self.queues) + 1] = deque()
+        return len(self.queues)
+
+    def device_array(self, array: np.ndarray) -> np.ndarray:
+        """Make an array known as memory of the device."""
+        self.on_device.add(array.ctypes.data)
+        return array
+
+    def enqueue(self, stream: int, run: Callable[[], None]) -> None:
+        """What a kernel launch does."""
+        if self.capturing is not None and self.capturing[0] == stream:
+            self.capturing[1].runs.append(run)
+        else:
+            self.queues[stream].append(Operation(run))
+
+    def drain(self) -> None:
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """Run one operation that may run; whether there was one."""
+        heads = [number for number, queue in self.queues.items() if queue and queue[0].ready()]
+        if not heads or self.hung:
+            return False
+        self.now += 1
+        weights = [self.speeds[number % len(self.speeds)] for number in heads]
+        self.queues[self.random.choices(heads, weights)[0]].popleft().run()
+        return True
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        if not name.startswith("cu") or name == "cuGetErrorName":
+            return found
+
+        def called(*arguments: Any) -> Any:
+            with self.lock:
+                self.calls.append(name)
+                while self.random.random() < self.eager and self.step():
+                    pass
+                if self.lost is not None:
+                    return (self.lost,)
+                if name in self.refuse:
+                    return (self.refuse[name],)
+                return found(*arguments)
+
+        return called
+
+    # The driver.
+
+    def cuInit(self, _flags: int) -> Any:
+        return OK
+
+    def cuGetErrorName(self, error: CUresult) -> Any:
+        return (*OK, CUresult(error).name.encode())
+
+    def cuDeviceGet(self, ordinal: int) -> Any:
+        return (*OK, ordinal)
+
+    def cuDevicePrimaryCtxRetain(self, _device: int) -> Any:
+        return (*OK, 64)
+
+    def cuDevicePrimaryCtxRelease(self, _device: int) -> Any:
+        return OK
+
+    def cuCtxSetCurrent(self, _context: int) -> Any:
+        return OK
+
+    def cuStreamCreate(self, _flags: int) -> Any:
+        return (*OK, self.new_stream())
+
+    def cuStreamDestroy(self, _stream: int) -> Any:
+        return OK
+
+    def cuStreamQuery(self, stream: int) -> Any:
+        if self.hung:
+            return (CUresult.CUDA_ERROR_NOT_READY,)
+        self.drain()
+        return (CUresult.CUDA_ERROR_NOT_READY,) if self.queues[stream] else OK
+
+    def cuStreamSynchronize(self, stream: int) -> Any:
+        return self._wait(lambda: not self.queues[stream])
+
+    def cuEventCreate(self, _flags: int) -> Any:
+        self.events[len(self.events) + 1000] = Event()
+        return (*OK, len(self.events) + 999)
+
+    def cuEventDestroy(self, _event: int) -> Any:
+        return OK
+
+    def cuEventRecord(self, event: int, stream: int) -> Any:
+        if stream not in self.queues:
+            return (CUresult.CUDA_ERROR_INVALID_HANDLE,)
+        one = self.events[event]
+        one.recorded += 1
+        self.recorded_on[event] = stream
+        number = one.recorded
+
+        def reach() -> None:
+            one.reached, one.at = number, self.now
+
+        self.queues[stream].append(Operation(reach))
+        return OK
+
+    def cuStreamWaitEvent(self, stream: int, event: int, _flags: int) -> Any:
+        one = self.events[event]
+        wanted = one.recorded
+        if not self.ignore(stream, self.recorded_on[event]):
+            self.queues[stream].append(Operation(lambda: None, lambda: one.reached >= wanted))
+        return OK
+
+    def cuEventSynchronize(self, event: int) -> Any:
+        one = self.events[event]
+        if self.ignore(0, self.recorded_on[event]):
+            return OK
+        wanted = one.recorded
+        return self._wait(lambda: one.reached >= wanted)
+
+    def cuEventElapsedTime(self, began: int, ended: int) -> Any:
+        return (*OK, float(self.events[ended].at - self.events[began].at))
+
+    def cuMemHostAlloc(self, nbytes: int, _flags: int) -> Any:
+        return (*OK, self._allocate(nbytes))
+
+    def cuMemAlloc(self, nbytes: int) -> Any:
+        if nbytes > self.most_memory:
+            return (CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0)
+        address = self._allocate(nbytes)
+        self.on_device.add(address)
+        return (*OK, address)
+
+    def cuMemFree(self, address: int) -> Any:
+        del self.memory[address]
+        return OK
+
+    cuMemFreeHost = cuMemFree
+
+    def cuMemsetD8Async(self, address: int, value: int, nbytes: int, stream: int) -> Any:
+        self.enqueue(stream, lambda: ctypes.memset(address, value, nbytes) and None)
+        return OK
+
+    def _copy(self, to: int, source: int, nbytes: int, stream: int) -> Any:
+        half = nbytes // 2  # a copy takes time: what it reads may change in its midst
+        self.enqueue(stream, lambda: ctypes.memmove(to, source, half) and None)
+        self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half) and None)
+        return OK
+
+    cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = _copy
+
+    def cuPointerGetAttribute(self, _attribute: int, address: int) -> Any:
+        return (*OK, 0) if address in self.on_device else (CUresult.CUDA_ERROR_INVALID_VALUE, 0)
+
+    def cuStreamBeginCapture(self, stream: int, _mode: int) -> Any:
+        assert not self.queues[stream], "work is under way on the stream that is captured"
+        self.capturing = (stream, Graph())
+        return OK
+
+    def cuStreamEndCapture(self, stream: int) -> Any:
+        assert self.capturing is not None
+        assert self.capturing[0] == stream
+        graph, self.capturing = self.capturing[1], None
+        if self.refuse_capture:
+            return (CUresult.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, 0)
+        self.graphs[len(self.graphs) + 1] = graph
+        return (*OK, len(self.graphs))
+
+    def cuGraphGetNodes(self, graph: int, _most: int) -> Any:
+        return (*OK, [], len(self.graphs[graph].runs))
+
+    def cuGraphInstantiate(self, graph: int, _flags: int) -> Any:
+        return (*OK, graph)
+
+    def cuGraphDestroy(self, _graph: int) -> Any:
+        return OK
+
+    cuGraphExecDestroy = cuGraphDestroy
+
+    def cuGraphLaunch(self, graph: int, stream: int) -> Any:
+        for run in self.graphs[graph].runs:
+            self.queues[stream].append(Operation(run))
+        return OK
+
+    def _allocate(self, nbytes: int) -> int:
+        memory = np.frombuffer(self.random.randbytes(nbytes), np.uint8).copy()
+        self.memory[memory.ctypes.data] = memory
+        return int(memory.ctypes.data)
+
+    def _wait(self, holds: Callable[[], bool]) -> Any:
+        while not holds():
+            if not self.step():
+                raise RuntimeError("everything waits: the streams are deadlocked")
+        return OK
