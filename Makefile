@@ -4,7 +4,7 @@
 #   make test       the fast tests            make test-all   the slow ones too
 #   make check      ruff and mypy             make format     let ruff mend what it can
 #   make clean      remove build/             make setup      only install, into .venv
-#   make gpu        with a CUDA GPU: the kernels' correctness, then times, into benchmarks/results/
+#   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and README.md
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,35 +22,26 @@ demo: setup
 	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt --overwrite
 	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
 	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video/street.mp4 --kernels sm_87 -o $(DEMO)/bundle --overwrite
-	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
+	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --count 64 --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
 	@python benchmarks/demo_table.py $(DEMO)
 
 test: setup
-	pytest -m "not slow and not gpu"
+	pytest -n 2 -m "not slow and not gpu"
 
 test-all: setup
-	pytest
+	pytest -n 2
 
 check: setup
 	ruff check
 	ruff format --check
 	mypy
 
-# Where there is no GPU each script says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
-GPU_SCRIPTS := attention.py "attention.py --dtype bf16" channel_energy.py network.py rtx.py
+# Where there is no GPU it says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
 gpu: setup
-	@failed=0; for script in $(GPU_SCRIPTS); do \
-		echo "benchmarks/gpu/$$script"; python benchmarks/gpu/$$script || failed=1; \
-	done; \
-	if command -v compute-sanitizer >/dev/null; then \
-		for tool in memcheck racecheck; do \
-			DANET_GPU_RESULTS=build/sanitizer PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --error-exitcode 1 \
-				--tool $$tool python benchmarks/gpu/attention.py --tokens 8192 9409 --rounds 1 || failed=1; \
-		done; \
-	else echo "skipped: no compute-sanitizer here; memory and races were not checked"; fi; exit $$failed
+	python benchmarks/gpu/run_all.py
 
 format: setup
 	ruff check --fix
@@ -63,7 +54,7 @@ $(INSTALLED): constraints.txt tests/requirements.txt runtime/pyproject.toml trai
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	pip install --disable-pip-version-check -c constraints.txt -r tests/requirements.txt \
-		-e "./runtime[onnxruntime,video,tensorrt-rtx,cuda13]" -e ./train -e ./export -e ./calibration
+		-e "./runtime[onnxruntime,video,tensorrt-rtx,cuda13,signing]" -e ./train -e ./export -e ./calibration
 	@touch $@
 
 clean:
