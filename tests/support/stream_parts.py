@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,35 @@ def stream_of(
     )
 
 
+class Snare:
+    """A place where the next thread that comes by is held and then killed from outside.
+
+    CPython ends a thread between any two bytecodes. Inside :class:`threading.Condition` that leaves a lock
+    taken for ever, which no program can mend; so the kill comes while the thread is in a camera, a backend or
+    a sink.
+    """
+
+    def __init__(self) -> None:
+        self._armed = False
+        self._caught: int | None = None
+
+    def pass_by(self) -> None:
+        """What the camera, the backend or the sink calls."""
+        if self._armed:
+            self._armed = False
+            self._caught = threading.get_ident()
+            while True:
+                time.sleep(0.001)
+
+    def kill(self) -> None:
+        """Wait for a thread to come by, and end it."""
+        self._armed = True
+        until(lambda: self._caught is not None)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self._caught or 0), ctypes.py_object(SystemExit)
+        )
+
+
 class Frames:
     """A source of frames that carry their number, with a pause and a failure where asked."""
 
@@ -43,8 +73,10 @@ class Frames:
         self.error = error
         self.read = 0
         self.closed = 0
+        self.snare = Snare()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        self.snare.pass_by()
         time.sleep(self.pause_s)
         if self.read == self.count:
             if self.error is not None:
@@ -85,8 +117,10 @@ class Echo:
         self.pause_s = pause_s
         self.fail_at = fail_at
         self.calls = 0
+        self.snare = Snare()
 
     def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        self.snare.pass_by()
         if self.calls == self.fail_at:
             raise BackendError("the model broke")
         self.calls += 1
@@ -119,6 +153,7 @@ class Overlapping(Echo):
         self.hang = threading.Event()
         self.hang.set()
         self.submitted = 0
+        self.submit_snare = Snare()
         self._free_at = [0.0, 0.0, 0.0]
         self._flying: dict[int, tuple[threading.Timer, list[int]]] = {}
 
@@ -127,6 +162,7 @@ class Overlapping(Echo):
         return len(self._flying)
 
     def submit(self, frame: UInt8Array) -> int:
+        self.submit_snare.pass_by()
         number = self.submitted
         self.submitted += 1
         if number in self.fail_submits:
@@ -148,6 +184,7 @@ class Overlapping(Echo):
         return number
 
     def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
+        self.snare.pass_by()
         done, seen = self._flying[ticket]
         done.join()
         self.hang.wait(20)
@@ -174,6 +211,7 @@ class Record:
         self.ids: list[int] = []
         self.opened = 0
         self.closed = 0
+        self.snare = Snare()
 
     def open(self, stream_format: StreamFormat) -> None:
         if self.fails_in == "open":
@@ -181,6 +219,7 @@ class Record:
         self.opened += 1
 
     def write(self, result: Result) -> None:
+        self.snare.pass_by()
         check(result)
         time.sleep(self.pause_s)
         check(result)  # nobody wrote into it meanwhile

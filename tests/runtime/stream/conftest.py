@@ -16,12 +16,16 @@ from danet_runtime.bundle import Bundle
 @pytest.fixture(autouse=True)
 def _guard(watchdog: Callable[[int], None]) -> Iterator[None]:
     watchdog(30)
+    before = set(threading.enumerate())  # a thread that one test leaves must not fail those after it
     yield
     for _ in range(100):
-        if not [thread for thread in threading.enumerate() if thread.name.startswith("danet-")]:
+        left = [
+            thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("danet-")
+        ]
+        if not left:
             return
         time.sleep(0.01)
-    pytest.fail(f"threads are left: {threading.enumerate()}")
+    pytest.fail(f"threads are left: {left}")
 
 
 @pytest.fixture

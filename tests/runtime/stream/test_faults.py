@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -166,20 +165,14 @@ def test_an_inference_that_hangs_is_a_fault_and_the_outputs_are_finished(segment
     backend.hang.set()
 
 
-def kill(name: str) -> None:
-    thread = next(thread for thread in threading.enumerate() if thread.name == name)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
-    )
-
-
-@pytest.mark.parametrize("name", ["danet-capture-0", "danet-inference"])
-def test_a_killed_thread_ends_the_stream_and_says_which(segmenter_with: Callable, name: str) -> None:
-    sink = Record()
-    stream = stream_of(segmenter_with(Echo()), Camera(), [sink])
-    with pytest.raises((FaultError, SourceError), match="was ended by SystemExit"), stream:  # noqa: PT012
+@pytest.mark.parametrize("part", ["capture", "inference"])
+def test_a_killed_thread_ends_the_stream_and_says_which(segmenter_with: Callable, part: str) -> None:
+    camera, backend, sink = Camera(), Echo(), Record()
+    stream = stream_of(segmenter_with(backend), camera, [sink])
+    words = f"the {part} thread .*was ended by SystemExit"
+    with pytest.raises((FaultError, SourceError), match=words), stream:  # noqa: PT012
         until(lambda: stream.frames_out > 5)
-        kill(name)
+        (camera if part == "capture" else backend).snare.kill()
         for _ in stream:
             pass
     assert sink.closed == 1
@@ -190,7 +183,7 @@ def test_a_killed_sink_thread_is_told_and_the_stream_goes_on(segmenter_with: Cal
     stream = stream_of(segmenter_with(Echo()), Camera(), [sink])
     with pytest.raises(SinkError, match="was ended by SystemExit"), stream:  # noqa: PT012
         until(lambda: stream.frames_out > 5)
-        kill("danet-source.record")
+        sink.snare.kill()
         until(lambda: said(stream, "its thread was ended"))
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -190,16 +188,13 @@ def test_waiting_for_a_camera_is_not_taken_for_a_hang(segmenter_with: Callable) 
     assert stream.health.state != "fault"
 
 
-@pytest.mark.parametrize("name", ["danet-inference", "danet-results"])
-def test_a_killed_thread_ends_the_stream(segmenter_with: Callable, name: str) -> None:
-    sink = Record()
-    stream = stream_of(segmenter_with(Overlapping()), Camera(), [sink])
+@pytest.mark.parametrize("where", ["submit", "collect"])
+def test_a_killed_thread_ends_the_stream(segmenter_with: Callable, where: str) -> None:
+    backend, sink = Overlapping(), Record()
+    stream = stream_of(segmenter_with(backend), Camera(), [sink])
     with pytest.raises(FaultError, match="was ended by SystemExit"), stream:  # noqa: PT012
         until(lambda: stream.frames_out > 5)
-        thread = next(thread for thread in threading.enumerate() if thread.name == name)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
-        )
+        (backend.submit_snare if where == "submit" else backend.snare).kill()
         for _ in stream:
             pass
     assert sink.closed == 1
