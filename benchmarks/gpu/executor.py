@@ -30,6 +30,7 @@ from torch import Tensor
 from danet_runtime import Bundle, Segmenter, Stream
 from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.commands.arguments import parse_size
+from danet_runtime.host_memory import page_aligned
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.executor import Executor
 
@@ -40,12 +41,14 @@ PICTURES = 4
 AGREEMENT = 0.999
 """Least share of equal labels of one picture: kernels need not add up in the same order each time."""
 FORMS = {
-    "one after the other": (1, False),
-    "one after the other, graph": (1, True),
-    "2 slots": (2, False),
-    "2 slots, graph": (2, True),
-    "3 slots, graph": (3, True),
+    "one after the other": (1, False, False),
+    "one after the other, graph": (1, True, False),
+    "2 slots": (2, False, False),
+    "2 slots, graph": (2, True, False),
+    "2 slots, graph, locked buffers": (2, True, True),
+    "3 slots, graph, locked buffers": (3, True, True),
 }
+"""How many slots, whether a graph, and whether the GPU copies from and to the caller's own memory."""
 
 
 class At:
@@ -104,7 +107,7 @@ class InLoop:
         self.executor = executor
 
     def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
-        self.executor.collect(self.executor.submit(frame), labels)
+        self.executor.collect(self.executor.submit(frame, labels))
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name}
@@ -120,39 +123,50 @@ class Overlapped(InLoop):
         super().__init__(executor)
         self.depth = executor.depth
 
-    def submit(self, frame: UInt8Array) -> int:
-        return self.executor.submit(frame)
+    def submit(self, frame: UInt8Array, labels: UInt8Array) -> int:
+        return self.executor.submit(frame, labels)
 
-    def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
-        return self.executor.collect(ticket, labels)
+    def collect(self, ticket: int) -> DeviceTimes:
+        return self.executor.collect(ticket)
+
+    def pin(self, *buffers: UInt8Array) -> None:
+        self.executor.pin(*buffers)
+
+    def unpin(self, *buffers: UInt8Array) -> None:
+        self.executor.unpin(*buffers)
 
 
 def picture(draw: np.random.Generator, size_hw: tuple[int, int]) -> UInt8Array:
     """(1, H, W, 3): patches of colour with noise, which a network tells apart better than noise alone."""
     rows, columns = size_hw[0] // 32, size_hw[1] // 32
     patches = draw.integers(0, 224, (rows, columns, 3), np.uint8).repeat(32, 0).repeat(32, 1)
-    return (patches + draw.integers(0, 32, patches.shape, np.uint8))[None]
+    made = page_aligned((1, *patches.shape))
+    made[0] = patches + draw.integers(0, 32, patches.shape, np.uint8)
+    return made
 
 
 def drive(
-    executor: Executor, pictures: list[UInt8Array], frames: int
+    executor: Executor, pictures: list[UInt8Array], frames: int, locked: bool
 ) -> tuple[float, list[DeviceTimes], int]:
     """Seconds, the GPU's times of each frame, and frames with a label of another picture's or run's."""
-    labels = np.empty(executor.labels_shape, np.uint8)
+    targets = [page_aligned(executor.labels_shape) for _ in range(executor.depth)]
+    if locked:
+        executor.pin(*pictures, *targets)
     truths: dict[int, UInt8Array] = {}
     for number, picture in enumerate(pictures):  # warms up; alone, so that nothing can be mixed up
-        executor.collect(executor.submit(picture), labels)
-        truths[number] = labels.copy()
+        executor.collect(executor.submit(picture, targets[0]))
+        truths[number] = targets[0].copy()
     flying: deque[tuple[int, int]] = deque()
     times, wrong = [], 0
     started = time.perf_counter()
     for number in range(frames + executor.depth):
+        labels = targets[number % executor.depth]
         if number >= executor.depth:
             picture_number, ticket = flying.popleft()
-            times.append(executor.collect(ticket, labels))
+            times.append(executor.collect(ticket))
             wrong += not np.mean(labels == truths[picture_number]) >= AGREEMENT
         if number < frames:
-            flying.append((number % PICTURES, executor.submit(pictures[number % PICTURES])))
+            flying.append((number % PICTURES, executor.submit(pictures[number % PICTURES], labels)))
     return time.perf_counter() - started, times, wrong
 
 
@@ -171,15 +185,16 @@ def measure(depth: int, size_hw: tuple[int, int], frames: int, bundle: Bundle) -
     pictures = [picture(draw, size_hw) for _ in range(PICTURES)]
     own = [model.labels(torch.from_numpy(picture).to(DEVICE)).cpu().numpy() for picture in pictures]
     forms: dict[str, dict[str, Any]] = {}
-    for name, (slots, graph) in FORMS.items():
+    for name, (slots, graph, locked) in FORMS.items():
         executor = model.executor(slots, graph)
         try:
-            seconds, times, wrong = drive(executor, pictures, frames)
+            seconds, times, wrong = drive(executor, pictures, frames, locked)
             labels = np.empty(executor.labels_shape, np.uint8)
-            executor.collect(executor.submit(pictures[0]), labels)
+            executor.collect(executor.submit(pictures[0], labels))
             forms[name] = {
                 "fps": frames / seconds,
                 "graph": executor.graph,
+                "host_copies": executor.host_copies,
                 "frames_wrong": wrong,
                 "label_agreement": float(np.mean(labels == own[0])),
                 **dict(zip(DeviceTimes._fields, np.median(times, axis=0).tolist(), strict=True)),

@@ -6,11 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.health import HealthState
+from danet_runtime.host_memory import page_aligned
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock, FrameInfo
 from danet_runtime.timing import STAGES
@@ -91,9 +90,9 @@ class FrameSlot:
         self._source = source
         self.size_hw = size_hw
         self.pixels = pixels
-        self.frame: UInt8Array = np.empty(pixels.shape(size_hw), np.uint8)
+        self.frame: UInt8Array = page_aligned(pixels.shape(size_hw))
         self.luma = pixels.luma(self.frame)
-        self.labels = np.empty(size_hw, np.uint8)
+        self.labels: UInt8Array = page_aligned(size_hw)
         self.info = FrameInfo(-1, 0)
         self.started_ns = 0
         self.stage_ns = [0] * len(STAGES)

@@ -11,12 +11,17 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from danet_runtime.backends import open_backend
-from danet_runtime.backends.base import Backend, PipelinedBackend, UInt8Array
+from danet_runtime.backends.base import (
+    Backend,
+    DeviceTimes,
+    PinningBackend,
+    PipelinedBackend,
+    UInt8Array,
+)
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.colour_conversion import FromBgr
-from danet_runtime.dependencies import opencv
 from danet_runtime.errors import BackendError, FrameError
+from danet_runtime.frame_fitting import FrameFitting, NativeBuffers
 from danet_runtime.pixel_formats import Pixels
 
 logger = logging.getLogger(__name__)
@@ -34,9 +39,17 @@ class Submission(NamedTuple):
     """A frame that is under way; see :meth:`Segmenter.submit`."""
 
     ticket: int
-    native: UInt8Array | None
+    labels: UInt8Array
+    native: NativeBuffers | None  # of the segmenter, where the frame is not the model's own
     submitted_ns: int
     preprocess_ns: int
+
+
+class Collected(NamedTuple):
+    """What one frame took: for whoever waited, and on the device itself."""
+
+    times: InferenceTimes
+    device: DeviceTimes
 
 
 class Segmenter:
@@ -88,11 +101,8 @@ class Segmenter:
         self.frame_shape: tuple[int, ...] = manifest.frame.shape
         self.classes: tuple[SegmentationClass, ...] = manifest.classes
         self.palette = _palette(manifest.classes)
-        self._resized = np.empty((*self.frame_size_hw, 3), np.uint8)  # (H, W, 3)
-        self._converted = np.empty(self.frame_shape, np.uint8) if self.pixels.format != "bgr" else None
-        self._from_bgr: FromBgr | None = None  # needs OpenCV, and a native frame does not
-        self._labels = np.empty((1, *self.frame_size_hw), np.uint8)  # (1, H, W) before the way back
-        self._spare: list[UInt8Array] = []  # of frame_shape each, for converted frames under way
+        self._fitting = FrameFitting(self.frame_size_hw, self.pixels)
+        self._spare: list[NativeBuffers] = []  # one for each frame under way that is not the model's own
         self._closed = False
         if isinstance(backend, str):
             self.backend: Backend = open_backend(self.bundle, self.precision, backend, threads=threads)
@@ -132,68 +142,66 @@ class Segmenter:
             BackendError: The model failed, or the segmenter is closed.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        size_hw = self.size_of(frame)
-        _check_contiguous("frame", frame)
-        if labels.dtype != np.uint8 or labels.shape != size_hw:
-            raise FrameError(f"labels must be uint8 {size_hw} (got {labels.dtype} {labels.shape})")
-        _check_contiguous("labels", labels)
+        size_hw = self._check(frame, labels)
         if self._closed:
             raise BackendError("the segmenter is closed; open another")
         started = time.monotonic_ns()
-        native = self._native(frame, size_hw)
-        prepared = time.monotonic_ns()
-        has_model_size = size_hw == self.frame_size_hw
-        self.backend.infer(native[None], labels[None] if has_model_size else self._labels)
-        inferred = time.monotonic_ns()
-        if not has_model_size:
-            self._bring_back(labels)
-        done = time.monotonic_ns()
-        return InferenceTimes(
-            0 if native is frame else prepared - started,
-            inferred - prepared,
-            0 if has_model_size else done - inferred,
-        )
+        if frame.shape == self.frame_shape:
+            self.backend.infer(frame[None], labels[None])
+            return InferenceTimes(0, time.monotonic_ns() - started, 0)
+        native = self._take_spare()
+        try:
+            self._fitting.fit(frame, native.frame)
+            prepared = time.monotonic_ns()
+            has_model_size = size_hw == self.frame_size_hw
+            self.backend.infer(native.frame[None], (labels if has_model_size else native.labels)[None])
+            inferred = time.monotonic_ns()
+            return InferenceTimes(
+                prepared - started, inferred - prepared, self._bring_back(native, labels, inferred)
+            )
+        finally:
+            self._spare.append(native)
 
     @property
     def depth(self) -> int:
         """How many frames may be under way at a time (:meth:`submit`); 1: the backend offers no overlap."""
         return self._pipeline.depth if self._pipeline is not None else 1
 
-    def submit(self, frame: UInt8Array) -> Submission:
+    def submit(self, frame: UInt8Array, labels: UInt8Array) -> Submission:
         """Begin with a frame where the backend overlaps (:attr:`depth` above 1); does not wait for it.
 
         One thread submits; another one may :meth:`collect` at the same time, in the same order.
 
         Args:
             frame: As of :meth:`infer_into`; unchanged until it is collected.
+            labels: As of :meth:`infer_into`; written until it is collected.
 
         Raises:
-            FrameError: ``frame`` is no such array.
+            FrameError: One of the arrays is not such an array.
             BackendError: The backend did not take it, offers no overlap, or the segmenter is closed.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        size_hw = self.size_of(frame)
-        _check_contiguous("frame", frame)
+        size_hw = self._check(frame, labels)
         backend = self._pipelined()
         started = time.monotonic_ns()
-        native = self._native(frame, size_hw)
-        if native is frame:
-            return Submission(backend.submit(frame[None]), None, started, 0)
-        kept = self._spare.pop() if self._spare else np.empty(self.frame_shape, np.uint8)
-        np.copyto(kept, native)  # the buffer of the conversion is wanted for the next frame
-        submitted = time.monotonic_ns()
+        if frame.shape == self.frame_shape:
+            return Submission(backend.submit(frame[None], labels[None]), labels, None, started, 0)
+        native = self._take_spare()
         try:
-            return Submission(backend.submit(kept[None]), kept, submitted, submitted - started)
+            self._fitting.fit(frame, native.frame)
+            submitted = time.monotonic_ns()
+            target = labels if size_hw == self.frame_size_hw else native.labels
+            ticket = backend.submit(native.frame[None], target[None])
         except BaseException:
-            self._spare.append(kept)
+            self._spare.append(native)
             raise
+        return Submission(ticket, labels, native, submitted, submitted - started)
 
-    def collect(self, submission: Submission, labels: UInt8Array) -> InferenceTimes:
+    def collect(self, submission: Submission) -> Collected:
         """Wait for a frame's labels.
 
         Args:
             submission: Of :meth:`submit`; spent, whatever comes of it.
-            labels: As of :meth:`infer_into`, of the size of the frame that was submitted.
 
         Returns:
             Times of this frame; the inference is from its submission until now, also where it waited for the
@@ -202,22 +210,38 @@ class Segmenter:
         Raises:
             BackendError: The model failed, or the segmenter is closed.
         """
-        backend = self._pipelined()
-        has_model_size = labels.shape == self.frame_size_hw
+        native = submission.native
         try:
-            backend.collect(submission.ticket, labels[None] if has_model_size else self._labels)
+            device = self._pipelined().collect(submission.ticket)
+            inferred = time.monotonic_ns()
+            postprocess_ns = 0 if native is None else self._bring_back(native, submission.labels, inferred)
         finally:
-            if submission.native is not None:
-                self._spare.append(submission.native)
-        inferred = time.monotonic_ns()
-        if not has_model_size:
-            self._bring_back(labels)
-        done = time.monotonic_ns()
-        return InferenceTimes(
-            submission.preprocess_ns,
-            inferred - submission.submitted_ns,
-            0 if has_model_size else done - inferred,
-        )
+            if native is not None:
+                self._spare.append(native)
+        times = InferenceTimes(submission.preprocess_ns, inferred - submission.submitted_ns, postprocess_ns)
+        return Collected(times, device)
+
+    def pin(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        """Prepare buffers that will be used again and again, where that spares the backend a copy.
+
+        Args:
+            frame: As of :meth:`infer_into`; its memory begins and ends with a page of its own.
+            labels: Likewise.
+
+        Raises:
+            FaultError: The GPU is lost.
+        """
+        if isinstance(self.backend, PinningBackend) and frame.shape == self.frame_shape:
+            self.backend.pin(frame, labels)
+
+    def unpin(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        """Let go of buffers that :meth:`pin` prepared; nothing may be under way with them.
+
+        Raises:
+            FaultError: The GPU is lost.
+        """
+        if isinstance(self.backend, PinningBackend):
+            self.backend.unpin(frame, labels)
 
     def _pipelined(self) -> PipelinedBackend:
         if self._closed:
@@ -249,33 +273,28 @@ class Segmenter:
             raise FrameError(f"a frame must be a numpy array, {expected} (got {type(frame).__name__})")
         raise FrameError(f"a frame must be {expected} (got {frame.dtype} {frame.shape})")
 
-    def _native(self, frame: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:
-        """The frame itself where the model takes it, else a buffer of the segmenter's."""
-        if frame.shape == self.frame_shape:
-            return frame
-        bgr = frame
-        if size_hw != self.frame_size_hw:
-            height, width = self.frame_size_hw
-            cv2 = opencv(f"a frame of {size_hw[0]}x{size_hw[1]} for a model of {height}x{width}")
-            bgr = self._resized
-            cv2.resize(frame, (width, height), dst=bgr, interpolation=cv2.INTER_LINEAR)
-        if self._converted is None:
-            return bgr
-        if self._from_bgr is None:
-            self._from_bgr = FromBgr(self.frame_size_hw, self.pixels)
-            logger.warning("frames come as BGR and are converted to %s on the host", self.pixels)
-        self._from_bgr(bgr, self._converted)
-        return self._converted
+    def _check(self, frame: UInt8Array, labels: UInt8Array) -> tuple[int, int]:
+        size_hw = self.size_of(frame)
+        _check_contiguous("frame", frame)
+        if labels.dtype != np.uint8 or labels.shape != size_hw:
+            raise FrameError(f"labels must be uint8 {size_hw} (got {labels.dtype} {labels.shape})")
+        _check_contiguous("labels", labels)
+        return size_hw
 
-    def _bring_back(self, labels: UInt8Array) -> None:
-        cv2 = opencv("labels of another size")
-        # NEAREST_EXACT aligns pixel centres; plain NEAREST shifts the labels by up to half a source pixel.
-        cv2.resize(
-            self._labels[0],
-            (labels.shape[1], labels.shape[0]),
-            dst=labels,
-            interpolation=cv2.INTER_NEAREST_EXACT,
-        )
+    def _take_spare(self) -> NativeBuffers:
+        return self._spare.pop() if self._spare else self._make_native()
+
+    def _make_native(self) -> NativeBuffers:
+        made = self._fitting.make_buffers()
+        self.pin(*made)
+        return made
+
+    def _bring_back(self, native: NativeBuffers, labels: UInt8Array, inferred_ns: int) -> int:
+        """Bring labels to the frame's own size where that is another; the nanoseconds that it took."""
+        if labels.shape == self.frame_size_hw:
+            return 0
+        self._fitting.bring_back(native.labels, labels)
+        return time.monotonic_ns() - inferred_ns
 
     def close(self) -> None:
         """Release the backend; harmless when called twice."""

@@ -30,6 +30,9 @@ class Handover(Generic[T]):
     Args:
         capacity: How many items fit.
         policy: What a giver does when it is full.
+
+    Attributes:
+        capacity: How many items fit.
     """
 
     def __init__(self, capacity: int, policy: Policy = "every") -> None:
@@ -37,7 +40,7 @@ class Handover(Generic[T]):
             raise ValueError(f"capacity must be at least 1 (got {capacity})")
         if policy not in ("every", "latest"):
             raise ValueError(f"policy must be 'every' or 'latest' (got {policy!r})")
-        self._capacity = capacity
+        self.capacity = capacity
         self._policy = policy
         self._items: deque[T] = deque()
         self._closed = False
@@ -62,12 +65,12 @@ class Handover(Generic[T]):
         """
         with self._has_room:
             if self._policy == "every":
-                while len(self._items) >= self._capacity and not self._closed:
+                while len(self._items) >= self.capacity and not self._closed:
                     self._has_room.wait()
             if self._closed:
                 raise ClosedError
             displaced = None
-            if len(self._items) >= self._capacity:
+            if len(self._items) >= self.capacity:
                 displaced = self._items.popleft()
                 self._dropped += 1
             self._items.append(item)

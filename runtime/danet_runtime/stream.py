@@ -15,9 +15,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from types import TracebackType
 
-from danet_runtime.errors import DanetError, FaultError, SinkError, SourceError, UsageError
+from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError, UsageError
 from danet_runtime.frame_checks import WallClockCheck
 from danet_runtime.health import Health, Listener
 from danet_runtime.loop.lane import Lane
@@ -164,6 +165,8 @@ class Stream:
                 source = lane.source
                 lane.open(StreamFormat(source.size_hw, source.fps, first.classes, first.palette, lane.pixels))
                 opened.append(lane)
+                for segmenter, slot in product(self._segmenters, lane.slots):
+                    segmenter.pin(slot.frame, slot.labels)
         except BaseException:
             self._joined = self._raised = True
             for lane in opened:
@@ -377,7 +380,9 @@ class Stream:
                         f"{lane.name} did not return within {self._options.grace_s:.0f} s and was given up"
                     )
                 )
-        if not self._returns(*self._inference.workers):
+        if self._returns(*self._inference.workers):
+            self._unpin()
+        else:
             self._give_up("inference did not return and was given up; restart the process")
         for lane in self._lanes:
             for consumer in lane.consumers:
@@ -391,6 +396,13 @@ class Stream:
         self._close_sources(but=stuck)
         self._systemd.send("STOPPING=1")
         self.health.close()
+
+    def _unpin(self) -> None:
+        """Let the segmenters go of the slots; where the GPU is lost they stay as they are."""
+        with suppress(BackendError):
+            for segmenter, lane in product(self._segmenters, self._lanes):
+                for slot in lane.slots:
+                    segmenter.unpin(slot.frame, slot.labels)
 
     def _returns(self, *workers: Worker) -> bool:
         """Wait for threads that wait for each other, as long as none hangs in one thing."""

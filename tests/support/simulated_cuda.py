@@ -91,6 +91,7 @@ class SimulatedCuda:
         self.capturing: tuple[int, Graph] | None = None
         self.refuse_capture = False
         self.memory: dict[int, Any] = {}
+        self.registered: dict[int, int] = {}
         self.on_device: set[int] = set()
         self.calls: list[str] = []
         self.now = 0
@@ -239,11 +240,24 @@ class SimulatedCuda:
 
     cuMemFreeHost = cuMemFree
 
+    def cuMemHostRegister(self, address: int, nbytes: int, _flags: int) -> Any:
+        assert address not in self.registered
+        assert address % 4096 == 0, "pages of somebody else would be locked too"
+        self.registered[address] = nbytes
+        return OK
+
+    def cuMemHostUnregister(self, address: int) -> Any:
+        self.drain()
+        del self.registered[address]
+        return OK
+
     def cuMemsetD8Async(self, address: int, value: int, nbytes: int, stream: int) -> Any:
         self.enqueue(stream, lambda: ctypes.memset(address, value, nbytes) and None)
         return OK
 
     def _copy(self, to: int, source: int, nbytes: int, stream: int) -> Any:
+        for address in (to, source):  # from memory that is not locked a copy would wait
+            assert address in self.memory or address in self.on_device or address in self.registered
         half = nbytes // 2  # a copy takes time: what it reads may change in its midst
         self.enqueue(stream, lambda: ctypes.memmove(to, source, half) and None)
         self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half) and None)

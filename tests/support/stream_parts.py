@@ -155,13 +155,13 @@ class Overlapping(Echo):
         self.submitted = 0
         self.submit_snare = Snare()
         self._free_at = [0.0, 0.0, 0.0]
-        self._flying: dict[int, tuple[threading.Timer, list[int]]] = {}
+        self._flying: dict[int, tuple[threading.Timer, list[int], UInt8Array]] = {}
 
     @property
     def under_way(self) -> int:
         return len(self._flying)
 
-    def submit(self, frame: UInt8Array) -> int:
+    def submit(self, frame: UInt8Array, labels: UInt8Array) -> int:
         self.submit_snare.pass_by()
         number = self.submitted
         self.submitted += 1
@@ -179,13 +179,13 @@ class Overlapping(Echo):
         done = threading.Timer(max(0.0, now - time.monotonic()), upload.join)
         done.daemon = True
         done.start()
-        self._flying[number] = (done, seen)
+        self._flying[number] = (done, seen, labels)
         self.most_under_way = max(self.most_under_way, len(self._flying))
         return number
 
-    def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
+    def collect(self, ticket: int) -> DeviceTimes:
         self.snare.pass_by()
-        done, seen = self._flying[ticket]
+        done, seen, labels = self._flying[ticket]
         done.join()
         self.hang.wait(20)
         del self._flying[ticket]
@@ -196,7 +196,7 @@ class Overlapping(Echo):
         return DeviceTimes(*(1e3 * seconds for seconds in self.stages_s))
 
     def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
-        self.collect(self.submit(frame), labels)
+        self.collect(self.submit(frame, labels))
 
 
 class Record:

@@ -62,11 +62,12 @@ class PipelinedBackend(Backend, Protocol):
 
     depth: int
 
-    def submit(self, frame: UInt8Array) -> int:
+    def submit(self, frame: UInt8Array, labels: UInt8Array) -> int:
         """Begin with a frame; does not wait for it.
 
         Args:
             frame: As of ``infer``; unchanged until it is collected.
+            labels: As of ``infer``; written until it is collected.
 
         Returns:
             A ticket to collect with.
@@ -76,15 +77,33 @@ class PipelinedBackend(Backend, Protocol):
             FaultError: This process cannot go on; everything in flight is lost.
         """
 
-    def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
+    def collect(self, ticket: int) -> DeviceTimes:
         """Wait for a frame's labels.
 
         Args:
             ticket: Of ``submit``; given back, whatever comes of it.
-            labels: As of ``infer``.
 
         Raises:
             BackendError: The model failed with this frame.
+            FaultError: This process cannot go on.
+        """
+
+
+@runtime_checkable
+class PinningBackend(Backend, Protocol):
+    """A backend that copies to and from buffers that it knows without a further copy on the host."""
+
+    def pin(self, *buffers: UInt8Array) -> None:
+        """Prepare buffers that will be used again and again; each has pages of its own.
+
+        Raises:
+            FaultError: This process cannot go on.
+        """
+
+    def unpin(self, *buffers: UInt8Array) -> None:
+        """Let go of buffers that nothing is under way with; nothing for those that it does not know.
+
+        Raises:
             FaultError: This process cannot go on.
         """
 

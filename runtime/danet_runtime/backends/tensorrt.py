@@ -77,31 +77,48 @@ class TensorRTBackend:
         Raises:
             BackendError: The GPU or TensorRT failed, a buffer does not fit, or the backend is closed.
         """
-        self.collect(self.submit(frame), labels)
+        self.collect(self.submit(frame, labels))
 
-    def submit(self, frame: UInt8Array) -> int:
+    def submit(self, frame: UInt8Array, labels: UInt8Array) -> int:
         """Begin with a frame; see :class:`danet_runtime.backends.base.PipelinedBackend`.
 
         Raises:
-            BackendError: The GPU or TensorRT failed, the buffer does not fit, or the backend is closed.
+            BackendError: The GPU or TensorRT failed, a buffer does not fit, or the backend is closed.
             FaultError: The GPU is lost.
             UsageError: ``depth`` frames are in flight.
         """
         check_buffer("frame", frame, self.executor.frame_shape)
-        return self.executor.submit(frame)
+        check_buffer("labels", labels, self.executor.labels_shape)
+        return self.executor.submit(frame, labels)
 
-    def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
+    def collect(self, ticket: int) -> DeviceTimes:
         """Wait for a frame's labels; see :class:`danet_runtime.backends.base.PipelinedBackend`.
 
         Raises:
-            BackendError: The GPU failed, the buffer does not fit, or the backend is closed.
+            BackendError: The GPU failed, or the backend is closed.
             FaultError: The GPU is lost.
         """
-        check_buffer("labels", labels, self.executor.labels_shape)
-        times = self.executor.collect(ticket, labels)
+        times = self.executor.collect(ticket)
         self._frames += 1
         self._sum_ms += times
         return times
+
+    def pin(self, *buffers: UInt8Array) -> None:
+        """Lock buffers so that the GPU copies from and to them by itself; see ``PinningBackend``.
+
+        Raises:
+            BackendError: The backend is closed.
+            FaultError: The GPU is lost.
+        """
+        self.executor.pin(*buffers)
+
+    def unpin(self, *buffers: UInt8Array) -> None:
+        """Unlock buffers; see ``PinningBackend``.
+
+        Raises:
+            FaultError: The GPU is lost.
+        """
+        self.executor.unpin(*buffers)
 
     def describe(self) -> dict[str, Any]:
         """Name, library version, precision, the engine's file and form, the GPU, and its mean times."""
@@ -118,6 +135,7 @@ class TensorRTBackend:
             "device": self._device.model_dump(mode="json"),
             "frames_in_flight": self.depth,
             "cuda_graph": self.executor.graph,
+            "host_copies": self.executor.host_copies,
             "mean_ms": DeviceTimes(*(self._sum_ms / max(self._frames, 1)).tolist())._asdict(),
         }
 

@@ -89,8 +89,10 @@ class Lane:
         consumers = len(sinks) + 1
         # With frames under way, these hold a slot each beside the one that is being delivered.
         overlapped = under_way if under_way > 1 else 0
-        self._slots = 4 + overlapped + 2 * (1 if policy == "every" else consumers)
-        self._free: Handover[FrameSlot] = Handover(self._slots)
+        self.slots: list[FrameSlot] = []
+        self._free: Handover[FrameSlot] = Handover(
+            4 + overlapped + 2 * (1 if policy == "every" else consumers)
+        )
         self._end = threading.Event()
         self._interrupted = False
         self._id_offset = 0
@@ -123,8 +125,11 @@ class Lane:
             for consumer in self.consumers:
                 consumer.open(stream_format)
                 opened.append(consumer)
-            for _ in range(self._slots):
-                self._free.put(FrameSlot(self.source.size_hw, self.name, self.pixels))
+            self.slots = [
+                FrameSlot(self.source.size_hw, self.name, self.pixels) for _ in range(self._free.capacity)
+            ]
+            for slot in self.slots:
+                self._free.put(slot)
         except BaseException:
             for consumer in opened:
                 with suppress(Exception):

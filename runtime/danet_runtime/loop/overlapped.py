@@ -1,12 +1,14 @@
 """Inference where the backend overlaps: the next frame is taken while one is under way.
 
 Two threads. One takes captured frames and submits them, as many as the backend has room for; the other waits
-for their labels, in the same order, and delivers. Room is waited for before a frame is taken, so that under
-``latest`` the frame is the newest at the moment when the backend has room, and cameras still have their turn.
+for their labels, in the same order, and delivers. Room is waited for before a frame is taken, so that cameras
+still have their turn. Under ``latest`` the frame is taken only when the model is about to be free, so that it
+is the newest then (:mod:`danet_runtime.loop.pace`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from danet_runtime.health import Health
 from danet_runtime.loop.inference import Inference
 from danet_runtime.loop.lane import Lane
 from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.pace import Pace
 from danet_runtime.loop.watch import Worker
 from danet_runtime.result import FrameSlot
 from danet_runtime.segmenter import Segmenter, Submission
@@ -56,6 +59,7 @@ class OverlappedInference(Inference):
         for _ in range(depth):
             self._room.put(None)
         self._flying: Handover[_Flight] = Handover(depth)
+        self._pace = Pace() if any(lane.policy == "latest" for lane in lanes) else None
         self.workers.append(Worker("results", self._collect_all))
 
     # The thread that submits.
@@ -65,6 +69,8 @@ class OverlappedInference(Inference):
             self._check()
             while True:
                 self._room.get()
+                if self._pace is not None:
+                    time.sleep(self._pace.pause_s())
                 number, slot = self._intake.get()
                 flight = self._submit(self._lanes[number], slot)
                 try:
@@ -85,9 +91,12 @@ class OverlappedInference(Inference):
         segmenter = self._segmenters[self.level]
         try:
             with self.workers[0]:
-                return _Flight(lane, slot, segmenter, segmenter.submit(slot.frame), None)
+                submission = segmenter.submit(slot.frame, slot.labels)
         except BackendError as error:
             return _Flight(lane, slot, segmenter, None, error)
+        if self._pace is not None:
+            self._pace.submitted()
+        return _Flight(lane, slot, segmenter, submission, None)
 
     # The thread that collects and delivers.
 
@@ -111,11 +120,14 @@ class OverlappedInference(Inference):
         lane, slot = flight.lane, flight.slot
         error = flight.error
         if flight.submission is not None:
+            device = None
             try:
                 with self.workers[1]:
-                    slot.stage_ns[1:4] = flight.segmenter.collect(flight.submission, slot.labels)
+                    slot.stage_ns[1:4], device = flight.segmenter.collect(flight.submission)
             except BackendError as raised:
                 error = raised
+            if self._pace is not None:
+                self._pace.collected(device)
         self._room.put(None)  # never waits: every place that is put back was taken
         if error is not None:
             self._note_failure(lane, slot, error)
@@ -126,7 +138,7 @@ class OverlappedInference(Inference):
         """Take a frame out of the backend that nobody waits for any more: the segmenter is the caller's."""
         if flight.submission is not None:
             with suppress(BackendError):
-                flight.segmenter.collect(flight.submission, flight.slot.labels)
+                flight.segmenter.collect(flight.submission)
 
 
 def frames_under_way(segmenters: Sequence[Segmenter]) -> int:

@@ -3,11 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
-from danet_runtime.errors import BackendError
+from danet_runtime.errors import BackendError, FaultError
 from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.executor_slot import Slot
+
+logger = logging.getLogger(__name__)
+
+
+def capture_each(
+    session: CudaSession, stream: int, slots: Collection[Slot], run: Callable[[Slot, int, int], None]
+) -> str:
+    """Give every slot a graph of the model between its own addresses, or none of them one.
+
+    Args:
+        session: Its context is current.
+        stream: Where the model runs.
+        slots: All that there are, with nothing under way.
+        run: Enqueues the model for a slot on a stream, with the frame at an address.
+
+    Returns:
+        ``captured``, or why not, which is said in the log as well.
+
+    Raises:
+        BackendError: The model does not run at all.
+        FaultError: The GPU is lost.
+    """
+    for slot in slots:
+        session.call("cuMemsetD8Async", slot.frame_address, 0, slot.frame.array.nbytes, stream)
+    first = next(iter(slots))
+    run(first, stream, first.frame_address)
+    session.call("cuStreamSynchronize", stream)
+    try:
+        graphs = [capture(session, stream, partial(run, slot, stream, slot.frame_address)) for slot in slots]
+    except FaultError:
+        raise
+    except BackendError as error:
+        session.raise_if_lost()
+        logger.warning("the model runs without a CUDA graph: %s", error)
+        return f"not captured: {error}"
+    for slot, graph in zip(slots, graphs, strict=True):
+        slot.graph = graph
+    return "captured"
 
 
 def capture(session: CudaSession, stream: int, enqueue: Callable[[], None]) -> Any:  # noqa: ANN401

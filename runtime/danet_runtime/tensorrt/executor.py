@@ -19,17 +19,17 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.errors import BackendError, FaultError, FrameError, UsageError
-from danet_runtime.tensorrt.cuda_graph import capture
+from danet_runtime.tensorrt.cuda_graph import capture_each
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.device_arrays import DeviceFrame, DeviceLabels, device_frame
 from danet_runtime.tensorrt.executor_slot import Slot
+from danet_runtime.tensorrt.host_buffers import HostBuffers, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class Executor:
         self.frame_shape = frame_shape
         self.labels_shape = labels_shape
         self._session = session
+        self._buffers = HostBuffers(session)
         self._enqueue = enqueue
         self._release = release
         self._changed = threading.Condition()  # guards everything below
@@ -101,20 +102,57 @@ class Executor:
                 sizes = int(np.prod(frame_shape)), int(np.prod(labels_shape))
                 self._free.extend(Slot(session, *sizes) for _ in range(depth))
                 if graph:
-                    self._capture()
+                    self.graph = capture_each(session, self._computes, self._free, self._run_model)
         except BaseException:
             self.close()
             raise
 
-    def submit(self, frame: Any, *, download: bool = True) -> int:  # noqa: ANN401 - of whichever library
+    def pin(self, *buffers: UInt8Array) -> None:
+        """Lock the pages of frames or labels on the host that will be used again and again.
+
+        The GPU then copies from and to them by itself; any other array is copied on the host as well, through
+        pinned memory of the executor's own. Where the driver refuses, :attr:`host_copies` says why.
+
+        Args:
+            buffers: Each with pages of its own (:func:`danet_runtime.host_memory.page_aligned`); kept alive.
+
+        Raises:
+            BackendError: The executor is closed.
+            FaultError: The GPU is lost.
+        """
+        with self._running():
+            for buffer in buffers:
+                self._buffers.pin(buffer)
+
+    def unpin(self, *buffers: UInt8Array) -> None:
+        """Unlock what :meth:`pin` locked; nothing may be in flight with it. :meth:`close` does it for all.
+
+        Raises:
+            FaultError: The GPU is lost.
+        """
+        with self._changed:
+            if self._closed:
+                return
+        with self._running():
+            for buffer in buffers:
+                self._buffers.unpin(buffer)
+
+    @property
+    def host_copies(self) -> str:
+        """``none`` where buffers were locked, else why frames and labels are copied on the host as well."""
+        if self._buffers.refused is not None:
+            return self._buffers.refused
+        return "none" if len(self._buffers) else "no buffer was locked"
+
+    def submit(self, frame: Any, labels: UInt8Array | None) -> int:  # noqa: ANN401 - of whichever library
         """Begin with a frame; waits for nothing.
 
         Args:
-            frame: (1, H, W, 3) uint8, C-contiguous. From the host it is read during the call. One that is on
-                the GPU (see :mod:`danet_runtime.tensorrt.device_arrays`) must stay unchanged until it is
-                collected; it is read in place where no graph was captured, and copied on the GPU into the
-                graph's own address where one was.
-            download: Bring the labels to the host.
+            frame: (1, H, W, 3) uint8, C-contiguous, unchanged until it is collected. One that is on the GPU
+                (see :mod:`danet_runtime.tensorrt.device_arrays`) is read in place where no graph was
+                captured, and copied on the GPU into the graph's own address where one was.
+            labels: (1, H, W) uint8 on the host, C-contiguous, written until it is collected. ``None``: they
+                stay on the GPU, see :meth:`collect_on_device`.
 
         Returns:
             A ticket to collect with.
@@ -126,6 +164,8 @@ class Executor:
             UsageError: All slots are in flight.
         """
         with self._running():
+            if labels is not None:
+                self._check_host("labels", labels, self.labels_shape)
             guest = None
             if isinstance(frame, np.ndarray):
                 self._check_host("frame", frame, self.frame_shape)
@@ -134,9 +174,8 @@ class Executor:
                 guest = device_frame(frame, self.frame_shape, self._session, reader)
             slot = self._take_free()
             try:
-                if guest is None:
-                    slot.frame.array[:] = frame.reshape(-1)
-                self._start(slot, guest, download)
+                slot.target = labels
+                self._start(slot, self._source(slot, frame) if guest is None else guest)
             except FaultError:
                 raise
             except BaseException:
@@ -146,23 +185,21 @@ class Executor:
                 self._flying[slot.ticket] = slot
             return slot.ticket
 
-    def collect(self, ticket: int, labels: UInt8Array) -> DeviceTimes:
-        """Wait for a frame's labels, and for nothing else.
+    def collect(self, ticket: int) -> DeviceTimes:
+        """Wait until a frame's labels are in their array, and for nothing else.
 
         Args:
             ticket: Of :meth:`submit`; in any order.
-            labels: (1, H, W) uint8, C-contiguous; overwritten.
 
         Raises:
             BackendError: The inference failed.
             FaultError: The GPU is lost.
-            UsageError: Nothing is in flight with this ticket, or without a download.
+            UsageError: Nothing is in flight with this ticket, or its labels stay on the GPU.
         """
-        with self._running():
-            self._check_host("labels", labels, self.labels_shape)
-            with self._finished(ticket, downloaded=True) as slot:
-                labels.reshape(-1)[:] = slot.labels.array
-                return self._times(slot)
+        with self._running(), self._finished(ticket, downloaded=True) as slot:
+            if slot.target is not None and not self._buffers.holds(slot.target):
+                slot.target.reshape(-1)[:] = slot.labels.array
+            return slot.times(self._session)
 
     def collect_on_device(self, ticket: int) -> tuple[DeviceLabels, DeviceTimes]:
         """Wait for a frame's labels and leave them on the GPU, until their slot is used again.
@@ -182,7 +219,7 @@ class Executor:
                 lambda: slot.ticket == ticket and not self._closed and self._fault is None,
                 lambda stream: self._note_reader(slot, stream),
             )
-            return labels, self._times(slot)
+            return labels, slot.times(self._session)
 
     def close(self) -> None:
         """Free everything; harmless when called twice; raises nothing and never hangs.
@@ -196,11 +233,12 @@ class Executor:
             self._closed = True
             usable = self._changed.wait_for(lambda: self._inside == 0, CLOSE_GRACE_S) and self._fault is None
         if usable and self._session.is_idle(CLOSE_GRACE_S):
-            try:
-                if self._release is not None:
-                    self._release()
-            except Exception as error:  # noqa: BLE001 - while closing; it must hide no other error
-                logger.warning("while freeing the model: %s", error)
+            for free in (self._release, self._buffers.unpin_all):
+                try:
+                    if free is not None:
+                        free()
+                except Exception as error:  # noqa: BLE001 - while closing; it must hide no other error
+                    logger.warning("while freeing the model: %s", error)
             self._session.close()
         else:
             logger.error("the GPU is lost or does not answer; its memory is left to the end of the process")
@@ -215,21 +253,29 @@ class Executor:
 
     # What is enqueued.
 
-    def _start(self, slot: Slot, guest: DeviceFrame | None, download: bool) -> None:
+    def _source(self, slot: Slot, frame: UInt8Array) -> int:
+        """Where on the host the GPU reads a frame: in the caller's array, or where it was copied to."""
+        if self._buffers.holds(frame):
+            return address_of(frame)
+        slot.frame.array[:] = frame.reshape(-1)
+        return slot.frame.address
+
+    def _start(self, slot: Slot, source: DeviceFrame | int) -> None:
         call = self._session.call
+        guest = source if isinstance(source, DeviceFrame) else None
         slot.guest = guest
         in_place = guest is not None and slot.graph is None
-        slot.has_upload, slot.has_download = not in_place, download
+        slot.has_upload = not in_place
         if guest is not None and guest.stream is not None:
             call("cuEventRecord", slot.guest_ready, guest.stream)
             call("cuStreamWaitEvent", self._computes if in_place else self._uploads, slot.guest_ready, 0)
         if slot.has_upload:
             call("cuEventRecord", slot.upload_began, self._uploads)
-            if guest is None:
-                copy, source = "cuMemcpyHtoDAsync", slot.frame.address
+            if isinstance(source, DeviceFrame):
+                copy, address = "cuMemcpyDtoDAsync", source.address
             else:
-                copy, source = "cuMemcpyDtoDAsync", guest.address
-            call(copy, slot.frame_address, source, slot.frame.array.nbytes, self._uploads)
+                copy, address = "cuMemcpyHtoDAsync", source
+            call(copy, slot.frame_address, address, slot.frame.array.nbytes, self._uploads)
             call("cuEventRecord", slot.uploaded, self._uploads)
             call("cuStreamWaitEvent", self._computes, slot.uploaded, 0)
         if slot.has_reader:
@@ -239,23 +285,24 @@ class Executor:
         if slot.graph is not None:
             call("cuGraphLaunch", slot.graph, self._computes)
         else:
-            self._run_model(slot, guest.address if guest is not None else slot.frame_address)
+            self._run_model(slot, self._computes, guest.address if guest is not None else slot.frame_address)
         call("cuEventRecord", slot.inferred, self._computes)
-        if download:
+        if slot.target is not None:
+            held = self._buffers.holds(slot.target)
             call("cuStreamWaitEvent", self._downloads, slot.inferred, 0)
             call("cuEventRecord", slot.download_began, self._downloads)
             call(
                 "cuMemcpyDtoHAsync",
-                slot.labels.address,
+                address_of(slot.target) if held else slot.labels.address,
                 slot.labels_address,
                 slot.labels.array.nbytes,
                 self._downloads,
             )
             call("cuEventRecord", slot.downloaded, self._downloads)
 
-    def _run_model(self, slot: Slot, frame_address: int) -> None:
+    def _run_model(self, slot: Slot, stream: int, frame_address: int) -> None:
         try:
-            self._enqueue(self._computes, {"frame": frame_address}, {"labels": slot.labels_address})
+            self._enqueue(stream, {"frame": frame_address}, {"labels": slot.labels_address})
         except FaultError:
             raise
         except Exception as error:
@@ -263,29 +310,6 @@ class Executor:
             if isinstance(error, BackendError):
                 raise
             raise BackendError(f"the model failed: {error}") from error
-
-    def _capture(self) -> None:
-        call = self._session.call
-        for slot in self._free:
-            call("cuMemsetD8Async", slot.frame_address, 0, slot.frame.array.nbytes, self._computes)
-        first = self._free[0]
-        self._run_model(first, first.frame_address)
-        call("cuStreamSynchronize", self._computes)
-        try:
-            graphs = [
-                capture(self._session, self._computes, partial(self._run_model, slot, slot.frame_address))
-                for slot in self._free
-            ]
-        except FaultError:
-            raise
-        except BackendError as error:
-            self._session.raise_if_lost()
-            self.graph = f"not captured: {error}"
-            logger.warning("the model runs without a CUDA graph: %s", error)
-            return
-        for slot, graph in zip(self._free, graphs, strict=True):
-            slot.graph = graph
-        self.graph = "captured"
 
     # Slots.
 
@@ -307,20 +331,20 @@ class Executor:
                 raise UsageError(
                     f"nothing is in flight with the ticket {ticket}; it was collected, or never was"
                 )
-            if downloaded and not slot.has_download:
-                raise UsageError(
-                    f"the frame {ticket} was submitted without a download; collect it on the device"
-                )
+            if downloaded and slot.target is None:
+                raise UsageError(f"the labels of the frame {ticket} stay on the GPU; collect them there")
             del self._flying[ticket]
         try:
-            self._session.call("cuEventSynchronize", slot.downloaded if slot.has_download else slot.inferred)
+            self._session.call(
+                "cuEventSynchronize", slot.downloaded if slot.target is not None else slot.inferred
+            )
             yield slot
         except FaultError:
             raise
         except BaseException:
             self._settle(slot)
             raise
-        slot.guest = None
+        slot.guest = slot.target = None
         with self._changed:
             self._free.append(slot)
 
@@ -334,7 +358,7 @@ class Executor:
                 return
             except BackendError as error:
                 logger.warning("after a failed frame: %s", error)
-        slot.guest = None
+        slot.guest = slot.target = None
         with self._changed:
             self._free.append(slot)
 
@@ -342,16 +366,6 @@ class Executor:
         with self._running():
             self._session.call("cuEventRecord", slot.read, stream)
             slot.has_reader = True
-
-    def _times(self, slot: Slot) -> DeviceTimes:
-        def between(began: Any, ended: Any) -> float:  # noqa: ANN401 - two CUevents
-            return float(self._session.call("cuEventElapsedTime", began, ended))
-
-        return DeviceTimes(
-            between(slot.upload_began, slot.uploaded) if slot.has_upload else 0.0,
-            between(slot.inference_began, slot.inferred),
-            between(slot.download_began, slot.downloaded) if slot.has_download else 0.0,
-        )
 
     # States.
 

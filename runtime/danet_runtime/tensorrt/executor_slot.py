@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.device_arrays import DeviceFrame
 
@@ -21,7 +22,7 @@ class Slot:
         ticket: Of the frame that used it last.
         guest: The frame that is read, where it is another library's.
         has_upload: Whether this frame is copied before it is read.
-        has_download: Whether its labels are copied to the host.
+        target: Array on the host that its labels are for; ``None``: they stay on the GPU.
         has_reader: Whether another library reads the labels of the frame before.
     """
 
@@ -38,4 +39,21 @@ class Slot:
         self.graph: Any = None
         self.ticket = -1
         self.guest: DeviceFrame | None = None
-        self.has_upload = self.has_download = self.has_reader = False
+        self.target: UInt8Array | None = None
+        self.has_upload = self.has_reader = False
+
+    def times(self, session: CudaSession) -> DeviceTimes:
+        """What its last frame took, by the GPU's clock; its work is done.
+
+        Raises:
+            BackendError: The driver refuses.
+        """
+
+        def between(began: Any, ended: Any) -> float:  # noqa: ANN401 - two CUevents
+            return float(session.call("cuEventElapsedTime", began, ended))
+
+        return DeviceTimes(
+            between(self.upload_began, self.uploaded) if self.has_upload else 0.0,
+            between(self.inference_began, self.inferred),
+            between(self.download_began, self.downloaded) if self.target is not None else 0.0,
+        )

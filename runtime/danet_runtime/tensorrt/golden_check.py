@@ -23,7 +23,7 @@ def golden_agreement(bundle: Bundle, plan: bytes, library: TensorRTLibrary) -> f
     labels = np.empty((1, *expected.shape), np.uint8)
     executor = open_engine(bundle, plan, library, "the engine just built", depth=1)
     try:
-        executor.collect(executor.submit(frame[None]), labels)
+        executor.collect(executor.submit(frame[None], labels))
     finally:
         executor.close()
     return float(np.mean(labels[0] == expected))

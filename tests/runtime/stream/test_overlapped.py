@@ -28,7 +28,7 @@ def test_the_protocol_tells_who_overlaps(segmenter_with: Callable) -> None:
     one_by_one = segmenter_with(Echo())
     assert segmenter_with(Overlapping(depth=3)).depth == 3
     with pytest.raises(BackendError, match="takes one frame after the other"):
-        one_by_one.submit(np.zeros((*HW, 3), np.uint8))
+        one_by_one.submit(np.zeros((*HW, 3), np.uint8), np.zeros(HW, np.uint8))
 
 
 def test_frames_take_as_long_as_the_slowest_stage_and_come_in_order_with_honest_times(
@@ -58,12 +58,12 @@ def test_a_frame_of_another_size_has_its_own_buffer_for_as_long_as_it_is_under_w
     backend = Overlapping((0.002, 0.004, 0.002), depth=3)
     with Segmenter(bundle, backend=backend) as segmenter:
         pictures = [np.full((96, 128, 3), number, np.uint8) for number in range(3)]
-        labels = np.empty((96, 128), np.uint8)
         for _ in range(2):
-            flying = [segmenter.submit(picture) for picture in pictures]
+            flying = [segmenter.submit(picture, np.empty((96, 128), np.uint8)) for picture in pictures]
             for number, submission in enumerate(flying):
-                times = segmenter.collect(submission, labels)
-                assert (labels == number).all()
+                times, device = segmenter.collect(submission)
+                assert (submission.labels == number).all()
+                assert device == (2, 4, 2)
                 assert times.inference_ns > 7e6
                 assert times.preprocess_ns > 0
                 assert times.postprocess_ns > 0

@@ -19,6 +19,7 @@ from stream_parts import HW, Frames, Record, stream_of
 
 from danet_runtime import Segmenter
 from danet_runtime.errors import BackendError, FaultError, FrameError, UsageError
+from danet_runtime.host_memory import page_aligned
 from danet_runtime.tensorrt.cuda_driver import CudaDriver
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.executor import Executor
@@ -70,6 +71,10 @@ def expected(frame):
     return frame.sum(-1, dtype=np.uint8)
 
 
+def empty():
+    return np.empty(LABELS, np.uint8)
+
+
 class Guest:
     """An array of another library, on the simulated device."""
 
@@ -91,10 +96,9 @@ def drive(cuda, schedule, depth, graph):
     for number, (kind, how, which) in enumerate(schedule):
         if len(flying) == depth or (kind == "collect" and flying):
             ticket = list(flying)[which % len(flying)]
-            truth, downloads = flying.pop(ticket)
-            if downloads:
-                labels = np.zeros(LABELS, np.uint8)
-                times = executor.collect(ticket, labels)
+            truth, labels = flying.pop(ticket)
+            if labels is not None:
+                times = executor.collect(ticket)
                 np.testing.assert_array_equal(labels, truth)
                 assert min(times) >= 0
             else:
@@ -105,24 +109,35 @@ def drive(cuda, schedule, depth, graph):
                 stay.read_by(readers)
                 reads.append((seen, truth))
             continue
-        frame, downloads = picture(number), how != "stays"
+        frame, labels = picture(number), None if how == "stays" else np.zeros(LABELS, np.uint8)
+        if labels is not None and which % 2:
+            labels = page_aligned(LABELS)
+            executor.pin(labels)
         if how == "guest":
             # Its library is not done with it yet.
             array = cuda.device_array(np.zeros(FRAME, np.uint8))
             kept.append(array)
             cuda.enqueue(guests, partial(ctypes.memmove, array.ctypes.data, frame.ctypes.data, frame.nbytes))
-            ticket = executor.submit(Guest(cuda, array, stream=guests))
+            ticket = executor.submit(Guest(cuda, array, stream=guests), labels)
             kept.append(frame)
         else:
             given = frame.copy()
-            ticket = executor.submit(given, download=downloads)
-            given[:] = 0  # the host's frame is the caller's again
-        flying[ticket] = (expected(frame), downloads)
+            if which % 3 == 1:
+                given = page_aligned(FRAME)
+                given[:] = frame
+                executor.pin(given)
+                ticket = executor.submit(given, labels)
+                kept.append(given)
+            else:
+                ticket = executor.submit(given, labels)
+                given[:] = 0  # it was copied
+        flying[ticket] = (expected(frame), labels)
     cuda.drain()
     for seen, truth in reads:
         np.testing.assert_array_equal(seen, truth)
     executor.close()
     assert not cuda.memory
+    assert not cuda.registered
 
 
 steps = st.tuples(
@@ -184,29 +199,79 @@ def test_two_frames_are_in_flight_before_anything_is_waited_for():
     cuda = SimulatedCuda(eager=0.0)
     executor, _ = make(cuda)
     cuda.calls.clear()
-    first, second = executor.submit(picture(1)), executor.submit(picture(2))
+    labels = empty()
+    first, second = executor.submit(picture(1), empty()), executor.submit(picture(2), labels)
     assert not {"cuEventSynchronize", "cuStreamSynchronize", "cuCtxSynchronize"} & set(cuda.calls)
-    labels = np.empty(LABELS, np.uint8)
     cuda.calls.clear()
-    executor.collect(first, labels)
+    executor.collect(first)
     assert cuda.calls == ["cuCtxSetCurrent", "cuEventSynchronize", *["cuEventElapsedTime"] * 3]
-    executor.collect(second, labels)
+    executor.collect(second)
     np.testing.assert_array_equal(labels, expected(picture(2)))
     executor.close()
 
 
 def test_a_third_frame_and_a_ticket_twice_are_refused():
     executor, _ = make(SimulatedCuda())
-    tickets = [executor.submit(picture(number)) for number in (1, 2)]
+    tickets = [executor.submit(picture(number), empty()) for number in (1, 2)]
     with pytest.raises(UsageError, match="all 2 slots are in flight"):
-        executor.submit(picture(3))
-    labels = np.empty(LABELS, np.uint8)
-    executor.collect(tickets[0], labels)
+        executor.submit(picture(3), empty())
+    executor.collect(tickets[0])
     with pytest.raises(UsageError, match="nothing is in flight with the ticket 0"):
-        executor.collect(tickets[0], labels)
-    stays = executor.submit(picture(3), download=False)
-    with pytest.raises(UsageError, match="without a download"):
-        executor.collect(stays, labels)
+        executor.collect(tickets[0])
+    stays = executor.submit(picture(3), None)
+    with pytest.raises(UsageError, match="stay on the GPU; collect them there"):
+        executor.collect(stays)
+    with pytest.raises(FrameError, match=r"labels must be C-contiguous uint8 \(1, 2, 6\)"):
+        executor.submit(picture(3), np.empty((1, 3, 6), np.uint8))
+    executor.close()
+
+
+def test_locked_buffers_are_copied_from_and_to_without_a_copy_on_the_host():
+    cuda = SimulatedCuda(eager=0.0)
+    executor, _ = make(cuda)
+    frame, labels = page_aligned(FRAME), page_aligned(LABELS)
+    executor.pin(frame, labels)
+    executor.pin(frame)  # harmless
+    assert cuda.calls.count("cuMemHostRegister") == 2
+    assert executor.host_copies == "none"
+    ticket = executor.submit(frame, labels)
+    frame[:] = picture(7)  # nothing has run yet: what is uploaded is what the array holds then
+    executor.collect(ticket)
+    np.testing.assert_array_equal(labels, expected(picture(7)))
+    executor.unpin(frame, labels)
+    executor.unpin(frame)
+    assert not cuda.registered
+    executor.close()
+    executor.unpin(frame)
+
+
+def test_two_executors_share_the_lock_of_a_buffer_and_the_last_one_opens_it():
+    cuda = SimulatedCuda()
+    frame = page_aligned(FRAME)
+    first, second = make(cuda)[0], make(cuda)[0]
+    for executor in (first, second):
+        executor.pin(frame)
+    assert cuda.calls.count("cuMemHostRegister") == 1
+    first.close()
+    assert cuda.registered
+    second.unpin(frame)
+    assert not cuda.registered
+    second.close()
+
+
+def test_where_the_driver_locks_no_memory_frames_are_copied_and_that_is_said_once(caplog):
+    cuda = SimulatedCuda()
+    cuda.refuse["cuMemHostRegister"] = CUresult.CUDA_ERROR_INVALID_VALUE
+    executor, _ = make(cuda)
+    frame, labels = page_aligned(FRAME), page_aligned(LABELS)
+    with caplog.at_level(logging.WARNING):
+        executor.pin(frame, labels)
+    (said,) = [entry.getMessage() for entry in caplog.records]
+    assert "frames are copied on the host" in said
+    assert "CUDA_ERROR_INVALID_VALUE" in executor.host_copies
+    frame[:] = picture(4)
+    executor.collect(executor.submit(frame, labels))
+    np.testing.assert_array_equal(labels, expected(picture(4)))
     executor.close()
 
 
@@ -240,7 +305,7 @@ def test_a_capture_that_fails_is_said_once_and_the_model_runs_without(caplog, tr
     assert words in executor.graph
     labels = np.empty(LABELS, np.uint8)
     for number in range(4):
-        executor.collect(executor.submit(picture(number)), labels)
+        executor.collect(executor.submit(picture(number), labels))
         np.testing.assert_array_equal(labels, expected(picture(number)))
     assert "cuGraphLaunch" not in cuda.calls
     executor.close()
@@ -252,7 +317,7 @@ def test_a_captured_model_is_launched_as_a_graph_and_not_called_again():
     assert model.calls == 1 + 3  # for real, then one capture a slot
     labels = np.empty(LABELS, np.uint8)
     for number in range(6):
-        executor.collect(executor.submit(picture(number)), labels)
+        executor.collect(executor.submit(picture(number), labels))
     assert (model.calls, cuda.calls.count("cuGraphLaunch")) == (4, 6)
     executor.close()
     assert cuda.calls.count("cuGraphExecDestroy") == 3
@@ -265,7 +330,7 @@ def test_a_guest_is_read_in_place_without_a_graph_and_copied_on_the_gpu_with_one
         cuda.calls.clear()
         labels, frame = np.empty(LABELS, np.uint8), picture(5)
         for array in (frame, frame[0]):  # with and without the leading 1
-            times = executor.collect(executor.submit(Guest(cuda, array)), labels)
+            times = executor.collect(executor.submit(Guest(cuda, array), labels))
             np.testing.assert_array_equal(labels, expected(frame))
         assert "cuMemcpyHtoDAsync" not in cuda.calls
         assert cuda.calls.count("cuMemcpyDtoDAsync") == (2 if graph else 0)
@@ -293,11 +358,11 @@ def test_a_guest_that_is_no_such_frame_is_refused_and_the_next_one_runs(what):
     cuda = SimulatedCuda()
     executor, _ = make(cuda)
     with pytest.raises(FrameError, match=complaint):
-        executor.submit(Guest(cuda, picture(1), **changes))
+        executor.submit(Guest(cuda, picture(1), **changes), empty())
     with pytest.raises(FrameError, match=r"__dlpack__ \(got list\)"):
-        executor.submit([1, 2])
+        executor.submit([1, 2], empty())
     labels = np.empty(LABELS, np.uint8)
-    executor.collect(executor.submit(Guest(cuda, picture(2))), labels)
+    executor.collect(executor.submit(Guest(cuda, picture(2)), labels))
     np.testing.assert_array_equal(labels, expected(picture(2)))
     executor.close()
 
@@ -306,7 +371,7 @@ def test_the_stride_of_an_extent_of_one_may_be_anything():
     cuda = SimulatedCuda()
     executor, _ = make(cuda)
     frame = picture(1)
-    executor.submit(Guest(cuda, frame, strides=(7, *frame.strides[1:])))
+    executor.submit(Guest(cuda, frame, strides=(7, *frame.strides[1:])), empty())
     executor.close()
 
 
@@ -331,16 +396,16 @@ def test_dlpack_is_taken_with_the_stream_that_reads_and_freed_when_it_is_collect
         cuda = SimulatedCuda()
         executor, _ = make(cuda, graph=graph)
         tensor, labels = Packed(cuda, picture(3)), np.empty(LABELS, np.uint8)
-        ticket = executor.submit(tensor)
+        ticket = executor.submit(tensor, labels)
         assert tensor.streams == [UPLOAD if graph else COMPUTE]
-        executor.collect(ticket, labels)
+        executor.collect(ticket)
         np.testing.assert_array_equal(labels, expected(picture(3)))
         with pytest.raises(FrameError, match=r"must be on the GPU 0 \(got DLPack's device 1"):
-            executor.submit(Packed(cuda, picture(3), device=(1, 0)))
+            executor.submit(Packed(cuda, picture(3), device=(1, 0)), empty())
         with pytest.raises(FrameError, match=r"DLPack's type 2 of 32 bits"):
-            executor.submit(Packed(cuda, picture(3).astype(np.float32)))
+            executor.submit(Packed(cuda, picture(3).astype(np.float32)), empty())
         with pytest.raises(FrameError, match="with the strides"):
-            executor.submit(Packed(cuda, np.asfortranarray(picture(3))))
+            executor.submit(Packed(cuda, np.asfortranarray(picture(3))), empty())
         executor.close()
 
 
@@ -348,7 +413,7 @@ def test_an_interface_without_streams_waits_for_the_default_stream():
     cuda = SimulatedCuda()
     cuda.new_stream()  # number 1: the legacy default stream
     executor, _ = make(cuda)
-    executor.submit(Guest(cuda, picture(1), version=2))
+    executor.submit(Guest(cuda, picture(1), version=2), empty())
     assert cuda.recorded_on
     assert 1 in cuda.recorded_on.values()
     executor.close()
@@ -357,15 +422,15 @@ def test_an_interface_without_streams_waits_for_the_default_stream():
 def test_labels_on_the_gpu_are_valid_until_their_slot_is_used_again():
     cuda = SimulatedCuda()
     executor, _ = make(cuda)
-    labels, times = executor.collect_on_device(executor.submit(picture(1), download=False))
+    labels, times = executor.collect_on_device(executor.submit(picture(1), None))
     assert times.download_ms == 0
     interface = labels.__cuda_array_interface__
     assert (interface["shape"], interface["typestr"], interface["version"]) == (LABELS, "|u1", 3)
     seen = np.frombuffer((ctypes.c_uint8 * (H * W)).from_address(interface["data"][0]), np.uint8)
     np.testing.assert_array_equal(seen.reshape(LABELS), expected(picture(1)))
-    executor.submit(picture(2))  # the other slot
+    executor.submit(picture(2), empty())  # the other slot
     _ = labels.address
-    executor.submit(picture(3))
+    executor.submit(picture(3), empty())
     with pytest.raises(FrameError, match="used again"):
         _ = labels.__cuda_array_interface__
     executor.close()
@@ -374,16 +439,15 @@ def test_labels_on_the_gpu_are_valid_until_their_slot_is_used_again():
 def test_a_lost_gpu_is_the_same_fault_for_everything_after_and_close_returns(caplog):
     cuda = SimulatedCuda()
     executor, model = make(cuda)
-    labels = np.empty(LABELS, np.uint8)
-    ticket = executor.submit(picture(1))
+    ticket = executor.submit(picture(1), empty())
     cuda.lost = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
     with pytest.raises(FaultError, match=r"ILLEGAL_ADDRESS: the GPU's context is lost") as raised:
-        executor.collect(ticket, labels)
+        executor.collect(ticket)
     assert raised.value.exit_code == 3
     calls = len(cuda.calls)
     for again in (
-        lambda: executor.submit(picture(2)),
-        lambda: executor.collect(ticket, labels),
+        lambda: executor.submit(picture(2), empty()),
+        lambda: executor.collect(ticket),
         lambda: executor.collect_on_device(ticket),
     ):
         with pytest.raises(FaultError) as later:
@@ -405,32 +469,32 @@ def test_a_model_that_fails_on_a_lost_gpu_in_its_own_words_is_a_fault():
 
     executor._enqueue = fail
     with pytest.raises(FaultError, match="ILLEGAL_ADDRESS"):
-        executor.submit(picture(1))
+        executor.submit(picture(1), empty())
     executor.close()
 
 
 def test_an_error_of_one_frame_costs_that_frame_alone():
     cuda = SimulatedCuda()
     executor, model = make(cuda, graph=False)
-    labels = np.empty(LABELS, np.uint8)
-    before = executor.submit(picture(1))
+    first, third = empty(), empty()
+    before = executor.submit(picture(1), first)
     model.error = BackendError("not this one")
     for _ in range(5):
         with pytest.raises(BackendError, match="not this one"):
-            executor.submit(picture(2))
+            executor.submit(picture(2), empty())
     model.error = None
-    after = executor.submit(picture(3))
-    for ticket, number in ((after, 3), (before, 1)):
-        executor.collect(ticket, labels)
+    after = executor.submit(picture(3), third)
+    for ticket, number, labels in ((after, 3, third), (before, 1, first)):
+        executor.collect(ticket)
         np.testing.assert_array_equal(labels, expected(picture(number)))
     cuda.refuse["cuMemcpyHtoDAsync"] = CUresult.CUDA_ERROR_INVALID_VALUE
     with pytest.raises(
         BackendError, match="cuMemcpyHtoDAsync failed with CUDA_ERROR_INVALID_VALUE"
     ) as raised:
-        executor.submit(picture(4))
+        executor.submit(picture(4), empty())
     assert not isinstance(raised.value, FaultError)
     cuda.refuse.clear()
-    executor.collect(executor.submit(picture(5)), labels)
+    executor.collect(executor.submit(picture(5), labels))
     np.testing.assert_array_equal(labels, expected(picture(5)))
     executor.close()
     assert (model.released, cuda.memory) == (1, {})
@@ -449,7 +513,7 @@ def test_close_gives_up_on_a_gpu_that_never_ends(monkeypatch):
     monkeypatch.setattr("danet_runtime.tensorrt.executor.CLOSE_GRACE_S", 0.05)
     cuda = SimulatedCuda(eager=0.0)
     executor, model = make(cuda)
-    executor.submit(picture(1))
+    executor.submit(picture(1), empty())
     cuda.hung = True
     started = time.monotonic()
     executor.close()
@@ -457,16 +521,16 @@ def test_close_gives_up_on_a_gpu_that_never_ends(monkeypatch):
     assert model.released == 0
     assert "cuMemFree" not in cuda.calls
     with pytest.raises(BackendError, match="is closed; open another"):
-        executor.submit(picture(2))
+        executor.submit(picture(2), empty())
 
 
 def test_close_gives_up_on_a_thread_that_hangs_inside(monkeypatch):
     monkeypatch.setattr("danet_runtime.tensorrt.executor.CLOSE_GRACE_S", 0.05)
     cuda = SimulatedCuda(eager=0.0)
     executor, model = make(cuda)
-    ticket, release = executor.submit(picture(1)), threading.Event()
+    ticket, release = executor.submit(picture(1), empty()), threading.Event()
     cuda._wait = lambda _holds: (release.wait(10), (CUresult.CUDA_SUCCESS,))[1]
-    thread = threading.Thread(target=executor.collect, args=(ticket, np.empty(LABELS, np.uint8)))
+    thread = threading.Thread(target=executor.collect, args=(ticket,))
     thread.start()
     while "cuEventSynchronize" not in cuda.calls:
         time.sleep(0.001)
@@ -479,7 +543,7 @@ def test_close_gives_up_on_a_thread_that_hangs_inside(monkeypatch):
 
 def test_times_are_of_the_gpus_own_clock():
     executor, _ = make(SimulatedCuda(eager=0.0))
-    times = executor.collect(executor.submit(picture(1)), np.empty(LABELS, np.uint8))
+    times = executor.collect(executor.submit(picture(1), empty()))
     assert times == (3.0, 3.0, 3.0)  # two halves or two kernels, and the second event
     executor.close()
 
@@ -492,10 +556,9 @@ def test_one_thread_submits_and_another_collects(graph):
     wrong = []
 
     def collect():
-        labels = np.empty(LABELS, np.uint8)
         while (item := flying.get()) is not None:
-            number, ticket = item
-            executor.collect(ticket, labels)
+            number, ticket, labels = item
+            executor.collect(ticket)
             if not np.array_equal(labels, expected(picture(number))):
                 wrong.append(number)
             room.release()
@@ -504,7 +567,8 @@ def test_one_thread_submits_and_another_collects(graph):
     thread.start()
     for number in range(300):
         assert room.acquire(timeout=10)
-        flying.put((number, executor.submit(picture(number))))
+        labels = empty()
+        flying.put((number, executor.submit(picture(number), labels), labels))
     flying.put(None)
     thread.join(10)
     assert not thread.is_alive()
@@ -521,6 +585,7 @@ class Backend:
         self.cuda, self.depth, self.count = cuda, 2, int(np.prod(shape))
         self.executor = Executor(CudaSession(CudaDriver(cuda)), self.enqueue, (*shape, 3), shape, depth=2)
         self.submit, self.collect = self.executor.submit, self.executor.collect
+        self.pin, self.unpin = self.executor.pin, self.executor.unpin
         self.close = self.executor.close
 
     def enqueue(self, stream, inputs, outputs):
@@ -533,7 +598,7 @@ class Backend:
         self.cuda.enqueue(stream, run)
 
     def infer(self, frame, labels):
-        self.collect(self.submit(frame), labels)
+        self.collect(self.submit(frame, labels))
 
     def describe(self):
         return {"name": self.name}
@@ -548,6 +613,8 @@ def test_in_the_loop_every_frame_gets_its_labels_and_a_lost_gpu_is_a_fault(bundl
         if not lost:
             stream.run()
             assert sink.ids == list(range(200))
+            assert backend.executor.host_copies == "no buffer was locked"  # not any more
+            assert cuda.calls.count("cuMemHostRegister") == cuda.calls.count("cuMemHostUnregister") > 4
         else:
             with pytest.raises(FaultError, match="ILLEGAL_ADDRESS"):  # noqa: PT012
                 for result in stream:

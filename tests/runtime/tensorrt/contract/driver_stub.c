@@ -86,6 +86,11 @@ int cuMemAlloc_v2(void **memory, size_t bytes) {
     *memory = malloc(bytes);
     return SUCCESS;
 }
+int cuMemHostRegister_v2(void *memory, size_t bytes, unsigned flags) {
+    fprintf(record(), "lock %zu aligned=%d flags=%u\n", bytes, (size_t)memory % 4096 == 0, flags);
+    return SUCCESS;
+}
+int cuMemHostUnregister(void *memory) { (void)memory; fprintf(record(), "unlock\n"); return SUCCESS; }
 int cuMemFreeHost(void *memory) { fprintf(record(), "free pinned\n"); free(memory); return SUCCESS; }
 int cuMemFree_v2(void *memory) { fprintf(record(), "free device\n"); free(memory); return SUCCESS; }
 int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
@@ -238,6 +243,8 @@ static const struct { const char *name; void *address; } TABLE[] = {
     {"cuStreamDestroy", (void *)cuStreamDestroy_v2},
     ENTRY(cuStreamSynchronize),
     ENTRY(cuMemHostAlloc),
+    {"cuMemHostRegister", (void *)cuMemHostRegister_v2},
+    ENTRY(cuMemHostUnregister),
     {"cuMemAlloc", (void *)cuMemAlloc_v2},
     ENTRY(cuMemFreeHost),
     {"cuMemFree", (void *)cuMemFree_v2},

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from danet_runtime.host_memory import page_aligned
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.executor import Executor
 
@@ -30,18 +31,22 @@ def main() -> dict[str, object]:
     executor = Executor(session, enqueue, FRAME, LABELS)  # the copies are no nodes of the stub's graph
     labels = np.empty(LABELS, np.uint8)
     frame = np.arange(72, dtype=np.uint8).reshape(FRAME)
+    locked = page_aligned(LABELS)
+    executor.pin(locked)
     interface = {
         **{"shape": FRAME, "typestr": "|u1", "data": (frame.ctypes.data, False)},
         **{"strides": None, "version": 3, "stream": 5},
     }
     right = []
     for given in (frame, SimpleNamespace(__cuda_array_interface__=interface)):
-        times = executor.collect(executor.submit(given), labels)
-        right.append(bool((labels.reshape(-1) == np.arange(24)).all()))
-    stays, _ = executor.collect_on_device(executor.submit(frame, download=False))
+        for target in (labels, locked):
+            target.fill(0)
+            times = executor.collect(executor.submit(given, target))
+            right.append(bool((target.reshape(-1) == np.arange(24)).all()))
+    stays, _ = executor.collect_on_device(executor.submit(frame, None))
     stays.read_by(6)
-    executor.submit(frame)
-    executor.submit(frame)
+    executor.submit(frame, labels)
+    executor.submit(frame, locked)
     answers = {
         **{"bindings": cuda.bindings.__version__, "graph": executor.graph, "right": right},
         **{"times": times, "stays": stays._is_valid()},

@@ -21,7 +21,8 @@ def test_guests_and_labels_that_stay_are_ordered_by_events_of_the_streams_that_w
     with_cuda, requirement
 ):
     answers, calls = with_cuda(requirement, script="executor_answers.py")
-    assert answers["right"] == [True, True]
+    assert answers["right"] == [True] * 4
+    assert [call for call in calls if "lock" in call] == ["lock 24 aligned=1 flags=0", "unlock"]
     # The stub's graph holds what TensorRT's stand-in puts there; of a copy it knows nothing.
     assert "the graph is empty" in answers["graph"]
     assert answers["times"] == [0.0, 1.5, 1.5]  # the guest was read in place

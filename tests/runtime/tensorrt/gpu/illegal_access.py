@@ -46,12 +46,12 @@ def main() -> int:
     fault = None
     try:
         for _ in range(10):
-            executor.collect(executor.submit(frame), labels)
+            executor.collect(executor.submit(frame, labels))
     except FaultError as error:
         fault = error
         answers["first"] = next(word for word in str(error).split() if "CUDA" in word).rstrip(":")
     try:
-        executor.submit(frame)
+        executor.submit(frame, labels)
     except FaultError as error:
         answers["same_again"] = error is fault
     executor.close()

@@ -62,22 +62,43 @@ def pictures(count):
 
 
 def test_many_frames_under_way_come_back_as_their_own(executor):
-    frames, flying = pictures(8), []
-    labels = np.empty(LABELS, np.uint8)
+    check_many(executor, pictures(8), [np.empty(LABELS, np.uint8) for _ in range(executor.depth)])
+
+
+def test_locked_buffers_are_uploaded_from_and_downloaded_to_as_they_are(executor):
+    from danet_runtime.host_memory import page_aligned
+
+    frames, targets = pictures(8), [page_aligned(LABELS) for _ in range(executor.depth)]
+    locked = [page_aligned(FRAME) for _ in frames]
+    for array, frame in zip(locked, frames, strict=True):
+        array[:] = frame
+    executor.pin(*locked, *targets)
+    assert executor.host_copies == "none"
+    check_many(executor, locked, targets)
+    executor.unpin(*locked, *targets)
+    check_many(executor, locked, targets)
+
+
+def check_many(executor, frames, targets):
+    flying = []
     for number in range(200):
         if len(flying) == executor.depth:
             before, ticket = flying.pop(0)
-            times = executor.collect(ticket, labels)
+            times = executor.collect(ticket)
+            labels = targets[before % len(targets)]
             np.testing.assert_array_equal(labels, expected(frames[before % 8]))
             assert min(times) > 0
-        flying.append((number, executor.submit(frames[number % 8])))
+        ticket = executor.submit(frames[number % 8], targets[number % len(targets)])
+        flying.append((number, ticket))
+    for _, ticket in flying:
+        executor.collect(ticket)
 
 
 def check_guest(executor, make):
     """``make`` gives a guest that its library is still writing."""
     labels = np.empty(LABELS, np.uint8)
     for frame in pictures(6):
-        executor.collect(executor.submit(make(frame)), labels)
+        executor.collect(executor.submit(make(frame), labels))
         np.testing.assert_array_equal(labels, expected(frame))
 
 
@@ -88,9 +109,9 @@ def test_a_tensor_of_torch_on_a_stream_of_its_own(executor):
             tensor = torch.zeros(FRAME, dtype=torch.uint8, device="cuda")
             torch.cuda._sleep(20_000_000)
             tensor.copy_(source, non_blocking=True)
-            ticket = executor.submit(tensor)  # torch's current stream is the one to wait for
-        labels = np.empty(LABELS, np.uint8)
-        executor.collect(ticket, labels)
+            labels = np.empty(LABELS, np.uint8)
+            ticket = executor.submit(tensor, labels)  # torch's current stream is the one to wait for
+        executor.collect(ticket)
         np.testing.assert_array_equal(labels, expected(frame))
         return tensor
 
@@ -121,7 +142,7 @@ def test_an_array_of_pycuda(executor):
 
 def test_labels_that_stay_are_read_by_torch_without_a_copy(executor):
     for frame in pictures(6):
-        labels, times = executor.collect_on_device(executor.submit(frame, download=False))
+        labels, times = executor.collect_on_device(executor.submit(frame, None))
         tensor = torch.as_tensor(labels, device="cuda")
         assert tensor.data_ptr() == labels.address
         assert times.download_ms == 0
@@ -131,7 +152,7 @@ def test_labels_that_stay_are_read_by_torch_without_a_copy(executor):
             kept = tensor.clone()
         labels.read_by(side.cuda_stream)
         for other in pictures(4)[1:]:  # the slot is used again meanwhile
-            executor.collect_on_device(executor.submit(other, download=False))
+            executor.collect_on_device(executor.submit(other, None))
         side.synchronize()
         np.testing.assert_array_equal(kept.cpu().numpy(), expected(frame))
 
@@ -146,7 +167,7 @@ def test_frames_that_do_not_fit_are_refused(executor):
         torch.zeros(FRAME, dtype=torch.uint8),
     ):
         with pytest.raises(FrameError):
-            executor.submit(wrong)
+            executor.submit(wrong, None)
 
 
 def test_an_illegal_access_is_a_fault_that_stays_and_close_returns():
