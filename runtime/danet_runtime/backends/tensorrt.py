@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import DeviceTimes, UInt8Array, check_buffer
+from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.tensorrt.device import this_device
@@ -87,8 +87,6 @@ class TensorRTBackend:
             FaultError: The GPU is lost.
             UsageError: ``depth`` frames are in flight.
         """
-        check_buffer("frame", frame, self.executor.frame_shape)
-        check_buffer("labels", labels, self.executor.labels_shape)
         return self.executor.submit(frame, labels)
 
     def collect(self, ticket: int) -> DeviceTimes:

@@ -23,8 +23,8 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
-from danet_runtime.errors import BackendError, FaultError, FrameError, UsageError
+from danet_runtime.backends.base import DeviceTimes, UInt8Array, check_buffer
+from danet_runtime.errors import BackendError, FaultError, UsageError
 from danet_runtime.tensorrt.cuda_graph import capture_each
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.device_arrays import DeviceFrame, DeviceLabels, device_frame
@@ -158,17 +158,18 @@ class Executor:
             A ticket to collect with.
 
         Raises:
-            FrameError: It is no such frame.
-            BackendError: The driver or the model refuses; nothing is in flight of this frame.
+            FrameError: It is another library's array and no such frame.
+            BackendError: An array of the host does not fit, or the driver or the model refuses; nothing is in
+                flight of this frame.
             FaultError: The GPU is lost; so is everything in flight.
             UsageError: All slots are in flight.
         """
         with self._running():
             if labels is not None:
-                self._check_host("labels", labels, self.labels_shape)
+                check_buffer("labels", labels, self.labels_shape)
             guest = None
             if isinstance(frame, np.ndarray):
-                self._check_host("frame", frame, self.frame_shape)
+                check_buffer("frame", frame, self.frame_shape)
             else:
                 reader = self._computes if self.graph != "captured" else self._uploads
                 guest = device_frame(frame, self.frame_shape, self._session, reader)
@@ -394,12 +395,3 @@ class Executor:
             if self._fault is None:
                 self._fault = fault
                 logger.error("%s", fault)
-
-    @staticmethod
-    def _check_host(name: str, array: UInt8Array, shape: tuple[int, ...]) -> None:
-        if array.shape != shape or array.dtype != np.uint8 or not array.flags.c_contiguous:
-            layout = "C-contiguous" if array.flags.c_contiguous else "not C-contiguous"
-            raise FrameError(
-                f"{name} must be C-contiguous uint8 {shape} (got {layout} {array.dtype} {array.shape}); "
-                "Segmenter takes frames of any size"
-            )

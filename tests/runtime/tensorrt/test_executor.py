@@ -221,7 +221,7 @@ def test_a_third_frame_and_a_ticket_twice_are_refused():
     stays = executor.submit(picture(3), None)
     with pytest.raises(UsageError, match="stay on the GPU; collect them there"):
         executor.collect(stays)
-    with pytest.raises(FrameError, match=r"labels must be C-contiguous uint8 \(1, 2, 6\)"):
+    with pytest.raises(BackendError, match=r"labels must be C-contiguous uint8 \(1, 2, 6\)"):
         executor.submit(picture(3), np.empty((1, 3, 6), np.uint8))
     executor.close()
 
