@@ -77,6 +77,7 @@ class BlackBox:
     Attributes:
         context: As given; it may be set later, since the stream is made after its sinks.
         written: Folders that were written.
+        unwritten: Why those that were asked for and could not be written were not.
     """
 
     name = "blackbox"
@@ -118,6 +119,7 @@ class BlackBox:
         self._writers: list[threading.Thread] = []
         self._has_faulted = False
         self.written: list[Path] = []
+        self.unwritten: list[str] = []
 
     # As a sink.
 
@@ -158,7 +160,12 @@ class BlackBox:
 
     def describe(self) -> dict[str, Any]:
         """What is kept, and where boxes were written."""
-        return {"kind": self.name, **self.figures(), "written_to": [str(path) for path in self.written]}
+        return {
+            "kind": self.name,
+            **self.figures(),
+            "written_to": [str(path) for path in self.written],
+            "unwritten": list(self.unwritten),
+        }
 
     def close(self) -> None:
         """Encode what waits, and finish what is being written; what is kept stays. Harmless when repeated."""
@@ -170,8 +177,13 @@ class BlackBox:
             self._thread = None
         self._waiting.close()
         thread.join()
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait for what is being written, for at most a minute."""
+        until = time.monotonic() + _FAULT_GRACE_S
         for writer in list(self._writers):
-            writer.join(_FAULT_GRACE_S)
+            writer.join(max(0.0, until - time.monotonic()))
 
     # As a listener, and on request.
 
@@ -319,7 +331,8 @@ class BlackBox:
             word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
             self.save(self._folder / f"blackbox-{stamp}-{time.time_ns() // 1000 % 10**6:06d}-{word}", reason)
         except (DanetError, OSError) as error:
-            logger.error("the black box cannot be written: %s", error)
+            logger.error("%s", error)
+            self.unwritten.append(str(error))
         finally:
             self._writers.remove(threading.current_thread())
 

@@ -11,13 +11,17 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from danet_runtime.commands.interruption import sigterm_as_interrupt
+from danet_runtime.commands.terminal import forgiving_stderr
 
 COMMAND_GROUP = "danet.commands"
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
+
 _ORDER = (
     *("synthesize", "train", "eval", "export", "calibrate"),
     *("build", "run", "replay", "profile", "compare", "keygen", "sign", "verify", "doctor"),
@@ -83,10 +87,21 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run ``danet``: exit code 0 done, 1 failed or a gate not met, 2 wrong usage."""
+    """Run ``danet``: exit code 0 done, 1 failed, interrupted or a gate not met, 2 wrong usage, 3 a fault."""
+    with forgiving_stderr():
+        _run()
+
+
+def _run() -> None:
     try:
         with sigterm_as_interrupt():
             build_app()()
+    except KeyboardInterrupt:
+        _end_interrupted()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            _end_interrupted()
+        raise
     except OSError as error:  # a full disk, a folder that may not be written: the user's matter, not a bug
         logging.getLogger(__name__).info("where it happened", exc_info=error)
         place = f"{error.filename}: " if error.filename else ""
@@ -98,3 +113,8 @@ def main() -> None:
             raise
         typer.echo(f"danet: error: {error}", err=True)
         sys.exit(code)
+
+
+def _end_interrupted() -> NoReturn:
+    typer.echo("danet: interrupted", err=True)
+    sys.exit(1)

@@ -36,6 +36,9 @@ from danet_runtime.systemd import SystemdNotifier
 
 logger = logging.getLogger(__name__)
 
+_NUDGE_S = 0.5
+"""How often a source that does not return is told to: it may have begun something new since."""
+
 SINGLE = "source"
 """What the one camera of a stream is called where nobody named it."""
 
@@ -174,10 +177,17 @@ class Stream:
                     _quietly(consumer.sink.close)
             self._close_sources()
             raise
-        for lane in self._lanes:
-            lane.start()
-        self._inference.start()
-        self._watchdog.start()
+        try:
+            for lane in self._lanes:
+                lane.start()
+            self._inference.start()
+            self._watchdog.start()
+        except BaseException:  # no more threads to be had, or Ctrl-C: those that run must end
+            self.stop()
+            self._intake.abort()
+            self._end()
+            self.close()
+            raise
 
     def run(self) -> StreamReport:
         """Run to the end of the sources and report.
@@ -210,7 +220,8 @@ class Stream:
     def stop(self) -> None:
         """End after the frames that were captured already; returns at once, from any thread."""
         with self._lock:
-            self._stopping = True
+            # Where everything was read already it ends by itself, and says so.
+            self._stopping = self._stopping or not all(lane.has_ended for lane in self._lanes)
         for lane in self._lanes:
             lane.stop()
 
@@ -373,7 +384,7 @@ class Stream:
         self._joined = True
         stuck = []
         for lane in self._lanes:
-            if not self._returns(lane.worker):
+            if not self._returns(lane.worker, meanwhile=lane.interrupt):
                 stuck.append(lane)
                 self._fail(
                     SourceError(
@@ -404,10 +415,11 @@ class Stream:
                 for slot in lane.slots:
                     segmenter.unpin(slot.frame, slot.labels)
 
-    def _returns(self, *workers: Worker) -> bool:
+    def _returns(self, *workers: Worker, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """Wait for threads that wait for each other, as long as none hangs in one thing."""
         while alive := [worker for worker in workers if worker.thread.is_alive()]:
-            alive[0].thread.join(self._options.grace_s)
+            alive[0].thread.join(min(self._options.grace_s, _NUDGE_S))
+            meanwhile()
             for worker in alive:
                 if worker.thread.is_alive() and worker.busy_s >= self._options.grace_s:
                     return False

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,13 +11,9 @@ import typer
 from danet_runtime.commands.arguments import TrustedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from rich.console import Console
 
-    from danet_runtime.blackbox import BlackBox
     from danet_runtime.health import HealthEvent
-    from danet_runtime.report import StreamReport
 
 
 def run(
@@ -116,7 +111,9 @@ def run(
 
     from danet_runtime.blackbox import BlackBox
     from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.ending import show, write_report
     from danet_runtime.commands.engines import open_segmenter
+    from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import (
         check_apart,
         named_sources,
@@ -179,7 +176,6 @@ def run(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     failure: DanetError | None = None
-    interrupted = False
     opened = [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
     with ExitStack() as stack:
         segmenters = [
@@ -200,15 +196,19 @@ def run(
             options=options,
             listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
         )
+        stack.callback(stream.close)
         for window in (one for several in sinks.values() for one in several):
             if isinstance(window, WindowSink):
                 window.on_quit = stream.stop
         for box in boxes:
             box.context = lambda: stream.report().to_dict()
-        stack.enter_context(_on_signal(boxes))
+        stack.enter_context(on_request(boxes))
         counts = [one.count for one in frames.values()]
         known = sum(count for count in counts if count is not None) if None not in counts else None
         limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
+        stream.start()
+        # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
+        signals = stack.enter_context(ending_in_order(stream.stop))
         try:
             with stream, Progress(*columns, console=console, transient=True) as progress:
                 task = progress.add_task(
@@ -217,65 +217,35 @@ def run(
                 )
                 for _ in stream:
                     progress.update(task, completed=stream.frames_out)
-        except KeyboardInterrupt:
-            interrupted = True
         except DanetError as error:
             failure = error
-        done = stream.report()
-        live = any(one.live for one in frames.values())
-    if report is not None and done.frames_in:
-        done.write(report)
-    written = [*outputs.values(), *folders.values(), report]
-    _show(done, [path for path in written if path is not None and path.exists()])
-    for path in (path for box in boxes for path in box.written):
-        typer.echo(f"black box: {path}")
-    if failure is not None:
-        raise failure
-    if interrupted and not live:
-        typer.echo(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
-        raise typer.Exit(1)
-
-
-@contextmanager
-def _on_signal(boxes: Sequence[BlackBox]) -> Iterator[None]:
-    """While the block runs, SIGUSR1 asks for the black boxes to be written."""
-
-    def write(_number: int, _frame: object) -> None:
         for box in boxes:
-            box.request("signal")
-
-    before = signal.signal(signal.SIGUSR1, write)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+            box.finish()
+        done = stream.report()
+        problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
+        if report is not None:
+            problems += write_report(done, report)
+        written = [
+            *outputs.values(),
+            *folders.values(),
+            report,
+            *(path for box in boxes for path in box.written),
+        ]
+        problems += show(done, [path for path in written if path is not None and path.exists()])
+        for problem in problems:
+            typer.echo(f"danet: error: {problem}", err=True)
+        if failure is not None:
+            raise failure
+        was_cut_off = (
+            bool(signals) and done.ending == "stopped" and not any(one.live for one in frames.values())
+        )
+        if was_cut_off:
+            typer.echo(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
+        if was_cut_off or problems:
+            raise typer.Exit(1)
 
 
 def _tell(console: Console, event: HealthEvent) -> None:
     if event.state != "starting" and (event.previous, event.state) != ("starting", "ready"):
         reasons = f": {'; '.join(event.reasons)}" if event.reasons else ""
         console.print(f"danet: {event.state}{reasons}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _show(report: StreamReport, written: list[Path]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    counts = Table(
-        "in", "out", "dropped", "unfinished", "fps", title=f"Frames ({report.ending}, policy {report.policy})"
-    )
-    counts.add_row(
-        str(report.frames_in),
-        str(report.frames_out),
-        str(report.frames_dropped),
-        str(report.frames_unfinished),
-        f"{report.fps:.1f}",
-    )
-    console.print(counts)
-    if report.frames_out:
-        from danet_runtime.commands.tables import latency_table
-
-        console.print(latency_table(report.latency, "waiting"))
-    for path in written:
-        console.print(f"written: {path}", soft_wrap=True, markup=False)

@@ -151,7 +151,12 @@ class Lane:
         self._end.set()
         self._intake.close(self.number)
         self._free.abort()
-        self._interrupt()
+        self.interrupt()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be read."""
+        return self._end.is_set()
 
     def end_consumers(self) -> None:
         """Nothing more will be delivered."""
@@ -170,7 +175,7 @@ class Lane:
             self._health.set(f"{self.name}.stuck", "stale", reason)
             if not self._interrupted:
                 self._interrupted = True
-                self._interrupt()
+                self.interrupt()
         if self.source.live and self._delivered_ns:
             age_s = (time.monotonic_ns() - self._delivered_ns) / 1e9
             if age_s > self._options.stale_after_s:
@@ -336,7 +341,8 @@ class Lane:
             except DanetError as error:
                 self._health.set(f"{self.name}.lost", "stale", f"{self.name} is lost: {error}")
                 given_up = self._options.give_up_after_s
-                if given_up is not None and time.monotonic() - lost_s > given_up:
+                too_long = given_up is not None and time.monotonic() - lost_s > given_up
+                if too_long and not self._end.is_set():
                     raise
                 pause_s = min(pause_s * 2, self._options.reconnect_most_s)
                 continue
@@ -355,7 +361,8 @@ class Lane:
             return True
         return False
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """Make a read or an opening that hangs return, where the source can be told to; from any thread."""
         interrupt = getattr(self.source, "interrupt", None)
         if interrupt is not None:
             with suppress(Exception):

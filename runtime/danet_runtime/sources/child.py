@@ -32,22 +32,22 @@ class FrameChild:
         command: What to start; ``{fd}`` in it becomes the number of the pipe to write to.
         name: What to call it in errors.
         redact: Takes credentials out of what the child says.
-        start_s: It must have told its format by then.
         text: Written to its standard input, which nobody else sees.
 
     Raises:
-        SourceError: It cannot be started, ends, or says nothing in time.
+        SourceError: It cannot be started.
 
     Attributes:
-        format: What its frames are.
+        format: What its frames are, once :meth:`await_format` has returned.
     """
+
+    format: gdp.RawFormat
 
     def __init__(
         self,
         command: Sequence[str],
         name: str,
         redact: Callable[[str], str],
-        start_s: float,
         text: str | None = None,
     ) -> None:
         self._name = name
@@ -75,13 +75,20 @@ class FrameChild:
         self._listener = threading.Thread(target=self._listen, name="danet-source-log", daemon=True)
         self._listener.start()
         if text is not None and self._process.stdin is not None:
-            self._process.stdin.write(text.encode())
-            self._process.stdin.close()
-        try:
-            self.format = self._await_format(time.monotonic() + start_s, start_s)
-        except BaseException:
-            self.close()
-            raise
+            with suppress(BrokenPipeError):  # it has ended: reading from it says so
+                self._process.stdin.write(text.encode())
+                self._process.stdin.close()
+
+    def await_format(self, start_s: float) -> None:
+        """Wait until it has told its format; :meth:`kill` ends the waiting.
+
+        Args:
+            start_s: It must have told by then.
+
+        Raises:
+            SourceError: It ends, says nothing in time, or nothing that is a format.
+        """
+        self.format = self._await_format(time.monotonic() + start_s, start_s)
 
     def read_into(self, buffer: UInt8Array) -> int | None:
         """Write the next frame in place; waits for it.

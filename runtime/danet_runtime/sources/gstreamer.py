@@ -69,8 +69,13 @@ class ChildSource:
         """Start the child again; see :class:`danet_runtime.sources.base.Source`."""
         self.close()
         command, text, self._decoder = _command(self._uri, self._wanted)
-        child = FrameChild(command, self._shown, self._redact, self._start_s, text)
-        self._child = child
+        # Known before it has told its format, so that it can be interrupted while it says nothing.
+        child = self._child = FrameChild(command, self._shown, self._redact, text)
+        try:
+            child.await_format(self._start_s)
+        except BaseException:
+            self.close()
+            raise
         self._read = 0
         self._offset_ns: int | None = None
         self._last_ns = 0
@@ -82,9 +87,10 @@ class ChildSource:
             raise SourceError(f"{self._shown}: {fault}; open it without a pixel format")
 
     def interrupt(self) -> None:
-        """End the child, so that a read that waits for it fails."""
-        if self._child is not None:
-            self._child.kill()
+        """End the child, so that a read or an opening that waits for it fails."""
+        child = self._child
+        if child is not None:
+            child.kill()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
         """Wait for the next frame and write it in place.

@@ -210,8 +210,10 @@ def test_without_gstreamer_a_pipeline_says_what_to_install(monkeypatch: pytest.M
 )
 def test_a_child_that_sends_nonsense_is_refused(data: bytes, words: str) -> None:
     script = f"import os, sys; os.write(int(sys.argv[1]), {data!r})"
+    child = gstreamer.FrameChild([sys.executable, "-c", script, "{fd}"], "nonsense", str)
     with pytest.raises(SourceError, match=words):
-        gstreamer.FrameChild([sys.executable, "-c", script, "{fd}"], "nonsense", str, 5)
+        child.await_format(5)
+    child.close()
 
 
 def free_port() -> int:
