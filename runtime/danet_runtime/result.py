@@ -35,7 +35,8 @@ class Result:
         source: Name of the camera.
         capture_clock: What the capture time was read from: the clock of the sensor or of the stream, or the
             arrival.
-        late: Whether the deadline was missed at the end of inference; ``None`` where there is none.
+        late: Whether the deadline was missed, at delivery to whoever holds this result; ``None`` where there
+            is none.
         health: State of the stream when inference ended.
         pixels: Format of the frame.
     """
@@ -82,7 +83,9 @@ class FrameSlot:
         stage_ns: Nanoseconds of each stage, in the order of :data:`danet_runtime.timing.STAGES`.
         readers: How many consumers have not released it.
         writers: How many sinks have not written it.
-        late: Whether it missed the deadline.
+        late: Whether it missed the deadline at the end of inference.
+        deadline_ms: Of the stream.
+        is_pending: Whether it was captured and neither written, dropped nor given up.
         health: State of the stream when it was segmented.
     """
 
@@ -99,10 +102,14 @@ class FrameSlot:
         self.readers = 0
         self.writers = 0
         self.late: bool | None = None
+        self.deadline_ms: float | None = None
+        self.is_pending = False
         self.health: HealthState = "starting"
 
     def result(self) -> Result:
         """What a consumer gets at this moment: views of the buffers, and the frame's age."""
+        age_ms = (time.monotonic_ns() - self.info.capture_time_ns) / 1e6
+        late = None if self.deadline_ms is None else bool(self.late) or age_ms > self.deadline_ms
         return Result(
             frame=self.frame,
             labels=self.labels,
@@ -110,9 +117,9 @@ class FrameSlot:
             source=self._source,
             capture_time_ns=self.info.capture_time_ns,
             capture_clock=self.info.clock,
-            age_ms=(time.monotonic_ns() - self.info.capture_time_ns) / 1e6,
+            age_ms=age_ms,
             stages_ms={name: ns / 1e6 for name, ns in zip(STAGES[:4], self.stage_ns, strict=False)},
-            late=self.late,
+            late=late,
             health=self.health,
             media_time_ms=self.info.media_time_ms,
             name=self.info.name,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import product
 from types import TracebackType
 
-from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError, UsageError
+from danet_runtime.errors import BackendError, DanetError, FaultError, SourceError, UsageError
 from danet_runtime.frame_checks import WallClockCheck
 from danet_runtime.health import Health, Listener
 from danet_runtime.loop.lane import Lane
@@ -61,9 +61,12 @@ class Stream:
 
     - of the model: a file's first, a live source's after several in a row, or one that the backend calls
       final; an inference that hangs is a fault, and its thread is given up;
-    - of a source: the frames before are still segmented and written, other cameras go on. A live source that
-      can be opened again is, without end, unless the options say otherwise;
-    - of a sink: the other sinks and the caller go on; where all sinks of a file are lost the stream ends.
+    - of a source: the frames before are still segmented and written, other cameras go on, and the health says
+      which one is lost. A live source that can be opened again is, without end, unless the options say
+      otherwise;
+    - of a sink: the other sinks and the caller go on; a file all of whose sinks are lost is read no further.
+
+    Where several things fail the first is raised, unless a later one is a fault, which asks for a restart.
 
     Args:
         segmenters: One, or several from the best to the fastest, of the same classes: with a deadline,
@@ -221,7 +224,7 @@ class Stream:
         """End after the frames that were captured already; returns at once, from any thread."""
         with self._lock:
             # Where everything was read already it ends by itself, and says so.
-            self._stopping = self._stopping or not all(lane.has_ended for lane in self._lanes)
+            self._stopping = self._stopping or not all(lane.capture.has_ended for lane in self._lanes)
         for lane in self._lanes:
             lane.stop()
 
@@ -232,7 +235,7 @@ class Stream:
             self._close_sources()
         if self._joined:
             return
-        if any(lane.worker.thread.is_alive() for lane in self._lanes):
+        if any(lane.capture.worker.thread.is_alive() for lane in self._lanes):
             self.stop()
         self._held = None
         self._caller.abort()
@@ -308,10 +311,10 @@ class Stream:
         for lane in self._lanes:
             lane.look()
         workers = self._inference.workers
-        if max(worker.busy_s for worker in workers) > self._options.inference_timeout_s:
+        limit_s = self._inference_limit_s
+        if max(worker.busy_s for worker in workers) > limit_s:
             self._give_up(
-                f"inference has not returned for {self._options.inference_timeout_s:g} s and was given up; "
-                "restart the process"
+                f"inference has not returned for {limit_s:g} s and was given up; restart the process"
             )
         for dead in [*workers, *(worker for lane in self._lanes for worker in lane.workers)]:
             if dead.died:
@@ -322,6 +325,11 @@ class Stream:
             self._told_ready = True
             self._systemd.send("READY=1")
         self._systemd.ping()
+
+    @property
+    def _inference_limit_s(self) -> float:
+        starting = self.health.state == "starting"
+        return self._options.start_timeout_s if starting else self._options.inference_timeout_s
 
     def _give_up(self, reason: str) -> None:
         """End although a thread will not answer any more."""
@@ -340,23 +348,17 @@ class Stream:
         self._caller.close()
 
     def _fail(self, error: BaseException) -> None:
+        """Note a failure: the first one is raised at the end, but a fault, which asks for a restart, wins."""
         with self._lock:
-            first = self._failure is None
-            if first:
+            before = self._failure
+            wins = before is None or (isinstance(error, FaultError) and not isinstance(before, FaultError))
+            if wins:
                 self._failure = error
-        if not first:
-            logger.error("after the failure that ended the stream: %s", error)
-        if isinstance(error, SinkError) or not isinstance(error, (SourceError, FaultError)):
-            self._end_without_sinks()
-
-    def _end_without_sinks(self) -> None:
-        consumers = [
-            consumer for lane in self._lanes if lane.policy == "every" for consumer in lane.consumers
-        ]
-        if consumers and all(consumer.lost for consumer in consumers):
-            for lane in self._lanes:
-                lane.stop()
-            self._intake.abort()
+        if before is not None:
+            logger.error("one more failure: %s", before if wins else error)
+        for lane in self._lanes:
+            if lane.policy == "every" and not lane.has_outputs:
+                lane.stop()  # nothing would be left of what is still read
 
     # The end.
 
@@ -382,31 +384,38 @@ class Stream:
         if self._joined:
             return
         self._joined = True
+        was_starting = self.health.state == "starting"
         stuck = []
         for lane in self._lanes:
-            if not self._returns(lane.worker, meanwhile=lane.interrupt):
+            if not self._returns(lane.capture.worker, meanwhile=lane.capture.interrupt):
                 stuck.append(lane)
                 self._fail(
                     SourceError(
                         f"{lane.name} did not return within {self._options.grace_s:.0f} s and was given up"
                     )
                 )
-        if self._returns(*self._inference.workers):
+        if self._returns(*self._inference.workers, meanwhile=self._give_up_sinks):
             self._unpin()
+        elif was_starting and self._stopping:
+            logger.warning("the first inference was still under way when the end was asked for; it is left")
+            self._intake.abort()
+            self._end()
         else:
             self._give_up("inference did not return and was given up; restart the process")
         for lane in self._lanes:
             for consumer in lane.consumers:
-                if not self._returns(consumer.worker):
-                    self._fail(
-                        SinkError(
-                            f"{consumer.worker.name} did not finish and was given up; its output is cut"
-                        )
-                    )
+                if not consumer.lost and not self._returns(consumer.worker):
+                    consumer.give_up_after(0.0)
         self._watchdog.stop()
         self._close_sources(but=stuck)
         self._systemd.send("STOPPING=1")
         self.health.close()
+
+    def _give_up_sinks(self) -> None:
+        """The stream is to end: inference waits for no sink that does not come back."""
+        for lane in self._lanes:
+            for consumer in lane.consumers:
+                consumer.give_up_after(self._options.grace_s)
 
     def _unpin(self) -> None:
         """Let the segmenters go of the slots; where the GPU is lost they stay as they are."""

@@ -280,6 +280,7 @@ class Camera(Frames):
             raise SourceError("still unplugged")
         self.trouble = None
         self.read = 0
+        self._total += 1  # the stream leaves a gap, too
 
 
 def until(holds: Callable[[], object], seconds: float = 10.0) -> None:

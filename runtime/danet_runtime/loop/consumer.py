@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 class Consumer:
     """One sink of one camera.
 
-    Under ``every`` the stream waits for the sink, and its first failure is its last. Under ``latest`` a frame
-    that the sink is not ready for is dropped for this sink alone, and it may fail several times in a row.
+    Under ``every`` the stream waits for the sink, and its first failure is its last; one that hangs is given
+    up, and the stream goes on without it. Under ``latest`` a frame that the sink is not ready for is dropped
+    for this sink alone, and it may fail several times in a row.
 
     Args:
         sink: Where results go.
@@ -87,9 +88,25 @@ class Consumer:
         """Nothing more will come: write what was given, then finish the sink."""
         self._place.close()
 
+    def give_up_after(self, limit_s: float) -> None:
+        """Go on without the sink where it has been busy with one frame for so long; from any thread.
+
+        Its thread hangs in it and cannot be ended: what it holds stays with it, and nobody waits for it.
+        """
+        if self.lost or self.worker.busy_s <= limit_s:
+            return
+        self.lost = True
+        reason = f"{self._key} was given up: it did not finish one frame within {limit_s:g} s"
+        self._health.set(f"{self._key}.failing", "degraded", reason)
+        self._failed(SinkError(f"{reason}; its output is cut"))
+        for slot in self._place.abort():
+            self._done(slot, 0)
+
     def look(self) -> None:
         """What the watchdog asks: whether the sink hangs."""
-        stuck = self.worker.busy_s > self._options.sink_timeout_s
+        if self._policy == "every":
+            self.give_up_after(self._options.sink_give_up_s)
+        stuck = not self.lost and self.worker.busy_s > self._options.sink_timeout_s
         if stuck:
             reason = (
                 f"{self._key} has been busy for more than {self._options.sink_timeout_s:g} s with one frame"

@@ -85,7 +85,8 @@ class Inference:
     def _check(self) -> None:
         if self._options.golden:
             for segmenter in self._segmenters:
-                check_golden(segmenter)
+                with self.workers[0]:
+                    check_golden(segmenter)
         self._health.started()
 
     def _give_up(self, error: BaseException) -> None:

@@ -7,8 +7,6 @@ slot is kept for :meth:`Lane.latest`.
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +14,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from danet_runtime.errors import DanetError, SourceError
-from danet_runtime.frame_checks import FrameCheck
 from danet_runtime.health import Health
+from danet_runtime.loop.capture import Capture
 from danet_runtime.loop.consumer import Consumer
 from danet_runtime.loop.options import StreamOptions
 from danet_runtime.loop.watch import Worker
@@ -26,10 +23,8 @@ from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.result import FrameSlot, Result
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.slots import ClosedError, Handover, Intake, Policy
-from danet_runtime.sources.base import FrameInfo, Source
+from danet_runtime.sources.base import Source
 from danet_runtime.timing import LatencyRecorder
-
-logger = logging.getLogger(__name__)
 
 
 class Lane:
@@ -38,7 +33,7 @@ class Lane:
     Args:
         number: Its place in the intake and among the caller's results.
         name: What to call it in results, reports and errors.
-        source: Opened; closed by the lane.
+        source: Opened; closed by the stream.
         sinks: Opened when the stream starts.
         policy: ``every`` or ``latest``.
         options: Of the stream.
@@ -77,9 +72,6 @@ class Lane:
         self._failed = failed
         self._max_frames = max_frames
         self.pixels = pixels_of(source)
-        self._check = FrameCheck(
-            name, health, options.frozen_after_s, options.black_after_s, self.pixels.black_level
-        )
         self.consumers = [
             Consumer(sink, _key(name, sink, index, sinks), policy, options, health, self._written, failed)
             for index, sink in enumerate(sinks)
@@ -93,11 +85,9 @@ class Lane:
         self._free: Handover[FrameSlot] = Handover(
             4 + overlapped + 2 * (1 if policy == "every" else consumers)
         )
-        self._end = threading.Event()
-        self._interrupted = False
-        self._id_offset = 0
-        self._last_id = -1
-        self.worker = Worker(f"capture-{number}", self._capture)
+        self.capture = Capture(
+            number, name, source, options, health, self._free, self._take, failed, self._end_intake
+        )
 
         self._lock = threading.Lock()  # guards everything below, and the slots' reader counts
         self._newest: FrameSlot | None = None
@@ -106,10 +96,10 @@ class Lane:
         self.frames_late = 0
         self.frames_late_dropped = 0
         self.frames_failed = 0
-        self.reconnects = 0
         self.first_ns = 0
         self.last_ns = 0
         self._delivered_ns = 0
+        self._awaited_ns = 0  # since when results have been due
         self.latency = LatencyRecorder()
 
     # From the stream.
@@ -144,19 +134,18 @@ class Lane:
     @property
     def workers(self) -> list[Worker]:
         """Of capture and of the sinks."""
-        return [self.worker, *(consumer.worker for consumer in self.consumers)]
+        return [self.capture.worker, *(consumer.worker for consumer in self.consumers)]
 
     def stop(self) -> None:
         """Read nothing more; what was captured is still wanted."""
-        self._end.set()
         self._intake.close(self.number)
+        self.capture.stop()
         self._free.abort()
-        self.interrupt()
 
     @property
-    def has_ended(self) -> bool:
-        """Whether nothing more will be read."""
-        return self._end.is_set()
+    def has_outputs(self) -> bool:
+        """Whether any of its sinks is left, or it never had one."""
+        return not self.consumers or not all(consumer.lost for consumer in self.consumers)
 
     def end_consumers(self) -> None:
         """Nothing more will be delivered."""
@@ -167,31 +156,38 @@ class Lane:
         """What the watchdog asks: a stuck source, masks that are stale, sinks that hang."""
         for consumer in self.consumers:
             consumer.look()
-        if self._end.is_set():
-            return
-        busy_s = self.worker.busy_s
-        if busy_s > self._options.source_timeout_s:
-            reason = f"{self.name} has given no frame for {self._options.source_timeout_s:g} s"
-            self._health.set(f"{self.name}.stuck", "stale", reason)
-            if not self._interrupted:
-                self._interrupted = True
-                self.interrupt()
-        if self.source.live and self._delivered_ns:
-            age_s = (time.monotonic_ns() - self._delivered_ns) / 1e9
-            if age_s > self._options.stale_after_s:
-                reason = f"{self.name} has had no mask for {self._options.stale_after_s:g} s"
-                self._health.set(f"{self.name}.old", "stale", reason)
+        self.capture.look()
+        if self.source.live and not self.capture.has_ended:
+            self._look_at_age()
+
+    def _look_at_age(self) -> None:
+        now = time.monotonic_ns()
+        with self._lock:
+            if not self._awaited_ns and self.frames_in and self._health.state != "starting":
+                self._awaited_ns = now
+            since_ns = self._delivered_ns or self._awaited_ns
+            if not since_ns:
+                return
+            # By its own capture time a mask may be older than by its arrival; what counts is the worse.
+            captured_ns = self._newest.info.capture_time_ns if self._newest is not None else since_ns
+        age_s = (now - min(since_ns, captured_ns)) / 1e9
+        if age_s > self._options.stale_after_s:
+            reason = f"{self.name} has no mask that is younger than {self._options.stale_after_s:g} s"
+            self._health.set(f"{self.name}.old", "stale", reason)
+        else:
+            self._health.clear(f"{self.name}.old")
 
     # From inference.
 
     def deliver(self, slot: FrameSlot, late: bool | None) -> None:
         """Hand a segmented slot to every sink and the caller; waits only under ``every``."""
-        slot.late = late
+        slot.late, slot.deadline_ms = late, self._options.deadline_ms
         slot.health = self._health.state
         with self._lock:
             self.frames_late += bool(late)
             if late and self._options.late == "drop":
                 self.frames_late_dropped += 1
+                slot.is_pending = False
                 slot.readers = 1
             else:
                 slot.writers = len(self.consumers)
@@ -203,7 +199,6 @@ class Lane:
         if late and self._options.late == "drop":
             self._release(slot)
             return
-        self._health.clear(f"{self.name}.old")
         if newest is not None:
             self._release(newest)
         for consumer in self.consumers:
@@ -219,6 +214,7 @@ class Lane:
         """A frame that could not be segmented."""
         with self._lock:
             self.frames_failed += 1
+            slot.is_pending = False
             slot.readers = 1
         self._release(slot)
 
@@ -242,10 +238,9 @@ class Lane:
             self._release(slot)
 
     def describe(self) -> dict[str, Any]:
-        """Figures of this camera for reports; ``in`` is the sum of the others."""
+        """Figures of this camera for reports; once it has ended, ``in`` is the sum of the others."""
         with self._lock:
             dropped = self._intake.dropped(self.number)
-            counted = self.frames_out + dropped + self.frames_late_dropped + self.frames_failed
             return {
                 "name": self.name,
                 "policy": self.policy,
@@ -255,118 +250,31 @@ class Lane:
                     "dropped": dropped,
                     "late_dropped": self.frames_late_dropped,
                     "failed": self.frames_failed,
-                    "unfinished": self.frames_in - counted,
+                    "unfinished": sum(slot.is_pending for slot in self.slots),
                 },
                 "late": self.frames_late,
-                "reconnects": self.reconnects,
+                "reconnects": self.capture.reconnects,
                 "latency": self.latency.summary().to_dict(),
                 "source": self.source.describe(),
                 "sinks": [consumer.describe() for consumer in self.consumers],
             }
 
-    # The capture thread.
+    # From capture.
 
-    def _capture(self) -> None:
-        try:
-            while not self._end.is_set():
-                slot = self._free.get()
-                info = self._read(slot)
-                if info is None:
-                    break
-                self._take(slot, info)
-                if self.reached_limit:
-                    break
-        except ClosedError:
-            pass  # the stream is being stopped, or inference has ended
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller
-            self._failed(
-                error
-                if isinstance(error, Exception)
-                else SourceError(f"the capture thread of {self.name} was ended by {type(error).__name__}")
-            )
-        finally:
-            self._end.set()
-            self._intake.close(self.number)  # the frames before are still wanted
-
-    def _read(self, slot: FrameSlot) -> FrameInfo | None:
-        while True:
-            slot.started_ns = time.monotonic_ns()
-            try:
-                with self.worker:
-                    info = self.source.read_into(slot.frame)
-                if info is not None or not self._can_reopen():
-                    return info
-                problem = "ended"
-            except DanetError as error:
-                if self._end.is_set() and self.source.live:
-                    return None  # it was interrupted so that the stream can end
-                if not self._can_reopen():
-                    raise
-                problem = str(error)
-            if not self._reconnect(problem, slot):
-                return None
-
-    def _take(self, slot: FrameSlot, info: FrameInfo) -> None:
-        self._interrupted = False
-        self._health.clear(f"{self.name}.stuck")
-        self._health.clear(f"{self.name}.lost")
-        if self._id_offset:
-            info = replace(info, id=info.id + self._id_offset)
-        self._last_id = info.id
-        slot.info = info
-        slot.stage_ns[:] = (time.monotonic_ns() - slot.started_ns, 0, 0, 0, 0)
-        if self.source.live:
-            self._check.look(slot.luma, info.capture_time_ns)
+    def _take(self, slot: FrameSlot) -> bool:
+        slot.is_pending = True
         with self._lock:
             self.first_ns = self.first_ns or slot.started_ns
             self.frames_in += 1
             self.reached_limit = self.frames_in == self._max_frames
         displaced = self._intake.put(self.number, slot)
         if displaced is not None:
+            displaced.is_pending = False
             self._free.put(displaced)
+        return not self.reached_limit
 
-    def _can_reopen(self) -> bool:
-        return self.source.live and hasattr(self.source, "reopen")
-
-    def _reconnect(self, problem: str, slot: FrameSlot) -> bool:
-        """Open the source again and again; false where the stream is stopped meanwhile."""
-        self._health.set(f"{self.name}.lost", "stale", f"{self.name} is lost: {problem}")
-        lost_s, pause_s = time.monotonic(), self._options.reconnect_first_s
-        while not self._end.wait(pause_s * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter is no secret
-            self._health.clear(f"{self.name}.stuck")
-            self._interrupted = False
-            try:
-                with self.worker:
-                    self.source.reopen()  # type: ignore[attr-defined]  # see _can_reopen
-            except DanetError as error:
-                self._health.set(f"{self.name}.lost", "stale", f"{self.name} is lost: {error}")
-                given_up = self._options.give_up_after_s
-                too_long = given_up is not None and time.monotonic() - lost_s > given_up
-                if too_long and not self._end.is_set():
-                    raise
-                pause_s = min(pause_s * 2, self._options.reconnect_most_s)
-                continue
-            if self.source.size_hw != slot.size_hw:
-                raise SourceError(
-                    f"{self.name} came back with frames of {self.source.size_hw}, before it had "
-                    f"{slot.size_hw} (height, width); start the stream again for the new size"
-                )
-            if pixels_of(self.source) != slot.pixels:
-                raise SourceError(
-                    f"{self.name} came back with frames in {pixels_of(self.source)}, before it had "
-                    f"{slot.pixels}; start the stream again for the new format"
-                )
-            self.reconnects += 1
-            self._id_offset = self._last_id + 1
-            return True
-        return False
-
-    def interrupt(self) -> None:
-        """Make a read or an opening that hangs return, where the source can be told to; from any thread."""
-        interrupt = getattr(self.source, "interrupt", None)
-        if interrupt is not None:
-            with suppress(Exception):
-                interrupt()
+    def _end_intake(self) -> None:
+        self._intake.close(self.number)  # the frames before are still wanted
 
     # What they share.
 
@@ -381,6 +289,7 @@ class Lane:
 
     def _count_out(self, slot: FrameSlot) -> None:
         self.last_ns = time.monotonic_ns()
+        slot.is_pending = False
         self.frames_out += 1
         self.latency.add(slot.stage_ns, self.last_ns - slot.started_ns)
 

@@ -21,7 +21,10 @@ class StreamOptions:
         golden: Run the bundle's golden frame before anything else, and refuse to start on wrong labels.
         source_timeout_s: A source that gives no frame for so long is stuck.
         inference_timeout_s: An inference that takes so long is stuck, and with it this process.
+        start_timeout_s: As ``inference_timeout_s``, for the golden frame: the first inference also loads.
         sink_timeout_s: A sink that is busy with one frame for so long is stuck.
+        sink_give_up_s: Where the stream waits for its sinks (``every``), it goes on without one that is busy
+            with one frame for so long.
         stale_after_s: Masks of a live source older than this are stale.
         frozen_after_s: Identical frames of a live source for so long are a frozen camera.
         black_after_s: Black frames of a live source for so long are a covered or dead camera.
@@ -43,7 +46,9 @@ class StreamOptions:
     golden: bool = True
     source_timeout_s: float = 2.0
     inference_timeout_s: float = 5.0
+    start_timeout_s: float = 60.0
     sink_timeout_s: float = 5.0
+    sink_give_up_s: float = 30.0
     stale_after_s: float = 1.0
     frozen_after_s: float = 2.0
     black_after_s: float = 2.0
