@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import signal
 import socket
@@ -12,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_of
+from mjpeg_server import MjpegServer, serving
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.sinks.shared_layout import segment_path
@@ -44,55 +43,10 @@ def shm() -> Iterator[str]:
     segment_path(name).unlink(missing_ok=True)
 
 
-class Mjpeg(http.server.BaseHTTPRequestHandler):
-    """A camera that sends pictures while its server says so; then it accepts and says nothing."""
-
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, MjpegServer)
-        if server.silent.is_set():
-            server.asked.set()
-            server.over.wait(60)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        number = 0
-        while not server.silent.is_set():
-            picture = np.full((48, 64, 3), 60 + number % 100, np.uint8)
-            data = cv2.imencode(".jpg", picture)[1].tobytes()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            try:
-                self.wfile.write(head.encode() + data + b"\r\n")
-            except OSError:
-                return
-            number += 1
-            time.sleep(0.02)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class MjpegServer(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Mjpeg)
-        self.silent, self.asked, self.over = threading.Event(), threading.Event(), threading.Event()
-        self.uri = f"http://127.0.0.1:{self.server_port}/video"
-
-
 @pytest.fixture
 def mjpeg() -> Iterator[MjpegServer]:
-    server = MjpegServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.silent.set()
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with serving() as server:
+        yield server
 
 
 def check_outputs(command: RunningCommand) -> dict:
