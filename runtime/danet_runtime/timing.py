@@ -1,9 +1,10 @@
 """Latency of each stage, collected in memory that is allocated once.
 
 A frame's life is one interval, from the moment its capture starts to the moment the last sink is done with
-it. The stages are disjoint parts of it; what is left is the remainder: waiting between the threads. So for
-every frame, and for the means, ``capture + preprocess + inference + postprocess + sink + remainder = total``
-holds. (Percentiles do not add up; nothing here pretends that they do.)
+it. Of a camera it starts at the frame's capture time: the wait for a frame that was not there yet is nobody's
+latency. The stages are disjoint parts of it; what is left is the remainder: waiting between the threads. So
+for every frame, and for the means, ``capture + preprocess + inference + postprocess + sink + remainder =
+total`` holds. (Percentiles do not add up; nothing here pretends that they do.)
 """
 
 from __future__ import annotations

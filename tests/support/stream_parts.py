@@ -39,15 +39,23 @@ class Snare:
 
     def __init__(self) -> None:
         self._armed = False
+        self._sprung = False
         self._caught: int | None = None
 
     def pass_by(self) -> None:
         """What the camera, the backend or the sink calls."""
+        if self._sprung:
+            self._sprung = False
+            raise SystemExit
         if self._armed:
             self._armed = False
             self._caught = threading.get_ident()
             while True:
                 time.sleep(0.001)
+
+    def spring(self) -> None:
+        """End the next thread that comes by, if one does."""
+        self._sprung = True
 
     def kill(self) -> None:
         """Wait for a thread to come by, and end it."""
@@ -250,6 +258,7 @@ class Camera(Frames):
         self.trouble: str | None = None
         self.reopened = 0
         self.refuse = 0
+        self.delivered = 0
         self._total = 0
         self._interrupted = threading.Event()
 
@@ -261,6 +270,7 @@ class Camera(Frames):
         if self.trouble == "die":
             raise SourceError("unplugged")
         info = super().read_into(buffer)
+        self.delivered += info is not None
         buffer[:] = self._total % 251  # goes on where the ids of the stream go on
         self._total += 1
         if self.trouble == "black":
