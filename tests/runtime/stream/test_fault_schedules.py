@@ -109,7 +109,7 @@ def machine_for(bundle: Bundle, folder: Path) -> type[RuleBasedStateMachine]:
             finally:
                 self.ended.set()
 
-        @rule(camera=CAMERAS, trouble=st.sampled_from(("die", "hang", "clock", "freeze", None)))
+        @rule(camera=CAMERAS, trouble=st.sampled_from(("die", "hang", "clock", None)))
         def trouble(self, camera: str, trouble: str | None) -> None:
             self.cameras[camera].refuse = self.cameras[camera].reopened + 1
             self.cameras[camera].trouble = trouble
