@@ -68,9 +68,8 @@ class LatencyRecorder:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1 (got {capacity})")
         self._names = (*stages, "total", "remainder")
-        self._window = np.zeros(
-            (capacity, len(self._names)), np.int64
-        )  # (frames, stages + total + remainder) ns
+        # (frames, stages + total + remainder) ns; written to now, so that it does not look like a leak later
+        self._window = np.full((capacity, len(self._names)), 0, np.int64)
         self._sum = np.zeros(len(self._names), np.int64)
         self._max = np.zeros(len(self._names), np.int64)
         self._frames = 0
