@@ -63,7 +63,7 @@ def test_a_camera_that_is_lost_is_told_with_its_reason_and_its_credentials_kept_
         (("synthetic:?size=big",), "expected e.g. synthetic:?size=720x1280"),
         ((PATTERN, "--deadline-ms", "0"), "deadline_ms must be above 0"),
         (("camera:front",), "expected camera:N"),
-        (("rtsp://",), "expected the name of a host"),
+        (("rtsp://",), "expected rtsp://HOST/PATH with the name of a host"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(

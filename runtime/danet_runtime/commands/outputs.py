@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +25,8 @@ def named_sources(sources: list[str]) -> dict[str, str]:
 
     named: dict[str, str] = {}
     for number, text in enumerate(sources):
-        match = None if Path(text).exists() else _NAMED.fullmatch(text)
+        # os.path.exists: a pipeline is no path, and may be longer than any.
+        match = None if os.path.exists(text) else _NAMED.fullmatch(text)  # noqa: PTH110
         default = "source" if len(sources) == 1 else f"camera-{number}"
         name = match["name"] if match else default
         if name in named:
@@ -78,12 +80,28 @@ def open_all(named: dict[str, str], realtime: bool, pixels: Pixels) -> dict[str,
     return opened
 
 
-def check_apart(paths: dict[str, Path | None]) -> None:
+def check_sources(named: dict[str, str]) -> None:
+    """Refuse two readers of one camera; test patterns, files and streams are shared by any number."""
+    from danet_runtime.errors import UsageError
+    from danet_runtime.sources import camera_of
+
+    seen: dict[int, str] = {}
+    for name, text in named.items():
+        index = camera_of(text)
+        if index is not None and (other := seen.setdefault(index, name)) != name:
+            raise UsageError(
+                f"{other} and {name} are both camera:{index}, and a device gives its frames to one reader; "
+                "name another device, or give it once with the outputs of both"
+            )
+
+
+def check_apart(named: dict[str, str], outputs: dict[str, Path | None]) -> None:
     """Refuse outputs that would overwrite a source or each other, whatever --overwrite says."""
     from danet_runtime.errors import UsageError
+    from danet_runtime.sources import path_of
 
-    seen: dict[Path, str] = {}
-    for name, path in paths.items():
+    seen = {path.resolve(): f"SOURCE {name}" for name, text in named.items() if (path := path_of(text))}
+    for name, path in outputs.items():
         if path is None:
             continue
         other = seen.setdefault(path.resolve(), name)

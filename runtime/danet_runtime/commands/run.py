@@ -116,6 +116,7 @@ def run(
     from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import (
         check_apart,
+        check_sources,
         named_sources,
         open_all,
         path_of_camera,
@@ -135,13 +136,14 @@ def run(
     first = next(iter(named))
     if report is None and len(named) == 1:
         report = report_beside(outputs[first], folders[first])
+    check_sources(named)
     check_apart(
+        named,
         {
-            **{f"SOURCE {name}": Path(text) for name, text in named.items()},
             **{f"--output {name}".strip(): path for name, path in outputs.items()},
             **{f"--masks {name}": path for name, path in folders.items()},
             "--report": report,
-        }
+        },
     )
     if report is not None and report.exists() and not overwrite:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,25 +56,53 @@ def open_source(
 
         return PacedSource(open_source(text, pixels=pixels))
     text = str(text)
-    scheme, colon, rest = text.partition(":")
-    if not colon or Path(text).exists():
-        return _open_path(text, pixels)
-    if scheme == "file":
-        return _open_path(rest.removeprefix("//"), pixels)
-    if scheme == "camera":
-        return _open_camera(rest.lstrip("/"), text, pixels)
+    path = path_of(text)
+    if path is not None:
+        return _open_path(str(path) if text.startswith("file:") else text)
+    index = camera_of(text)
+    if index is not None:
+        from danet_runtime.sources.camera import CameraSource
+
+        return CameraSource(index, pixels)
+    scheme = text.partition(":")[0]
     if scheme == "synthetic":
         from danet_runtime.sources.synthetic import SyntheticSource
 
         return SyntheticSource(text, pixels)
-    if scheme in _CHILD_SCHEMES:
-        from danet_runtime.sources.gstreamer import ChildSource
+    from danet_runtime.sources.gstreamer import ChildSource
 
-        return ChildSource(text, pixels=pixels)
-    return _open_path(text, pixels)
+    return ChildSource(text, pixels=pixels)
 
 
-def _open_path(text: str, pixels: Pixels) -> VideoSource | ImagesSource | CameraSource:
+def path_of(text: str) -> Path | None:
+    """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
+    scheme, colon, rest = text.partition(":")
+    # os.path.exists: a pipeline is no path, and may be longer than any.
+    if os.path.exists(text):  # noqa: PTH110
+        return Path(text)
+    if colon and scheme == "file":
+        return Path(rest.removeprefix("//"))
+    if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
+        return None
+    return Path(text)
+
+
+def camera_of(text: str) -> int | None:
+    """The number of the device that a source's name is; ``None`` for all that is no ``camera:N``.
+
+    Raises:
+        UsageError: It begins with ``camera:``, and goes on with something else than a number.
+    """
+    scheme, _, rest = text.partition(":")
+    if path_of(text) is not None or not (text.isdecimal() or scheme == "camera"):
+        return None
+    index = text if text.isdecimal() else rest.lstrip("/")
+    if not index.isdecimal():
+        raise UsageError(f"{redacted(text)!r}: expected camera:N with the number of the device")
+    return int(index)
+
+
+def _open_path(text: str) -> VideoSource | ImagesSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
     path = Path(text)
@@ -85,20 +114,12 @@ def _open_path(text: str, pixels: Pixels) -> VideoSource | ImagesSource | Camera
         from danet_runtime.sources.video import VideoSource
 
         return VideoSource(path)
-    if text.isdecimal():
-        return _open_camera(text, text, pixels)
-    if glob.has_magic(text):
+    if "://" not in text and glob.has_magic(text):
         found = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - also absolute ones
         pictures = [file for file in found if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
         if not pictures:
-            raise UsageError(f"{text} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
+            raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)
-    raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
-
-
-def _open_camera(index: str, text: str, pixels: Pixels) -> CameraSource:
-    from danet_runtime.sources.camera import CameraSource
-
-    if not index.isdecimal():
-        raise UsageError(f"{text!r}: expected camera:N with the number of the device")
-    return CameraSource(int(index), pixels)
+    if ":" in text:
+        raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
+    raise UsageError(f"there is no file or folder {redacted(text)!r}; expected {_ACCEPTED}")
