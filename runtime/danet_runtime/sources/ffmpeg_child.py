@@ -1,7 +1,8 @@
 """The child process that decodes a network stream with OpenCV's FFmpeg: HTTP, or where GStreamer is absent.
 
-``python -m danet_runtime.sources.ffmpeg_child FD`` reads the URI from its standard input and writes frames to
-the file descriptor, as :mod:`danet_runtime.sources.gdp` lays them out.
+``python -m danet_runtime.sources.ffmpeg_child FD`` reads the URI from its standard input (see
+:mod:`danet_runtime.children.lifeline`) and writes frames to the file descriptor, as
+:mod:`danet_runtime.sources.gdp` lays them out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from danet_runtime.children.lifeline import read_message
 from danet_runtime.dependencies import opencv
 from danet_runtime.sources import gdp
 
@@ -49,4 +51,4 @@ def _write(fd: int, data: bytes | memoryview) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.stdin.read()))
+    sys.exit(main(int(sys.argv[1]), read_message()[0]))

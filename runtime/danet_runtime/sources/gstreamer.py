@@ -12,17 +12,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock, FrameInfo
 from danet_runtime.sources.child import FrameChild
-from danet_runtime.sources.uri import NETWORK_SCHEMES, redacted, secrets_of
+from danet_runtime.sources.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
 
-_LAUNCH: Final = "gst-launch-1.0"
+INSPECT: Final = "gst-inspect-1.0"
+GSTREAMER_CHILD: Final = (sys.executable, "-m", "danet_runtime.children.gstreamer")
+"""What runs a pipeline whose words it reads from its standard input."""
+
 _INSTALL = (
     "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad gstreamer1.0-libav"
@@ -59,18 +62,18 @@ class ChildSource:
     def __init__(self, uri: str, start_s: float = _START_S, pixels: Pixels = BGR) -> None:
         self._uri = uri
         self._wanted = pixels
-        self._shown = redacted(uri)
+        self._redact = Redaction(uri)
+        self._shown = self._redact.shown
         self._start_s = start_s
-        self._secrets = secrets_of(uri)
         self._child: FrameChild | None = None
         self.reopen()
 
     def reopen(self) -> None:
         """Start the child again; see :class:`danet_runtime.sources.base.Source`."""
         self.close()
-        command, text, self._decoder = _command(self._uri, self._wanted)
+        command, words, self._decoder = _command(self._uri, self._wanted)
         # Known before it has told its format, so that it can be interrupted while it says nothing.
-        child = self._child = FrameChild(command, self._shown, self._redact, text)
+        child = self._child = FrameChild(command, self._shown, self._redact, words)
         try:
             child.await_format(self._start_s)
         except BaseException:
@@ -136,16 +139,11 @@ class ChildSource:
         self._last_ns = now_ns
         return time_ns + self._offset_ns, "stream"
 
-    def _redact(self, line: str) -> str:
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
-        return redacted(line)
-
 
 @functools.cache
 def has_element(name: str) -> bool:
     """Whether GStreamer is here and has an element."""
-    inspect = shutil.which("gst-inspect-1.0")
+    inspect = shutil.which(INSPECT)
     if inspect is None:
         return False
     return subprocess.run([inspect, "--exists", name], check=False, capture_output=True).returncode == 0
@@ -171,17 +169,12 @@ def pipeline_of(uri: str, pixels: Pixels = BGR) -> str:
     elif scheme == "csi":
         sensor = rest.lstrip("/")
         if not sensor.isdecimal():
-            raise UsageError(f"{uri!r}: expected csi://N with the number of the sensor")
+            raise UsageError(f"{redacted(uri)!r}: expected csi://N with the number of the sensor")
         head = f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM)"
     else:
-        head = f"rtspsrc location={_quoted(uri)} latency=0 drop-on-latency=true ! decodebin"
+        check_address(uri)
+        head = f'rtspsrc location="{uri}" latency=0 drop-on-latency=true ! decodebin'
     return f"{head} ! {to_memory}videoconvert ! {caps}"
-
-
-def _quoted(uri: str) -> str:
-    if '"' in uri or "\\" in uri or any(character.isspace() for character in uri):
-        raise UsageError(f"{redacted(uri)!r}: a URI has no quotes, backslashes or spaces; encode them as %22")
-    return f'"{uri}"'
 
 
 def _words(pipeline: str, uri: str) -> list[str]:
@@ -191,17 +184,16 @@ def _words(pipeline: str, uri: str) -> list[str]:
         raise UsageError(f"{redacted(uri)!r}: {error}; check the quotes") from error
 
 
-def _command(uri: str, pixels: Pixels) -> tuple[list[str], str | None, str]:
+def _command(uri: str, pixels: Pixels) -> tuple[Sequence[str], Sequence[str], str]:
     """What to start, what to write to its standard input, and what decodes."""
     scheme = uri.partition(":")[0]
-    if scheme in NETWORK_SCHEMES and not urlsplit(uri).hostname:
-        raise UsageError(f"{redacted(uri)!r}: expected the name of a host, as in {scheme}://camera/stream")
-    has_gstreamer = shutil.which(_LAUNCH) is not None and has_element("gdppay")
+    if scheme in NETWORK_SCHEMES:
+        check_address(uri)
+    has_gstreamer = shutil.which(INSPECT) is not None and has_element("gdppay")
     # Motion JPEG over HTTP goes through FFmpeg: GStreamer's decoder ends at the first damaged picture.
     if has_gstreamer and scheme not in ("http", "https"):
         pipeline = f"{pipeline_of(uri, pixels)} ! gdppay ! fdsink fd={{fd}} sync=false"
-        return [_LAUNCH, "-q", *_words(pipeline, uri)], None, "gstreamer"
+        return GSTREAMER_CHILD, _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
-        # The URI goes through standard input: arguments of a process are seen by everybody.
-        return [sys.executable, "-m", "danet_runtime.sources.ffmpeg_child", "{fd}"], uri, "ffmpeg"
-    raise MissingDependencyError("GStreamer with gst-launch-1.0 and gdppay", f"{scheme}:", _INSTALL)
+        return (sys.executable, "-m", "danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
+    raise MissingDependencyError("GStreamer with gst-inspect-1.0 and gdppay", f"{scheme}:", _INSTALL)

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from process_parts import children_of
 from stream_parts import Echo, stream_of, until
 
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
@@ -51,11 +52,6 @@ def read(source: ChildSource, frames: int) -> list[np.ndarray]:
         assert info.id == number
         taken.append(buffer.copy())
     return taken
-
-
-def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 @needs_gstreamer
