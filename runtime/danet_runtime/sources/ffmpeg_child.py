@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from danet_runtime.children.lifeline import read_message
@@ -36,18 +35,12 @@ def main(fd: int, uri: str) -> int:
             if frame.shape[:2] != size_hw:
                 size_hw = frame.shape[:2]
                 caps = gdp.write_caps(frame.shape[:2], capture.get(cv2.CAP_PROP_FPS))
-                _write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
-            _write(fd, gdp.write_header(gdp.BUFFER, frame.nbytes))
-            _write(fd, memoryview(frame).cast("B"))
+                gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
+            gdp.write(fd, gdp.write_header(gdp.BUFFER, frame.nbytes))
+            gdp.write(fd, memoryview(frame).cast("B"))
         except BrokenPipeError:
             return 0
     return 0
-
-
-def _write(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while len(view):
-        view = view[os.write(fd, view) :]
 
 
 if __name__ == "__main__":

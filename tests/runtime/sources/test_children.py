@@ -21,6 +21,7 @@ from stream_parts import Echo, stream_of, until
 
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
 from danet_runtime.sources import gdp, gstreamer, open_source
+from danet_runtime.sources.child import FrameChild
 from danet_runtime.sources.gstreamer import ChildSource, has_element
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -206,7 +207,7 @@ def test_without_gstreamer_a_pipeline_says_what_to_install(monkeypatch: pytest.M
 )
 def test_a_child_that_sends_nonsense_is_refused(data: bytes, words: str) -> None:
     script = f"import os, sys; os.write(int(sys.argv[1]), {data!r})"
-    child = gstreamer.FrameChild([sys.executable, "-c", script, "{fd}"], "nonsense", str)
+    child = FrameChild([sys.executable, "-c", script, "{fd}"], "nonsense", str)
     with pytest.raises(SourceError, match=words):
         child.await_format(5)
     child.close()
