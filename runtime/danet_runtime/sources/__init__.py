@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from danet_runtime.sources.synthetic import SyntheticSource
     from danet_runtime.sources.video import VideoSource
 
+    AnySource: TypeAlias = (
+        VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource
+    )
+
 __all__ = ["FrameInfo", "Source", "open_source"]
 
 _ACCEPTED = (
@@ -29,16 +33,14 @@ _ACCEPTED = (
 _CHILD_SCHEMES = ("rtsp", "rtsps", "http", "https", "csi", "gst")
 
 
-def open_source(
-    text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR
-) -> VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource:
+def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR) -> AnySource:
     """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
     A file is a picture by its suffix, else a video.
 
     Args:
         text: The name.
-        realtime: Play a video file at its own rate, as if it were a camera.
+        realtime: Play a video file at its own rate, as if it were a camera; a live source is one already.
         pixels: The format that is wanted, a segmenter's ``pixels``. Cameras, pipelines and the test pattern
             deliver it untouched where they have it; what OpenCV decodes (files, pictures, HTTP) stays BGR,
             and the segmenter converts it. The source's own ``pixels`` say what comes.
@@ -52,9 +54,7 @@ def open_source(
         MissingDependencyError: OpenCV, or GStreamer, is not installed.
     """
     if realtime:
-        from danet_runtime.sources.paced import PacedSource
-
-        return PacedSource(open_source(text, pixels=pixels))
+        return _played(open_source(text, pixels=pixels))
     text = str(text)
     path = path_of(text)
     if path is not None:
@@ -72,6 +72,19 @@ def open_source(
     from danet_runtime.sources.gstreamer import ChildSource
 
     return ChildSource(text, pixels=pixels)
+
+
+def _played(source: AnySource) -> AnySource:
+    """The source at its own rate: a live one as it is, with its clock and its way to be opened again."""
+    if source.live:
+        return source
+    from danet_runtime.sources.paced import PacedSource
+
+    try:
+        return PacedSource(source)
+    except UsageError:
+        source.close()
+        raise
 
 
 def path_of(text: str) -> Path | None:

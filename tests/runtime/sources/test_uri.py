@@ -56,3 +56,9 @@ def test_a_played_file_is_live_and_pictures_cannot_be_played(
     cv2.imwrite(str(tmp_path / "a.png"), picture_maker(8, 8))
     with pytest.raises(UsageError, match="pictures have no rate"):
         open_source(tmp_path / "a.png", realtime=True)
+
+
+def test_a_live_pattern_is_left_as_it_is_by_realtime_and_one_without_a_rate_is_refused() -> None:
+    assert isinstance(open_source("synthetic:?size=8x8&fps=50", realtime=True), SyntheticSource)
+    with pytest.raises(UsageError, match="nor has a test pattern with fps=0"):
+        open_source("synthetic:?size=8x8&fps=0", realtime=True)
