@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from command_parts import RunningCommand
+from mjpeg_camera import MjpegCamera
 from process_parts import children_of, is_running, seen_of
 from stream_parts import until
 
@@ -38,35 +36,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RunningCommand]]:
         command.kill()
 
 
-class Pictures(http.server.BaseHTTPRequestHandler):
-    """A camera that sends pictures without end."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        data = cv2.imencode(".jpg", np.full((48, 64, 3), 100, np.uint8))[1].tobytes()
-        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-        while True:
-            try:
-                self.wfile.write(head + data + b"\r\n")
-            except OSError:
-                return
-            time.sleep(0.02)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def mjpeg_uri() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/video"
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with MjpegCamera() as camera:
+        yield camera.uri
 
 
 @needs_gstreamer

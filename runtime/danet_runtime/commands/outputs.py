@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from danet_runtime.pixel_formats import Pixels
     from danet_runtime.sinks.base import Sink
-    from danet_runtime.sources.base import Source
 
 CAMERA = "{camera}"
 """Stands for the camera's name in paths of outputs."""
@@ -67,17 +64,22 @@ def sinks_of(paths: list[Path | str | None], further: list[str], legend: bool, o
     ]
 
 
-def open_all(named: dict[str, str], realtime: bool, pixels: Pixels) -> dict[str, Source]:
-    """Open every source; those that are open are closed where a later one cannot be."""
-    from danet_runtime.sources import open_source
+def sizes_of(texts: list[str], named: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """The sizes of cameras by name, from ``NAME=HxW``, or ``HxW`` for all.
 
-    opened: dict[str, Source] = {}
-    with ExitStack() as undo:
-        for name, text in named.items():
-            opened[name] = open_source(text, realtime=realtime, pixels=pixels)
-            undo.callback(opened[name].close)
-        undo.pop_all()  # the stream closes them from here on
-    return opened
+    Raises:
+        UsageError: One is no size, or names no source.
+    """
+    from danet_runtime.commands.arguments import parse_size
+    from danet_runtime.errors import UsageError
+
+    sizes: dict[str, tuple[int, int]] = {}
+    for text in texts:
+        name, equals, size = text.rpartition("=")
+        if equals and name not in named:
+            raise UsageError(f"--camera-size names {name!r}; the sources are {', '.join(named)}")
+        sizes.update(dict.fromkeys([name] if equals else named, parse_size(size, "--camera-size")))
+    return sizes
 
 
 def check_sources(named: dict[str, str]) -> None:

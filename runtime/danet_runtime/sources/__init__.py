@@ -59,19 +59,36 @@ def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BG
     path = path_of(text)
     if path is not None:
         return _open_path(str(path) if text.startswith("file:") else text)
+    if text.partition(":")[0] == "synthetic":
+        from danet_runtime.sources.synthetic import SyntheticSource
+
+        return SyntheticSource(text, pixels)
+    camera = live_source(text, pixels)
+    if camera is None:  # path_of has left nothing else
+        raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
+    camera.reopen()
+    return camera
+
+
+def live_source(text: str, pixels: Pixels = BGR) -> CameraSource | ChildSource | None:
+    """The camera or network stream that ``text`` names, not opened yet; ``None`` for all else.
+
+    Raises:
+        UsageError: It makes no sense.
+        MissingDependencyError: What it needs is not installed.
+    """
+    if path_of(text) is not None:
+        return None
     index = camera_of(text)
     if index is not None:
         from danet_runtime.sources.camera import CameraSource
 
-        return CameraSource(index, pixels)
-    scheme = text.partition(":")[0]
-    if scheme == "synthetic":
-        from danet_runtime.sources.synthetic import SyntheticSource
+        return CameraSource(index, pixels, is_open=False)
+    if text.partition(":")[0] in _CHILD_SCHEMES:
+        from danet_runtime.sources.gstreamer import ChildSource
 
-        return SyntheticSource(text, pixels)
-    from danet_runtime.sources.gstreamer import ChildSource
-
-    return ChildSource(text, pixels=pixels)
+        return ChildSource(text, pixels=pixels, is_open=False)
+    return None
 
 
 def _played(source: AnySource) -> AnySource:

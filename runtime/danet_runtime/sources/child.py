@@ -95,6 +95,10 @@ class FrameChild:
                 self._frame(packet.length, buffer)
                 return packet.time_ns
 
+    def has_more(self) -> bool:
+        """Whether more has come already."""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
     def kill(self) -> None:
         """End the child and what it has started; a read that waits for it fails. From any thread."""
         self._process.kill()

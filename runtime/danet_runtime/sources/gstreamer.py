@@ -63,6 +63,8 @@ class ChildSource(LiveSource):
         super().__init__(redact.shown, redact, pixels, start_s)
         self._uri = uri
         self._starting = _command(uri, pixels)
+        if self._starting[2] == "ffmpeg":
+            self.pixels = BGR
         self._begin()
         if is_open:
             self.reopen()

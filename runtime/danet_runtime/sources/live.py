@@ -15,6 +15,9 @@ from danet_runtime.sources.child import FrameChild
 START_S = 10.0
 """The first frame must have come by then."""
 
+_BACKLOG_S = 2.0
+"""Frames that were not read for so long after the opening are left out."""
+
 
 class LiveSource:
     """A source in a child process; see :class:`danet_runtime.sources.base.Source`. Subclasses say which.
@@ -42,6 +45,7 @@ class LiveSource:
         self._start_s = start_s
         self._child: FrameChild | None = None
         self._read = 0
+        self._opened_s = 0.0
         self._why_closed = f"{name} is closed; open it again"
 
     def reopen(self) -> None:
@@ -65,6 +69,7 @@ class LiveSource:
             self.close()
             raise
         self._read = 0
+        self._opened_s = time.monotonic()
         self.size_hw = child.format.size_hw
         self.fps = child.format.fps
         self.pixels = pixels
@@ -95,10 +100,20 @@ class LiveSource:
         if self._child is None:
             raise SourceError(self._why_closed)
         time_ns = self._child.read_into(buffer)
+        if self._read == 0:
+            time_ns = self._without_backlog(self._child, buffer, time_ns)
         capture_ns, clock = self._capture_time(time_ns, time.monotonic_ns())
         info = FrameInfo(self._read, capture_ns, clock=clock)
         self._read += 1
         return info
+
+    def _without_backlog(self, child: FrameChild, buffer: UInt8Array, time_ns: int | None) -> int | None:
+        """Leave out what has piled up since the opening: nobody can say how old it is."""
+        now = time.monotonic()
+        if now - self._opened_s > _BACKLOG_S:
+            while child.has_more() and time.monotonic() - now < _BACKLOG_S:
+                time_ns = child.read_into(buffer)
+        return time_ns
 
     def close(self) -> None:
         """End the child; harmless when called twice."""
