@@ -12,6 +12,8 @@ import numpy as np
 
 
 class _Pictures(http.server.BaseHTTPRequestHandler):
+    timeout = 5.0  # for a client that neither asks nor reads
+
     def do_GET(self) -> None:
         server = self.server
         assert isinstance(server, MjpegCamera)
@@ -41,7 +43,7 @@ class MjpegCamera(http.server.ThreadingHTTPServer):
         size_hw: Of its pictures.
     """
 
-    daemon_threads = True
+    daemon_threads = False  # closing waits for them, so that no connection is left
 
     def __init__(self, port: int = 0, size_hw: tuple[int, int] = (48, 64)) -> None:
         super().__init__(("127.0.0.1", port), _Pictures)
