@@ -32,6 +32,17 @@ def test_cameras_and_files_share_the_model_and_each_has_its_own_output(
         assert len(video_reader(tmp_path / f"out-{name}.mkv")[0]) == frames
 
 
+def test_a_source_may_be_given_twice(
+    danet: Callable, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
+) -> None:
+    video = video_maker(tmp_path / "in.mp4", 5, (48, 64))
+    report = tmp_path / "report.json"
+    done = danet("run", bundle.path, *[f"{PATTERN}&frames=5"] * 2, video, video, "--report", report)
+    assert done.returncode == 0, done.stderr
+    cameras = json.loads(report.read_text())["cameras"]
+    assert [camera["frames"]["in"] for camera in cameras] == [5, 5, 5, 5]
+
+
 def test_a_file_is_played_at_its_rate(
     danet: Callable, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
 ) -> None:
@@ -63,7 +74,8 @@ def test_a_camera_that_is_lost_is_told_with_its_reason_and_its_credentials_kept_
         (("synthetic:?size=big",), "expected e.g. synthetic:?size=720x1280"),
         ((PATTERN, "--deadline-ms", "0"), "deadline_ms must be above 0"),
         (("camera:front",), "expected camera:N"),
-        (("rtsp://",), "expected the name of a host"),
+        (("camera:0", "0"), "camera-0 and camera-1 are both camera:0, and a device gives its frames to one"),
+        (("rtsp://",), "expected rtsp://HOST/PATH with the name of a host"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from danet_runtime.pixel_formats import Pixels
     from danet_runtime.sinks.base import Sink
-    from danet_runtime.sources.base import Source
 
 CAMERA = "{camera}"
 """Stands for the camera's name in paths of outputs."""
@@ -24,7 +22,8 @@ def named_sources(sources: list[str]) -> dict[str, str]:
 
     named: dict[str, str] = {}
     for number, text in enumerate(sources):
-        match = None if Path(text).exists() else _NAMED.fullmatch(text)
+        # os.path.exists: a pipeline is no path, and may be longer than any.
+        match = None if os.path.exists(text) else _NAMED.fullmatch(text)  # noqa: PTH110
         default = "source" if len(sources) == 1 else f"camera-{number}"
         name = match["name"] if match else default
         if name in named:
@@ -65,25 +64,46 @@ def sinks_of(paths: list[Path | str | None], further: list[str], legend: bool, o
     ]
 
 
-def open_all(named: dict[str, str], realtime: bool, pixels: Pixels) -> dict[str, Source]:
-    """Open every source; those that are open are closed where a later one cannot be."""
-    from danet_runtime.sources import open_source
+def sizes_of(texts: list[str], named: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """The sizes of cameras by name, from ``NAME=HxW``, or ``HxW`` for all.
 
-    opened: dict[str, Source] = {}
-    with ExitStack() as undo:
-        for name, text in named.items():
-            opened[name] = open_source(text, realtime=realtime, pixels=pixels)
-            undo.callback(opened[name].close)
-        undo.pop_all()  # the stream closes them from here on
-    return opened
-
-
-def check_apart(paths: dict[str, Path | None]) -> None:
-    """Refuse outputs that would overwrite a source or each other, whatever --overwrite says."""
+    Raises:
+        UsageError: One is no size, or names no source.
+    """
+    from danet_runtime.commands.arguments import parse_size
     from danet_runtime.errors import UsageError
 
-    seen: dict[Path, str] = {}
-    for name, path in paths.items():
+    sizes: dict[str, tuple[int, int]] = {}
+    for text in texts:
+        name, equals, size = text.rpartition("=")
+        if equals and name not in named:
+            raise UsageError(f"--camera-size names {name!r}; the sources are {', '.join(named)}")
+        sizes.update(dict.fromkeys([name] if equals else named, parse_size(size, "--camera-size")))
+    return sizes
+
+
+def check_sources(named: dict[str, str]) -> None:
+    """Refuse two readers of one camera; test patterns, files and streams are shared by any number."""
+    from danet_runtime.errors import UsageError
+    from danet_runtime.sources import camera_of
+
+    seen: dict[int, str] = {}
+    for name, text in named.items():
+        index = camera_of(text)
+        if index is not None and (other := seen.setdefault(index, name)) != name:
+            raise UsageError(
+                f"{other} and {name} are both camera:{index}, and a device gives its frames to one reader; "
+                "name another device, or give it once with the outputs of both"
+            )
+
+
+def check_apart(named: dict[str, str], outputs: dict[str, Path | None]) -> None:
+    """Refuse outputs that would overwrite a source or each other, whatever --overwrite says."""
+    from danet_runtime.errors import UsageError
+    from danet_runtime.sources import path_of
+
+    seen = {path.resolve(): f"SOURCE {name}" for name, text in named.items() if (path := path_of(text))}
+    for name, path in outputs.items():
         if path is None:
             continue
         other = seen.setdefault(path.resolve(), name)

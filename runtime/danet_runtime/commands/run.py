@@ -95,6 +95,19 @@ def run(
     give_up_after_s: Annotated[
         float | None, typer.Option(help="End when a camera is lost for so long; by default never.")
     ] = None,
+    wait_for_sources: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds that cameras have to come up; one missing then is awaited further."
+        ),
+    ] = 0.0,
+    camera_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=HEIGHTxWIDTH of a camera that may be missing at the start; by default the bundle's "
+            "frame size. May be given again."
+        ),
+    ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     trusted_key: TrustedKeys = None,
@@ -116,17 +129,19 @@ def run(
     from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import (
         check_apart,
+        check_sources,
         named_sources,
-        open_all,
         path_of_camera,
         report_beside,
         sinks_of,
+        sizes_of,
         text_of_camera,
     )
     from danet_runtime.errors import DanetError, UsageError
     from danet_runtime.files import check_file_target
     from danet_runtime.loop.options import StreamOptions
     from danet_runtime.sinks.window import WindowSink
+    from danet_runtime.sources.opening import open_sources
     from danet_runtime.stream import Stream
 
     named = named_sources(source)
@@ -135,13 +150,15 @@ def run(
     first = next(iter(named))
     if report is None and len(named) == 1:
         report = report_beside(outputs[first], folders[first])
+    check_sources(named)
+    sizes = sizes_of(camera_size or [], named)
     check_apart(
+        named,
         {
-            **{f"SOURCE {name}": Path(text) for name, text in named.items()},
             **{f"--output {name}".strip(): path for name, path in outputs.items()},
             **{f"--masks {name}": path for name, path in folders.items()},
             "--report": report,
-        }
+        },
     )
     if report is not None and report.exists() and not overwrite:
         raise UsageError(
@@ -186,7 +203,15 @@ def run(
             )
             for one in opened
         ]
-        frames = open_all(named, realtime, segmenters[0].pixels)
+        frames = open_sources(
+            named,
+            segmenters[0].frame_size_hw,
+            realtime=realtime,
+            pixels=segmenters[0].pixels,
+            sizes_hw=sizes,
+            wait_s=wait_for_sources,
+            tell=lambda words: typer.echo(f"danet: {words}", err=True),
+        )
         stream = Stream(
             segmenters,
             frames,

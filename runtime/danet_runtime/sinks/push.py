@@ -18,14 +18,13 @@ from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.sinks.push_child import PushChild
-from danet_runtime.sources.gstreamer import has_element
-from danet_runtime.sources.uri import redacted, secrets_of
+from danet_runtime.sources.gstreamer import GSTREAMER_CHILD, INSPECT, has_element
+from danet_runtime.sources.uri import Redaction, check_address
 
 logger = logging.getLogger(__name__)
 
 PUSH_SCHEMES: Final = ("udp", "rtsp", "rtsps", "gst")
 
-_LAUNCH: Final = "gst-launch-1.0"
 _INSTALL = (
     "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-rtsp"
@@ -80,12 +79,12 @@ class PushSink:
 
     def __init__(self, uri: str, *, legend: bool = False) -> None:
         self._uri = uri
-        self._shown = redacted(uri)
-        self._secrets = secrets_of(uri)
+        self._redact = Redaction(uri)
+        self._shown = self._redact.shown
         _check(uri)
         self._has_legend = legend
         self._child: PushChild | None = None
-        self._command: list[str] = []
+        self._words: list[str] = []
         self._encoder: str | None = None
         self._pause_s = 0.0
         self._not_before = 0.0
@@ -106,8 +105,8 @@ class PushSink:
             SinkError: It has no H.264 encoder, or lacks an element.
         """
         self._cv2 = opencv("sending the overlay")
-        if shutil.which(_LAUNCH) is None:
-            raise MissingDependencyError("GStreamer with gst-launch-1.0", self._shown, _INSTALL)
+        if shutil.which(INSPECT) is None:
+            raise MissingDependencyError("GStreamer with gst-inspect-1.0", self._shown, _INSTALL)
         height, width = stream_format.size_hw
         self._even: UInt8Array = np.zeros((height + height % 2, width + width % 2, 4), np.uint8)
         self._picture: UInt8Array = np.empty((height, width, 3), np.uint8)
@@ -123,7 +122,7 @@ class PushSink:
         fps = stream_format.fps or _DEFAULT_FPS
         pipeline = self._pipeline(fps)
         try:
-            self._command = [_LAUNCH, "-q", *shlex.split(pipeline)]
+            self._words = shlex.split(pipeline)
         except ValueError as error:
             raise UsageError(f"{self._shown!r}: {error}; check the quotes") from error
 
@@ -133,7 +132,7 @@ class PushSink:
         Raises:
             SinkError: The child has ended or hangs, or is not started again yet.
         """
-        if not self._command:
+        if not self._words:
             raise SinkError(f"{self._shown} is not open")
         if self._child is None and time.monotonic() < self._not_before:
             wait_s = self._not_before - time.monotonic()
@@ -147,7 +146,7 @@ class PushSink:
             self._even[:, width:] = self._even[:, width - 1 : width]
         try:
             if self._child is None:
-                self._child = PushChild(self._command, self._shown, self._redact)
+                self._child = PushChild(GSTREAMER_CHILD, self._shown, self._redact, self._words)
                 self._starts += 1
             self._child.write(self._even, _WRITE_S)
         except SinkError as error:
@@ -211,26 +210,10 @@ class PushSink:
         encoder = found[1].format(gop=max(1, round(fps)))
         return f"{head} ! {encoder} ! h264parse config-interval=-1 ! {tail}"
 
-    def _redact(self, line: str) -> str:
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
-        return redacted(line)
-
 
 def _check(uri: str) -> None:
     scheme, _, rest = uri.partition(":")
-    shown = redacted(uri)
-    if scheme == "gst":
-        if not rest.strip():
-            raise UsageError("gst: needs a pipeline, e.g. 'gst:videoconvert ! autovideosink'")
-        return
-    if '"' in uri or "\\" in uri or any(character.isspace() for character in uri):
-        raise UsageError(f"{shown!r}: a URI has no quotes, backslashes or spaces; encode them as %22")
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"{shown!r}: {error}") from None
-    if not host or (scheme == "udp" and port is None):
-        expected = "udp://HOST:PORT" if scheme == "udp" else f"{scheme}://HOST/PATH"
-        raise UsageError(f"{shown!r}: expected {expected}")
+    if scheme != "gst":
+        check_address(uri, needs_port=scheme == "udp")
+    elif not rest.strip():
+        raise UsageError("gst: needs a pipeline, e.g. 'gst:videoconvert ! autovideosink'")

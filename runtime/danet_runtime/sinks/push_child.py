@@ -5,20 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
-import subprocess
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.children.process import ChildProcess
 from danet_runtime.errors import SinkError
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
-_KEPT_LINES = 20
 _FINISH_S = 3.0
 
 
@@ -29,35 +25,27 @@ class PushChild:
         command: What to start; ``{fd}`` in it becomes the number of the pipe to read from.
         name: What to call it in errors.
         redact: Takes credentials out of what the child says.
+        words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
 
     Raises:
         SinkError: It cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], name: str, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, command: Sequence[str], name: str, redact: Callable[[str], str], words: Sequence[str] = ()
+    ) -> None:
         self._name = name
-        self._redact = redact
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         theirs, self._fd = os.pipe()
         with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
             fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         os.set_blocking(self._fd, False)
         try:
-            self._process = subprocess.Popen(
-                [part.replace("{fd}", str(theirs)) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
+            self._process = ChildProcess(command, words, theirs, redact, "danet-sink-log")
         except OSError as error:
             os.close(self._fd)
             raise SinkError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
         finally:
             os.close(theirs)
-        self._listener = threading.Thread(target=self._listen, name="danet-sink-log", daemon=True)
-        self._listener.start()
 
     @property
     def pid(self) -> int:
@@ -85,8 +73,7 @@ class PushChild:
                     raise SinkError(f"{self._name} has not taken a frame for {within_s:g} s") from None
             except OSError as error:
                 self._process.poll()
-                self._listener.join(1.0)
-                raise SinkError(f"{self._name} has ended{self._said()}") from error
+                raise SinkError(f"{self._name} has ended{self._process.said()}") from error
 
     def close(self, *, finish: bool) -> None:
         """End the child; harmless when called twice.
@@ -98,24 +85,5 @@ class PushChild:
             os.close(self._fd)  # the end of the stream for the child
             self._fd = -1
         if finish:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_FINISH_S)
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        self._listener.join(1.0)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-
-    def _listen(self) -> None:
-        stream = self._process.stderr
-        if stream is not None:
-            with suppress(ValueError):  # closed under the reader
-                for line in stream:
-                    self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))
-
-    def _said(self) -> str:
-        told = [line for line in list(self._lines) if line]
-        errors = [line for line in told if "ERROR" in line or "error" in line] or told
-        return f": {'; '.join(errors[-2:])}" if errors else ""
+            self._process.wait(_FINISH_S)
+        self._process.close()

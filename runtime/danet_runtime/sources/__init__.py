@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from danet_runtime.sources.synthetic import SyntheticSource
     from danet_runtime.sources.video import VideoSource
 
+    AnySource: TypeAlias = (
+        VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource
+    )
+
 __all__ = ["FrameInfo", "Source", "open_source"]
 
 _ACCEPTED = (
@@ -28,16 +33,14 @@ _ACCEPTED = (
 _CHILD_SCHEMES = ("rtsp", "rtsps", "http", "https", "csi", "gst")
 
 
-def open_source(
-    text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR
-) -> VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource:
+def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR) -> AnySource:
     """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
     A file is a picture by its suffix, else a video.
 
     Args:
         text: The name.
-        realtime: Play a video file at its own rate, as if it were a camera.
+        realtime: Play a video file at its own rate, as if it were a camera; a live source is one already.
         pixels: The format that is wanted, a segmenter's ``pixels``. Cameras, pipelines and the test pattern
             deliver it untouched where they have it; what OpenCV decodes (files, pictures, HTTP) stays BGR,
             and the segmenter converts it. The source's own ``pixels`` say what comes.
@@ -51,29 +54,85 @@ def open_source(
         MissingDependencyError: OpenCV, or GStreamer, is not installed.
     """
     if realtime:
-        from danet_runtime.sources.paced import PacedSource
-
-        return PacedSource(open_source(text, pixels=pixels))
+        return _played(open_source(text, pixels=pixels))
     text = str(text)
-    scheme, colon, rest = text.partition(":")
-    if not colon or Path(text).exists():
-        return _open_path(text, pixels)
-    if scheme == "file":
-        return _open_path(rest.removeprefix("//"), pixels)
-    if scheme == "camera":
-        return _open_camera(rest.lstrip("/"), text, pixels)
-    if scheme == "synthetic":
+    path = path_of(text)
+    if path is not None:
+        return _open_path(str(path) if text.startswith("file:") else text)
+    if text.partition(":")[0] == "synthetic":
         from danet_runtime.sources.synthetic import SyntheticSource
 
         return SyntheticSource(text, pixels)
-    if scheme in _CHILD_SCHEMES:
+    camera = live_source(text, pixels)
+    if camera is None:  # path_of has left nothing else
+        raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
+    camera.reopen()
+    return camera
+
+
+def live_source(text: str, pixels: Pixels = BGR) -> CameraSource | ChildSource | None:
+    """The camera or network stream that ``text`` names, not opened yet; ``None`` for all else.
+
+    Raises:
+        UsageError: It makes no sense.
+        MissingDependencyError: What it needs is not installed.
+    """
+    if path_of(text) is not None:
+        return None
+    index = camera_of(text)
+    if index is not None:
+        from danet_runtime.sources.camera import CameraSource
+
+        return CameraSource(index, pixels, is_open=False)
+    if text.partition(":")[0] in _CHILD_SCHEMES:
         from danet_runtime.sources.gstreamer import ChildSource
 
-        return ChildSource(text, pixels=pixels)
-    return _open_path(text, pixels)
+        return ChildSource(text, pixels=pixels, is_open=False)
+    return None
 
 
-def _open_path(text: str, pixels: Pixels) -> VideoSource | ImagesSource | CameraSource:
+def _played(source: AnySource) -> AnySource:
+    """The source at its own rate: a live one as it is, with its clock and its way to be opened again."""
+    if source.live:
+        return source
+    from danet_runtime.sources.paced import PacedSource
+
+    try:
+        return PacedSource(source)
+    except UsageError:
+        source.close()
+        raise
+
+
+def path_of(text: str) -> Path | None:
+    """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
+    scheme, colon, rest = text.partition(":")
+    # os.path.exists: a pipeline is no path, and may be longer than any.
+    if os.path.exists(text):  # noqa: PTH110
+        return Path(text)
+    if colon and scheme == "file":
+        return Path(rest.removeprefix("//"))
+    if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
+        return None
+    return Path(text)
+
+
+def camera_of(text: str) -> int | None:
+    """The number of the device that a source's name is; ``None`` for all that is no ``camera:N``.
+
+    Raises:
+        UsageError: It begins with ``camera:``, and goes on with something else than a number.
+    """
+    scheme, _, rest = text.partition(":")
+    if path_of(text) is not None or not (text.isdecimal() or scheme == "camera"):
+        return None
+    index = text if text.isdecimal() else rest.lstrip("/")
+    if not index.isdecimal():
+        raise UsageError(f"{redacted(text)!r}: expected camera:N with the number of the device")
+    return int(index)
+
+
+def _open_path(text: str) -> VideoSource | ImagesSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
     path = Path(text)
@@ -85,20 +144,12 @@ def _open_path(text: str, pixels: Pixels) -> VideoSource | ImagesSource | Camera
         from danet_runtime.sources.video import VideoSource
 
         return VideoSource(path)
-    if text.isdecimal():
-        return _open_camera(text, text, pixels)
-    if glob.has_magic(text):
+    if "://" not in text and glob.has_magic(text):
         found = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - also absolute ones
         pictures = [file for file in found if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
         if not pictures:
-            raise UsageError(f"{text} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
+            raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)
-    raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
-
-
-def _open_camera(index: str, text: str, pixels: Pixels) -> CameraSource:
-    from danet_runtime.sources.camera import CameraSource
-
-    if not index.isdecimal():
-        raise UsageError(f"{text!r}: expected camera:N with the number of the device")
-    return CameraSource(int(index), pixels)
+    if ":" in text:
+        raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
+    raise UsageError(f"there is no file or folder {redacted(text)!r}; expected {_ACCEPTED}")

@@ -5,23 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
-import subprocess
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.children.process import ChildProcess
 from danet_runtime.errors import SourceError
 from danet_runtime.sources import gdp
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
-_KEPT_LINES = 20
 _LARGEST_FRAME = 16384 * 16384 * 3
 
 
@@ -32,7 +28,7 @@ class FrameChild:
         command: What to start; ``{fd}`` in it becomes the number of the pipe to write to.
         name: What to call it in errors.
         redact: Takes credentials out of what the child says.
-        text: Written to its standard input, which nobody else sees.
+        words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
 
     Raises:
         SourceError: It cannot be started.
@@ -44,40 +40,21 @@ class FrameChild:
     format: gdp.RawFormat
 
     def __init__(
-        self,
-        command: Sequence[str],
-        name: str,
-        redact: Callable[[str], str],
-        text: str | None = None,
+        self, command: Sequence[str], name: str, redact: Callable[[str], str], words: Sequence[str] = ()
     ) -> None:
         self._name = name
-        self._redact = redact
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._header = bytearray(gdp.HEADER_BYTES)
         self._rows: UInt8Array | None = None
         self._fd, theirs = os.pipe()
         with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
             fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         try:
-            self._process = subprocess.Popen(
-                [part.replace("{fd}", str(theirs)) for part in command],
-                stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
+            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
         except OSError as error:
             os.close(self._fd)
             raise SourceError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
         finally:
             os.close(theirs)
-        self._listener = threading.Thread(target=self._listen, name="danet-source-log", daemon=True)
-        self._listener.start()
-        if text is not None and self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended: reading from it says so
-                self._process.stdin.write(text.encode())
-                self._process.stdin.close()
 
     def await_format(self, start_s: float) -> None:
         """Wait until it has told its format; :meth:`kill` ends the waiting.
@@ -118,19 +95,17 @@ class FrameChild:
                 self._frame(packet.length, buffer)
                 return packet.time_ns
 
+    def has_more(self) -> bool:
+        """Whether more has come already."""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
     def kill(self) -> None:
         """End the child and what it has started; a read that waits for it fails. From any thread."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def close(self) -> None:
         """End the child and release the pipe; only from the reading thread. Harmless when called twice."""
-        self.kill()
-        self._process.wait()
-        self._listener.join(1.0)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        self._process.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -139,7 +114,7 @@ class FrameChild:
         while True:
             ready, _, _ = select.select([self._fd], [], [], max(0.0, until - time.monotonic()))
             if not ready:
-                raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._said()}")
+                raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._process.said()}")
             packet = self._packet()
             if packet.kind == gdp.BUFFER:
                 raise SourceError(f"{self._name} sends frames without their format")
@@ -188,17 +163,5 @@ class FrameChild:
             count = os.readv(self._fd, [view[done:]])
             if count == 0:
                 self._process.wait()
-                self._listener.join(1.0)
-                raise SourceError(f"{self._name} has ended{self._said()}")
+                raise SourceError(f"{self._name} has ended{self._process.said()}")
             done += count
-
-    def _listen(self) -> None:
-        stream = self._process.stderr
-        if stream is not None:
-            for line in stream:
-                self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))
-
-    def _said(self) -> str:
-        told = [line for line in list(self._lines) if line]
-        errors = [line for line in told if "ERROR" in line or "error" in line] or told
-        return f": {'; '.join(errors[-2:])}" if errors else ""

@@ -1,14 +1,15 @@
 """The child process that decodes a network stream with OpenCV's FFmpeg: HTTP, or where GStreamer is absent.
 
-``python -m danet_runtime.sources.ffmpeg_child FD`` reads the URI from its standard input and writes frames to
-the file descriptor, as :mod:`danet_runtime.sources.gdp` lays them out.
+``python -m danet_runtime.sources.ffmpeg_child FD`` reads the URI from its standard input (see
+:mod:`danet_runtime.children.lifeline`) and writes frames to the file descriptor, as
+:mod:`danet_runtime.sources.gdp` lays them out.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
+from danet_runtime.children.lifeline import read_message
 from danet_runtime.dependencies import opencv
 from danet_runtime.sources import gdp
 
@@ -34,19 +35,13 @@ def main(fd: int, uri: str) -> int:
             if frame.shape[:2] != size_hw:
                 size_hw = frame.shape[:2]
                 caps = gdp.write_caps(frame.shape[:2], capture.get(cv2.CAP_PROP_FPS))
-                _write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
-            _write(fd, gdp.write_header(gdp.BUFFER, frame.nbytes))
-            _write(fd, memoryview(frame).cast("B"))
+                gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
+            gdp.write(fd, gdp.write_header(gdp.BUFFER, frame.nbytes))
+            gdp.write(fd, memoryview(frame).cast("B"))
         except BrokenPipeError:
             return 0
     return 0
 
 
-def _write(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while len(view):
-        view = view[os.write(fd, view) :]
-
-
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.stdin.read()))
+    sys.exit(main(int(sys.argv[1]), read_message()[0]))

@@ -8,6 +8,7 @@ for events. (GStreamer, ``gst-plugins-bad/gst/gdp/dataprotocol.h``.)
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -122,13 +123,21 @@ def _colorimetry(text: str) -> tuple[Colour | None, LevelRange | None]:
     return _MATRICES.get(rest.partition(":")[0]), _RANGES.get(levels)
 
 
-def write_caps(size_hw: tuple[int, int], fps: float | None) -> bytes:
-    """A format of BGR frames."""
+def write_caps(size_hw: tuple[int, int], fps: float | None, pixel_format: PixelFormat = "bgr") -> bytes:
+    """A format, which says nothing of matrix and range."""
     rate = round((fps or 0.0) * 1000)
     return (
-        f"video/x-raw, format=(string)BGR, width=(int){size_hw[1]}, height=(int){size_hw[0]}, "
+        f"video/x-raw, format=(string){pixel_format.upper()}, "
+        f"width=(int){size_hw[1]}, height=(int){size_hw[0]}, "
         f"framerate=(fraction){rate}/1000\x00"
     ).encode()
+
+
+def write(fd: int, data: bytes | memoryview) -> None:
+    """Write all of it."""
+    view = memoryview(data)
+    while len(view):
+        view = view[os.write(fd, view) :]
 
 
 def padded_row(length: int) -> int:

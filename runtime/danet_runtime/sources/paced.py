@@ -27,7 +27,7 @@ class PacedSource:
 
     def __init__(self, source: Source) -> None:
         if source.fps is None:
-            raise UsageError("pictures have no rate to be played at; leave --realtime out")
+            raise UsageError("pictures have no rate, nor has a test pattern with fps=0; leave --realtime out")
         self._source = source
         self._period_ns = int(1e9 / source.fps)
         self._start_ns = 0

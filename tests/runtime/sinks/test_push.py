@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from process_parts import children_of, seen_of
 from sink_parts import result
 
 from danet_runtime.errors import MissingDependencyError, SinkError
@@ -43,10 +44,7 @@ def has_rtsp_server() -> bool:
 def _no_child_is_left(watchdog: Callable[[int], None]) -> Iterator[None]:
     watchdog(60)
     yield
-    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    children = [child for task in tasks for child in task.read_text().split()]
-    commands = [Path(f"/proc/{child}/comm").read_text() for child in children]
-    assert not [command for command in commands if command.startswith("gst-launch")]
+    assert not [child for child in children_of(os.getpid()) if "danet-gst" in seen_of(child)]
 
 
 def free_port(kind: socket.SocketKind) -> int:

@@ -16,10 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from process_parts import children_of
 from stream_parts import Echo, stream_of, until
 
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
 from danet_runtime.sources import gdp, gstreamer, open_source
+from danet_runtime.sources.child import FrameChild
 from danet_runtime.sources.gstreamer import ChildSource, has_element
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -51,11 +53,6 @@ def read(source: ChildSource, frames: int) -> list[np.ndarray]:
         assert info.id == number
         taken.append(buffer.copy())
     return taken
-
-
-def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 @needs_gstreamer
@@ -210,7 +207,7 @@ def test_without_gstreamer_a_pipeline_says_what_to_install(monkeypatch: pytest.M
 )
 def test_a_child_that_sends_nonsense_is_refused(data: bytes, words: str) -> None:
     script = f"import os, sys; os.write(int(sys.argv[1]), {data!r})"
-    child = gstreamer.FrameChild([sys.executable, "-c", script, "{fd}"], "nonsense", str)
+    child = FrameChild([sys.executable, "-c", script, "{fd}"], "nonsense", str)
     with pytest.raises(SourceError, match=words):
         child.await_format(5)
     child.close()

@@ -11,7 +11,6 @@ import pytest
 
 from danet_runtime.errors import SourceError, SourceTruncatedError, UsageError
 from danet_runtime.sources import FrameInfo, Source, open_source
-from danet_runtime.sources.camera import CameraSource
 from danet_runtime.sources.images import ImagesSource
 from danet_runtime.sources.video import VideoSource
 
@@ -176,77 +175,12 @@ def test_anything_else_is_a_usage_error_with_what_is_accepted(text: str) -> None
         open_source(text if text else "/nowhere/")
 
 
+def test_a_file_that_is_not_there_is_called_so() -> None:
+    with pytest.raises(UsageError, match=r"there is no file or folder 'nosuch\.mp4'; expected a video file"):
+        open_source("nosuch.mp4")
+
+
 @pytest.mark.skipif(Path("/dev/video0").exists(), reason="this machine has a camera")
 def test_a_camera_that_is_not_there_is_refused_with_the_devices_that_are() -> None:
     with pytest.raises(SourceError, match=r"camera 0 gives no frames; video devices on this machine: none"):
         open_source("0")
-
-
-class FakeCapture:
-    """Stands for cv2.VideoCapture, with frames of the given sizes and then nothing."""
-
-    def __init__(self, sizes: list[tuple[int, int]]) -> None:
-        self.frames = [np.full((*size, 3), number, np.uint8) for number, size in enumerate(sizes)]
-
-    def __call__(self, *_target: object) -> FakeCapture:
-        return self
-
-    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
-        return True
-
-    def getBackendName(self) -> str:  # noqa: N802 - OpenCV's name
-        return "FAKE"
-
-    def get(self, _key: int) -> float:
-        return float("nan")
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        return (True, self.frames.pop(0)) if self.frames else (False, None)
-
-    def grab(self) -> bool:
-        return bool(self.frames)
-
-    def retrieve(self, buffer: np.ndarray) -> tuple[bool, np.ndarray]:
-        frame = self.frames.pop(0)
-        if frame.shape != buffer.shape:
-            return True, frame
-        buffer[:] = frame
-        return True, buffer
-
-    def release(self) -> None:
-        self.frames = []
-
-
-def test_a_camera_is_live_counts_its_frames_and_fails_when_none_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture([(4, 6)] * 3))
-    camera = CameraSource(0)
-    assert (camera.live, camera.size_hw, camera.fps, camera.count) == (True, (4, 6), None, None)
-    assert isinstance(camera, Source)
-    buffer = np.empty((4, 6, 3), np.uint8)
-    seen = []
-    for _ in range(3):
-        info = camera.read_into(buffer)
-        assert info is not None
-        seen.append((info.id, int(buffer[0, 0, 0])))
-    assert seen == [(0, 0), (1, 1), (2, 2)]
-    with pytest.raises(SourceError, match="gave no frame after 3"):
-        camera.read_into(buffer)
-    camera.close()
-
-
-def test_a_source_that_changes_its_size_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture([(4, 6), (6, 8)]))
-    camera = CameraSource(0)
-    buffer = np.empty((4, 6, 3), np.uint8)
-    camera.read_into(buffer)
-    with pytest.raises(SourceError, match=r"changed from \(4, 6\) to \(6, 8\)"):
-        camera.read_into(buffer)
-
-
-def test_a_camera_that_gives_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture([]))
-    with pytest.raises(SourceError, match="camera 3 gives no frames") as caught:
-        CameraSource(3)
-    assert "gives no frame; expected" in str(caught.value.__cause__)

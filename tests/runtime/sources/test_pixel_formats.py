@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +14,6 @@ from danet_runtime.colour_conversion import to_bgr, to_pixel_format
 from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.pixel_formats import BGR, Pixels, pixels_of
 from danet_runtime.sources import gdp, gstreamer, open_source
-from danet_runtime.sources.camera import CameraSource
 from danet_runtime.sources.gstreamer import has_element, pipeline_of
 
 NV12, UYVY = Pixels("nv12"), Pixels("uyvy")
@@ -163,73 +160,3 @@ def test_a_file_stays_bgr(tmp_path: Path, video_maker: Callable[..., Path]) -> N
     source = open_source(video_maker(tmp_path / "v.mp4", 3), pixels=NV12, realtime=True)
     assert pixels_of(source) == BGR
     assert read_one(source).shape == (48, 64, 3)
-
-
-class FakeCamera:
-    """Stands for cv2.VideoCapture of a V4L2 device that has one format."""
-
-    def __init__(self, code: str, frame: np.ndarray) -> None:
-        self.code, self.frame = code, frame
-        self.converts = True
-
-    def __call__(self, *_target: object) -> FakeCamera:
-        self.converts = True
-        return self
-
-    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
-        return True
-
-    def getBackendName(self) -> str:  # noqa: N802 - OpenCV's name
-        return "FAKE"
-
-    def set(self, key: int, value: float) -> bool:
-        if key == cv2.CAP_PROP_CONVERT_RGB:
-            self.converts = bool(value)
-        return True
-
-    def get(self, key: int) -> float:
-        return float(cv2.VideoWriter_fourcc(*self.code)) if key == cv2.CAP_PROP_FOURCC else float("nan")
-
-    def read(self) -> tuple[bool, np.ndarray]:
-        return True, np.zeros((48, 64, 3), np.uint8) if self.converts else self.frame.copy()
-
-    def grab(self) -> bool:
-        return True
-
-    def retrieve(self, buffer: np.ndarray) -> tuple[bool, np.ndarray]:
-        if buffer.shape != self.read()[1].shape:
-            return True, self.read()[1]
-        buffer[:] = self.read()[1]
-        return True, buffer
-
-    def release(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("code", "pixels", "swapped"),
-    [("UYVY", UYVY, False), ("YUYV", UYVY, True), ("NV12", NV12, False)],
-)
-def test_a_camera_of_that_format_is_read_raw_in_the_given_buffer(
-    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, code: str, pixels: Pixels, swapped: bool
-) -> None:
-    raw = rng.integers(0, 256, pixels.shape((48, 64)), np.uint8)
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera(code, raw))
-    camera = CameraSource(0, pixels)
-    assert (camera.size_hw, camera.pixels) == ((48, 64), pixels)
-    buffer = np.empty(raw.shape, np.uint8)
-    for _ in range(2):
-        buffer[:] = 0
-        camera.read_into(buffer)
-        np.testing.assert_array_equal(buffer, raw[..., ::-1] if swapped else raw)
-
-
-def test_a_camera_without_the_format_gives_bgr_and_that_is_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera("MJPG", np.zeros((1, 5000), np.uint8)))
-    with caplog.at_level(logging.WARNING):
-        camera = CameraSource(0, UYVY)
-    assert camera.pixels == BGR
-    assert "camera 0 has no uyvy (bt601, limited range), only 'MJPG': its frames come as BGR" in caplog.text
-    assert read_one(camera).shape == (48, 64, 3)
