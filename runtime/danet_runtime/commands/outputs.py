@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from danet_runtime.commands.collisions import Place, PlaceKind
     from danet_runtime.pixel_formats import Pixels
-    from danet_runtime.sinks.base import Sink
     from danet_runtime.sources.base import Source
 
 CAMERA = "{camera}"
@@ -52,19 +52,6 @@ def text_of_camera(text: str, name: str, cameras: int, option: str = "--sink") -
     return text.replace(CAMERA, name)
 
 
-def sinks_of(paths: list[Path | str | None], further: list[str], legend: bool, overwrite: bool) -> list[Sink]:
-    """The sinks that are named.
-
-    Raises:
-        UsageError: One names no sink, or a file that exists and may not be replaced.
-    """
-    from danet_runtime.sinks import open_sink
-
-    return [
-        open_sink(text, legend=legend, overwrite=overwrite) for text in (*paths, *further) if text is not None
-    ]
-
-
 def open_all(named: dict[str, str], realtime: bool, pixels: Pixels) -> dict[str, Source]:
     """Open every source; those that are open are closed where a later one cannot be."""
     from danet_runtime.sources import open_source
@@ -78,17 +65,39 @@ def open_all(named: dict[str, str], realtime: bool, pixels: Pixels) -> dict[str,
     return opened
 
 
-def check_apart(paths: dict[str, Path | None]) -> None:
-    """Refuse outputs that would overwrite a source or each other, whatever --overwrite says."""
-    from danet_runtime.errors import UsageError
+def places_of(texts: dict[str, list[str]], boxes: dict[str, Path], report: Path | None) -> list[Place]:
+    """Every file and folder that is going to be written to.
 
-    seen: dict[Path, str] = {}
-    for name, path in paths.items():
-        if path is None:
-            continue
-        other = seen.setdefault(path.resolve(), name)
-        if other != name:
-            raise UsageError(f"{other} and {name} are both {path}; give each its own path")
+    Args:
+        texts: What names the sinks of each camera.
+        boxes: Folders of the black boxes, by camera.
+        report: The report.
+
+    Raises:
+        UsageError: A text names no sink, or two sinks share a name that is no path.
+    """
+    from danet_runtime.commands.collisions import Place
+    from danet_runtime.errors import UsageError
+    from danet_runtime.sinks import sink_target
+    from danet_runtime.sources.uri import redacted
+
+    places = []
+    others: set[str] = set()
+    for name, of_camera in texts.items():
+        for text in of_camera:
+            target = sink_target(text)
+            if target.path is not None:
+                kind: PlaceKind = "masks" if target.kind == "masks" else "file"
+                places.append(Place(f"{text} of {name}", target.path, kind))
+            elif target.kind != "window":
+                address = target.rest.partition("?")[0] if target.kind == "shm" else target.rest
+                if (whole := f"{target.kind} {address}") in others:
+                    raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
+                others.add(whole)
+    places += [Place(f"--black-box of {name}", folder, "folder") for name, folder in boxes.items()]
+    if report is not None:
+        places.append(Place("--report", report))
+    return places
 
 
 def report_beside(output: Path | None, masks: Path | None) -> Path | None:

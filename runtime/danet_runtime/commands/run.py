@@ -111,21 +111,22 @@ def run(
 
     from danet_runtime.blackbox import BlackBox
     from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.collisions import check_apart
     from danet_runtime.commands.ending import show, write_report
     from danet_runtime.commands.engines import open_segmenter
     from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import (
-        check_apart,
         named_sources,
         open_all,
         path_of_camera,
+        places_of,
         report_beside,
-        sinks_of,
         text_of_camera,
     )
     from danet_runtime.errors import DanetError, UsageError
     from danet_runtime.files import check_file_target
     from danet_runtime.loop.options import StreamOptions
+    from danet_runtime.sinks import open_sink
     from danet_runtime.sinks.window import WindowSink
     from danet_runtime.stream import Stream
 
@@ -135,14 +136,20 @@ def run(
     first = next(iter(named))
     if report is None and len(named) == 1:
         report = report_beside(outputs[first], folders[first])
-    check_apart(
-        {
-            **{f"SOURCE {name}": Path(text) for name, text in named.items()},
-            **{f"--output {name}".strip(): path for name, path in outputs.items()},
-            **{f"--masks {name}": path for name, path in folders.items()},
-            "--report": report,
-        }
+    texts = {
+        name: [
+            *([str(outputs[name])] if output else []),
+            *([f"masks:{folders[name]}"] if masks else []),
+            *(text_of_camera(text, name, len(named)) for text in sink or ()),
+        ]
+        for name in named
+    }
+    box_folders = (
+        {}
+        if black_box is None
+        else {name: black_box / name if len(named) > 1 else black_box for name in named}
     )
+    check_apart(named, (bundle, *(ladder or ())), places_of(texts, box_folders, report))
     if report is not None and report.exists() and not overwrite:
         raise UsageError(
             f"{report} exists already; give another path with --report, or --overwrite to replace it"
@@ -151,20 +158,12 @@ def run(
         if target is not None:
             check_file_target(target)
     sinks = {
-        name: sinks_of(
-            [*([outputs[name]] if output else []), *([f"masks:{folders[name]}"] if masks else [])],
-            [text_of_camera(text, name, len(named)) for text in sink or ()],
-            legend,
-            overwrite,
-        )
-        for name in named
+        name: [open_sink(text, legend=legend, overwrite=overwrite) for text in texts[name]] for name in named
     }
     boxes = []
-    if black_box is not None:
-        for name, camera_sinks in sinks.items():
-            folder = black_box / name if len(named) > 1 else black_box
-            boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb))
-            camera_sinks.append(boxes[-1])
+    for name, folder in box_folders.items():
+        boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb))
+        sinks[name].append(boxes[-1])
     options = StreamOptions(
         deadline_ms=deadline_ms,
         late=late,
