@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import DanetError, SinkError, UsageError
 from danet_runtime.files import check_file_target, replacing_folder
 from danet_runtime.health import HealthEvent
+from danet_runtime.pixel_formats import BGR
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.slots import ClosedError, Handover
@@ -59,8 +62,9 @@ class BlackBox:
     thread of its own encodes it. Where that is busy, the older result is skipped and counted, whatever the
     stream's policy, so that the box delays nothing.
 
-    Frames are kept as JPEG, masks as PNG. Their bytes never exceed ``megabytes`` (2^20 bytes each): the
-    oldest make room. Besides, three frames of each size are copied, wait or are encoded at the moment.
+    Frames are kept as JPEG, whatever their pixel format, masks as PNG. Their bytes never exceed ``megabytes``
+    (2^20 bytes each): the oldest make room. Besides, three frames of each size are copied, wait or are
+    encoded at the moment.
 
     Args:
         folder: Where boxes are written at a fault and by :meth:`request`, each into a folder of its own by
@@ -110,6 +114,7 @@ class BlackBox:
         self._events: deque[HealthEvent] = deque(maxlen=_EVENTS)
         self._seen = self._skipped = self._failed = 0
         self._spare: list[Result] = []  # buffers to copy into
+        self._converted: dict[tuple[int, int], UInt8Array] = {}  # of the encoder's thread
         self._opened = 0
         self._waiting: Handover[Result] = Handover(1, "latest")
         self._handled = 0
@@ -283,12 +288,23 @@ class BlackBox:
 
     def _encode(self, result: Result) -> _Record:
         cv2 = self._cv2
-        is_jpeg, frame = cv2.imencode(".jpg", result.frame, (cv2.IMWRITE_JPEG_QUALITY, self._quality))
+        is_jpeg, frame = cv2.imencode(".jpg", self._bgr_of(result), (cv2.IMWRITE_JPEG_QUALITY, self._quality))
         is_png, labels = cv2.imencode(".png", result.labels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_FASTEST))
         if not (is_jpeg and is_png):
             raise SinkError(f"frame {result.frame_id} cannot be encoded")
         nothing = np.empty((0, 0), np.uint8)
-        return _Record(replace(result, frame=nothing, labels=nothing), frame.tobytes(), labels.tobytes())
+        facts = replace(result, frame=nothing, labels=nothing, pixels=BGR)
+        return _Record(facts, frame.tobytes(), labels.tobytes())
+
+    def _bgr_of(self, result: Result) -> UInt8Array:
+        """The frame as OpenCV encodes it, in a buffer for each size where it must be converted."""
+        if result.pixels.format == "bgr":
+            return result.frame
+        size_hw = (result.labels.shape[0], result.labels.shape[1])
+        buffer = self._converted.get(size_hw)
+        if buffer is None:
+            buffer = self._converted[size_hw] = np.empty((*size_hw, 3), np.uint8)
+        return to_bgr(result.frame, result.pixels, buffer)
 
     def _keep(self, record: _Record) -> None:
         with self._lock:
