@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -72,6 +71,8 @@ class BlackBox:
         seconds: Frames captured longer ago than this, before the newest, are let go.
         megabytes: What is kept at most.
         quality: Of the JPEGs, 1..100.
+        keep: How many boxes stay in ``folder``: when one was written the oldest are removed, also those of
+            runs before; ``None``: all.
         context: Asked for what else belongs into the manifest, as plain data for JSON: the bundle, the
             backend, ``lambda: stream.report().to_dict()``.
 
@@ -93,6 +94,7 @@ class BlackBox:
         seconds: float = 30.0,
         megabytes: float = 256.0,
         quality: int = 85,
+        keep: int | None = None,
         context: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         if not (seconds > 0 and megabytes > 0 and 1 <= quality <= 100):
@@ -100,7 +102,10 @@ class BlackBox:
                 "a black box keeps more than 0 seconds and megabytes, with a quality of 1 to 100 (got "
                 f"{seconds:g}, {megabytes:g} and {quality})"
             )
+        if keep is not None and keep < 1:
+            raise UsageError(f"at least 1 black box must be kept (got {keep})")
         self.context = context
+        self._most = keep
         self._folder = None if folder is None else Path(folder)
         if self._folder is not None:
             check_file_target(self._folder / "box")
@@ -228,7 +233,7 @@ class BlackBox:
             UsageError: ``folder`` exists, or cannot be made.
             SinkError: It cannot be written, as on a full disk; nothing is left of it.
         """
-        from danet_runtime.blackbox_format import MANIFEST_NAME
+        from danet_runtime.blackbox_format import MANIFEST_NAME, facts_of
 
         path = Path(folder)
         with self._saving:
@@ -246,7 +251,7 @@ class BlackBox:
                         inner = f"camera-{names.index(record.facts.source)}/{place:06d}"
                         (partial / f"{inner}.jpg").write_bytes(record.frame)
                         (partial / f"{inner}.png").write_bytes(record.labels)
-                        frames.append(_facts(record.facts, inner))
+                        frames.append(facts_of(record.facts, inner))
                     manifest = self._manifest(reason, frames, events)
                     (partial / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
             except OSError as error:
@@ -340,12 +345,15 @@ class BlackBox:
     # Writing.
 
     def _write_beside(self, reason: str) -> None:
+        from danet_runtime.blackbox_format import box_name, remove_oldest
+
         try:
             if self._folder is None:
                 raise UsageError("the black box was given no folder to write to")
-            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-            word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
-            self.save(self._folder / f"blackbox-{stamp}-{time.time_ns() // 1000 % 10**6:06d}-{word}", reason)
+            self.save(self._folder / box_name(reason), reason)
+            if self._most is not None:
+                with self._saving:
+                    remove_oldest(self._folder, self._most)
         except (DanetError, OSError) as error:
             logger.error("%s", error)
             self.unwritten.append(str(error))
@@ -375,20 +383,3 @@ class BlackBox:
                 "machine": describe_machine(),
             }
         ).model_dump_json(indent=1)
-
-
-def _facts(result: Result, inner: str) -> dict[str, Any]:
-    return {
-        "camera": result.source,
-        "frame_id": result.frame_id,
-        "capture_time_ns": result.capture_time_ns,
-        "capture_clock": result.capture_clock,
-        "age_ms": result.age_ms,
-        "late": result.late,
-        "health": result.health,
-        "stages_ms": dict(result.stages_ms),
-        "media_time_ms": result.media_time_ms,
-        "name": result.name,
-        "frame": f"{inner}.jpg",
-        "labels": f"{inner}.png",
-    }

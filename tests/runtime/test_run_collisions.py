@@ -11,7 +11,7 @@ import pytest
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.commands.collisions import Place, check_apart
-from danet_runtime.commands.outputs import places_of
+from danet_runtime.commands.outputs import Outputs
 from danet_runtime.errors import UsageError
 
 CAMERA = "synthetic:?size=48x64&frames=3"
@@ -29,7 +29,7 @@ def refused(
     texts = {name: [text.replace("{camera}", name) for text in outputs] for name in sources}
     boxes = {} if box is None else dict.fromkeys(list(sources)[:1], box)
     with pytest.raises(UsageError, match=r"give (each its own|another)") as error:
-        check_apart(sources, [Path("bundle")], places_of(texts, boxes, report))
+        check_apart(sources, [Path("bundle")], Outputs(texts, boxes, report, None, True).places())
     return str(error.value)
 
 
@@ -103,9 +103,9 @@ def test_what_is_apart_is_let_through(drive: Path) -> None:
         "front": [text.replace("{camera}", "front") for text in outputs],
         "rear": [text.replace("{camera}", "rear") for text in outputs[:-1]],
     }
-    places = places_of(
-        texts, {"front": Path("box/front"), "rear": Path("box/rear")}, Path("front/report.json")
-    )
+    places = Outputs(
+        texts, {"front": Path("box/front"), "rear": Path("box/rear")}, Path("front/report.json"), None, True
+    ).places()
     check_apart(sources, [Path("bundle")], places)
     null = [Place("a", Path("/dev/null")), Place("b", Path("/dev/null"))]
     check_apart(sources, [], null)  # nothing is lost there that would not be lost anyway

@@ -27,14 +27,19 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
     return []
 
 
-def show(report: StreamReport, written: Sequence[Path]) -> list[str]:
+def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) -> list[str]:
     """Print the counts, the latencies and what was written.
+
+    Args:
+        report: Of the stream.
+        report_path: Where it was written to, if anywhere.
+        boxes: Folders of black boxes that were written.
 
     Returns:
         Why that could not be printed; nothing where it was.
     """
     try:
-        _print(report, written)
+        _print(report, [*_files_of(report), *([report_path] if report_path else []), *boxes])
     except OSError as error:
         return [f"standard output cannot be written: {error.strerror or error}"]
     return []
@@ -61,4 +66,12 @@ def _print(report: StreamReport, written: Sequence[Path]) -> None:
 
         console.print(latency_table(report.latency, "waiting"))
     for path in written:
-        console.print(f"written: {path}", soft_wrap=True, markup=False)
+        if path.exists():
+            console.print(f"written: {path}", soft_wrap=True, markup=False)
+
+
+def _files_of(report: StreamReport) -> list[Path]:
+    """The files and folders that the sinks wrote, in parts or whole."""
+    sinks = [sink for camera in report.cameras for sink in camera["sinks"] if sink["kind"] != "shm"]
+    whole = [part for sink in sinks for part in sink.get("parts", [sink])]
+    return [Path(sink["path"]) for sink in whole if "path" in sink]

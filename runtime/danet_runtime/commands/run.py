@@ -29,7 +29,10 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second."
+            "--output",
+            "-o",
+            help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second; of a camera, at its "
+            "own times (.avi has none).",
         ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
@@ -40,17 +43,33 @@ def run(
             "rtsp://..., gst:PIPELINE, shm:NAME; may be given again."
         ),
     ] = None,
+    split_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Begin a new part of every video and JSON lines after so many minutes: drive.mp4 becomes "
+            "drive-0000.mp4, drive-0001.mp4 and so on, each whole by itself.",
+        ),
+    ] = None,
     black_box: Annotated[
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1; `danet replay` shows it."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them."
         ),
+    ] = None,
+    black_box_keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep so many of its recordings, the newest; by default all."),
     ] = None,
     black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
     black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
     report: Annotated[
-        Path | None, typer.Option(help="JSON report; by default beside the video, or in the folder of masks.")
+        Path | None,
+        typer.Option(
+            help="JSON report; by default beside the video, or in the folder of masks, with {camera} as "
+            "'cameras' where there are several."
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
@@ -103,66 +122,44 @@ def run(
 ) -> None:
     """Segment videos, pictures or cameras; write overlays, masks and a report.
 
-    With several sources, the paths of --output and --masks hold {camera}. Exit codes: 0 ended as it should,
-    1 a source, a sink or the model failed, 2 wrong usage, 3 a fault: the process must be started again.
+    Outputs may hold {camera}, the name of the camera, and must where there are several; and {start}, when
+    the run began in UTC, as in 20261121T151042Z. Outputs that exist are refused without --overwrite, so give
+    what a supervisor starts again {start}, as in -o drive-{start}.mp4: each run has files of its own, and
+    what a killed run has written stays.
+
+    Exit codes: 0 ended as it should, 1 a source, a sink or the model failed, 2 wrong usage, 3 a fault: the
+    process must be started again.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.blackbox import BlackBox
     from danet_runtime.bundle import Bundle
-    from danet_runtime.commands.collisions import check_apart
     from danet_runtime.commands.ending import show, write_report
     from danet_runtime.commands.engines import open_segmenter
     from danet_runtime.commands.interruption import ending_in_order, on_request
-    from danet_runtime.commands.outputs import (
-        named_sources,
-        open_all,
-        path_of_camera,
-        places_of,
-        report_beside,
-        text_of_camera,
-    )
-    from danet_runtime.errors import DanetError, UsageError
-    from danet_runtime.files import check_file_target
+    from danet_runtime.commands.outputs import Outputs, named_sources, open_all
+    from danet_runtime.errors import DanetError
     from danet_runtime.loop.options import StreamOptions
-    from danet_runtime.sinks import open_sink
     from danet_runtime.sinks.window import WindowSink
     from danet_runtime.stream import Stream
 
     named = named_sources(source)
-    outputs = {name: path_of_camera(output, name, len(named), "--output") for name in named}
-    folders = {name: path_of_camera(masks, name, len(named), "--masks") for name in named}
-    first = next(iter(named))
-    if report is None and len(named) == 1:
-        report = report_beside(outputs[first], folders[first])
-    texts = {
-        name: [
-            *([str(outputs[name])] if output else []),
-            *([f"masks:{folders[name]}"] if masks else []),
-            *(text_of_camera(text, name, len(named)) for text in sink or ()),
-        ]
-        for name in named
-    }
-    box_folders = (
-        {}
-        if black_box is None
-        else {name: black_box / name if len(named) > 1 else black_box for name in named}
+    outputs = Outputs.of(
+        list(named),
+        output=output,
+        masks=masks,
+        further=sink or (),
+        black_box=black_box,
+        report=report,
+        split_minutes=split_minutes,
+        overwrite=overwrite,
     )
-    check_apart(named, (bundle, *(ladder or ())), places_of(texts, box_folders, report))
-    if report is not None and report.exists() and not overwrite:
-        raise UsageError(
-            f"{report} exists already; give another path with --report, or --overwrite to replace it"
-        )
-    for target in (*outputs.values(), report):
-        if target is not None:
-            check_file_target(target)
-    sinks = {
-        name: [open_sink(text, legend=legend, overwrite=overwrite) for text in texts[name]] for name in named
-    }
+    outputs.check(named, (bundle, *(ladder or ())))
+    sinks = outputs.open_sinks(legend)
     boxes = []
-    for name, folder in box_folders.items():
-        boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb))
+    for name, folder in outputs.boxes.items():
+        boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb, keep=black_box_keep))
         sinks[name].append(boxes[-1])
     options = StreamOptions(
         deadline_ms=deadline_ms,
@@ -222,15 +219,9 @@ def run(
             box.finish()
         done = stream.report()
         problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
-        if report is not None:
-            problems += write_report(done, report)
-        written = [
-            *outputs.values(),
-            *folders.values(),
-            report,
-            *(path for box in boxes for path in box.written),
-        ]
-        problems += show(done, [path for path in written if path is not None and path.exists()])
+        if outputs.report is not None:
+            problems += write_report(done, outputs.report)
+        problems += show(done, outputs.report, [path for box in boxes for path in box.written])
         for problem in problems:
             typer.echo(f"danet: error: {problem}", err=True)
         if failure is not None:

@@ -31,13 +31,17 @@ _ACCEPTED = (
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
 
 
-def open_sink(text: str | Path, *, legend: bool = False, overwrite: bool = False) -> Sink:
+def open_sink(
+    text: str | Path, *, legend: bool = False, overwrite: bool = False, split_minutes: float | None = None
+) -> Sink:
     """Make the sink that ``text`` names: a URI, or a path by its suffix.
 
     Args:
         text: The name; a path without a suffix is a folder of masks.
         legend: Whether overlays have the names of the classes.
         overwrite: Whether files that exist may be replaced.
+        split_minutes: A video and JSON lines begin a new file after so many minutes, see
+            :class:`danet_runtime.sinks.parts.PartedSink`; ``None``: never.
 
     Returns:
         The sink; a :class:`danet_runtime.Stream` opens it when it starts, and closes it.
@@ -46,6 +50,14 @@ def open_sink(text: str | Path, *, legend: bool = False, overwrite: bool = False
         UsageError: ``text`` names no sink, or a file that exists and may not be replaced.
     """
     target = sink_target(text)
+    if split_minutes is not None and target.kind in ("video", "jsonl"):
+        from danet_runtime.sinks.parts import PartedSink
+
+        def part(path: Path) -> Sink:
+            named = f"jsonl:{path}" if target.kind == "jsonl" else path
+            return open_sink(named, legend=legend, overwrite=overwrite)
+
+        return PartedSink(part, target.rest, split_minutes, overwrite=overwrite)
     if target.kind == "video":
         from danet_runtime.sinks.video import VideoSink
 
