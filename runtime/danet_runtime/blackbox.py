@@ -170,9 +170,11 @@ class BlackBox:
 
     def describe(self) -> dict[str, Any]:
         """What is kept, and where boxes were written."""
+        figures = self.figures()
         return {
             "kind": self.name,
-            **self.figures(),
+            "not_encoded": figures.pop("failed"),  # the stream counts failed writes under that name
+            **figures,
             "written_to": [str(path) for path in self.written],
             "unwritten": list(self.unwritten),
         }

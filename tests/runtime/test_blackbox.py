@@ -126,7 +126,7 @@ def test_a_frame_larger_than_the_box_is_counted_and_not_kept(stream_format: Stre
     fill(box, 3)
     box.close()
     told = box.describe()
-    assert (told["kept"], told["failed"], told["seen"]) == (0, 3, 3)
+    assert (told["kept"], told["not_encoded"], told["seen"]) == (0, 3, 3)
 
 
 def test_a_box_whose_encoder_is_slow_skips_and_never_waits(

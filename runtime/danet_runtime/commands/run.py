@@ -139,6 +139,7 @@ def run(
     from danet_runtime.commands.engines import open_segmenter
     from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import Outputs, named_sources, open_all
+    from danet_runtime.commands.sink_verdicts import failed_sinks, impaired_sinks
     from danet_runtime.errors import DanetError
     from danet_runtime.loop.options import StreamOptions
     from danet_runtime.sinks.window import WindowSink
@@ -222,8 +223,11 @@ def run(
         if outputs.report is not None:
             problems += write_report(done, outputs.report)
         problems += show(done, outputs.report, [path for box in boxes for path in box.written])
+        problems += failed_sinks(done)
         for problem in problems:
             typer.echo(f"danet: error: {problem}", err=True)
+        for warning in impaired_sinks(done):
+            typer.echo(f"danet: warning: {warning}", err=True)
         if failure is not None:
             raise failure
         was_cut_off = (
