@@ -140,6 +140,7 @@ def run(
     from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import Outputs, named_sources, open_all
     from danet_runtime.commands.sink_verdicts import failed_sinks, impaired_sinks
+    from danet_runtime.commands.status import status_told
     from danet_runtime.errors import DanetError
     from danet_runtime.loop.options import StreamOptions
     from danet_runtime.sinks.window import WindowSink
@@ -203,6 +204,7 @@ def run(
         counts = [one.count for one in frames.values()]
         known = sum(count for count in counts if count is not None) if None not in counts else None
         limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
+        stack.enter_context(status_told(stream))
         stream.start()
         # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
         signals = stack.enter_context(ending_in_order(stream.stop))
