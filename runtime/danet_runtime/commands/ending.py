@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import typer
 
+if TYPE_CHECKING:
     from danet_runtime.report import StreamReport
+    from danet_runtime.stream import Stream
 
 
 def write_report(report: StreamReport, path: Path) -> list[str]:
@@ -27,6 +31,31 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
     return []
 
 
+@contextmanager
+def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
+    """Write the report also of a stream that fails before it runs.
+
+    Args:
+        path: Where to, if anywhere.
+        bundle: Folder of the bundle.
+
+    Yields:
+        A list for the stream, once it is made.
+    """
+    from danet_runtime.errors import DanetError, UsageError
+    from danet_runtime.report import StreamReport
+
+    made: list[Stream] = []
+    try:
+        yield made
+    except DanetError as error:
+        if path is not None and not isinstance(error, UsageError):
+            report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
+            for problem in write_report(replace(report, ending="failed", error=str(error)), path):
+                typer.echo(f"danet: error: {problem}", err=True)
+        raise
+
+
 def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) -> list[str]:
     """Print the counts, the latencies and what was written.
 
@@ -39,21 +68,31 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
         Why that could not be printed; nothing where it was.
     """
     try:
-        _print(report, [*_files_of(report), *([report_path] if report_path else []), *boxes])
+        written = [*_files_of(report), *([report_path] if report_path else []), *boxes]
+        _print(report, written, has_report=report_path is not None)
     except OSError as error:
         return [f"standard output cannot be written: {error.strerror or error}"]
     return []
 
 
-def _print(report: StreamReport, written: Sequence[Path]) -> None:
+def _print(report: StreamReport, written: Sequence[Path], *, has_report: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from danet_runtime.commands.tables import latency_table
+    from danet_runtime.timing import LatencySummary
+
     console = Console(highlight=False)
-    counts = Table(
-        "in", "out", "dropped", "unfinished", "fps", title=f"Frames ({report.ending}, policy {report.policy})"
-    )
+    several = len(report.cameras) > 1
+    title = f"Frames ({report.ending}, policy {report.policy})"
+    counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
+    for camera in report.cameras if several else ():
+        frames = camera["frames"]
+        rate = frames["out"] / report.duration_s if report.duration_s else 0.0
+        told = (frames["in"], frames["out"], frames["dropped"], frames["unfinished"], f"{rate:.1f}")
+        counts.add_row(camera["name"], *map(str, told))
     counts.add_row(
+        *["all"] * several,
         str(report.frames_in),
         str(report.frames_out),
         str(report.frames_dropped),
@@ -61,13 +100,15 @@ def _print(report: StreamReport, written: Sequence[Path]) -> None:
         f"{report.fps:.1f}",
     )
     console.print(counts)
-    if report.frames_out:
-        from danet_runtime.commands.tables import latency_table
-
-        console.print(latency_table(report.latency, "waiting"))
+    for camera in report.cameras:
+        if camera["frames"]["out"]:
+            latency = LatencySummary.from_dict(camera["latency"])
+            console.print(latency_table(latency, "waiting", camera["name"] if several else None))
     for path in written:
         if path.exists():
             console.print(f"written: {path}", soft_wrap=True, markup=False)
+    if not has_report:
+        console.print("no report was asked for; --report FILE writes one", markup=False)
 
 
 def _files_of(report: StreamReport) -> list[Path]:

@@ -135,13 +135,12 @@ def run(
 
     from danet_runtime.blackbox import BlackBox
     from danet_runtime.bundle import Bundle
-    from danet_runtime.commands.ending import show, write_report
+    from danet_runtime.commands.ending import show, start_reported, write_report
     from danet_runtime.commands.engines import open_segmenter
     from danet_runtime.commands.interruption import ending_in_order, on_request
     from danet_runtime.commands.outputs import Outputs, named_sources, open_all
     from danet_runtime.commands.sink_verdicts import failed_sinks, impaired_sinks
     from danet_runtime.commands.status import status_told
-    from danet_runtime.errors import DanetError
     from danet_runtime.loop.options import StreamOptions
     from danet_runtime.sinks.window import WindowSink
     from danet_runtime.stream import Stream
@@ -173,41 +172,42 @@ def run(
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    failure: DanetError | None = None
-    opened = [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+    failure: Exception | None = None
     with ExitStack() as stack:
-        segmenters = [
-            stack.enter_context(
-                open_segmenter(
-                    one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+        with start_reported(outputs.report if report is not None else None, bundle) as made:
+            segmenters = [
+                stack.enter_context(
+                    open_segmenter(
+                        one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+                    )
                 )
+                for one in [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+            ]
+            frames = open_all(named, realtime, segmenters[0].pixels)
+            stream = Stream(
+                segmenters,
+                frames,
+                sinks,
+                policy,
+                max_frames=max_frames,
+                options=options,
+                listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
             )
-            for one in opened
-        ]
-        frames = open_all(named, realtime, segmenters[0].pixels)
-        stream = Stream(
-            segmenters,
-            frames,
-            sinks,
-            policy,
-            max_frames=max_frames,
-            options=options,
-            listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
-        )
-        stack.callback(stream.close)
-        for window in (one for several in sinks.values() for one in several):
-            if isinstance(window, WindowSink):
-                window.on_quit = stream.stop
-        for box in boxes:
-            box.context = lambda: stream.report().to_dict()
-        stack.enter_context(on_request(boxes))
+            made.append(stream)
+            stack.callback(stream.close)
+            for window in (one for several in sinks.values() for one in several):
+                if isinstance(window, WindowSink):
+                    window.on_quit = stream.stop
+            for box in boxes:
+                box.context = lambda: stream.report().to_dict()
+            stack.enter_context(on_request(boxes))
+            stack.enter_context(status_told(stream))
+            stream.start()
+        # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
+        signals = stack.enter_context(ending_in_order(stream.stop))
         counts = [one.count for one in frames.values()]
         known = sum(count for count in counts if count is not None) if None not in counts else None
         limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
-        stack.enter_context(status_told(stream))
-        stream.start()
-        # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
-        signals = stack.enter_context(ending_in_order(stream.stop))
         try:
             with stream, Progress(*columns, console=console, transient=True) as progress:
                 task = progress.add_task(
@@ -216,7 +216,7 @@ def run(
                 )
                 for _ in stream:
                     progress.update(task, completed=stream.frames_out)
-        except DanetError as error:
+        except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
             failure = error
         for box in boxes:
             box.finish()
