@@ -152,3 +152,16 @@ def test_a_ladder_needs_a_deadline(danet: Callable, bundle: Bundle) -> None:
     done = danet("run", bundle.path, PATTERN, "--ladder", bundle.path)
     assert done.returncode == 2
     assert "need a deadline" in done.stderr
+
+
+def test_the_help_says_what_a_stranger_must_know(danet: Callable) -> None:
+    told = " ".join(danet("run", "--help").stdout.replace("│", " ").split())
+    for words in (
+        "{start}, when the run began in UTC",
+        "by Ctrl-C or SIGTERM; 1 a source",
+        "files were stopped before their end",
+        "the source waits for the slowest output",
+        "a slow output misses frames",
+        "drive-0000.mp4",
+    ):
+        assert words in told

@@ -92,7 +92,10 @@ def run(
     policy: Annotated[
         Literal["every", "latest"] | None,
         typer.Option(
-            help="every: nothing is lost; latest: old frames are dropped. Default: latest for a camera."
+            help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
+            "up at its first failed write; latest: the newest frame counts, so a slow output misses frames, "
+            "which are counted, and delays nobody, and one that fails is tried again. Default: every for "
+            "files, latest for cameras."
         ),
     ] = None,
     deadline_ms: Annotated[
@@ -122,13 +125,17 @@ def run(
 ) -> None:
     """Segment videos, pictures or cameras; write overlays, masks and a report.
 
-    Outputs may hold {camera}, the name of the camera, and must where there are several; and {start}, when
-    the run began in UTC, as in 20261121T151042Z. Outputs that exist are refused without --overwrite, so give
-    what a supervisor starts again {start}, as in -o drive-{start}.mp4: each run has files of its own, and
-    what a killed run has written stays.
+    Outputs may hold {camera}, the name of the camera, and must where there
+    are several; and {start}, when the run began in UTC, as in
+    20261121T151042Z. Outputs that exist are refused without --overwrite: give
+    what a supervisor starts again {start}, as in -o drive-{start}.mp4, so that
+    each run has files of its own and those of a killed one stay.
 
-    Exit codes: 0 ended as it should, 1 a source, a sink or the model failed, 2 wrong usage, 3 a fault: the
-    process must be started again.
+    Exit codes: 0 ended as it should, at the end of its sources or, with a
+    camera, by Ctrl-C or SIGTERM; 1 a source, the model or an output failed,
+    nothing got through to an output, files were stopped before their end, or
+    the run before its sources were open; 2 wrong usage; 3 a fault: start the
+    process again.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
