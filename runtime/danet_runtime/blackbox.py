@@ -81,7 +81,7 @@ class BlackBox:
 
     Attributes:
         context: As given; it may be set later, since the stream is made after its sinks.
-        written: Folders that were written.
+        written: Folders that were written, and are kept.
         unwritten: Why those that were asked for and could not be written were not.
     """
 
@@ -356,6 +356,7 @@ class BlackBox:
             if self._most is not None:
                 with self._saving:
                     remove_oldest(self._folder, self._most)
+                    self.written = [path for path in self.written if path.exists()]
         except (DanetError, OSError) as error:
             logger.error("%s", error)
             self.unwritten.append(str(error))

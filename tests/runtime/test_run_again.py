@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,18 @@ def test_what_runs_all_day_is_written_in_parts_that_the_report_lists(bundle: Bun
         assert sum(part["frames"] for part in sink["parts"]) == sink["written"] == sink["frames"]
         for part in sink["parts"]:
             assert count(command.folder / part["path"]) == part["frames"]
-            assert f"written: {part['path']}" in command.printed
+            assert f"written: {part['path']}" in command.printed or len(sink["parts"]) > 8
+
+
+def test_of_many_parts_the_first_and_the_last_are_told(
+    danet: Callable, bundle: Bundle, tmp_path: Path
+) -> None:
+    split = ("--split-minutes", 0.001, "--policy", "every")
+    done = danet("run", bundle.path, f"{CAMERA}&frames=50", "--sink", "out.jsonl", *split)
+    assert done.returncode == 0, done.stderr
+    parts = sorted(tmp_path.glob("out-*.jsonl"))
+    assert len(parts) > 8
+    assert f"written: out-0000.jsonl to {parts[-1].name}, {len(parts)} parts" in done.stdout
 
 
 def test_placeholders_are_filled_everywhere_with_one_start() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -29,6 +29,10 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
             f"the report {path} cannot be written: {error.strerror or error}; give another disk with --report"
         ]
     return []
+
+
+_MOST_PARTS: Final = 8
+"""So many parts of one output are listed, each; the report has all."""
 
 
 @contextmanager
@@ -68,14 +72,15 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
         Why that could not be printed; nothing where it was.
     """
     try:
-        written = [*_files_of(report), *([report_path] if report_path else []), *boxes]
+        others = [str(path) for path in (report_path, *boxes) if path is not None and path.exists()]
+        written = [*_files_of(report), *others]
         _print(report, written, has_report=report_path is not None)
     except OSError as error:
         return [f"standard output cannot be written: {error.strerror or error}"]
     return []
 
 
-def _print(report: StreamReport, written: Sequence[Path], *, has_report: bool) -> None:
+def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -104,15 +109,19 @@ def _print(report: StreamReport, written: Sequence[Path], *, has_report: bool) -
         if camera["frames"]["out"]:
             latency = LatencySummary.from_dict(camera["latency"])
             console.print(latency_table(latency, "waiting", camera["name"] if several else None))
-    for path in written:
-        if path.exists():
-            console.print(f"written: {path}", soft_wrap=True, markup=False)
+    for place in written:
+        console.print(f"written: {place}", soft_wrap=True, markup=False)
     if not has_report:
         console.print("no report was asked for; --report FILE writes one", markup=False)
 
 
-def _files_of(report: StreamReport) -> list[Path]:
-    """The files and folders that the sinks wrote, in parts or whole."""
-    sinks = [sink for camera in report.cameras for sink in camera["sinks"] if sink["kind"] != "shm"]
-    whole = [part for sink in sinks for part in sink.get("parts", [sink])]
-    return [Path(sink["path"]) for sink in whole if "path" in sink]
+def _files_of(report: StreamReport) -> list[str]:
+    """The files and folders that the sinks wrote, in parts or whole; of many parts the first and the last."""
+    found = []
+    for sink in (sink for camera in report.cameras for sink in camera["sinks"]):
+        parts = [part["path"] for part in sink.get("parts", ())]
+        if len(parts) > _MOST_PARTS:
+            found.append(f"{parts[0]} to {parts[-1]}, {len(parts)} parts")
+        elif sink["kind"] != "shm" and "path" in sink:
+            found += [path for path in parts or [sink["path"]] if Path(path).exists()]
+    return found
