@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -15,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import DanetError, SinkError, UsageError
 from danet_runtime.files import check_file_target, replacing_folder
 from danet_runtime.health import HealthEvent
+from danet_runtime.pixel_formats import BGR
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.slots import ClosedError, Handover
@@ -59,8 +61,9 @@ class BlackBox:
     thread of its own encodes it. Where that is busy, the older result is skipped and counted, whatever the
     stream's policy, so that the box delays nothing.
 
-    Frames are kept as JPEG, masks as PNG. Their bytes never exceed ``megabytes`` (2^20 bytes each): the
-    oldest make room. Besides, three frames of each size are copied, wait or are encoded at the moment.
+    Frames are kept as JPEG, whatever their pixel format, masks as PNG. Their bytes never exceed ``megabytes``
+    (2^20 bytes each): the oldest make room. Besides, three frames of each size are copied, wait or are
+    encoded at the moment.
 
     Args:
         folder: Where boxes are written at a fault and by :meth:`request`, each into a folder of its own by
@@ -68,6 +71,8 @@ class BlackBox:
         seconds: Frames captured longer ago than this, before the newest, are let go.
         megabytes: What is kept at most.
         quality: Of the JPEGs, 1..100.
+        keep: How many boxes stay in ``folder``: when one was written the oldest are removed, also those of
+            runs before; ``None``: all.
         context: Asked for what else belongs into the manifest, as plain data for JSON: the bundle, the
             backend, ``lambda: stream.report().to_dict()``.
 
@@ -76,7 +81,7 @@ class BlackBox:
 
     Attributes:
         context: As given; it may be set later, since the stream is made after its sinks.
-        written: Folders that were written.
+        written: Folders that were written, and are kept.
         unwritten: Why those that were asked for and could not be written were not.
     """
 
@@ -89,6 +94,7 @@ class BlackBox:
         seconds: float = 30.0,
         megabytes: float = 256.0,
         quality: int = 85,
+        keep: int | None = None,
         context: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         if not (seconds > 0 and megabytes > 0 and 1 <= quality <= 100):
@@ -96,7 +102,10 @@ class BlackBox:
                 "a black box keeps more than 0 seconds and megabytes, with a quality of 1 to 100 (got "
                 f"{seconds:g}, {megabytes:g} and {quality})"
             )
+        if keep is not None and keep < 1:
+            raise UsageError(f"at least 1 black box must be kept (got {keep})")
         self.context = context
+        self._most = keep
         self._folder = None if folder is None else Path(folder)
         if self._folder is not None:
             check_file_target(self._folder / "box")
@@ -110,6 +119,7 @@ class BlackBox:
         self._events: deque[HealthEvent] = deque(maxlen=_EVENTS)
         self._seen = self._skipped = self._failed = 0
         self._spare: list[Result] = []  # buffers to copy into
+        self._converted: dict[tuple[int, int], UInt8Array] = {}  # of the encoder's thread
         self._opened = 0
         self._waiting: Handover[Result] = Handover(1, "latest")
         self._handled = 0
@@ -160,9 +170,11 @@ class BlackBox:
 
     def describe(self) -> dict[str, Any]:
         """What is kept, and where boxes were written."""
+        figures = self.figures()
         return {
             "kind": self.name,
-            **self.figures(),
+            "not_encoded": figures.pop("failed"),  # the stream counts failed writes under that name
+            **figures,
             "written_to": [str(path) for path in self.written],
             "unwritten": list(self.unwritten),
         }
@@ -223,7 +235,7 @@ class BlackBox:
             UsageError: ``folder`` exists, or cannot be made.
             SinkError: It cannot be written, as on a full disk; nothing is left of it.
         """
-        from danet_runtime.blackbox_format import MANIFEST_NAME
+        from danet_runtime.blackbox_format import MANIFEST_NAME, facts_of
 
         path = Path(folder)
         with self._saving:
@@ -241,7 +253,7 @@ class BlackBox:
                         inner = f"camera-{names.index(record.facts.source)}/{place:06d}"
                         (partial / f"{inner}.jpg").write_bytes(record.frame)
                         (partial / f"{inner}.png").write_bytes(record.labels)
-                        frames.append(_facts(record.facts, inner))
+                        frames.append(facts_of(record.facts, inner))
                     manifest = self._manifest(reason, frames, events)
                     (partial / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
             except OSError as error:
@@ -283,12 +295,23 @@ class BlackBox:
 
     def _encode(self, result: Result) -> _Record:
         cv2 = self._cv2
-        is_jpeg, frame = cv2.imencode(".jpg", result.frame, (cv2.IMWRITE_JPEG_QUALITY, self._quality))
+        is_jpeg, frame = cv2.imencode(".jpg", self._bgr_of(result), (cv2.IMWRITE_JPEG_QUALITY, self._quality))
         is_png, labels = cv2.imencode(".png", result.labels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_FASTEST))
         if not (is_jpeg and is_png):
             raise SinkError(f"frame {result.frame_id} cannot be encoded")
         nothing = np.empty((0, 0), np.uint8)
-        return _Record(replace(result, frame=nothing, labels=nothing), frame.tobytes(), labels.tobytes())
+        facts = replace(result, frame=nothing, labels=nothing, pixels=BGR)
+        return _Record(facts, frame.tobytes(), labels.tobytes())
+
+    def _bgr_of(self, result: Result) -> UInt8Array:
+        """The frame as OpenCV encodes it, in a buffer for each size where it must be converted."""
+        if result.pixels.format == "bgr":
+            return result.frame
+        size_hw = (result.labels.shape[0], result.labels.shape[1])
+        buffer = self._converted.get(size_hw)
+        if buffer is None:
+            buffer = self._converted[size_hw] = np.empty((*size_hw, 3), np.uint8)
+        return to_bgr(result.frame, result.pixels, buffer)
 
     def _keep(self, record: _Record) -> None:
         with self._lock:
@@ -324,12 +347,16 @@ class BlackBox:
     # Writing.
 
     def _write_beside(self, reason: str) -> None:
+        from danet_runtime.blackbox_format import box_name, remove_oldest
+
         try:
             if self._folder is None:
                 raise UsageError("the black box was given no folder to write to")
-            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-            word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
-            self.save(self._folder / f"blackbox-{stamp}-{time.time_ns() // 1000 % 10**6:06d}-{word}", reason)
+            self.save(self._folder / box_name(reason), reason)
+            if self._most is not None:
+                with self._saving:
+                    remove_oldest(self._folder, self._most)
+                    self.written = [path for path in self.written if path.exists()]
         except (DanetError, OSError) as error:
             logger.error("%s", error)
             self.unwritten.append(str(error))
@@ -359,20 +386,3 @@ class BlackBox:
                 "machine": describe_machine(),
             }
         ).model_dump_json(indent=1)
-
-
-def _facts(result: Result, inner: str) -> dict[str, Any]:
-    return {
-        "camera": result.source,
-        "frame_id": result.frame_id,
-        "capture_time_ns": result.capture_time_ns,
-        "capture_clock": result.capture_clock,
-        "age_ms": result.age_ms,
-        "late": result.late,
-        "health": result.health,
-        "stages_ms": dict(result.stages_ms),
-        "media_time_ms": result.media_time_ms,
-        "name": result.name,
-        "frame": f"{inner}.jpg",
-        "labels": f"{inner}.png",
-    }

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
+import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.health import HealthState
+from danet_runtime.result import Result
 from danet_runtime.sources.base import CaptureClock
+
+logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "blackbox.json"
 BLACK_BOX_KIND = "danet-black-box"
 BLACK_BOX_VERSION = 1
+BOX_PREFIX = "blackbox-"
 
 InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]
 
@@ -99,3 +108,50 @@ class BlackBoxManifest(_Strict):
     figures: Figures
     context: dict[str, Any]
     machine: dict[str, Any]
+
+
+def box_name(reason: str) -> str:
+    """What a box that is written now is called: by time, in UTC, and by the first words of its reason."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
+    return f"{BOX_PREFIX}{stamp}-{time.time_ns() // 1000 % 10**6:06d}-{word}"
+
+
+def boxes_in(folder: Path) -> list[Path]:
+    """The black boxes that were written into a folder, or into the folders of its cameras, by their names.
+
+    Those that a stream writes by itself are called by time and reason, so that the oldest comes first.
+    """
+    found = {file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{MANIFEST_NAME}")}
+    return sorted((box for box in found if not box.name.startswith(".")), key=lambda box: box.name)
+
+
+def remove_oldest(folder: Path, keep: int) -> None:
+    """Remove all black boxes of a folder but the newest; nothing else in it is touched.
+
+    One that cannot be removed is logged and tried again the next time.
+    """
+    mine = [box for box in boxes_in(folder) if box.parent == folder and box.name.startswith(BOX_PREFIX)]
+    for box in mine[:-keep]:
+        try:
+            shutil.rmtree(box)
+        except OSError as error:
+            logger.warning("the black box %s is not removed: %s", box, error.strerror or error)
+
+
+def facts_of(result: Result, inner: str) -> dict[str, Any]:
+    """A :class:`RecordedFrame` as plain data; ``inner`` is the path of its files without their suffixes."""
+    return {
+        "camera": result.source,
+        "frame_id": result.frame_id,
+        "capture_time_ns": result.capture_time_ns,
+        "capture_clock": result.capture_clock,
+        "age_ms": result.age_ms,
+        "late": result.late,
+        "health": result.health,
+        "stages_ms": dict(result.stages_ms),
+        "media_time_ms": result.media_time_ms,
+        "name": result.name,
+        "frame": f"{inner}.jpg",
+        "labels": f"{inner}.png",
+    }

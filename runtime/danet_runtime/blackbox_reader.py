@@ -41,7 +41,8 @@ class BlackBoxRecording:
             self.manifest = BlackBoxManifest.model_validate_json(file.read_bytes())
         except OSError as error:
             raise SourceError(
-                f"{self.path} is no black box: {MANIFEST_NAME} cannot be read ({error.strerror})"
+                f"{self.path} is no black box and none is in it: {MANIFEST_NAME} cannot be read "
+                f"({error.strerror}); give the folder that was written, or the one given to --black-box"
             ) from error
         except ValidationError as error:
             first = error.errors()[0]

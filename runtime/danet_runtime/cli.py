@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from danet_runtime.commands.interruption import sigterm_as_interrupt
+from danet_runtime.commands.interruption import sigterm_as_interrupt, survive_requests
 from danet_runtime.commands.terminal import forgiving_stderr
 
 COMMAND_GROUP = "danet.commands"
@@ -88,6 +88,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run ``danet``: exit code 0 done, 1 failed, interrupted or a gate not met, 2 wrong usage, 3 a fault."""
+    survive_requests()
     with forgiving_stderr():
         _run()
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from danet_runtime.files import write_json
 from danet_runtime.machine import describe_machine
-from danet_runtime.timing import LatencySummary
+from danet_runtime.timing import LatencyRecorder, LatencySummary
 
 REPORT_KIND = "danet-stream-report"
 REPORT_VERSION = 2
@@ -35,8 +35,8 @@ class StreamReport:
         error: The failure's message, or ``None``.
         duration_s: From the start of the first capture until the last sink was done.
         fps: ``frames_out`` per second of ``duration_s``.
-        policy: ``every`` or ``latest``.
-        latency: Of the frames that came out, of the first camera.
+        policy: ``every`` or ``latest``; ``none`` where the stream could not be made.
+        latency: Of the frames that came out, of the first camera; ``cameras`` has that of each.
         cameras: Figures, source and sinks of each camera.
         health: The state at the end, and the latest events.
         bundle: Path, hash of the manifest and precision.
@@ -61,6 +61,34 @@ class StreamReport:
     bundle: Mapping[str, Any]
     backend: Mapping[str, Any]
 
+    @classmethod
+    def not_started(cls, error: str, bundle: Path) -> StreamReport:
+        """That of a stream that never was: its model, a source or an output could not be opened.
+
+        Args:
+            error: Why.
+            bundle: Folder of the bundle.
+        """
+        return cls(
+            frames_in=0,
+            frames_out=0,
+            frames_dropped=0,
+            frames_late=0,
+            frames_late_dropped=0,
+            frames_failed=0,
+            frames_unfinished=0,
+            ending="failed",
+            error=error,
+            duration_s=0.0,
+            fps=0.0,
+            policy="none",
+            latency=LatencyRecorder(capacity=1).summary(),
+            cameras=(),
+            health={"state": "starting", "reasons": [], "changes": 0, "events": []},
+            bundle={"path": str(bundle)},
+            backend={},
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the machine that it was measured on."""
         return {
@@ -80,7 +108,10 @@ class StreamReport:
             "duration_s": self.duration_s,
             "fps": self.fps,
             "policy": self.policy,
-            "latency": self.latency.to_dict(),
+            "latency": {
+                **({"camera": self.cameras[0]["name"]} if self.cameras else {}),
+                **self.latency.to_dict(),
+            },
             "cameras": [dict(camera) for camera in self.cameras],
             "health": dict(self.health),
             "bundle": dict(self.bundle),

@@ -1,4 +1,7 @@
-"""Telling systemd how a stream is: ``READY=1``, ``WATCHDOG=1``, ``STATUS=...`` (sd_notify(3))."""
+"""Telling systemd how a stream is: ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, ``STATUS=`` (sd_notify(3)).
+
+A stream sends the first three by itself, ``danet run`` the status, see :mod:`danet_runtime.commands.status`.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,15 @@ class SystemdNotifier:
                 sender.sendto("\n".join(states).encode(), self._address)
         except OSError as error:
             logger.warning("systemd cannot be notified: %s", error)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a socket to send to."""
+        return bool(self._address)
+
+    def status(self, text: str) -> None:
+        """``STATUS=`` with what ``systemctl status`` is to show; in one line."""
+        self.send(f"STATUS={' '.join(text.split())}")
 
     def ping(self) -> None:
         """``WATCHDOG=1``, at most four times in the time that systemd waits."""

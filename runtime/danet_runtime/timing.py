@@ -9,7 +9,7 @@ total`` holds. (Percentiles do not add up; nothing here pretends that they do.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,6 +53,17 @@ class LatencySummary:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> LatencySummary:
+        """What :meth:`to_dict` gave."""
+        return cls(
+            plain["frames"],
+            plain["window"],
+            {name: StageLatency(**stage) for name, stage in plain["stages"].items()},
+            StageLatency(**plain["total"]),
+            StageLatency(**plain["remainder"]),
+        )
 
 
 class LatencyRecorder:

@@ -126,7 +126,7 @@ def test_a_frame_larger_than_the_box_is_counted_and_not_kept(stream_format: Stre
     fill(box, 3)
     box.close()
     told = box.describe()
-    assert (told["kept"], told["failed"], told["seen"]) == (0, 3, 3)
+    assert (told["kept"], told["not_encoded"], told["seen"]) == (0, 3, 3)
 
 
 def test_a_box_whose_encoder_is_slow_skips_and_never_waits(
@@ -235,8 +235,38 @@ def test_replay_tells_what_happened_and_writes_the_video(
     assert frames[0].shape == (48 + 74, 480, 3)
     again = runner.invoke(app, [str(folder), "-o", str(output)])
     assert isinstance(again.exception, UsageError)
-    nowhere = runner.invoke(app, [str(tmp_path)])
+    nowhere = runner.invoke(app, [str(tmp_path / "out")])
     assert isinstance(nowhere.exception, SourceError)
+    assert "--black-box" in str(nowhere.exception)
+
+
+@pytest.mark.parametrize("cameras", [("",), ("front", "rear")])
+def test_replay_takes_the_folder_of_the_black_box_and_lists_what_is_in_it(
+    tmp_path: Path, stream_format: StreamFormat, cameras: tuple[str, ...]
+) -> None:
+    runner, app = CliRunner(), typer.Typer()
+    app.command()(replay_command)
+    written: list[Path] = []
+    for number, reason in enumerate(("signal", "fault: it [hangs]")):
+        box = BlackBox(tmp_path / "box" / cameras[number % len(cameras)])
+        box.open(stream_format)
+        fill(box, 3 + number, source=cameras[number % len(cameras)] or "source")
+        box.request(reason)
+        box.close()
+        written += box.written
+        told = runner.invoke(app, [str(tmp_path / "box")])
+        assert told.exit_code == 0, told.output
+        if number == 0:  # one is shown
+            assert f"the only black box in {tmp_path / 'box'}: {written[0]}" in told.output
+            assert "reason: signal" in told.output
+    lines = told.output.splitlines()
+    assert lines[0].startswith("2 black boxes in")
+    assert lines[1].startswith(f"{written[0]}: 3 frames of")
+    assert lines[2].startswith(f"{written[1]}: 4 frames of")
+    assert lines[2].endswith("fault: it [hangs]")
+    refused = runner.invoke(app, [str(tmp_path / "box"), "-o", str(tmp_path / "out.mp4")])
+    assert isinstance(refused.exception, UsageError)
+    assert "holds 2 black boxes; give one of them" in str(refused.exception)
 
 
 def test_a_signal_writes_the_box_while_the_stream_goes_on(tmp_path: Path, segmenter_with: Callable) -> None:

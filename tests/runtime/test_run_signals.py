@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -225,6 +228,45 @@ def test_a_fault_keeps_its_exit_code_whatever_comes_while_it_closes(
     assert report["error"] in command.said
     (written,) = (command.folder / "box").iterdir()
     assert (written / "blackbox.json").is_file() or list(written.glob("*.json"))
+
+
+def test_asking_for_a_black_box_before_there_is_one_ends_nothing(
+    start: Callable[..., RunningCommand], bundle: Bundle, tmp_path: Path
+) -> None:
+    command = start(bundle.path, f"{PATTERN}&frames=40", "--black-box", "box", "--report", "report.json")
+    # What a process handles is told by the kernel; before Python runs any code of danet nothing can be done.
+    command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
+    for _ in range(3):
+        command.process.send_signal(signal.SIGUSR1)
+        assert not (command.folder / "report.json").exists()
+        time.sleep(0.05)
+    assert command.wait() == 0, command.said
+    assert report_of(command.folder / "report.json")["frames"]["in"] == 40
+    command.leaves_nothing()
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")]
+    return bool(caught >> (number - 1) & 1)
+
+
+def test_requests_are_survived_before_anything_slow_is_loaded() -> None:
+    script = """
+        import os, signal, sys
+        from danet_runtime import cli
+        def build_app():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            print(sorted({"cv2", "onnxruntime", "rich.console"} & set(sys.modules)))
+            raise SystemExit(0)
+        cli.build_app = build_app
+        cli.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_a_signal_that_was_ignored_from_the_start_stays_ignored(bundle: Bundle, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import textwrap
 import time
 from typing import Any
 
+import cv2
 import numpy as np
+import pytest
 
 from danet_runtime.result import Result
 
@@ -38,3 +40,18 @@ def run_and_kill(script: str, *arguments: object) -> str:
     process.stdout.close()
     assert "ready" in line
     return line
+
+
+class Screen:
+    """Stands for OpenCV's windows, with the keys that are pressed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: list[int], visible: float = 1.0) -> None:
+        self.shown: list[np.ndarray] = []
+        self.opened: list[str] = []
+        monkeypatch.setenv("DISPLAY", ":0")
+        monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:        GTK3\n")
+        monkeypatch.setattr(cv2, "namedWindow", lambda title, _flags: self.opened.append(title))
+        monkeypatch.setattr(cv2, "imshow", lambda _title, picture: self.shown.append(picture.copy()))
+        monkeypatch.setattr(cv2, "waitKey", lambda _ms: keys.pop(0) if keys else -1)
+        monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible)
+        monkeypatch.setattr(cv2, "destroyWindow", lambda title: self.opened.remove(title))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from danet_runtime.report import StreamReport
+    from danet_runtime.stream import Stream
 
 
 def write_report(report: StreamReport, path: Path) -> list[str]:
@@ -27,28 +31,73 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
     return []
 
 
-def show(report: StreamReport, written: Sequence[Path]) -> list[str]:
+_MOST_PARTS: Final = 8
+"""So many parts of one output are listed, each; the report has all."""
+
+
+@contextmanager
+def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
+    """Write the report also of a stream that fails before it runs.
+
+    Args:
+        path: Where to, if anywhere.
+        bundle: Folder of the bundle.
+
+    Yields:
+        A list for the stream, once it is made.
+    """
+    from danet_runtime.errors import DanetError, UsageError
+    from danet_runtime.report import StreamReport
+
+    made: list[Stream] = []
+    try:
+        yield made
+    except DanetError as error:
+        if path is not None and not isinstance(error, UsageError):
+            report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
+            for problem in write_report(replace(report, ending="failed", error=str(error)), path):
+                typer.echo(f"danet: error: {problem}", err=True)
+        raise
+
+
+def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) -> list[str]:
     """Print the counts, the latencies and what was written.
+
+    Args:
+        report: Of the stream.
+        report_path: Where it was written to, if anywhere.
+        boxes: Folders of black boxes that were written.
 
     Returns:
         Why that could not be printed; nothing where it was.
     """
     try:
-        _print(report, written)
+        others = [str(path) for path in (report_path, *boxes) if path is not None and path.exists()]
+        written = [*_files_of(report), *others]
+        _print(report, written, has_report=report_path is not None)
     except OSError as error:
         return [f"standard output cannot be written: {error.strerror or error}"]
     return []
 
 
-def _print(report: StreamReport, written: Sequence[Path]) -> None:
+def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from danet_runtime.commands.tables import latency_table
+    from danet_runtime.timing import LatencySummary
+
     console = Console(highlight=False)
-    counts = Table(
-        "in", "out", "dropped", "unfinished", "fps", title=f"Frames ({report.ending}, policy {report.policy})"
-    )
+    several = len(report.cameras) > 1
+    title = f"Frames ({report.ending}, policy {report.policy})"
+    counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
+    for camera in report.cameras if several else ():
+        frames = camera["frames"]
+        rate = frames["out"] / report.duration_s if report.duration_s else 0.0
+        told = (frames["in"], frames["out"], frames["dropped"], frames["unfinished"], f"{rate:.1f}")
+        counts.add_row(camera["name"], *map(str, told))
     counts.add_row(
+        *["all"] * several,
         str(report.frames_in),
         str(report.frames_out),
         str(report.frames_dropped),
@@ -56,9 +105,23 @@ def _print(report: StreamReport, written: Sequence[Path]) -> None:
         f"{report.fps:.1f}",
     )
     console.print(counts)
-    if report.frames_out:
-        from danet_runtime.commands.tables import latency_table
+    for camera in report.cameras:
+        if camera["frames"]["out"]:
+            latency = LatencySummary.from_dict(camera["latency"])
+            console.print(latency_table(latency, "waiting", camera["name"] if several else None))
+    for place in written:
+        console.print(f"written: {place}", soft_wrap=True, markup=False)
+    if not has_report:
+        console.print("no report was asked for; --report FILE writes one", markup=False)
 
-        console.print(latency_table(report.latency, "waiting"))
-    for path in written:
-        console.print(f"written: {path}", soft_wrap=True, markup=False)
+
+def _files_of(report: StreamReport) -> list[str]:
+    """The files and folders that the sinks wrote, in parts or whole; of many parts the first and the last."""
+    found = []
+    for sink in (sink for camera in report.cameras for sink in camera["sinks"]):
+        parts = [part["path"] for part in sink.get("parts", ())]
+        if len(parts) > _MOST_PARTS:
+            found.append(f"{parts[0]} to {parts[-1]}, {len(parts)} parts")
+        elif sink["kind"] != "shm" and "path" in sink:
+            found += [path for path in parts or [sink["path"]] if Path(path).exists()]
+    return found

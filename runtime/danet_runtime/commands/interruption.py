@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -13,10 +15,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from danet_runtime.blackbox import BlackBox
 
+logger = logging.getLogger(__name__)
+
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that was closed."""
 
 _STOP_S = 1.0
+_EARLY: list[float] = []
+"""When SIGUSR1 came before it could be answered."""
 
 
 class InterruptedByUser(KeyboardInterrupt):
@@ -99,9 +105,27 @@ def ending_in_order(stop: Callable[[], None]) -> Iterator[Sequence[int]]:
             os.close(reading)
 
 
+def survive_requests() -> None:
+    """Let SIGUSR1 end nothing, from now on to the end of the process.
+
+    It asks a running stream for its black box, and may come before there is one or after it has ended.
+    """
+
+    def remember(_number: int, _frame: FrameType | None) -> None:
+        _EARLY.append(time.monotonic())
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, remember)
+
+
 @contextmanager
 def on_request(boxes: Sequence[BlackBox]) -> Iterator[None]:
     """While the block runs, SIGUSR1 asks for the black boxes to be written."""
+    if boxes and _EARLY:
+        logger.warning(
+            "SIGUSR1 came before the stream ran, when there was nothing to write; send it again for a box"
+        )
+        _EARLY.clear()
 
     def write(_number: int, _frame: FrameType | None) -> None:
         for box in boxes:

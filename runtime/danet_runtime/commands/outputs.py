@@ -1,117 +1,157 @@
-"""What ``danet run`` reads and writes: names of cameras, and the outputs of each."""
+"""What ``danet run`` writes: the outputs of each camera, with their names filled in and checked."""
 
 from __future__ import annotations
 
-import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from danet_runtime.commands.placeholders import ALL_CAMERAS, CAMERA, Placeholders
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from danet_runtime.commands.collisions import Place, PlaceKind
     from danet_runtime.sinks.base import Sink
 
-CAMERA = "{camera}"
-"""Stands for the camera's name in paths of outputs."""
 
-_NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)")
+@dataclass(frozen=True)
+class Outputs:
+    """Everything that a run is asked to write, with the placeholders filled in.
 
-
-def named_sources(sources: list[str]) -> dict[str, str]:
-    """The sources by name: as they were given, else ``source``, or ``camera-0`` and so on for several."""
-    from danet_runtime.errors import UsageError
-
-    named: dict[str, str] = {}
-    for number, text in enumerate(sources):
-        # os.path.exists: a pipeline is no path, and may be longer than any.
-        match = None if os.path.exists(text) else _NAMED.fullmatch(text)  # noqa: PTH110
-        default = "source" if len(sources) == 1 else f"camera-{number}"
-        name = match["name"] if match else default
-        if name in named:
-            raise UsageError(f"two sources are called {name}; give each its own name")
-        named[name] = match["source"] if match else text
-    return named
-
-
-def path_of_camera(path: Path | None, name: str, cameras: int, option: str) -> Path | None:
-    """The path with the camera's name in it."""
-    return None if path is None else Path(text_of_camera(str(path), name, cameras, option))
-
-
-def text_of_camera(text: str, name: str, cameras: int, option: str = "--sink") -> str:
-    """The text with the camera's name in it.
-
-    Raises:
-        UsageError: There are several cameras, and the text has no place for their names.
+    Attributes:
+        sinks: What names the sinks, by camera.
+        boxes: Folders of the black boxes, by camera.
+        report: The report; ``None``: there is none.
+        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        overwrite: Whether files that exist may be replaced.
     """
-    from danet_runtime.errors import UsageError
-    from danet_runtime.sources.uri import redacted
 
-    if cameras > 1 and CAMERA not in text and text != "window:":
-        raise UsageError(f"with several sources {option} must hold {CAMERA} (got {redacted(text)!r})")
-    return text.replace(CAMERA, name)
+    sinks: dict[str, list[str]]
+    boxes: dict[str, Path]
+    report: Path | None
+    split_minutes: float | None
+    overwrite: bool
 
+    @classmethod
+    def of(
+        cls,
+        cameras: Sequence[str],
+        *,
+        output: Path | None,
+        masks: Path | None,
+        further: Sequence[str],
+        black_box: Path | None,
+        report: Path | None,
+        split_minutes: float | None,
+        overwrite: bool,
+    ) -> Outputs:
+        """What the options of ``danet run`` ask for.
 
-def sinks_of(paths: list[Path | str | None], further: list[str], legend: bool, overwrite: bool) -> list[Sink]:
-    """The sinks that are named.
+        Raises:
+            UsageError: A placeholder is unknown, or is missing with several cameras; or there is nothing to
+                split.
+        """
+        from danet_runtime.errors import UsageError
+        from danet_runtime.sinks import sink_target
 
-    Raises:
-        UsageError: One names no sink, or a file that exists and may not be replaced.
-    """
-    from danet_runtime.sinks import open_sink
-
-    return [
-        open_sink(text, legend=legend, overwrite=overwrite) for text in (*paths, *further) if text is not None
-    ]
-
-
-def sizes_of(texts: list[str], named: dict[str, str]) -> dict[str, tuple[int, int]]:
-    """The sizes of cameras by name, from ``NAME=HxW``, or ``HxW`` for all.
-
-    Raises:
-        UsageError: One is no size, or names no source.
-    """
-    from danet_runtime.commands.arguments import parse_size
-    from danet_runtime.errors import UsageError
-
-    sizes: dict[str, tuple[int, int]] = {}
-    for text in texts:
-        name, equals, size = text.rpartition("=")
-        if equals and name not in named:
-            raise UsageError(f"--camera-size names {name!r}; the sources are {', '.join(named)}")
-        sizes.update(dict.fromkeys([name] if equals else named, parse_size(size, "--camera-size")))
-    return sizes
-
-
-def check_sources(named: dict[str, str]) -> None:
-    """Refuse two readers of one camera; test patterns, files and streams are shared by any number."""
-    from danet_runtime.errors import UsageError
-    from danet_runtime.sources import camera_of
-
-    seen: dict[int, str] = {}
-    for name, text in named.items():
-        index = camera_of(text)
-        if index is not None and (other := seen.setdefault(index, name)) != name:
+        filling = Placeholders(len(cameras))
+        given = [
+            *([("--output", str(output))] if output else []),
+            *([("--masks", f"masks:{masks}")] if masks else []),
+            *(("--sink", text) for text in further),
+        ]
+        sinks = {name: [filling.fill(text, name, option) for option, text in given] for name in cameras}
+        boxes = {}
+        for name in cameras if black_box is not None else ():
+            box = Path(filling.fill(str(black_box), name, "--black-box", needs_camera=False))
+            boxes[name] = box if len(cameras) == 1 or CAMERA in str(black_box) else box / name
+        if split_minutes is not None and not any(
+            sink_target(text).kind in ("video", "jsonl") for texts in sinks.values() for text in texts
+        ):
             raise UsageError(
-                f"{other} and {name} are both camera:{index}, and a device gives its frames to one reader; "
-                "name another device, or give it once with the outputs of both"
+                "--split-minutes splits videos and JSON lines, and none is written; add -o or --sink"
             )
+        one = cameras[0] if len(cameras) == 1 else ALL_CAMERAS
+        beside = report or _report_beside(output, masks)
+        if report is not None and len(cameras) > 1 and CAMERA in str(report):
+            raise UsageError(f"--report is one for all cameras; leave {CAMERA} out (got {report})")
+        told = (
+            None if beside is None else Path(filling.fill(str(beside), one, "--report", needs_camera=False))
+        )
+        return cls(sinks, boxes, told, split_minutes, overwrite)
+
+    def check(self, sources: dict[str, str], bundles: Sequence[Path]) -> None:
+        """Refuse what would overwrite a source, a bundle or another output, and what cannot be written.
+
+        Raises:
+            UsageError: There is such an output.
+        """
+        from danet_runtime.commands.collisions import check_apart
+        from danet_runtime.errors import UsageError
+        from danet_runtime.files import check_file_target
+
+        places = self.places()
+        check_apart(sources, bundles, places)
+        if self.report is not None and self.report.exists() and not self.overwrite:
+            raise UsageError(
+                f"{self.report} exists already; give another path with --report, or --overwrite to replace it"
+            )
+        for place in places:
+            if place.kind == "file" and (place.path.is_dir() or not place.path.exists()):
+                check_file_target(place.path)
+
+    def places(self) -> list[Place]:
+        """Every file and folder that will be written to; of what is split, the name and the parts known.
+
+        Raises:
+            UsageError: A text names no sink, or two sinks share a name that is no path.
+        """
+        from danet_runtime.commands.collisions import Place
+        from danet_runtime.errors import UsageError
+        from danet_runtime.sinks import sink_target
+        from danet_runtime.sinks.parts import part_path, parts_of
+        from danet_runtime.sources.uri import redacted
+
+        places = []
+        others: set[str] = set()
+        for name, texts in self.sinks.items():
+            for text in texts:
+                target = sink_target(text)
+                if target.path is not None:
+                    kind: PlaceKind = "masks" if target.kind == "masks" else "file"
+                    paths = [target.path]
+                    if self.split_minutes is not None and kind == "file":
+                        paths += [part_path(target.path, 0), *parts_of(target.path)]
+                    places += [Place(f"{text} of {name}", path, kind) for path in dict.fromkeys(paths)]
+                elif target.kind != "window":
+                    address = target.rest.partition("?")[0] if target.kind == "shm" else target.rest
+                    if (whole := f"{target.kind} {address}") in others:
+                        raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
+                    others.add(whole)
+        places += [Place(f"--black-box of {name}", folder, "folder") for name, folder in self.boxes.items()]
+        if self.report is not None:
+            places.append(Place("--report", self.report))
+        return places
+
+    def open_sinks(self, legend: bool) -> dict[str, list[Sink]]:
+        """The sinks of each camera, without the black boxes.
+
+        Raises:
+            UsageError: A text names no sink, or a file that exists and may not be replaced.
+        """
+        from danet_runtime.sinks import open_sink
+
+        return {
+            name: [
+                open_sink(text, legend=legend, overwrite=self.overwrite, split_minutes=self.split_minutes)
+                for text in texts
+            ]
+            for name, texts in self.sinks.items()
+        }
 
 
-def check_apart(named: dict[str, str], outputs: dict[str, Path | None]) -> None:
-    """Refuse outputs that would overwrite a source or each other, whatever --overwrite says."""
-    from danet_runtime.errors import UsageError
-    from danet_runtime.sources import path_of
-
-    seen = {path.resolve(): f"SOURCE {name}" for name, text in named.items() if (path := path_of(text))}
-    for name, path in outputs.items():
-        if path is None:
-            continue
-        other = seen.setdefault(path.resolve(), name)
-        if other != name:
-            raise UsageError(f"{other} and {name} are both {path}; give each its own path")
-
-
-def report_beside(output: Path | None, masks: Path | None) -> Path | None:
+def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
     """Where the report goes that nobody named: beside the video, or into the folder of masks."""
     if output is not None:
         return output.with_suffix(".json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def replay(
-    folder: Annotated[Path, typer.Argument(help="Folder that a black box was written to.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A black box, or the folder given to `danet run --black-box`: where several are in it, they "
+            "are listed."
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -31,8 +38,17 @@ def replay(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from danet_runtime.blackbox_reader import BlackBoxRecording
+    from danet_runtime.errors import UsageError
 
-    recording = BlackBoxRecording(folder)
+    found = _chosen(folder)
+    if len(found) > 1:
+        _list(folder, found)
+        if output is not None:
+            raise UsageError(f"{folder} holds {len(found)} black boxes; give one of them to write a video of")
+        return
+    recording = BlackBoxRecording(found[0])
+    if found[0] != folder:
+        typer.echo(f"the only black box in {folder}: {found[0]}")
     _show(recording)
     if output is None:
         return
@@ -51,6 +67,32 @@ def replay(
             on_frame=lambda done: progress.update(task, completed=done),
         )
     typer.echo(f"written: {output}, {frames} frames")
+
+
+def _chosen(folder: Path) -> list[Path]:
+    """The folder itself, or the black boxes in it; it again where there is none, for the reader to refuse."""
+    from danet_runtime.blackbox_format import MANIFEST_NAME, boxes_in
+
+    return [folder] if (folder / MANIFEST_NAME).exists() else boxes_in(folder) or [folder]
+
+
+def _list(folder: Path, boxes: Sequence[Path]) -> None:
+    from rich.console import Console
+
+    from danet_runtime.blackbox_reader import BlackBoxRecording
+    from danet_runtime.errors import SourceError
+
+    console = Console(highlight=False)
+    console.print(f"{len(boxes)} black boxes in {folder}, the oldest first:", markup=False, soft_wrap=True)
+    for box in boxes:
+        try:
+            recording = BlackBoxRecording(box)
+        except SourceError as error:
+            told = str(error)
+        else:
+            told = f"{len(recording)} frames of {', '.join(recording.cameras) or 'no camera'}; "
+            told += recording.manifest.reason
+        console.print(f"{box}: {told}", markup=False, soft_wrap=True)
 
 
 def _show(recording: BlackBoxRecording) -> None:

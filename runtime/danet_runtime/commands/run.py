@@ -29,7 +29,10 @@ def run(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second."
+            "--output",
+            "-o",
+            help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second; of a camera, at its "
+            "own times (.avi has none).",
         ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
@@ -40,17 +43,33 @@ def run(
             "rtsp://..., gst:PIPELINE, shm:NAME; may be given again."
         ),
     ] = None,
+    split_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Begin a new part of every video and JSON lines after so many minutes: drive.mp4 becomes "
+            "drive-0000.mp4, drive-0001.mp4 and so on, each whole by itself.",
+        ),
+    ] = None,
     black_box: Annotated[
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1; `danet replay` shows it."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them."
         ),
+    ] = None,
+    black_box_keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep so many of its recordings, the newest; by default all."),
     ] = None,
     black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
     black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
     report: Annotated[
-        Path | None, typer.Option(help="JSON report; by default beside the video, or in the folder of masks.")
+        Path | None,
+        typer.Option(
+            help="JSON report; by default beside the video, or in the folder of masks, with {camera} as "
+            "'cameras' where there are several."
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None,
@@ -73,7 +92,10 @@ def run(
     policy: Annotated[
         Literal["every", "latest"] | None,
         typer.Option(
-            help="every: nothing is lost; latest: old frames are dropped. Default: latest for a camera."
+            help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
+            "up at its first failed write; latest: the newest frame counts, so a slow output misses frames, "
+            "which are counted, and delays nobody, and one that fails is tried again. Default: every for "
+            "files, latest for cameras."
         ),
     ] = None,
     deadline_ms: Annotated[
@@ -116,72 +138,54 @@ def run(
 ) -> None:
     """Segment videos, pictures or cameras; write overlays, masks and a report.
 
-    With several sources, the paths of --output and --masks hold {camera}. Exit codes: 0 ended as it should,
-    1 a source, a sink or the model failed, 2 wrong usage, 3 a fault: the process must be started again.
+    Outputs may hold {camera}, the name of the camera, and must where there
+    are several; and {start}, when the run began in UTC, as in
+    20261121T151042Z. Outputs that exist are refused without --overwrite: give
+    what a supervisor starts again {start}, as in -o drive-{start}.mp4, so that
+    each run has files of its own and those of a killed one stay.
+
+    Exit codes: 0 ended as it should, at the end of its sources or, with a
+    camera, by Ctrl-C or SIGTERM; 1 a source, the model or an output failed,
+    nothing got through to an output, files were stopped before their end, or
+    the run before its sources were open; 2 wrong usage; 3 a fault: start the
+    process again.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.blackbox import BlackBox
     from danet_runtime.bundle import Bundle
-    from danet_runtime.commands.ending import show, write_report
+    from danet_runtime.commands.cameras import check_sources, named_sources, sizes_of
+    from danet_runtime.commands.ending import show, start_reported, write_report
     from danet_runtime.commands.engines import open_segmenter
     from danet_runtime.commands.interruption import ending_in_order, on_request
-    from danet_runtime.commands.outputs import (
-        check_apart,
-        check_sources,
-        named_sources,
-        path_of_camera,
-        report_beside,
-        sinks_of,
-        sizes_of,
-        text_of_camera,
-    )
-    from danet_runtime.errors import DanetError, UsageError
-    from danet_runtime.files import check_file_target
+    from danet_runtime.commands.outputs import Outputs
+    from danet_runtime.commands.sink_verdicts import failed_sinks, impaired_sinks
+    from danet_runtime.commands.status import status_told
     from danet_runtime.loop.options import StreamOptions
     from danet_runtime.sinks.window import WindowSink
     from danet_runtime.sources.opening import open_sources
     from danet_runtime.stream import Stream
 
     named = named_sources(source)
-    outputs = {name: path_of_camera(output, name, len(named), "--output") for name in named}
-    folders = {name: path_of_camera(masks, name, len(named), "--masks") for name in named}
-    first = next(iter(named))
-    if report is None and len(named) == 1:
-        report = report_beside(outputs[first], folders[first])
     check_sources(named)
     sizes = sizes_of(camera_size or [], named)
-    check_apart(
-        named,
-        {
-            **{f"--output {name}".strip(): path for name, path in outputs.items()},
-            **{f"--masks {name}": path for name, path in folders.items()},
-            "--report": report,
-        },
+    outputs = Outputs.of(
+        list(named),
+        output=output,
+        masks=masks,
+        further=sink or (),
+        black_box=black_box,
+        report=report,
+        split_minutes=split_minutes,
+        overwrite=overwrite,
     )
-    if report is not None and report.exists() and not overwrite:
-        raise UsageError(
-            f"{report} exists already; give another path with --report, or --overwrite to replace it"
-        )
-    for target in (*outputs.values(), report):
-        if target is not None:
-            check_file_target(target)
-    sinks = {
-        name: sinks_of(
-            [*([outputs[name]] if output else []), *([f"masks:{folders[name]}"] if masks else [])],
-            [text_of_camera(text, name, len(named)) for text in sink or ()],
-            legend,
-            overwrite,
-        )
-        for name in named
-    }
+    outputs.check(named, (bundle, *(ladder or ())))
+    sinks = outputs.open_sinks(legend)
     boxes = []
-    if black_box is not None:
-        for name, camera_sinks in sinks.items():
-            folder = black_box / name if len(named) > 1 else black_box
-            boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb))
-            camera_sinks.append(boxes[-1])
+    for name, folder in outputs.boxes.items():
+        boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb, keep=black_box_keep))
+        sinks[name].append(boxes[-1])
     options = StreamOptions(
         deadline_ms=deadline_ms,
         late=late,
@@ -192,48 +196,50 @@ def run(
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    failure: DanetError | None = None
-    opened = [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+    failure: Exception | None = None
     with ExitStack() as stack:
-        segmenters = [
-            stack.enter_context(
-                open_segmenter(
-                    one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+        with start_reported(outputs.report if report is not None else None, bundle) as made:
+            segmenters = [
+                stack.enter_context(
+                    open_segmenter(
+                        one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+                    )
                 )
+                for one in [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+            ]
+            frames = open_sources(
+                named,
+                segmenters[0].frame_size_hw,
+                realtime=realtime,
+                pixels=segmenters[0].pixels,
+                sizes_hw=sizes,
+                wait_s=wait_for_sources,
+                tell=lambda words: typer.echo(f"danet: {words}", err=True),
             )
-            for one in opened
-        ]
-        frames = open_sources(
-            named,
-            segmenters[0].frame_size_hw,
-            realtime=realtime,
-            pixels=segmenters[0].pixels,
-            sizes_hw=sizes,
-            wait_s=wait_for_sources,
-            tell=lambda words: typer.echo(f"danet: {words}", err=True),
-        )
-        stream = Stream(
-            segmenters,
-            frames,
-            sinks,
-            policy,
-            max_frames=max_frames,
-            options=options,
-            listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
-        )
-        stack.callback(stream.close)
-        for window in (one for several in sinks.values() for one in several):
-            if isinstance(window, WindowSink):
-                window.on_quit = stream.stop
-        for box in boxes:
-            box.context = lambda: stream.report().to_dict()
-        stack.enter_context(on_request(boxes))
+            stream = Stream(
+                segmenters,
+                frames,
+                sinks,
+                policy,
+                max_frames=max_frames,
+                options=options,
+                listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
+            )
+            made.append(stream)
+            stack.callback(stream.close)
+            for window in (one for several in sinks.values() for one in several):
+                if isinstance(window, WindowSink):
+                    window.on_quit = stream.stop
+            for box in boxes:
+                box.context = lambda: stream.report().to_dict()
+            stack.enter_context(on_request(boxes))
+            stack.enter_context(status_told(stream))
+            stream.start()
+        # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
+        signals = stack.enter_context(ending_in_order(stream.stop))
         counts = [one.count for one in frames.values()]
         known = sum(count for count in counts if count is not None) if None not in counts else None
         limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
-        stream.start()
-        # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
-        signals = stack.enter_context(ending_in_order(stream.stop))
         try:
             with stream, Progress(*columns, console=console, transient=True) as progress:
                 task = progress.add_task(
@@ -242,23 +248,20 @@ def run(
                 )
                 for _ in stream:
                     progress.update(task, completed=stream.frames_out)
-        except DanetError as error:
+        except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
             failure = error
         for box in boxes:
             box.finish()
         done = stream.report()
         problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
-        if report is not None:
-            problems += write_report(done, report)
-        written = [
-            *outputs.values(),
-            *folders.values(),
-            report,
-            *(path for box in boxes for path in box.written),
-        ]
-        problems += show(done, [path for path in written if path is not None and path.exists()])
+        if outputs.report is not None:
+            problems += write_report(done, outputs.report)
+        problems += show(done, outputs.report, [path for box in boxes for path in box.written])
+        problems += failed_sinks(done)
         for problem in problems:
             typer.echo(f"danet: error: {problem}", err=True)
+        for warning in impaired_sinks(done):
+            typer.echo(f"danet: warning: {warning}", err=True)
         if failure is not None:
             raise failure
         was_cut_off = (

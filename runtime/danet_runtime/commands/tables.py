@@ -10,15 +10,21 @@ if TYPE_CHECKING:
     from danet_runtime.timing import LatencySummary
 
 
-def latency_table(latency: LatencySummary, remainder: str) -> Table:
+def latency_table(latency: LatencySummary, remainder: str, camera: str | None = None) -> Table:
     """Percentiles of every stage, the remainder under the given name, and the whole.
 
     The column of means adds up; percentiles do not.
+
+    Args:
+        latency: Of one camera.
+        remainder: What to call what no stage takes.
+        camera: Whose it is, where there are several.
     """
     from rich.table import Table
 
     window = "" if latency.window == latency.frames else f"; percentiles of the latest {latency.window}"
-    table = Table(title=f"Latency in ms over {latency.frames} frames{window}")
+    whose = "" if camera is None else f" of {camera}"
+    table = Table(title=f"Latency in ms over {latency.frames} frames{whose}{window}")
     table.add_column("stage")
     for name in ("mean", "p50", "p95", "p99", "max"):
         table.add_column(name, justify="right")

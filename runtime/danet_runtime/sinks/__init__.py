@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from danet_runtime.errors import UsageError
 from danet_runtime.sinks.base import Sink, StreamFormat
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
     from danet_runtime.sinks.callback import CallbackSink
     from danet_runtime.sinks.shared_memory import SharedMaskReader
 
-__all__ = ["CallbackSink", "SharedMaskReader", "Sink", "StreamFormat", "open_sink"]
+__all__ = [
+    "CallbackSink",
+    "SharedMaskReader",
+    "Sink",
+    "SinkTarget",
+    "StreamFormat",
+    "open_sink",
+    "sink_target",
+]
 
 _ACCEPTED = (
     "a video file (.mp4, .m4v, .mov, .mkv, .avi), masks:FOLDER or a folder, jsonl:PATH or a .jsonl file, "
@@ -22,13 +31,17 @@ _ACCEPTED = (
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
 
 
-def open_sink(text: str | Path, *, legend: bool = False, overwrite: bool = False) -> Sink:
+def open_sink(
+    text: str | Path, *, legend: bool = False, overwrite: bool = False, split_minutes: float | None = None
+) -> Sink:
     """Make the sink that ``text`` names: a URI, or a path by its suffix.
 
     Args:
         text: The name; a path without a suffix is a folder of masks.
         legend: Whether overlays have the names of the classes.
         overwrite: Whether files that exist may be replaced.
+        split_minutes: A video and JSON lines begin a new file after so many minutes, see
+            :class:`danet_runtime.sinks.parts.PartedSink`; ``None``: never.
 
     Returns:
         The sink; a :class:`danet_runtime.Stream` opens it when it starts, and closes it.
@@ -36,57 +49,97 @@ def open_sink(text: str | Path, *, legend: bool = False, overwrite: bool = False
     Raises:
         UsageError: ``text`` names no sink, or a file that exists and may not be replaced.
     """
+    target = sink_target(text)
+    if split_minutes is not None and target.kind in ("video", "jsonl"):
+        from danet_runtime.sinks.parts import PartedSink
+
+        def part(path: Path) -> Sink:
+            named = f"jsonl:{path}" if target.kind == "jsonl" else path
+            return open_sink(named, legend=legend, overwrite=overwrite)
+
+        return PartedSink(part, target.rest, split_minutes, overwrite=overwrite)
+    if target.kind == "video":
+        from danet_runtime.sinks.video import VideoSink
+
+        return VideoSink(target.rest, legend=legend, overwrite=overwrite)
+    if target.kind == "masks":
+        from danet_runtime.sinks.masks import MasksSink
+
+        return MasksSink(target.rest, overwrite=overwrite)
+    if target.kind == "jsonl":
+        from danet_runtime.sinks.json_lines import JsonLinesSink
+
+        return JsonLinesSink(target.rest, overwrite=overwrite)
+    if target.kind == "window":
+        from danet_runtime.sinks.window import WindowSink
+
+        return WindowSink(target.rest or "danet", legend=legend)
+    if target.kind == "shm":
+        from danet_runtime.sinks.shared_memory import SharedMemorySink
+
+        options = options_of(str(text), ("frame",))
+        return SharedMemorySink(target.rest.partition("?")[0], frame=options.get("frame") == "1")
+    from danet_runtime.sinks.push import PushSink
+
+    return PushSink(target.rest, legend=legend)
+
+
+@dataclass(frozen=True)
+class SinkTarget:
+    """What a text names.
+
+    Attributes:
+        kind: Which sink.
+        rest: Its file, folder or name; of ``push`` the whole URI.
+    """
+
+    kind: Literal["video", "masks", "jsonl", "window", "shm", "push"]
+    rest: str
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder that is written to, where there is one."""
+        return Path(self.rest) if self.kind in ("video", "masks", "jsonl") else None
+
+
+def sink_target(text: str | Path) -> SinkTarget:
+    """What a text names, without making anything.
+
+    Raises:
+        UsageError: It names no sink.
+    """
     text = str(text)
     scheme, colon, rest = text.partition(":")
     if colon and scheme == "file":
         text, colon = rest.removeprefix("//"), ""
     if colon and scheme == "masks":
-        return _masks(rest, overwrite)
+        if not rest:
+            raise UsageError("masks: needs a folder, e.g. masks:out/masks")
+        return SinkTarget("masks", rest)
     if colon and scheme == "jsonl":
-        return _lines(rest, overwrite)
+        if not rest:
+            raise UsageError("jsonl: needs a path, e.g. jsonl:results.jsonl")
+        return SinkTarget("jsonl", rest)
     if colon and scheme == "window":
-        from danet_runtime.sinks.window import WindowSink
-
-        return WindowSink(rest or "danet", legend=legend)
+        return SinkTarget("window", rest)
     if colon and scheme == "shm":
-        from danet_runtime.sinks.shared_memory import SharedMemorySink
-
-        options = options_of(text, ("frame",))
-        return SharedMemorySink(rest.partition("?")[0], frame=options.get("frame") == "1")
+        return SinkTarget("shm", rest)
     if colon and scheme in ("udp", "rtsp", "rtsps", "gst"):
-        from danet_runtime.sinks.push import PushSink
-
-        return PushSink(text, legend=legend)
-    return _path(text, legend=legend, overwrite=overwrite)
+        return SinkTarget("push", text)
+    return _path_target(text)
 
 
-def _path(text: str, *, legend: bool, overwrite: bool) -> Sink:
+def _path_target(text: str) -> SinkTarget:
     from danet_runtime.sinks.video_file import VIDEO_SUFFIXES
 
     suffix = Path(text).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        from danet_runtime.sinks.video import VideoSink
-
-        return VideoSink(text, legend=legend, overwrite=overwrite)
+        return SinkTarget("video", text)
     if suffix in _LINES_SUFFIXES:
-        return _lines(text, overwrite)
+        return SinkTarget("jsonl", text)
     if text and "://" not in text and (not suffix or Path(text).is_dir()):
-        return _masks(text, overwrite)
+        return SinkTarget("masks", text)
     raise UsageError(f"{redacted(text)!r} is no sink; expected {_ACCEPTED}")
-
-
-def _masks(folder: str, overwrite: bool) -> Sink:
-    from danet_runtime.sinks.masks import MasksSink
-
-    if not folder:
-        raise UsageError("masks: needs a folder, e.g. masks:out/masks")
-    return MasksSink(folder, overwrite=overwrite)
-
-
-def _lines(path: str, overwrite: bool) -> Sink:
-    from danet_runtime.sinks.json_lines import JsonLinesSink
-
-    return JsonLinesSink(path, overwrite=overwrite)
 
 
 def __getattr__(name: str) -> object:

@@ -118,6 +118,7 @@ class PushSink:
             stream_format.palette,
             opacity=DEFAULT_OPACITY,
             legend=self._has_legend,
+            pixels=stream_format.pixels,
         )
         fps = stream_format.fps or _DEFAULT_FPS
         pipeline = self._pipeline(fps)

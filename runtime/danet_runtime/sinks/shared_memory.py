@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.errors import SinkError, SourceError, UsageError
 from danet_runtime.health import HealthState
 from danet_runtime.result import Result
@@ -37,7 +38,7 @@ class SharedMemorySink:
 
     Args:
         name: Of the segment: letters, digits, ``.``, ``_`` and ``-``.
-        frame: Whether to share the frame beside its labels.
+        frame: Whether to share the frame beside its labels, in BGR whatever the camera delivers.
 
     Raises:
         UsageError: ``name`` is none.
@@ -60,6 +61,8 @@ class SharedMemorySink:
             SinkError: A living process writes to it, or there is no room, or no shared memory.
         """
         self._layout = at.Layout(stream_format.size_hw, _SLOTS, self._has_frame)
+        if self._has_frame:
+            self._bgr: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
         partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             self._refuse_living()
@@ -101,7 +104,8 @@ class SharedMemorySink:
         labels_at = start + at.SLOT_HEADER_BYTES
         self._map[labels_at : labels_at + self._layout.labels_bytes] = labels
         if self._has_frame:
-            frame = np.ascontiguousarray(result.frame).data.cast("B")
+            buffer = None if result.pixels.format == "bgr" else self._bgr
+            frame = np.ascontiguousarray(to_bgr(result.frame, result.pixels, buffer)).data.cast("B")
             checksum = zlib.crc32(frame, checksum)
             frame_at = start + self._layout.frame_at
             self._map[frame_at : frame_at + len(frame)] = frame

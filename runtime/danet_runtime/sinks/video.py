@@ -12,6 +12,7 @@ from danet_runtime.errors import SinkError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.presentation import PresentationClock, is_live
 from danet_runtime.sinks.video_file import VideoFile, check_video_target
 
 DEFAULT_FPS = 10.0
@@ -21,14 +22,16 @@ DEFAULT_FPS = 10.0
 class VideoSink:
     """Writes the overlay of every result to a video; see :class:`danet_runtime.sinks.base.Sink`.
 
-    The video has the frames' size (an odd one is extended by one pixel) and the source's rate. It stands at
-    its path from the first frame on and stays playable when the process is killed, see
+    The video has the frames' size (an odd one is extended by one pixel). Of a file it has the rate; of a
+    camera every frame is shown when it was captured, so that it plays at the right speed and gaps are seen
+    (not in .avi). It stands at its path from the first frame on and stays playable when the process is
+    killed, see
     :class:`danet_runtime.sinks.video_file.VideoFile`. A file that it replaces is gone from then on.
 
     Args:
         path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
             FFmpeg has no x264; .avi: MJPEG).
-        fps: Frames a second; by default the source's, or :data:`DEFAULT_FPS` where it has none.
+        fps: Frames a second of a file; by default the source's, or :data:`DEFAULT_FPS` where it has none.
         opacity: Share of the classes' colours, 0..1.
         legend: Whether to draw the names of the classes.
         overwrite: Whether a file at ``path`` may be replaced.
@@ -72,6 +75,7 @@ class VideoSink:
         )
         self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
+        self._clock = PresentationClock(self._fps)
         self._file = VideoFile(self.path, stream_format.size_hw, self._fps)
 
     def write(self, result: Result) -> None:
@@ -83,7 +87,8 @@ class VideoSink:
         if self._file is None:
             raise SinkError(f"{self.path} is not open")
         self._overlay.blend_into(result.frame, result.labels, self._picture)
-        self._file.write(self._picture)
+        self._file.has_own_times = is_live(result)
+        self._file.write(self._picture, self._clock.seconds(result))
 
     def describe(self) -> dict[str, Any]:
         """Path, size, rate, encoder and frames written."""

@@ -35,6 +35,8 @@ _H264: Final[dict[str, str]] = {"preset": "ultrafast", "tune": "zerolatency", "c
 _CODECS: Final[tuple[tuple[str, dict[str, str]], ...]] = (("libx264", _H264), ("mpeg4", {}))
 _MJPEG: Final[tuple[str, dict[str, str]]] = ("mjpeg", {"qmin": "3", "qmax": "3"})
 _BITS_A_PIXEL = 0.2
+_TICKS_A_SECOND: Final = 60_000
+"""Of a video whose pictures have times of their own; MPEG-4 allows no more than 65535."""
 
 
 def check_video_target(path: Path, *, overwrite: bool) -> None:
@@ -50,7 +52,7 @@ def check_video_target(path: Path, *, overwrite: bool) -> None:
 
 
 class VideoFile:
-    """Writes pictures of one size at one rate.
+    """Writes pictures of one size, at one rate or each at its own time.
 
     .mp4, .m4v and .mov are written in fragments of half a second and become ordinary, indexed files when they
     are finished (FFmpeg's ``hybrid_fragmented``); .mkv is written in clusters, .avi as Motion JPEG frame by
@@ -58,12 +60,15 @@ class VideoFile:
     packet goes to the operating system at once: a full disk shows at the frame that did not fit, and what was
     written before stays.
 
+    AVI has a rate and no times: there pictures with times of their own are shown one after the other at the
+    rate, which is said once. All others keep times to a millisecond or better.
+
     H.264 needs even sizes: an odd one is extended by one repeated row or column.
 
     Args:
         path: Where to; its folder is made. A file there is replaced when the first picture comes.
         size_hw: Of the pictures.
-        fps: Pictures a second.
+        fps: Pictures a second; where they have times of their own, about so many.
 
     Raises:
         SinkError: Nothing can be written there.
@@ -73,6 +78,7 @@ class VideoFile:
         size_hw: Of the video, even.
         codec: Which encoder is used.
         frames: Pictures that are in the file.
+        has_own_times: Whether pictures come at times of their own and not at the rate; set before the first.
     """
 
     def __init__(self, path: Path, size_hw: tuple[int, int], fps: float) -> None:
@@ -90,6 +96,9 @@ class VideoFile:
             (entry for entry in codecs if entry[0] in self._av.codecs_available), codecs[-1]
         )
         self.frames = 0
+        self.has_own_times = False
+        self._tick = 1 / self._rate
+        self._next_place = 0
         self._file: _GuardedFile | None = None
         self._container: Any = None
         self._stream: Any = None
@@ -99,11 +108,12 @@ class VideoFile:
         except (OSError, UsageError) as error:
             raise SinkError(f"{path} cannot be written: {error}") from error
 
-    def write(self, picture: UInt8Array) -> None:
+    def write(self, picture: UInt8Array, time_s: float | None = None) -> None:
         """Encode one picture and hand it to the operating system.
 
         Args:
             picture: (H, W, 3) uint8 BGR of the size given; only read.
+            time_s: When it is shown, from 0 on; by default after the one before, at the rate.
 
         Raises:
             SinkError: It cannot be written, as on a full disk; no later one can be either.
@@ -114,9 +124,10 @@ class VideoFile:
             if self._container is None:
                 self._start()
             frame = self._av.VideoFrame.from_ndarray(self._even(picture), format="bgr24")
-            frame.pts = self.frames
-            frame.time_base = 1 / self._rate
+            place = self._place(time_s)
+            frame.pts, frame.time_base = place, self._tick
             self._container.mux(self._stream.encode(frame))
+            self._next_place = place + 1
         except (OSError, ValueError, self._av.FFmpegError) as error:
             cause = self._file.error if self._file is not None and self._file.error is not None else error
             if self._file is not None:
@@ -147,18 +158,33 @@ class VideoFile:
             self._path.unlink(missing_ok=True)
 
     def _start(self) -> None:
+        if self.has_own_times and self._format == "avi":
+            logger.warning(
+                "%s: AVI keeps no times, so what a camera sees is played at %g frames a second, whenever "
+                "it was captured; write .mp4 or .mkv for its own speed",
+                self._path,
+                float(self._rate),
+            )
+        elif self.has_own_times:
+            self._tick = Fraction(1, _TICKS_A_SECOND)
         self._file = _GuardedFile(self._path)
         self._container = self._av.open(self._file, "w", format=self._format, options=self._options)
         stream = self._container.add_stream(self.codec, rate=self._rate)
         height, width = self.size_hw
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if self.codec == "mjpeg" else "yuv420p"
-        stream.codec_context.time_base = 1 / self._rate
+        stream.codec_context.time_base = self._tick
         stream.codec_context.gop_size = max(1, round(FRAGMENT_S * float(self._rate)))
         stream.options = self._codec_options
         if self.codec == "mpeg4":
             stream.codec_context.bit_rate = int(_BITS_A_PIXEL * height * width * self._rate)
         self._stream = stream
+
+    def _place(self, time_s: float | None) -> int:
+        """Where a picture stands, in ticks: never before or on the one before."""
+        if time_s is None or (self.has_own_times and self._format == "avi"):
+            return self._next_place
+        return max(self._next_place, round(time_s / self._tick))
 
     def _even(self, picture: UInt8Array) -> UInt8Array:
         height, width = self._picture_hw

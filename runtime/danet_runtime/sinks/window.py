@@ -66,6 +66,7 @@ class WindowSink:
             stream_format.palette,
             opacity=DEFAULT_OPACITY,
             legend=self._has_legend,
+            pixels=stream_format.pixels,
         )
         self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from sink_parts import result
+from sink_parts import Screen, result
 from stream_parts import Camera, Echo, stream_of, until
 
 from danet_runtime.errors import SinkError
@@ -43,21 +43,6 @@ def test_opencv_without_windows_says_what_to_install(stream_format: Callable[...
         pytest.skip("this OpenCV has windows")
     with pytest.raises(SinkError, match=r"headless.*install opencv-python"):
         WindowSink().open(stream_format())
-
-
-class Screen:
-    """Stands for OpenCV's windows, with the keys that are pressed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, keys: list[int], visible: float = 1.0) -> None:
-        self.shown: list[np.ndarray] = []
-        self.opened: list[str] = []
-        monkeypatch.setenv("DISPLAY", ":0")
-        monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:        GTK3\n")
-        monkeypatch.setattr(cv2, "namedWindow", lambda title, _flags: self.opened.append(title))
-        monkeypatch.setattr(cv2, "imshow", lambda _title, picture: self.shown.append(picture.copy()))
-        monkeypatch.setattr(cv2, "waitKey", lambda _ms: keys.pop(0) if keys else -1)
-        monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible)
-        monkeypatch.setattr(cv2, "destroyWindow", lambda title: self.opened.remove(title))
 
 
 @pytest.mark.parametrize(("keys", "visible"), [([-1, ord("q")], 1.0), ([-1, 27], 1.0), ([], 0.0)])

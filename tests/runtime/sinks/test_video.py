@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from sink_parts import result, run_and_kill
@@ -16,6 +17,7 @@ from stream_parts import until
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.sinks import Sink, StreamFormat, video_file
+from danet_runtime.sinks.presentation import PresentationClock
 from danet_runtime.sinks.video import VideoSink
 from danet_runtime.sinks.video_file import VideoFile
 
@@ -35,7 +37,7 @@ def test_a_video_has_the_size_the_rate_and_every_frame(
     assert isinstance(sink, Sink)
     sink.open(stream_format(fps=fps))
     for number in range(7):
-        sink.write(result(picture_maker(48, 64, shift=number), number))
+        sink.write(result(picture_maker(48, 64, shift=number), number, media_time_ms=1.0))
     sink.close()
     sink.close()
     frames, rate = video_reader(path)
@@ -45,6 +47,74 @@ def test_a_video_has_the_size_the_rate_and_every_frame(
     expected = 0.5 * picture_maker(48, 64) + 0.5 * np.array([20, 200, 20])
     assert np.abs(frames[0] - expected).mean() < 8
     assert sink.describe()["frames"] == 7
+
+
+def times_of(path: Path) -> list[float]:
+    """When each frame of a video is shown, in seconds."""
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("codecs", [0, 1])
+def test_a_cameras_frames_are_shown_when_they_were_captured(
+    tmp_path: Path,
+    stream_format: Callable[..., StreamFormat],
+    picture_maker: Callable[..., np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    codecs: int,
+) -> None:
+    monkeypatch.setattr(video_file, "_CODECS", video_file._CODECS[codecs:])
+    # 120 frames a second are told, about 30 come; then one is late by two seconds.
+    captured_ms = [0, 33, 66, 101, 133, 2133, 2166, 2200, 2201]
+    sink = VideoSink(tmp_path / f"out{suffix}")
+    sink.open(stream_format(fps=120.0))
+    for number, ms in enumerate(captured_ms):
+        given = result(picture_maker(48, 64), 4 * number, capture_time_ns=10**15 + ms * 10**6)
+        sink.write(given)
+    sink.close()
+    assert times_of(sink.path) == pytest.approx([ms / 1e3 for ms in captured_ms], abs=2e-3)
+
+
+def test_a_files_frames_keep_its_clock_however_fast_they_were_read_and_whatever_was_dropped(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat], picture_maker: Callable[..., np.ndarray]
+) -> None:
+    ids = [3, 4, 5, 9, 10]
+    for place, named in enumerate(({"media_time_ms": 7.0}, {"name": "street.png"})):
+        sink = VideoSink(tmp_path / f"{place}.mp4")
+        sink.open(stream_format(fps=20.0))
+        for number in ids:
+            sink.write(result(picture_maker(48, 64), number, **named))
+        sink.close()
+        assert times_of(sink.path) == pytest.approx([(number - 3) / 20 for number in ids])
+
+
+def test_avi_says_that_it_keeps_no_times(
+    tmp_path: Path,
+    stream_format: Callable[..., StreamFormat],
+    picture_maker: Callable[..., np.ndarray],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = VideoSink(tmp_path / "out.avi")
+    sink.open(stream_format(fps=20.0))
+    for number in range(3):
+        sink.write(result(picture_maker(48, 64), number, capture_time_ns=number * 10**9))
+    sink.close()
+    assert times_of(sink.path) == pytest.approx([0, 0.05, 0.1])
+    assert caplog.text.count("AVI keeps no times") == 1
+
+
+def test_presentation_times_never_go_back(picture_maker: Callable[..., np.ndarray]) -> None:
+    clock = PresentationClock(10.0)
+    second = 10**9
+    captured = [50 * second, 51 * second, 51 * second - 2000, 7 * second, 8 * second, 100 * second]
+    shown = [
+        clock.seconds(result(picture_maker(4, 4), number, capture_time_ns=ns))
+        for number, ns in enumerate(captured)
+    ]
+    # A small step back waits for time to catch up; a jump goes on at the rate from the frame before.
+    assert shown == pytest.approx([0.0, 1.0, 1.0, 1.1, 2.1, 94.1])
 
 
 def test_an_odd_size_is_extended_and_said(
