@@ -129,13 +129,13 @@ class RunningCommand:
     @property
     def pid(self) -> int:
         """The process id of the command itself, whatever it was started with."""
-        (found,) = [
+        found = [
             pid
             for pid in self.processes()
             if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:4]
             == [b"-m", b"danet_runtime", b"run"]
         ]
-        return found
+        return min(found)  # a child that was forked just now has its parent's command line
 
     def leaves_nothing(self) -> None:
         """Check that neither a process nor a half-written file is left, and that nothing ended in a trace."""
