@@ -33,10 +33,17 @@ class FrameCheck:
         frozen_after_s: Identical frames for so long are a frozen camera.
         black_after_s: Black frames for so long are a covered or dead one.
         black_level: The level of black: 16 for luma of limited range.
+        jump_shown_s: How long a jump of the camera's clock is shown.
     """
 
     def __init__(
-        self, name: str, health: Health, frozen_after_s: float, black_after_s: float, black_level: int = 0
+        self,
+        name: str,
+        health: Health,
+        frozen_after_s: float,
+        black_after_s: float,
+        black_level: int = 0,
+        jump_shown_s: float = 10.0,
     ) -> None:
         self._name = name
         self._health = health
@@ -48,6 +55,8 @@ class FrameCheck:
         self._changed_ns = 0
         self._lit_ns = 0
         self._capture_ns = 0
+        self._jumped_ns: int | None = None
+        self._jump_shown_ns = int(jump_shown_s * 1e9)
 
     def look(self, frame: UInt8Array, capture_time_ns: int) -> None:
         """Look at one frame.
@@ -69,9 +78,10 @@ class FrameCheck:
             self._lit_ns = now
         self._say("frozen", now - self._changed_ns > self._frozen_ns, "gives the same frame again and again")
         self._say("black", now - self._lit_ns > self._black_ns, "gives black frames")
-        backwards = capture_time_ns < self._capture_ns
-        ahead = capture_time_ns > now + _JUMP_NS
-        self._say("clock", backwards or ahead, "has a clock that jumps: its capture times cannot be trusted")
+        if capture_time_ns < self._capture_ns or capture_time_ns > now + _JUMP_NS:
+            self._jumped_ns = now
+        jumped = self._jumped_ns is not None and now - self._jumped_ns < self._jump_shown_ns
+        self._say("clock", jumped, "has a clock that jumps: its capture times cannot be trusted")
         self._capture_ns = capture_time_ns
 
     def _say(self, what: str, holds: bool, reason: str) -> None:

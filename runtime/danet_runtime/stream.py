@@ -21,11 +21,12 @@ from types import TracebackType
 from danet_runtime.errors import BackendError, DanetError, FaultError, SourceError, UsageError
 from danet_runtime.frame_checks import WallClockCheck
 from danet_runtime.health import Health, Listener
+from danet_runtime.loop.arguments import check_arguments
 from danet_runtime.loop.lane import Lane
 from danet_runtime.loop.options import StreamOptions
 from danet_runtime.loop.overlapped import frames_under_way, make_inference
-from danet_runtime.loop.watch import Watchdog, Worker
-from danet_runtime.pixel_formats import pixels_of
+from danet_runtime.loop.summary import summarise
+from danet_runtime.loop.watch import Watchdog, wait_for
 from danet_runtime.report import Ending, StreamReport
 from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
@@ -35,9 +36,6 @@ from danet_runtime.sources.base import Source
 from danet_runtime.systemd import SystemdNotifier
 
 logger = logging.getLogger(__name__)
-
-_NUDGE_S = 0.5
-"""How often a source that does not return is told to: it may have begun something new since."""
 
 SINGLE = "source"
 """What the one camera of a stream is called where nobody named it."""
@@ -102,7 +100,7 @@ class Stream:
         self._segmenters = [segmenters] if isinstance(segmenters, Segmenter) else list(segmenters)
         named = dict(sources) if isinstance(sources, Mapping) else {SINGLE: sources}
         given = dict(sinks) if isinstance(sinks, Mapping) else dict.fromkeys(list(named)[:1], sinks)
-        _check(self._segmenters, named, given, policy, max_frames, self._options)
+        check_arguments(self._segmenters, named, given, policy, max_frames, self._options)
         policies = [policy or ("latest" if source.live else "every") for source in named.values()]
         self.policy: Policy = policies[0]
         self.health = Health(listeners)
@@ -128,7 +126,7 @@ class Stream:
         self._inference = make_inference(
             self._segmenters, self._lanes, self._intake, self._options, self.health, self._fail, self._end
         )
-        self._clock = WallClockCheck(self.health)
+        self._clock = WallClockCheck(self.health, self._options.jump_shown_s)
         self._watchdog = Watchdog([self._look], self._options.watch_every_s)
         self._systemd = SystemdNotifier()
         self._told_ready = False
@@ -243,39 +241,13 @@ class Stream:
 
     def report(self) -> StreamReport:
         """What was done so far; complete once the stream has ended."""
-        cameras = [lane.describe() for lane in self._lanes]
-        counts = {key: sum(camera["frames"][key] for camera in cameras) for key in cameras[0]["frames"]}
-        firsts = [lane.first_ns for lane in self._lanes if lane.first_ns]
-        last = max(lane.last_ns for lane in self._lanes)
-        duration_s = max(last - min(firsts), 0) / 1e9 if counts["out"] and firsts else 0.0
-        segmenter = self._segmenters[self._inference.level]
-        return StreamReport(
-            frames_in=counts["in"],
-            frames_out=counts["out"],
-            frames_dropped=counts["dropped"],
-            frames_late=sum(camera["late"] for camera in cameras),
-            frames_late_dropped=counts["late_dropped"],
-            frames_failed=counts["failed"],
-            frames_unfinished=counts["unfinished"],
-            ending=self._ending(),
-            error=None if self._failure is None else str(self._failure) or type(self._failure).__name__,
-            duration_s=duration_s,
-            fps=counts["out"] / duration_s if duration_s else 0.0,
-            policy=self.policy,
-            latency=self._lanes[0].latency.summary(),
-            cameras=cameras,
-            health={
-                "state": self.health.state,
-                "reasons": list(self.health.reasons),
-                "changes": self.health.changes,
-                "events": [event.to_dict() for event in self.health.events],
-            },
-            bundle={
-                "path": str(segmenter.bundle.path),
-                "sha256": segmenter.bundle.sha256,
-                "precision": segmenter.precision,
-            },
-            backend=segmenter.backend.describe(),
+        return summarise(
+            self._lanes,
+            self._segmenters[self._inference.level],
+            self.health,
+            self.policy,
+            self._ending(),
+            self._failure,
         )
 
     def __enter__(self) -> Stream:
@@ -385,16 +357,17 @@ class Stream:
             return
         self._joined = True
         was_starting = self.health.state == "starting"
+        grace_s = self._options.grace_s
         stuck = []
         for lane in self._lanes:
-            if not self._returns(lane.capture.worker, meanwhile=lane.capture.interrupt):
+            if not wait_for([lane.capture.worker], grace_s, lane.capture.interrupt):
                 stuck.append(lane)
                 self._fail(
                     SourceError(
                         f"{lane.name} did not return within {self._options.grace_s:.0f} s and was given up"
                     )
                 )
-        if self._returns(*self._inference.workers, meanwhile=self._give_up_sinks):
+        if wait_for(self._inference.workers, grace_s, self._give_up_sinks):
             self._unpin()
         elif was_starting and self._stopping:
             logger.warning("the first inference was still under way when the end was asked for; it is left")
@@ -404,7 +377,7 @@ class Stream:
             self._give_up("inference did not return and was given up; restart the process")
         for lane in self._lanes:
             for consumer in lane.consumers:
-                if not consumer.lost and not self._returns(consumer.worker):
+                if not consumer.lost and not wait_for([consumer.worker], grace_s):
                     consumer.give_up_after(0.0)
         self._watchdog.stop()
         self._close_sources(but=stuck)
@@ -424,16 +397,6 @@ class Stream:
                 for slot in lane.slots:
                     segmenter.unpin(slot.frame, slot.labels)
 
-    def _returns(self, *workers: Worker, meanwhile: Callable[[], None] = lambda: None) -> bool:
-        """Wait for threads that wait for each other, as long as none hangs in one thing."""
-        while alive := [worker for worker in workers if worker.thread.is_alive()]:
-            alive[0].thread.join(min(self._options.grace_s, _NUDGE_S))
-            meanwhile()
-            for worker in alive:
-                if worker.thread.is_alive() and worker.busy_s >= self._options.grace_s:
-                    return False
-        return True
-
     def _close_sources(self, but: Sequence[Lane] = ()) -> None:
         """Close what is read from; one whose thread hangs in it is left alone, that would not be safe."""
         for lane in self._lanes:
@@ -443,59 +406,6 @@ class Stream:
                 lane.source.close()
             except Exception as error:  # noqa: BLE001 - raised again in the caller
                 self._fail(error)
-
-
-def _check(
-    segmenters: Sequence[Segmenter],
-    sources: Mapping[str, Source],
-    sinks: Mapping[str, Sequence[Sink]],
-    policy: Policy | None,
-    max_frames: int | None,
-    options: StreamOptions,
-) -> None:
-    if policy not in (None, "every", "latest"):
-        raise UsageError(f"policy must be 'every' or 'latest' (got {policy!r})")
-    if max_frames is not None and max_frames < 1:
-        raise UsageError(f"max_frames must be at least 1 (got {max_frames})")
-    if not segmenters or not sources:
-        raise UsageError("a stream needs at least one segmenter and one source")
-    if len(segmenters) > 1 and options.deadline_ms is None:
-        raise UsageError("several models need a deadline to choose by; give deadline_ms")
-    names = {tuple(entry.name for entry in segmenter.classes) for segmenter in segmenters}
-    if len(names) > 1:
-        raise UsageError("the models of a stream must have the same classes in the same order")
-    for name, source in sources.items():
-        for segmenter in segmenters:
-            _check_pixels(name, source, segmenter)
-    unknown = set(sinks) - set(sources)
-    if unknown:
-        raise UsageError(f"there are sinks for {sorted(unknown)}, but cameras only {sorted(sources)}")
-
-
-def _check_pixels(name: str, source: Source, segmenter: Segmenter) -> None:
-    """BGR fits every model; another format only a model of the same format and size."""
-    pixels = pixels_of(source)
-    if pixels.format == "bgr":
-        return
-    height, width = segmenter.frame_size_hw
-    if pixels.format != segmenter.pixels.format or source.size_hw != segmenter.frame_size_hw:
-        raise UsageError(
-            f"{name} gives {pixels.format} of {source.size_hw[0]}x{source.size_hw[1]}, the bundle "
-            f"{segmenter.bundle.path} takes {segmenter.pixels.format} of {height}x{width}: only BGR frames "
-            "are resized and converted on the host. Open the source without a pixel format, or export for "
-            f"--frame-size {source.size_hw[0]}x{source.size_hw[1]} --pixel-format {pixels.format}"
-        )
-    if pixels != segmenter.pixels:
-        logger.warning(
-            "%s gives %s, the bundle %s was exported for %s: colours will be off; export it with "
-            "--colour %s --range %s",
-            name,
-            pixels,
-            segmenter.bundle.path,
-            segmenter.pixels,
-            pixels.colour,
-            pixels.range,
-        )
 
 
 def _quietly(close: Callable[[], None]) -> None:

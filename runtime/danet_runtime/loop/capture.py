@@ -65,10 +65,16 @@ class Capture:
         self._ended = ended
         self._pixels: Pixels = pixels_of(source)
         self._check = FrameCheck(
-            name, health, options.frozen_after_s, options.black_after_s, self._pixels.black_level
+            name,
+            health,
+            options.frozen_after_s,
+            options.black_after_s,
+            self._pixels.black_level,
+            options.jump_shown_s,
         )
         self._end = threading.Event()
         self._interrupted = False
+        self._is_opening = False
         self._id_offset = 0
         self._last_id = -1
         self._pause_s = options.reconnect_first_s
@@ -95,10 +101,11 @@ class Capture:
 
     def look(self) -> None:
         """What the watchdog asks: whether the source is stuck."""
-        if self.has_ended or self.worker.busy_s <= self._options.source_timeout_s:
+        limit_s = self._options.open_timeout_s if self._is_opening else self._options.source_timeout_s
+        if self.has_ended or self.worker.busy_s <= limit_s:
             return
-        reason = f"{self._name} has given no frame for {self._options.source_timeout_s:g} s"
-        self._health.set(f"{self._name}.stuck", "stale", reason)
+        what = "could not be opened" if self._is_opening else "has given no frame"
+        self._health.set(f"{self._name}.stuck", "stale", f"{self._name} {what} for {limit_s:g} s")
         if not self._interrupted:
             self._interrupted = True
             self.interrupt()
@@ -179,6 +186,7 @@ class Capture:
             self._pause_s = min(self._pause_s * 2, self._options.reconnect_most_s)
             self._health.clear(f"{self._name}.stuck")
             self._interrupted = False
+            self._is_opening = True
             try:
                 with self.worker:
                     self._source.reopen()  # type: ignore[attr-defined]  # see _can_reopen
@@ -189,6 +197,8 @@ class Capture:
                 if too_long and not self._end.is_set():
                     raise
                 continue
+            finally:
+                self._is_opening = False
             self._check_same(slot)
             self._reopened_s = time.monotonic()
             self.reconnects += 1

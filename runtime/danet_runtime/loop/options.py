@@ -20,6 +20,7 @@ class StreamOptions:
         late: ``mark`` delivers a late result, marked; ``drop`` counts it and delivers nothing.
         golden: Run the bundle's golden frame before anything else, and refuse to start on wrong labels.
         source_timeout_s: A source that gives no frame for so long is stuck.
+        open_timeout_s: A lost source has so long to be opened again, before the next try.
         inference_timeout_s: An inference that takes so long is stuck, and with it this process.
         start_timeout_s: As ``inference_timeout_s``, for the golden frame: the first inference also loads.
         sink_timeout_s: A sink that is busy with one frame for so long is stuck.
@@ -28,6 +29,7 @@ class StreamOptions:
         stale_after_s: Masks of a live source older than this are stale.
         frozen_after_s: Identical frames of a live source for so long are a frozen camera.
         black_after_s: Black frames of a live source for so long are a covered or dead camera.
+        jump_shown_s: A jump of a clock is shown for so long.
         inference_failures: So many failed inferences in a row are a fault (live sources; of a file the first
             ends the stream).
         sink_failures: So many failed writes in a row and a sink is given up (live sources; of a file the
@@ -45,6 +47,7 @@ class StreamOptions:
     late: LatePolicy = "mark"
     golden: bool = True
     source_timeout_s: float = 2.0
+    open_timeout_s: float = 15.0
     inference_timeout_s: float = 5.0
     start_timeout_s: float = 60.0
     sink_timeout_s: float = 5.0
@@ -52,6 +55,7 @@ class StreamOptions:
     stale_after_s: float = 1.0
     frozen_after_s: float = 2.0
     black_after_s: float = 2.0
+    jump_shown_s: float = 10.0
     inference_failures: int = 3
     sink_failures: int = 10
     reconnect_first_s: float = 0.5

@@ -10,6 +10,8 @@ from types import TracebackType
 
 logger = logging.getLogger(__name__)
 
+_NUDGE_S = 0.5
+
 
 class Worker:
     """One thread, and since when it has been inside a call that may hang.
@@ -50,6 +52,26 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._busy_since_ns = 0
+
+
+def wait_for(workers: Sequence[Worker], grace_s: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Wait for threads that wait for each other to return, as long as none hangs in one thing.
+
+    Args:
+        workers: The threads.
+        grace_s: One that is in one call for so long hangs.
+        meanwhile: Called again and again: what must be told to end may have begun something new since.
+
+    Returns:
+        Whether all have returned.
+    """
+    while alive := [worker for worker in workers if worker.thread.is_alive()]:
+        alive[0].thread.join(min(grace_s, _NUDGE_S))
+        meanwhile()
+        for worker in alive:
+            if worker.thread.is_alive() and worker.busy_s >= grace_s:
+                return False
+    return True
 
 
 class Watchdog:

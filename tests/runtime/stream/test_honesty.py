@@ -13,7 +13,7 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import SinkError, SourceError
 from danet_runtime.sources import FrameInfo
 
-QUICK = {"watch_every_s": 0.01, "stale_after_s": 0.1}
+QUICK = {"watch_every_s": 0.01, "stale_after_s": 0.1, "jump_shown_s": 0.2}
 
 
 def test_a_stream_that_drops_every_result_as_late_is_stale(segmenter_with: Callable) -> None:
@@ -50,6 +50,23 @@ def test_a_camera_whose_clock_is_an_hour_off_is_not_ready_for_as_long_as_it_is(
         assert stream.health.state == state
         camera.shift_s = 0
         until(lambda: stream.health.state == "ready")
+
+
+def test_a_lost_camera_has_longer_to_be_opened_than_to_give_a_frame(segmenter_with: Callable) -> None:
+    class Slow(Camera):
+        def reopen(self) -> None:
+            if self._interrupted.wait(0.3):
+                raise SourceError("interrupted")
+            super().reopen()
+
+    camera = Slow()
+    options = {"source_timeout_s": 0.05, "reconnect_first_s": 0.01, **QUICK}
+    with stream_of(segmenter_with(Echo()), camera, **options) as stream:
+        until(lambda: stream.frames_out > 5)
+        camera.trouble = "die"
+        until(lambda: camera.reopened == 1)
+        before = stream.frames_out
+        until(lambda: stream.frames_out > before + 5)
 
 
 def test_a_camera_that_died_is_lost_while_the_others_go_on(segmenter_with: Callable) -> None:
