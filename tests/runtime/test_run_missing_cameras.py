@@ -194,3 +194,16 @@ def test_frames_that_piled_up_before_the_first_was_read_are_left_out(
     source.close()
     assert info is not None
     assert (info.id, int(buffer[0, 0, 0])) == (0, first)
+
+
+def test_a_camera_that_changes_its_size_is_noticed_and_refused_by_both_sizes(
+    start: Callable[..., RunningCommand], bundle: Bundle
+) -> None:
+    with MjpegCamera() as camera:
+        command = start(bundle.path, f"front={camera.uri}", *REPORT, *PATIENT)
+        command.ready()
+        camera.size_hw = (24, 32)
+        assert command.wait() == 1, command.said
+    assert "front came back with frames of (24, 32), before it had (48, 64)" in command.said
+    assert report_of(command.folder / "report.json")["frames"]["out"] > 0
+    command.leaves_nothing()

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_of
-from mjpeg_server import MjpegServer, serving
+from mjpeg_camera import MjpegCamera
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.sinks.shared_layout import segment_path
@@ -47,8 +47,8 @@ def shm() -> Iterator[str]:
 
 
 @pytest.fixture
-def mjpeg() -> Iterator[MjpegServer]:
-    with serving() as server:
+def mjpeg() -> Iterator[MjpegCamera]:
+    with MjpegCamera() as server:
         yield server
 
 
@@ -126,7 +126,7 @@ def test_it_ends_as_asked_while_it_is_degraded(start: Callable[..., RunningComma
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_ends_as_asked_while_a_lost_camera_is_opened_again(
-    start: Callable[..., RunningCommand], bundle: Bundle, mjpeg: MjpegServer, number: int
+    start: Callable[..., RunningCommand], bundle: Bundle, mjpeg: MjpegCamera, number: int
 ) -> None:
     command = start(bundle.path, mjpeg.uri, *OUTPUTS, "--source-timeout-s", 0.5).ready()
     command.until(lambda: (command.folder / "out.mp4").exists())

@@ -17,11 +17,15 @@ class _Pictures(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         assert isinstance(server, MjpegCamera)
+        if server.silent.is_set():
+            server.asked.set()
+            server.over.wait(60)
+            return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         number = 0
-        while not server.over.wait(0.02):
+        while not server.over.wait(0.02) and not server.silent.is_set():
             number += 1
             picture = np.full((*server.size_hw, 3), 60 + number % 100, np.uint8)
             data = cv2.imencode(".jpg", picture)[1].tobytes()
@@ -40,7 +44,12 @@ class MjpegCamera(http.server.ThreadingHTTPServer):
 
     Args:
         port: To listen on; by default one that is free.
-        size_hw: Of its pictures.
+        size_hw: Of its pictures; may be changed at any time.
+
+    Attributes:
+        silent: Once set, it sends nothing more: connections end, and new ones are accepted without a word.
+        asked: Set when somebody asks while it is silent.
+        over: Set at the end; who was kept waiting is let go.
     """
 
     daemon_threads = False  # closing waits for them, so that no connection is left
@@ -48,7 +57,7 @@ class MjpegCamera(http.server.ThreadingHTTPServer):
     def __init__(self, port: int = 0, size_hw: tuple[int, int] = (48, 64)) -> None:
         super().__init__(("127.0.0.1", port), _Pictures)
         self.size_hw = size_hw
-        self.over = threading.Event()
+        self.silent, self.asked, self.over = threading.Event(), threading.Event(), threading.Event()
         self.uri = uri_of(self.server_port)
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
 
