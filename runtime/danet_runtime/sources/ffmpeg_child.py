@@ -1,10 +1,10 @@
-"""The child process that decodes a network stream with FFmpeg, through PyAV: HTTP, or where GStreamer is absent.
+"""The child process that decodes a network stream with FFmpeg, by PyAV: HTTP, or where GStreamer is absent.
 
 ``python -m danet_runtime.sources.ffmpeg_child FD`` reads the URI from its standard input (see
 :mod:`danet_runtime.children.lifeline`) and writes frames to the file descriptor, as
 :mod:`danet_runtime.sources.gdp` lays them out.
 
-PyAV and not OpenCV: that brings the pictures of a camera that changes its size to the old one, without a word.
+Not OpenCV: where a camera changes its size, that brings the pictures to the old one without a word.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ def main(fd: int, uri: str) -> int:
     try:
         container = av.open(uri, options=options)
     except (av.FFmpegError, ValueError) as error:
-        print(
-            f"ERROR: FFmpeg cannot open the stream: {error}; check address and credentials", file=sys.stderr
-        )
+        print(f"ERROR: cannot open the stream: {error}; check address and credentials", file=sys.stderr)
         return 1
     if not container.streams.video:
         print("ERROR: the stream has no video", file=sys.stderr)
@@ -68,7 +66,7 @@ def _forward(av: Any, container: Any, stream: Any, fd: int) -> None:  # noqa: AN
                 caps = gdp.write_caps(size_hw, float(stream.average_rate or 0))
                 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
             gdp.write(fd, gdp.write_header(gdp.BUFFER, picture.nbytes))
-            gdp.write(fd, memoryview(picture).cast("B"))
+            gdp.write(fd, memoryview(picture.data).cast("B"))
 
 
 if __name__ == "__main__":
