@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,40 @@ def test_the_same_request_is_reused_and_a_changed_one_is_built(build, tmp_path):
     assert "written: " in build("--rebuild")[1]
     again = [manifest for manifest in manifests(tmp_path / "engines") if manifest["file"] == first["file"]]
     assert again[0]["built"] > first["built"]
+
+
+def test_a_plan_that_is_none_is_not_reused_whatever_its_manifest_says(build, tmp_path):
+    assert build()[0] == 0
+    (file,) = (tmp_path / "engines").glob("*.engine.json")
+    manifest = json.loads(file.read_text())
+    garbage = b"no plan" * 1000
+    (tmp_path / "engines" / manifest["file"]).write_bytes(garbage)
+    changed = {"engine_sha256": sha256_of(garbage), "engine_bytes": len(garbage)}
+    file.write_text(json.dumps({**manifest, **changed}))
+    assert "written: " in build()[1]
+    assert manifests(tmp_path / "engines")[0]["engine_sha256"] == manifest["engine_sha256"]
+
+
+def test_a_trusted_key_vouches_for_the_bundle_and_the_folder_for_the_engines(
+    danet, exported_bundle, tmp_path
+):
+    shutil.copytree(exported_bundle, tmp_path / "bundle")
+    folder = tmp_path / "engines"
+    command = ("build", tmp_path / "bundle", "--target", "sm_89", "--engine-dir", folder)
+    trusting = (*command, "--trusted-key", tmp_path / "key.pub")
+    assert danet("keygen", tmp_path / "key")[0] == 0
+    code, _, err = danet(*trusting)
+    assert code == 1
+    assert "is not signed" in err
+    assert danet("sign", tmp_path / "bundle", "--key", tmp_path / "key")[0] == 0
+    code, _, err = danet(*trusting)
+    assert code == 0
+    assert f"those in {folder} are trusted because nobody but you can write there" in " ".join(err.split())
+    assert "are trusted" not in danet(*command)[2]
+    folder.chmod(0o777)
+    code, out, err = danet(*trusting)
+    assert (code, out) == (1, "")
+    assert f"chmod go-w {folder}" in err
 
 
 def test_what_the_bundle_does_not_hold_is_refused_and_nothing_is_made(build, tmp_path):

@@ -63,6 +63,7 @@ def compare(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.engines import tell_what_is_trusted
     from danet_runtime.comparison import compare as run_comparison
     from danet_runtime.comparison import parse_side
     from danet_runtime.errors import AgreementError
@@ -71,6 +72,8 @@ def compare(
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
     opened = Bundle.open(bundle, trusted_key or None)
+    if any(side.backend.startswith("tensorrt") for side in sides):
+        tell_what_is_trusted(opened, engine_dir)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(images, frames, split)
     try:

@@ -17,6 +17,7 @@ from danet_runtime.errors import BackendError
 from danet_runtime.files import sha256_of
 from danet_runtime.tensorrt.builder import BuilderOptions
 from danet_runtime.tensorrt.device import Device, Gpu
+from danet_runtime.tensorrt.engine_folder import read_own_file
 from danet_runtime.tensorrt.kernels import KernelVariant
 from danet_runtime.tensorrt.library import Flavour
 from danet_runtime.tensorrt.lowering import Attention
@@ -82,14 +83,15 @@ def read_engine_manifest(path: Path) -> EngineManifest:
     """Read an engine's manifest.
 
     Raises:
-        BackendError: It is missing, no manifest, of another version, or contradicts itself.
+        BackendError: It is missing, no manifest, of another version, contradicts itself, or others can write
+            to it.
     """
     try:
-        if path.stat().st_size > _MANIFEST_LIMIT_BYTES:
-            raise BackendError(f"{path} is larger than {_MANIFEST_LIMIT_BYTES} bytes; this is no manifest")
-        text = path.read_bytes()
+        text = read_own_file(path, limit_bytes=_MANIFEST_LIMIT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BackendError(f"expected the engine's manifest {path}, there is none") from None
+    if len(text) > _MANIFEST_LIMIT_BYTES:
+        raise BackendError(f"{path} is larger than {_MANIFEST_LIMIT_BYTES} bytes; this is no manifest")
     _check_version(path, text)
     try:
         manifest = EngineManifest.model_validate_json(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from danet_runtime.files import check_file_target
 from danet_runtime.tensorrt.builder import BuiltEngine
 from danet_runtime.tensorrt.device import Device
 from danet_runtime.tensorrt.engine_check import mismatches
+from danet_runtime.tensorrt.engine_folder import make_own_folder, require_own_folder
 from danet_runtime.tensorrt.engine_lock import exclusive
 from danet_runtime.tensorrt.engine_manifest import EngineRequest
 from danet_runtime.tensorrt.engine_store import (
@@ -23,6 +25,9 @@ from danet_runtime.tensorrt.engine_store import (
 )
 from danet_runtime.tensorrt.golden_check import require_agreement
 from danet_runtime.tensorrt.library import TensorRTLibrary
+from danet_runtime.tensorrt.plan_check import plan_fault
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,17 @@ def obtain_engine(
         on_wait: Called before waiting for another process, with its id if that is known.
 
     Raises:
-        BackendError: It cannot be built, or fails its trial.
+        BackendError: It cannot be built, or fails its trial; or others can write to the folder.
         UsageError: The folder cannot be written to.
     """
+    require_own_folder(folder)
     before = _usable(folder, request, library, device)
     if before is not None and not rebuild:
         note_asked(folder, request)
         return Obtained(before, reused=True)
     check_file_target(manifest_path(folder, request))
+    make_own_folder(folder)
+    make_own_folder(folder / "locks")
     with exclusive(folder / "locks" / f"{request.key[:32]}.lock", on_wait):
         there = _usable(folder, request, library, device)
         if there is not None and not (rebuild and _same(there, before)):
@@ -98,6 +106,9 @@ def _usable(
 ) -> StoredEngine | None:
     engine = find_engine(folder, request)
     if engine is None or (device is not None and mismatches(engine.manifest, library, device)):
+        return None
+    if fault := plan_fault(library, engine.plan):
+        _LOG.warning("%s: %s. It is built anew.", engine.path, fault)
         return None
     return engine
 

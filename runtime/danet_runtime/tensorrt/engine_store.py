@@ -4,6 +4,9 @@
     NAME.engine.json      what it is, with the plan's name and hash
     locks/, timings/      of the builders
 
+Engines are code that no key vouches for: the folder and its files are trusted because nobody else can write
+to them (:mod:`danet_runtime.tensorrt.engine_folder`).
+
 A plan's name holds its own hash and the manifest is written last, by one rename: a reader sees the old engine
 or the new one, and a plan that no manifest names is what a build left that was cut short.
 """
@@ -11,6 +14,7 @@ or the new one, and a plan that no manifest names is what a build left that was 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from datetime import datetime, timezone
@@ -22,6 +26,7 @@ from danet_runtime.errors import BackendError
 from danet_runtime.files import replacing, sha256_of
 from danet_runtime.tensorrt.builder import BuiltEngine
 from danet_runtime.tensorrt.device import Device
+from danet_runtime.tensorrt.engine_folder import keep_own, read_own_file, require_own_folder
 from danet_runtime.tensorrt.engine_manifest import (
     MANIFEST_SUFFIX,
     EngineManifest,
@@ -32,6 +37,8 @@ from danet_runtime.tensorrt.library import Flavour
 from danet_runtime.tensorrt.lowering import ATTENTIONS
 
 _ATTEMPTS: Final = 3
+
+_LOG = logging.getLogger(__name__)
 
 
 class StoredEngine:
@@ -67,9 +74,11 @@ def read_engine(path: Path) -> StoredEngine:
         path: The manifest, or the plan beside it.
 
     Raises:
-        BackendError: There is no manifest, it is of another version, or the plan is not the one it names.
+        BackendError: There is no manifest, it is of another version, the plan is not the one it names, or
+            others can write to any of it.
     """
     manifest_file = manifest_beside(path)
+    require_own_folder(manifest_file.parent)
     for _ in range(_ATTEMPTS):
         manifest = read_engine_manifest(manifest_file)
         plan_file = manifest_file.parent / manifest.file
@@ -80,10 +89,13 @@ def read_engine(path: Path) -> StoredEngine:
 
 
 def find_engine(folder: Path, request: EngineRequest) -> StoredEngine | None:
-    """The engine that was built for exactly this request, if it is there and whole."""
+    """The engine that was built for exactly this request, if it is there, whole, and of this user alone."""
+    file = manifest_path(folder, request)
     try:
-        engine = read_engine(manifest_path(folder, request))
-    except BackendError:
+        engine = read_engine(file)
+    except BackendError as error:
+        if os.path.lexists(file):
+            _LOG.warning("%s. It is not taken.", error)
         return None
     differing = [
         name
@@ -101,7 +113,11 @@ def manifests_of(
     First those whose attention comes first in :data:`~danet_runtime.tensorrt.lowering.ATTENTIONS`, so that
     one built for comparison is not taken for the product; among these, what was asked for last: the time of
     the manifest's file, which a build sets, and one that finds its engine built sets anew.
+
+    Raises:
+        BackendError: Others can write to the folder.
     """
+    require_own_folder(folder)
     found = []
     for path in folder.glob(f"danet-{bundle_sha256[:12]}-{precision}-*{MANIFEST_SUFFIX}"):
         try:
@@ -194,10 +210,10 @@ def _asked_ns(manifest_file: Path) -> int:
 
 
 def _read_plan(path: Path, manifest: EngineManifest) -> bytes:
-    size = path.stat().st_size
-    if size != manifest.engine_bytes:
-        raise BackendError(f"{path}: expected {manifest.engine_bytes} bytes, got {size}")
-    plan = path.read_bytes()
+    plan = read_own_file(path, limit_bytes=manifest.engine_bytes)
+    if len(plan) != manifest.engine_bytes:
+        got = len(plan) if len(plan) < manifest.engine_bytes else "more"
+        raise BackendError(f"{path}: expected {manifest.engine_bytes} bytes, got {got}")
     digest = sha256_of(plan)
     if digest != manifest.engine_sha256:
         raise BackendError(
@@ -209,6 +225,7 @@ def _read_plan(path: Path, manifest: EngineManifest) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     with replacing(path) as partial, partial.open("wb") as file:
+        keep_own(file.fileno())
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
