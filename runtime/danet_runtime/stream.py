@@ -270,11 +270,7 @@ class Stream:
                 "changes": self.health.changes,
                 "events": [event.to_dict() for event in self.health.events],
             },
-            bundle={
-                "path": str(segmenter.bundle.path),
-                "sha256": segmenter.bundle.sha256,
-                "precision": segmenter.precision,
-            },
+            bundle=segmenter.bundle.describe(segmenter.precision),
             backend=segmenter.backend.describe(),
         )
 

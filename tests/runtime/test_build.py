@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from danet_runtime import cli
-from danet_runtime.bundle import MANIFEST_NAME
+from danet_runtime.bundle import MANIFEST_NAME, Bundle, Quantisation
 from danet_runtime.files import sha256_of
 from danet_runtime.tensorrt import engine_build
 
@@ -113,6 +114,41 @@ def test_a_trusted_key_vouches_for_the_bundle_and_the_folder_for_the_engines(
     code, out, err = danet(*trusting)
     assert (code, out) == (1, "")
     assert f"chmod go-w {folder}" in err
+
+
+def test_what_is_known_ahead_of_time_is_told_apart_from_a_device(build, tmp_path):
+    assert build("--target", "sm_86")[0] == 0
+    (manifest,) = manifests(tmp_path / "engines")
+    assert manifest["gpu"] is None
+    there = manifest["ahead_of_time"]
+    assert there["targets"] == ["sm_86", "sm_89"]
+    assert there["builder_platform"] == manifest["platform"]
+    assert int(there["builder_cuda"]) >= 12
+    assert (manifest["conv_mac_share_int8"], manifest["int8_convolutions"]) == (0.0, None)
+
+
+def test_an_int8_variant_that_becomes_no_int8_engine_fails_and_is_not_kept(danet, exported_bundle, tmp_path):
+    path = shutil.copytree(exported_bundle, tmp_path / "bundle")
+    manifest = Bundle.open(path).manifest
+    promised = Quantisation(
+        method="max",
+        calibration_frames=8,
+        calibration_sha256="0" * 64,
+        conv_mac_share_int8=0.97,
+        quantize_nodes=9,
+    )
+    pretender = manifest.variants["fp16"].model_copy(update={"quantisation": promised})
+    agreement = {**manifest.golden.agreement, "int8": 0.9}
+    changes = {
+        "variants": {**manifest.variants, "int8": pretender},
+        "golden": manifest.golden.model_copy(update={"agreement": agreement}),
+    }
+    (path / MANIFEST_NAME).write_text(manifest.model_copy(update=changes).to_json())
+    command = ("build", path, "--target", "sm_89", "--engine-dir", tmp_path / "engines")
+    code, _, err = danet(*command, "--precision", "int8")
+    assert code == 1
+    assert re.search(r"none of its \d+ convolutions on INT8, where the bundle gives 97\.0%", err)
+    assert manifests(tmp_path / "engines") == []
 
 
 def test_what_the_bundle_does_not_hold_is_refused_and_nothing_is_made(build, tmp_path):

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner, Result
 
 from danet_runtime import Segmenter, cli
-from danet_runtime.bundle import Bundle, Variant, write_bundle
+from danet_runtime.bundle import Bundle, Quantisation, Variant, write_bundle
 from danet_runtime.errors import AgreementError, SourceError, SourceTruncatedError, UsageError
 
 
@@ -37,7 +37,15 @@ def two_variants(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bu
         for ref in bundle.manifest.files():
             writer.copy(bundle, ref)
         model = writer.add("model.int8.onnx", without_cars(bundle.read(bundle.variant("fp32").file)))
-        variants = {**bundle.manifest.variants, "int8": Variant(file=model, opset=18)}
+        quantisation = Quantisation(
+            method="max",
+            calibration_frames=8,
+            calibration_sha256="0" * 64,
+            conv_mac_share_int8=0.875,
+            quantize_nodes=1,
+        )
+        int8 = Variant(file=model, opset=18, quantisation=quantisation)
+        variants = {**bundle.manifest.variants, "int8": int8}
         writer.finish(bundle.manifest.model_copy(update={"variants": variants}))
     return Bundle.open(path)
 
@@ -74,12 +82,13 @@ def test_the_report_tells_what_the_two_variants_really_give(
     assert report["bundle"]["sha256"] == two_variants.sha256
     assert (report["a"]["name"], report["b"]["name"]) == ("onnxruntime:fp32", "onnxruntime:int8")
     assert report["b"]["backend"]["precision"] == "int8"
+    assert [report[side]["conv_mac_share_int8"] for side in "ab"] == [0.0, 0.875]
     assert (report["least"], report["passed"]) == (None, None)
     assert [entry["agreement"] for entry in report["worst"]] == pytest.approx(sorted(equal)[:2])
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert files == {"comparison.json", "worst_01.png", "worst_02.png"}
     assert cv2.imread(str(tmp_path / "out" / "worst_01.png")).shape[1] > 1000
-    for word in ("worst frame", "car", "mean", "6 frames"):
+    for word in ("B: 87.5% of the convolution MACs on INT8", "worst frame", "car", "mean", "6 frames"):
         assert word in done.output
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from danet_runtime.bundle.folder import (
     MANIFEST_NAME,
@@ -123,6 +124,30 @@ class Bundle:
             hint = "; `danet calibrate` makes an int8 variant" if precision == "int8" else ""
             held = ", ".join(self.manifest.variants)
             raise UsageError(f"{self.path} holds no {precision} variant, only {held}{hint}") from None
+
+    def conv_mac_share_int8(self, precision: Precision) -> float | None:
+        """Share of one variant's convolution MACs that run on INT8; ``None`` where the manifest does not say.
+
+        Raises:
+            UsageError: The bundle does not hold the variant.
+        """
+        quantisation = self.variant(precision).quantisation
+        if quantisation is not None:
+            return quantisation.conv_mac_share_int8
+        return None if precision == "int8" else 0.0
+
+    def describe(self, precision: Precision) -> dict[str, Any]:
+        """Path, hash of the manifest, precision and share of convolution MACs on INT8, for reports.
+
+        Raises:
+            UsageError: The bundle does not hold the variant.
+        """
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "precision": precision,
+            "conv_mac_share_int8": self.conv_mac_share_int8(precision),
+        }
 
     def verify(self) -> None:
         """Check every file that the manifest vouches for.

@@ -153,8 +153,14 @@ def _report(
         "kind": COMPARISON_KIND,
         "schema_version": COMPARISON_VERSION,
         "bundle": {"path": str(bundle.path), "sha256": bundle.sha256, "signed_by": bundle.signed_by},
-        "a": {"name": str(sides[0]), "backend": compared.backends[0]},
-        "b": {"name": str(sides[1]), "backend": compared.backends[1]},
+        **{
+            key: {
+                "name": str(side),
+                "conv_mac_share_int8": bundle.conv_mac_share_int8(side.precision),
+                "backend": backend,
+            }
+            for key, side, backend in zip("ab", sides, compared.backends, strict=True)
+        },
         "source": source,
         **compared.labels.to_dict(),
         "worst": [
@@ -196,6 +202,10 @@ def _show(sides: tuple[Side, Side], report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     agreement = report["agreement"]
     console.print(f"A: {sides[0]}, B: {sides[1]}, {report['frames_compared']} frames")
+    for key, side in zip("ab", sides, strict=True):
+        share = report[key]["conv_mac_share_int8"]
+        if side.precision == "int8" and share is not None:
+            console.print(f"{key.upper()}: {share:.1%} of the convolution MACs on INT8")
     table = Table("equal labels", "share")
     for name, key in (
         ("all pixels", "overall"),

@@ -25,15 +25,16 @@ from danet_runtime.bundle.manifest import Precision
 from danet_runtime.errors import BackendError
 from danet_runtime.files import replacing, sha256_of
 from danet_runtime.tensorrt.builder import BuiltEngine
-from danet_runtime.tensorrt.device import Device
+from danet_runtime.tensorrt.device import Device, this_platform
 from danet_runtime.tensorrt.engine_folder import keep_own, read_own_file, require_own_folder
 from danet_runtime.tensorrt.engine_manifest import (
     MANIFEST_SUFFIX,
+    AheadOfTime,
     EngineManifest,
     EngineRequest,
     read_engine_manifest,
 )
-from danet_runtime.tensorrt.library import Flavour
+from danet_runtime.tensorrt.library import Flavour, rtx_cuda_release
 from danet_runtime.tensorrt.lowering import ATTENTIONS
 
 _ATTEMPTS: Final = 3
@@ -165,10 +166,13 @@ def store_engine(
         activation_memory_bytes=built.activation_memory_bytes,
         weights_memory_bytes=built.weights_memory_bytes,
         layers=built.layers,
+        convolutions=built.convolutions and built.convolutions.total,
+        int8_convolutions=built.convolutions and built.convolutions.int8,
         build_seconds=round(built.build_seconds, 3),
         golden_agreement=golden_agreement,
         built=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         device=device,
+        ahead_of_time=_ahead_of_time(request),
     )
     path = folder / manifest.file
     _write(path, built.plan)
@@ -176,6 +180,14 @@ def store_engine(
     note_asked(folder, request)  # the file system's own clock is coarser, and engines may come close together
     remove_leftovers(folder, request, keep=manifest.file)
     return StoredEngine(path, manifest, built.plan)
+
+
+def _ahead_of_time(request: EngineRequest) -> AheadOfTime | None:
+    if request.gpu is not None:
+        return None
+    return AheadOfTime(
+        targets=request.targets, builder_cuda=rtx_cuda_release(), builder_platform=this_platform()
+    )
 
 
 def remove_leftovers(folder: Path, request: EngineRequest, keep: str | None = None) -> None:
