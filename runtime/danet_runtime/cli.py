@@ -17,6 +17,7 @@ import typer
 
 from danet_runtime.commands.interruption import sigterm_as_interrupt
 from danet_runtime.commands.terminal import forgiving_stderr
+from danet_runtime.files import is_full
 
 COMMAND_GROUP = "danet.commands"
 _INTERRUPTED = 130
@@ -105,7 +106,10 @@ def _run() -> None:
     except OSError as error:  # a full disk, a folder that may not be written: the user's matter, not a bug
         logging.getLogger(__name__).info("where it happened", exc_info=error)
         place = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"danet: error: {place}{error.strerror or error}", err=True)
+        advice = "; make room there, or give another path; what was there before is as it was" * is_full(
+            error
+        )
+        typer.echo(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
         sys.exit(1)
     except Exception as error:
         code = getattr(error, "exit_code", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -149,6 +150,29 @@ def test_an_int8_variant_that_becomes_no_int8_engine_fails_and_is_not_kept(danet
     assert code == 1
     assert re.search(r"none of its \d+ convolutions on INT8, where the bundle gives 97\.0%", err)
     assert manifests(tmp_path / "engines") == []
+
+
+def test_a_full_disk_is_told_with_its_place_and_the_engine_stays(build, tmp_path, monkeypatch):
+    folder = tmp_path / "engines"
+    assert build()[0] == 0
+    before = manifests(folder)
+
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # The first is found before the build, the other when the plan is written.
+    for place in ("danet_runtime.files.os.posix_fallocate", "danet_runtime.tensorrt.engine_store.os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            if "fallocate" in place:
+                patch.setattr(engine_build, "build_plan", None)
+            code, out, err = build("--rebuild")
+        assert (code, out) == (1, "")
+        last = err.strip().splitlines()[-1]
+        assert f"danet: error: {folder}" in last
+        assert "No space left on device; make room there, or give another path" in last
+        assert manifests(folder) == before
+        assert (folder / before[0]["file"]).is_file()
 
 
 def test_what_the_bundle_does_not_hold_is_refused_and_nothing_is_made(build, tmp_path):

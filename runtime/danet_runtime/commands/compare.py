@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COMPARISON_NAME = "comparison.json"
 COMPARISON_KIND = "danet-comparison"
 COMPARISON_VERSION = 1
+_REPORT_LEAST_BYTES = 2048
+_FRAME_LEAST_BYTES = 64  # an entry of per_frame; how well the pictures compress is not known before
 _CITYSCAPES_FRAMES = "leftImg8bit"
 _CITYSCAPES_SPLITS = ("val", "train", "test", "train_extra")
 
@@ -67,7 +69,7 @@ def compare(
     from danet_runtime.comparison import compare as run_comparison
     from danet_runtime.comparison import parse_side
     from danet_runtime.errors import AgreementError
-    from danet_runtime.files import check_folder_target
+    from danet_runtime.files import check_folder_target, check_room
 
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
@@ -77,8 +79,10 @@ def compare(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(images, frames, split)
     try:
+        count = min(frames, source.count or frames)
+        check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(f"{a} and {b}", total=min(frames, source.count or frames))
+            task = progress.add_task(f"{a} and {b}", total=count)
             compared = run_comparison(
                 opened,
                 sides,

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from danet_runtime.errors import BackendError
-from danet_runtime.files import check_file_target
+from danet_runtime.files import check_file_target, check_room
 from danet_runtime.tensorrt.builder import BuiltEngine
 from danet_runtime.tensorrt.device import Device
 from danet_runtime.tensorrt.engine_check import mismatches
@@ -26,6 +27,9 @@ from danet_runtime.tensorrt.engine_store import (
 from danet_runtime.tensorrt.golden_check import require_agreement
 from danet_runtime.tensorrt.library import TensorRTLibrary
 from danet_runtime.tensorrt.plan_check import plan_fault
+
+_LEAST_BYTES: Final = 1 << 16
+"""Less than any engine takes."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,6 +84,7 @@ def obtain_engine(
     Raises:
         BackendError: It cannot be built, or fails its trial; or others can write to the folder.
         UsageError: The folder cannot be written to.
+        OSError: The disk is full, as far as possible told before it is built; what was there stays.
     """
     require_own_folder(folder)
     before = _usable(folder, request, library, device)
@@ -95,6 +100,8 @@ def obtain_engine(
             note_asked(folder, request)
             return Obtained(there, reused=True)
         remove_leftovers(folder, request)
+        # The old engine stays until the new one is there, and the new one may be smaller.
+        check_room(folder / "new", _LEAST_BYTES if there is None else there.manifest.engine_bytes // 2)
         built = build()
         agreement = None if trial is None else _try(trial, built.plan, there)
         stored = store_engine(folder, request, built, device=device, golden_agreement=agreement)
