@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danet_calibration.methods import MethodChoice
-from danet_runtime.commands.arguments import TrustedKeys
+from danet_runtime.commands.arguments import TrustedKeys, require_there
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,6 +89,7 @@ def calibrate(
     from danet_runtime.errors import UsageError
     from danet_runtime.files import check_folder_target
 
+    require_there(images, "--images")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
     verdict_file = _verdict_target(verdict, output, bundle)
     opened = Bundle.open(bundle, trusted_key or None)

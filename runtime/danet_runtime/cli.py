@@ -106,9 +106,7 @@ def _run() -> None:
     except OSError as error:  # a full disk, a folder that may not be written: the user's matter, not a bug
         logging.getLogger(__name__).info("where it happened", exc_info=error)
         place = f"{error.filename}: " if error.filename else ""
-        advice = "; make room there, or give another path; what was there before is as it was" * is_full(
-            error
-        )
+        advice = "; make room there, or give another path" if is_full(error) else ""
         typer.echo(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
         sys.exit(1)
     except Exception as error:

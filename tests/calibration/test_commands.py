@@ -144,3 +144,22 @@ def test_with_a_trusted_key_an_unsigned_bundle_is_refused_before_it_is_parsed(
         assert calibrate(*trusted, *options, bundle=bundle) == 1
         assert f"{theirs} is not signed" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--labelled", "NOWHERE"), "NOWHERE is not a folder"),
+        (("--labelled", "LABELLED", "--split", "nosuch"), "has no split 'nosuch'"),
+        (("--images", "NOWHERE"), "--images: NOWHERE does not exist"),
+        (("--labelled", "LABELLED", "--reference", "NOWHERE"), "NOWHERE does not exist"),
+        (("--trusted-key", "NOWHERE"), "NOWHERE"),
+    ],
+)
+def test_a_path_or_a_split_that_is_not_there_is_wrong_usage(
+    calibrate, labelled_folder, tmp_path, capsys, option, said
+):
+    places = {"NOWHERE": str(tmp_path / "nowhere"), "LABELLED": str(labelled_folder)}
+    assert calibrate(*(places.get(word, word) for word in option)) == 2
+    assert said.replace("NOWHERE", places["NOWHERE"]) in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -164,7 +164,7 @@ def test_the_options_reach_the_stream(
     ("arguments", "code", "words"),
     [
         (("run", "BUNDLE", "nowhere.mp4"), 2, "expected a video file"),
-        (("run", "nowhere", "in.mp4"), 1, "does not exist"),
+        (("run", "nowhere", "in.mp4"), 2, "does not exist"),
         (("run", "BUNDLE", "in.mp4", "--precision", "int8"), 2, "no int8 variant"),
         (("run", "BUNDLE", "in.mp4", "-o", "out.gif"), 2, "is no sink; expected a video file"),
         (("run", "BUNDLE", "in.mp4", "--policy", "some"), 2, "some"),

@@ -19,7 +19,7 @@ from danet_runtime.bundle.folder import (
 )
 from danet_runtime.bundle.manifest import FileRef, Manifest, Precision, Variant, parse_manifest
 from danet_runtime.bundle.signature import PublicKey, parse_signature, read_public_key, verify_signature
-from danet_runtime.errors import BundleError, IntegrityError, SignatureError, UsageError
+from danet_runtime.errors import BundleError, IntegrityError, NoBundleError, SignatureError, UsageError
 from danet_runtime.files import sha256_of
 
 __all__ = ["MANIFEST_NAME", "SIGNATURE_NAME", "Bundle", "TrustedKey", "read_manifest"]
@@ -163,11 +163,12 @@ def read_manifest(path: Path) -> bytes:
     """The bytes of a bundle's manifest, not parsed.
 
     Raises:
+        NoBundleError: There is nothing at all there.
         BundleError: There is no bundle there.
         IntegrityError: The manifest is no plain file, or too large.
     """
     if not path.exists():
-        raise BundleError(f"{path} does not exist; expected a bundle folder as written by `danet export`")
+        raise NoBundleError(f"{path} does not exist; expected a bundle folder as written by `danet export`")
     if not path.is_dir():
         raise BundleError(f"{path} is no folder; expected a bundle as written by `danet export`")
     try:

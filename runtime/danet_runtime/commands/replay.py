@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danet_runtime.commands.arguments import require_there
+
 if TYPE_CHECKING:
     from danet_runtime.blackbox_reader import BlackBoxRecording
 
@@ -32,6 +34,7 @@ def replay(
 
     from danet_runtime.blackbox_reader import BlackBoxRecording
 
+    require_there(folder, "FOLDER")
     recording = BlackBoxRecording(folder)
     _show(recording)
     if output is None:
