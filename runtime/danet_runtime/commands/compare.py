@@ -38,7 +38,12 @@ def compare(
         typer.Option(help="Of Cityscapes' folder, e.g. train; val, or the only one, where it is not given."),
     ] = None,
     a: Annotated[
-        str, typer.Option("--a", help="BACKEND:PRECISION; backends are onnxruntime, tensorrt, tensorrt-rtx.")
+        str,
+        typer.Option(
+            "--a",
+            help="BACKEND:PRECISION; backends are onnxruntime, polygraphy (ONNX Runtime with each node as it "
+            "is written), tensorrt, tensorrt-rtx.",
+        ),
     ] = "onnxruntime:fp32",
     b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
     frames: Annotated[
