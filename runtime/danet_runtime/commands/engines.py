@@ -104,11 +104,17 @@ def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
     Args:
         bundle: Opened with trusted keys or without.
         folder: Where engines are kept; the user's cache where it is not given.
+
+    Raises:
+        BackendError: Others can write to the folder, so it is not to be trusted.
     """
+    from danet_runtime.tensorrt.engine_folder import require_own_folder
     from danet_runtime.tensorrt.engine_store import default_engine_folder
 
     if bundle.signed_by is not None:
-        _tell_of_folder(folder or default_engine_folder())
+        folder = folder or default_engine_folder()
+        require_own_folder(folder)
+        _tell_of_folder(folder)
 
 
 @cache

@@ -95,7 +95,7 @@ def obtain_engine(
     make_own_folder(folder)
     make_own_folder(folder / "locks")
     with exclusive(folder / "locks" / f"{request.key[:32]}.lock", on_wait):
-        there = _usable(folder, request, library, device)
+        there = _usable(folder, request, library, device, warn=False)
         if there is not None and not (rebuild and _same(there, before)):
             note_asked(folder, request)
             return Obtained(there, reused=True)
@@ -109,13 +109,19 @@ def obtain_engine(
 
 
 def _usable(
-    folder: Path, request: EngineRequest, library: TensorRTLibrary, device: Device | None
+    folder: Path,
+    request: EngineRequest,
+    library: TensorRTLibrary,
+    device: Device | None,
+    *,
+    warn: bool = True,
 ) -> StoredEngine | None:
-    engine = find_engine(folder, request)
+    engine = find_engine(folder, request, warn=warn)
     if engine is None or (device is not None and mismatches(engine.manifest, library, device)):
         return None
     if fault := plan_fault(library, engine.plan):
-        _LOG.warning("%s: %s. It is built anew.", engine.path, fault)
+        if warn:
+            _LOG.warning("%s: %s. It is not reused.", engine.path, fault)
         return None
     return engine
 

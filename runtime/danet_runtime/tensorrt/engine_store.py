@@ -89,14 +89,20 @@ def read_engine(path: Path) -> StoredEngine:
     raise BackendError(f"{manifest_file} names the plan {manifest.file}, which is gone")
 
 
-def find_engine(folder: Path, request: EngineRequest) -> StoredEngine | None:
-    """The engine that was built for exactly this request, if it is there, whole, and of this user alone."""
+def find_engine(folder: Path, request: EngineRequest, *, warn: bool = True) -> StoredEngine | None:
+    """The engine that was built for exactly this request, if it is there, whole, and of this user alone.
+
+    Args:
+        folder: Where engines are kept.
+        request: What is wanted.
+        warn: Say in the log why one that is there is not taken.
+    """
     file = manifest_path(folder, request)
     try:
         engine = read_engine(file)
     except BackendError as error:
-        if os.path.lexists(file):
-            _LOG.warning("%s. It is not taken.", error)
+        if warn and os.path.lexists(file):
+            _LOG.warning("%s. It is not reused.", error)
         return None
     differing = [
         name

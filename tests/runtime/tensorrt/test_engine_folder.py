@@ -38,7 +38,7 @@ def with_manifest_for(plan: bytes, folder, request):
 
 
 def test_a_plan_that_is_a_link_is_not_reused_though_its_manifest_was_corrected(
-    folder, engine, tmp_path, request_maker, built_maker, tensorrt_10_3
+    folder, engine, tmp_path, request_maker, built_maker, tensorrt_10_3, caplog
 ):
     (tmp_path / "garbage").write_bytes(GARBAGE)
     engine.path.unlink()
@@ -48,6 +48,7 @@ def test_a_plan_that_is_a_link_is_not_reused_though_its_manifest_was_corrected(
         read_engine(engine.path)
     again = obtain_engine(folder, request_maker(), tensorrt_10_3, built_maker)
     assert (again.reused, again.engine.plan) == (False, b"a plan")
+    assert caplog.text.count("is a symbolic link") == 1
     assert (tmp_path / "garbage").read_bytes() == GARBAGE
 
 
