@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danet_calibration.methods import MethodChoice
+from danet_runtime.commands.arguments import TrustedKeys, require_there
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,6 +73,7 @@ def calibrate(
     verdict: Annotated[
         Path | None, typer.Option(help="JSON file for the gate's verdict  [default: OUTPUT.verdict.json]")
     ] = None,
+    trusted_key: TrustedKeys = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Quantise a bundle to INT8 on real images, and hold it to its accuracy on labelled ones.
@@ -87,9 +89,11 @@ def calibrate(
     from danet_runtime.errors import UsageError
     from danet_runtime.files import check_folder_target
 
+    require_there(images, "--images")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
     verdict_file = _verdict_target(verdict, output, bundle)
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, trusted_key or None)
+    held_to = Bundle.open(reference, trusted_key or None) if reference else None
 
     from danet_calibration.accuracy import LabelledSet, require_classes
     from danet_calibration.errors import GateError
@@ -103,7 +107,6 @@ def calibrate(
         LabelledSet(f"{labelled.name} {split}", open_dataset(labelled, split, classes)) if labelled else None
     )
     require_calibratable(opened, dataset, output, rules)
-    held_to = Bundle.open(reference) if reference else None
     asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
     asked |= {"--max-class-drop": max_class_drop != _CLASS_DROP, "--min-share": min_share != _MIN_SHARE}
     of_the_gate = [option for option, given in asked.items() if given]
@@ -139,6 +142,8 @@ def calibrate(
         _write_verdict(verdict_file, error.verdict)
         raise
     _show(console, output, manifest, verdict_file)
+    if opened.signed_by is not None:
+        console.print(f"{output} is a new bundle and not signed; sign it with `danet sign`", markup=False)
 
 
 def _verdict_target(verdict: Path | None, output: Path, bundle: Path) -> Path:

@@ -17,6 +17,7 @@ import typer
 
 from danet_runtime.commands.interruption import sigterm_as_interrupt, survive_requests
 from danet_runtime.commands.terminal import forgiving_stderr
+from danet_runtime.files import is_full
 
 COMMAND_GROUP = "danet.commands"
 _INTERRUPTED = 130
@@ -106,7 +107,8 @@ def _run() -> None:
     except OSError as error:  # a full disk, a folder that may not be written: the user's matter, not a bug
         logging.getLogger(__name__).info("where it happened", exc_info=error)
         place = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"danet: error: {place}{error.strerror or error}", err=True)
+        advice = "; make room there, or give another path" if is_full(error) else ""
+        typer.echo(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
         sys.exit(1)
     except Exception as error:
         code = getattr(error, "exit_code", None)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from danet_runtime.backends import open_backend
+from danet_runtime.backends import BACKENDS, open_backend
 from danet_runtime.backends.base import Backend, UInt8Array
+from danet_runtime.backends.polygraphy import PolygraphyBackend
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.comparison_labels import LabelComparison
@@ -21,6 +22,9 @@ from danet_runtime.segmenter import Segmenter
 from danet_runtime.sources.base import FrameInfo, Source
 
 _CPU_BACKEND = "onnxruntime"
+
+COMPARED_BACKENDS = (*BACKENDS, PolygraphyBackend.name)
+"""Backends that can be compared; Polygraphy's is for nothing else."""
 
 
 class Side(NamedTuple):
@@ -37,11 +41,15 @@ def parse_side(text: str, option: str) -> Side:
     """Read ``BACKEND:PRECISION``.
 
     Raises:
-        UsageError: It is anything else; whether there is such a backend is found out when it is opened.
+        UsageError: It is anything else, or there is no such backend.
     """
     backend, _, wanted = text.partition(":")
     for precision in get_args(Precision):
         if backend and wanted == precision:
+            if backend not in COMPARED_BACKENDS:
+                raise UsageError(
+                    f"{option}: no backend is called {backend!r}; there is {', '.join(COMPARED_BACKENDS)}"
+                )
             return Side(backend, precision)
     raise UsageError(
         f"{option} must be BACKEND:PRECISION with {', '.join(get_args(Precision))}, for example "
@@ -119,6 +127,8 @@ def compare(
 
 
 def _open(bundle: Bundle, side: Side, threads: int | None, engine_folder: Path | None) -> Backend:
+    if side.backend == PolygraphyBackend.name:
+        return PolygraphyBackend(bundle, side.precision)
     on_cpu = side.backend == _CPU_BACKEND
     return open_backend(
         bundle,

@@ -64,6 +64,12 @@ CUDA_PYTHON = OptionalPackage(
 CRYPTOGRAPHY = OptionalPackage(
     "cryptography", "cryptography", "signing and verifying bundles", 'pip install "danet-runtime[signing]"'
 )
+POLYGRAPHY = OptionalPackage(
+    "polygraphy.backend.onnxrt",
+    "Polygraphy",
+    "the polygraphy backend of danet compare",
+    'pip install "danet-runtime[polygraphy]"',
+)
 OPTIONAL_PACKAGES = (ONNXRUNTIME, OPENCV, PYAV, TENSORRT, TENSORRT_RTX, CRYPTOGRAPHY)
 """What ``danet doctor`` looks for."""
 

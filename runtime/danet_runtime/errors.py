@@ -2,6 +2,7 @@
 
 DanetError                       exit code 1: the work could not be done, or a gate was not met
 ├── BundleError                  a bundle that is damaged, unknown, unsafe or incomplete
+│   ├── NoBundleError            exit code 2: the path that was given is not there
 │   ├── ManifestError            its manifest does not say what this version understands
 │   ├── IntegrityError           a file differs from the hash that the manifest gives, or leads elsewhere
 │   └── SignatureError           no trusted key vouches for it
@@ -33,6 +34,12 @@ class DanetError(Exception):
 
 class BundleError(DanetError):
     """A bundle is damaged, of an unknown version, unsafe or incomplete."""
+
+
+class NoBundleError(BundleError):
+    """The path that was given as a bundle's is not there: wrong usage, not a bad bundle."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class ManifestError(BundleError):

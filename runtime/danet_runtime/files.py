@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,9 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from danet_runtime.errors import UsageError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_NOT_SERVED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # by a file system that reserves no room
 
 
 @contextmanager
@@ -24,15 +28,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: ``path`` cannot be written as a file.
+        OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
     check_file_target(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _naming_where_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -46,23 +52,64 @@ def replacing_folder(path: Path, mark: str, *, overwrite: bool = False) -> Itera
 
     Raises:
         UsageError: ``path`` cannot be written as such a folder (see :func:`check_folder_target`).
+        OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
     check_folder_target(path, mark, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    partial.chmod(0o755)
+    with _naming_where_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        partial.chmod(0o755)
+        try:
+            yield partial
+            if path.exists():
+                retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+                path.rename(retired)
+                partial.rename(path)
+                shutil.rmtree(retired)
+            else:
+                partial.rename(path)
+        finally:
+            if partial.exists():
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _naming_where_full(path: Path) -> Iterator[None]:
+    """A write to a full disk does not say to which file, or names one that is gone by then."""
     try:
-        yield partial
-        if path.exists():
-            retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(retired)
-            partial.rename(path)
-            shutil.rmtree(retired)
-        else:
-            partial.rename(path)
-    finally:
-        if partial.exists():
-            shutil.rmtree(partial, ignore_errors=True)
+        yield
+    except OSError as error:
+        if is_full(error):
+            error.filename = str(path)
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that the disk, or what of it one user may take, is full."""
+    return error.errno in _FULL
+
+
+def check_room(path: Path, size: int) -> None:
+    """Find out before long work, not after, that there is no room for what must be written to ``path``.
+
+    The room is taken for a moment and given back: that sees quotas and read-only disks too. Nothing is left.
+
+    Args:
+        path: A file or folder that will be written; it need not be there.
+        size: Bytes that it takes at the very least.
+
+    Raises:
+        OSError: There is no room, or nothing can be written there; it names ``path``.
+    """
+    there = next(folder for folder in path.absolute().parents if folder.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in _NOT_SERVED:
+            error.filename = str(path)
+            raise
 
 
 def check_file_target(path: Path) -> None:

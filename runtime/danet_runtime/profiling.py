@@ -48,11 +48,7 @@ class Measurement:
             "frame_size_hw": list(self.frame_size_hw),
             "latency": self.latency.to_dict(),
             "agreement": self.agreement,
-            "bundle": {
-                "path": str(segmenter.bundle.path),
-                "sha256": segmenter.bundle.sha256,
-                "precision": segmenter.precision,
-            },
+            "bundle": segmenter.bundle.describe(segmenter.precision),
             "backend": segmenter.backend.describe(),
             "machine": describe_machine(),
         }

@@ -39,7 +39,7 @@ class StreamReport:
         latency: Of the frames that came out, of the first camera; ``cameras`` has that of each.
         cameras: Figures, source and sinks of each camera.
         health: The state at the end, and the latest events.
-        bundle: Path, hash of the manifest and precision.
+        bundle: Path, hash of the manifest, precision, and share of convolution MACs on INT8.
         backend: What ran the model.
     """
 

@@ -127,3 +127,39 @@ def test_a_full_disk_keeps_the_old_bundle_and_leaves_nothing_half_written(
     assert str(tmp_path) in said
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
     assert {file: file.read_bytes() for file in sorted(old.rglob("*")) if file.is_file()} == before
+
+
+def test_with_a_trusted_key_an_unsigned_bundle_is_refused_before_it_is_parsed(
+    calibrate, exported_bundle, monkeypatch, tmp_path, capsys
+):
+    theirs = shutil.copytree(exported_bundle, tmp_path / "theirs")
+    (theirs / "manifest.json").write_text("not even JSON")
+    assert danet(monkeypatch, "keygen", tmp_path / "key") == 0
+    trusted = ("--trusted-key", tmp_path / "key.pub")
+    for options, bundle in (((), theirs), (("--reference", theirs), None)):
+        if bundle is None:  # the one that is calibrated is signed, the one that it is held to is not
+            bundle = shutil.copytree(exported_bundle, tmp_path / "signed")
+            assert danet(monkeypatch, "sign", bundle, "--key", tmp_path / "key") == 0
+        capsys.readouterr()
+        assert calibrate(*trusted, *options, bundle=bundle) == 1
+        assert f"{theirs} is not signed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--labelled", "NOWHERE"), "NOWHERE is not a folder"),
+        (("--labelled", "LABELLED", "--split", "nosuch"), "has no split 'nosuch'"),
+        (("--images", "NOWHERE"), "--images: NOWHERE does not exist"),
+        (("--labelled", "LABELLED", "--reference", "NOWHERE"), "NOWHERE does not exist"),
+        (("--trusted-key", "NOWHERE"), "NOWHERE"),
+    ],
+)
+def test_a_path_or_a_split_that_is_not_there_is_wrong_usage(
+    calibrate, labelled_folder, tmp_path, capsys, option, said
+):
+    places = {"NOWHERE": str(tmp_path / "nowhere"), "LABELLED": str(labelled_folder)}
+    assert calibrate(*(places.get(word, word) for word in option)) == 2
+    assert said.replace("NOWHERE", places["NOWHERE"]) in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

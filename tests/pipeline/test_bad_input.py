@@ -57,7 +57,7 @@ def edit_manifest(bundle, change):
 
 def test_export_of_a_checkpoint_that_is_not_there(tmp_path):
     done = danet("export", tmp_path / "none.pt", "--size", "64x128", "-o", tmp_path / "out")
-    refused(done, 1, "none.pt")
+    refused(done, 2, "none.pt")
     assert not (tmp_path / "out").exists()
 
 
@@ -156,7 +156,7 @@ def test_a_manifest_that_points_out_of_the_bundle(bundle, video):
 
 
 def test_a_bundle_that_is_not_there(tmp_path, video):
-    refused(danet("run", tmp_path / "none", video), 1, "does not exist")
+    refused(danet("run", tmp_path / "none", video), 2, "does not exist")
 
 
 @pytest.mark.parametrize("kind", ["empty", "missing", "text", "constant"])
@@ -168,7 +168,8 @@ def test_calibration_images_that_are_none(bundle, tmp_path, kind):
         (folder / "a.png").write_text("hello")
     if kind == "constant":
         cv2.imwrite(str(folder / "a.png"), np.zeros((64, 128, 3), np.uint8))
-    refused(danet("calibrate", bundle, "--images", folder, "-o", tmp_path / "out"), 1, str(folder))
+    code = 2 if kind == "missing" else 1
+    refused(danet("calibrate", bundle, "--images", folder, "-o", tmp_path / "out"), code, str(folder))
     assert not list(tmp_path.glob("*out*"))
 
 

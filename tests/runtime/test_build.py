@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from danet_runtime import cli
-from danet_runtime.bundle import MANIFEST_NAME
+from danet_runtime.bundle import MANIFEST_NAME, Bundle, Quantisation
 from danet_runtime.files import sha256_of
 from danet_runtime.tensorrt import engine_build
 
@@ -78,6 +81,99 @@ def test_the_same_request_is_reused_and_a_changed_one_is_built(build, tmp_path):
     assert "written: " in build("--rebuild")[1]
     again = [manifest for manifest in manifests(tmp_path / "engines") if manifest["file"] == first["file"]]
     assert again[0]["built"] > first["built"]
+
+
+def test_a_plan_that_is_none_is_not_reused_whatever_its_manifest_says(build, tmp_path):
+    assert build()[0] == 0
+    (file,) = (tmp_path / "engines").glob("*.engine.json")
+    manifest = json.loads(file.read_text())
+    garbage = b"no plan" * 1000
+    (tmp_path / "engines" / manifest["file"]).write_bytes(garbage)
+    changed = {"engine_sha256": sha256_of(garbage), "engine_bytes": len(garbage)}
+    file.write_text(json.dumps({**manifest, **changed}))
+    assert "written: " in build()[1]
+    assert manifests(tmp_path / "engines")[0]["engine_sha256"] == manifest["engine_sha256"]
+
+
+def test_a_trusted_key_vouches_for_the_bundle_and_the_folder_for_the_engines(
+    danet, exported_bundle, tmp_path
+):
+    shutil.copytree(exported_bundle, tmp_path / "bundle")
+    folder = tmp_path / "engines"
+    command = ("build", tmp_path / "bundle", "--target", "sm_89", "--engine-dir", folder)
+    trusting = (*command, "--trusted-key", tmp_path / "key.pub")
+    assert danet("keygen", tmp_path / "key")[0] == 0
+    code, _, err = danet(*trusting)
+    assert code == 1
+    assert "is not signed" in err
+    assert danet("sign", tmp_path / "bundle", "--key", tmp_path / "key")[0] == 0
+    code, _, err = danet(*trusting)
+    assert code == 0
+    assert f"those in {folder} are trusted because nobody but you can write there" in " ".join(err.split())
+    assert "are trusted" not in danet(*command)[2]
+    folder.chmod(0o777)
+    code, out, err = danet(*trusting)
+    assert (code, out) == (1, "")
+    assert f"chmod go-w {folder}" in err
+    assert "are trusted" not in err
+
+
+def test_what_is_known_ahead_of_time_is_told_apart_from_a_device(build, tmp_path):
+    assert build("--target", "sm_86")[0] == 0
+    (manifest,) = manifests(tmp_path / "engines")
+    assert manifest["gpu"] is None
+    there = manifest["ahead_of_time"]
+    assert there["targets"] == ["sm_86", "sm_89"]
+    assert there["builder_platform"] == manifest["platform"]
+    assert int(there["builder_cuda"]) >= 12
+    assert (manifest["conv_mac_share_int8"], manifest["int8_convolutions"]) == (0.0, None)
+
+
+def test_an_int8_variant_that_becomes_no_int8_engine_fails_and_is_not_kept(danet, exported_bundle, tmp_path):
+    path = shutil.copytree(exported_bundle, tmp_path / "bundle")
+    manifest = Bundle.open(path).manifest
+    promised = Quantisation(
+        method="max",
+        calibration_frames=8,
+        calibration_sha256="0" * 64,
+        conv_mac_share_int8=0.97,
+        quantize_nodes=9,
+    )
+    pretender = manifest.variants["fp16"].model_copy(update={"quantisation": promised})
+    agreement = {**manifest.golden.agreement, "int8": 0.9}
+    changes = {
+        "variants": {**manifest.variants, "int8": pretender},
+        "golden": manifest.golden.model_copy(update={"agreement": agreement}),
+    }
+    (path / MANIFEST_NAME).write_text(manifest.model_copy(update=changes).to_json())
+    command = ("build", path, "--target", "sm_89", "--engine-dir", tmp_path / "engines")
+    code, _, err = danet(*command, "--precision", "int8")
+    assert code == 1
+    assert re.search(r"none of its \d+ convolutions on INT8, where the bundle gives 97\.0%", err)
+    assert manifests(tmp_path / "engines") == []
+
+
+def test_a_full_disk_is_told_with_its_place_and_the_engine_stays(build, tmp_path, monkeypatch):
+    folder = tmp_path / "engines"
+    assert build()[0] == 0
+    before = manifests(folder)
+
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # The first is found before the build, the other when the plan is written.
+    for place in ("danet_runtime.files.os.posix_fallocate", "danet_runtime.tensorrt.engine_store.os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            if "fallocate" in place:
+                patch.setattr(engine_build, "build_plan", None)
+            code, out, err = build("--rebuild")
+        assert (code, out) == (1, "")
+        last = err.strip().splitlines()[-1]
+        assert f"danet: error: {folder}" in last
+        assert "No space left on device; make room there, or give another path" in last
+        assert manifests(folder) == before
+        assert (folder / before[0]["file"]).is_file()
 
 
 def test_what_the_bundle_does_not_hold_is_refused_and_nothing_is_made(build, tmp_path):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +15,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from small_disk import can_mount, on_small_disk
 from typer.testing import CliRunner, Result
 
-from danet_runtime import Segmenter, cli
-from danet_runtime.bundle import Bundle, Variant, write_bundle
+from danet_runtime import Segmenter, cli, comparison
+from danet_runtime.bundle import Bundle, Quantisation, Variant, write_bundle
 from danet_runtime.errors import AgreementError, SourceError, SourceTruncatedError, UsageError
 
 
@@ -37,7 +42,15 @@ def two_variants(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bu
         for ref in bundle.manifest.files():
             writer.copy(bundle, ref)
         model = writer.add("model.int8.onnx", without_cars(bundle.read(bundle.variant("fp32").file)))
-        variants = {**bundle.manifest.variants, "int8": Variant(file=model, opset=18)}
+        quantisation = Quantisation(
+            method="max",
+            calibration_frames=8,
+            calibration_sha256="0" * 64,
+            conv_mac_share_int8=0.875,
+            quantize_nodes=1,
+        )
+        int8 = Variant(file=model, opset=18, quantisation=quantisation)
+        variants = {**bundle.manifest.variants, "int8": int8}
         writer.finish(bundle.manifest.model_copy(update={"variants": variants}))
     return Bundle.open(path)
 
@@ -74,12 +87,13 @@ def test_the_report_tells_what_the_two_variants_really_give(
     assert report["bundle"]["sha256"] == two_variants.sha256
     assert (report["a"]["name"], report["b"]["name"]) == ("onnxruntime:fp32", "onnxruntime:int8")
     assert report["b"]["backend"]["precision"] == "int8"
+    assert [report[side]["conv_mac_share_int8"] for side in "ab"] == [0.0, 0.875]
     assert (report["least"], report["passed"]) == (None, None)
     assert [entry["agreement"] for entry in report["worst"]] == pytest.approx(sorted(equal)[:2])
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert files == {"comparison.json", "worst_01.png", "worst_02.png"}
     assert cv2.imread(str(tmp_path / "out" / "worst_01.png")).shape[1] > 1000
-    for word in ("worst frame", "car", "mean", "6 frames"):
+    for word in ("B: 87.5% of the convolution MACs on INT8", "worst frame", "car", "mean", "6 frames"):
         assert word in done.output
 
 
@@ -180,6 +194,48 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
         done = danet(*command, "--b", "onnxruntime:fp32", *extra)
         assert isinstance(done.exception, UsageError)
     assert [file.name for file in out.iterdir()] == ["mine.txt"]
+
+
+def full_disk(*_arguments: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_without_room_for_the_report_is_told_before_any_frame(
+    bundle: Bundle, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "new" / "out"
+    command = ("compare", bundle.path, "--images", images, "--b", "onnxruntime:fp32", "-o", out)
+    monkeypatch.setattr("danet_runtime.files.os.posix_fallocate", full_disk)
+    monkeypatch.setattr(comparison, "compare", None)
+    done = danet(*command)
+    assert isinstance(done.exception, OSError)
+    assert done.exception.filename == str(out)
+    assert not out.parent.exists()
+
+
+@pytest.mark.skipif(not can_mount(), reason="mounting a small tmpfs is not permitted here")
+def test_a_disk_that_fills_up_is_told_with_its_place_and_what_to_do(
+    two_variants: Bundle, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small").mkdir()
+    out = tmp_path / "small" / "out"
+    wrapper = on_small_disk(24, tmp_path / "small", tmp_path / "kept")
+    command = (
+        sys.executable,
+        "-m",
+        "danet_runtime",
+        "compare",
+        two_variants.path,
+        "--images",
+        images,
+        "-o",
+        out,
+    )
+    done = subprocess.run([*wrapper, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    expected = f"danet: error: {out}: No space left on device; make room there, or give another path"
+    assert expected in done.stderr
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_a_video_that_breaks_off_leaves_no_report(

@@ -205,6 +205,14 @@ def test_a_wrong_type_or_value_is_refused_with_its_place(content: dict, path: tu
         parse(content)
 
 
+def test_what_came_is_told_once(bundle: Bundle) -> None:
+    content = json.loads(bundle.manifest.to_json())
+    content["golden"]["frame"]["path"] = "../s/model.int8.onnx"
+    with pytest.raises(ManifestError) as refused:
+        parse_manifest(json.dumps(content), "manifest.json")
+    assert str(refused.value).count("(got '../s/model.int8.onnx')") == 1
+
+
 @given(
     st.sampled_from(("../x", "a/../../x", "/etc/passwd", "a\\..\\x", "", "a\x00b", "..", "a/.."))
     | st.from_regex(r"[/\\.:~ -].*|.*[/\\:\x00\n].|.*[./]|.*/[./]|.*[^ -~].*", fullmatch=True).filter(

@@ -32,6 +32,7 @@ def test_the_golden_frame_is_measured_and_compared(bundle: Bundle, tmp_path: Pat
     assert list(measured["latency"]["stages"]) == ["preprocess", "inference", "postprocess"]
     assert measured["agreement"] == 1.0
     assert measured["bundle"]["sha256"] == bundle.sha256
+    assert measured["bundle"]["conv_mac_share_int8"] == 0.0
     assert measured["latency"]["stages"]["preprocess"]["max_ms"] == 0
 
 

@@ -53,7 +53,10 @@ def test_a_video_becomes_an_overlay_of_the_same_frames_and_a_report(
     frames = report["frames"]
     assert (frames.pop("in"), frames.pop("out")) == (25, 25)
     assert set(frames.values()) == {0}
-    assert report["bundle"] == {"path": str(bundle.path), "sha256": bundle.sha256, "precision": "fp32"}
+    assert report["bundle"] == {
+        **{"path": str(bundle.path), "sha256": bundle.sha256, "precision": "fp32"},
+        "conv_mac_share_int8": 0.0,
+    }
     assert report["cameras"][0]["source"]["size_hw"] == [96, 128]
     assert report["backend"]["name"] == "onnxruntime"
     assert report["machine"]["versions"]["onnxruntime"] == report["backend"]["version"]
@@ -161,7 +164,7 @@ def test_the_options_reach_the_stream(
     ("arguments", "code", "words"),
     [
         (("run", "BUNDLE", "nowhere.mp4"), 2, "expected a video file"),
-        (("run", "nowhere", "in.mp4"), 1, "does not exist"),
+        (("run", "nowhere", "in.mp4"), 2, "does not exist"),
         (("run", "BUNDLE", "in.mp4", "--precision", "int8"), 2, "no int8 variant"),
         (("run", "BUNDLE", "in.mp4", "-o", "out.gif"), 2, "is no sink; expected a video file"),
         (("run", "BUNDLE", "in.mp4", "--policy", "some"), 2, "some"),

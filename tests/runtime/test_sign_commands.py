@@ -67,6 +67,27 @@ def test_an_encrypted_key_takes_its_passphrase_from_the_prompt_or_the_environmen
     assert b"ENCRYPTED" in (place / "quiet").read_bytes()
 
 
+def test_a_bundle_that_is_not_there_is_wrong_usage_for_every_command(place: Path) -> None:
+    nowhere = place / "nowhere"
+    for command in (
+        ("sign", nowhere, "--key", place / "key"),
+        ("verify", nowhere),
+        ("verify", nowhere, "--json"),
+        ("doctor", nowhere),
+        ("build", nowhere, "--target", "sm_89"),
+        ("profile", nowhere),
+        ("profile", place / "bundle", "--image", nowhere),
+        ("replay", nowhere),
+        ("compare", nowhere, "--images", place, "-o", place / "out"),
+    ):
+        done = danet(*command)
+        code = (
+            done.exit_code if done.exception is None else getattr(done.exception, "exit_code", done.exit_code)
+        )
+        assert code == 2, command
+        assert "does not exist" in (done.output + str(done.exception)), command
+
+
 def test_verify_says_who_vouches_and_that_nobody_does_without_a_key(place: Path) -> None:
     signed = danet("verify", place / "bundle", "--trusted-key", place / "key.pub")
     assert signed.exit_code == 0

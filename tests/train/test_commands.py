@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from danet_train.commands.evaluate import evaluate
 from danet_train.commands.synthesize import synthesize
 from danet_train.commands.train import train
-from danet_train.errors import DanetTrainError, DataError, UsageError
+from danet_train.errors import DanetTrainError, NoCheckpointError, NoDatasetError, UsageError
 
 TINY = """
 model: {depth: 18, base_channels: 4, stem_channels: 4, head_channels: 8, attention_channels: 4}
@@ -79,10 +79,22 @@ def test_a_size_that_is_none_is_refused(tmp_path, size):
     assert "HEIGHTxWIDTH" in str(result.exception)
 
 
-def test_data_that_is_not_there_is_an_error_with_an_exit_code(tmp_path):
-    result = _run(train, "--data", tmp_path / "none", "-o", tmp_path / "c.pt")
-    assert isinstance(result.exception, DataError)
-    assert result.exception.exit_code == 1
+def test_a_path_that_is_not_there_is_wrong_usage(tmp_path):
+    (tmp_path / "data" / "val" / "images").mkdir(parents=True)
+    (tmp_path / "some.pt").write_bytes(b"")
+    for arguments, kind, words in (
+        ((train, "--data", tmp_path / "none", "-o", tmp_path / "c.pt"), NoDatasetError, "not a folder"),
+        (
+            (train, "--data", tmp_path / "data", "--train-split", "trian", "-o", tmp_path / "c.pt"),
+            NoDatasetError,
+            "no split 'trian'; it has val",
+        ),
+        ((evaluate, tmp_path / "none.pt", "--data", tmp_path), NoCheckpointError, "does not exist"),
+    ):
+        result = _run(*arguments)
+        assert isinstance(result.exception, kind)
+        assert words in str(result.exception)
+        assert result.exception.exit_code == 2
 
 
 def test_training_onto_a_checkpoint_that_is_there_is_refused_first(tmp_path):

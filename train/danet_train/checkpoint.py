@@ -26,7 +26,7 @@ from torch import Tensor
 
 from danet_train.architecture import infer_config, model_from_state
 from danet_train.classes import ClassTable
-from danet_train.errors import CheckpointError
+from danet_train.errors import CheckpointError, NoCheckpointError
 from danet_train.files import replacing
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
@@ -138,11 +138,14 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     The architecture is read off the tensors; every tensor is accounted for.
 
     Raises:
-        CheckpointError: The file is missing, damaged, no checkpoint, of a later version, or another network.
+        NoCheckpointError: There is no such file.
+        CheckpointError: The file is damaged, no checkpoint, of a later version, or another network.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoCheckpointError(f"{path} does not exist; give a checkpoint file") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file") from error
     content = _unpickle(path, data)

@@ -2,7 +2,9 @@
 
 DanetTrainError                  exit code 1: the work could not be done
 ├── CheckpointError              a file is no checkpoint of this network, or is damaged
+│   └── NoCheckpointError        exit code 2: the path that was given is not there
 ├── DataError                    a dataset, an image or a label is missing, damaged or inconsistent
+│   └── NoDatasetError           exit code 2: the folder or the split that was given is not there
 ├── QuantisationError            a network cannot be fine-tuned for INT8, or its trained scales are damaged
 ├── TrainingError                training went astray (a loss that is not finite)
 └── UsageError                   exit code 2: the request itself makes no sense
@@ -27,8 +29,20 @@ class CheckpointError(DanetTrainError):
     """A file is no checkpoint, is damaged, or holds another network."""
 
 
+class NoCheckpointError(CheckpointError):
+    """The path that was given as a checkpoint's is not there: wrong usage, not a bad file."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class DataError(DanetTrainError):
     """A dataset, an image or a label is missing, damaged or contradicts another part."""
+
+
+class NoDatasetError(DataError):
+    """The folder or the split that was given is not there: wrong usage, not a bad dataset."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class QuantisationError(DanetTrainError):

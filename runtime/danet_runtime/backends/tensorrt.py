@@ -129,6 +129,8 @@ class TensorRTBackend:
             "engine": str(self._path),
             "engine_sha256": manifest.engine_sha256,
             "golden_agreement": manifest.golden_agreement,
+            "convolutions": manifest.convolutions,
+            "int8_convolutions": manifest.int8_convolutions,
             "activation_memory_bytes": manifest.activation_memory_bytes,
             "device": self._device.model_dump(mode="json"),
             "frames_in_flight": self.depth,

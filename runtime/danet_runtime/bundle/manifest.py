@@ -317,6 +317,8 @@ def _explain(error: ValidationError) -> str:
         elif item["type"] == "missing":
             problems.append(f"key {key} is missing")
         else:
-            problems.append(f"{key}: {item['msg']} (got {str(item['input'])[:80]!r})")
+            # A check of this project's own says what came by itself.
+            got = "" if "(got " in item["msg"] else f" (got {str(item['input'])[:80]!r})"
+            problems.append(f"{key}: {item['msg']}{got}")
     shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
     return f"does not follow schema version {SCHEMA_VERSION}: {shown}; export the bundle again"

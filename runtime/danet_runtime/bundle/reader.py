@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from danet_runtime.bundle.folder import (
     MANIFEST_NAME,
@@ -18,7 +19,7 @@ from danet_runtime.bundle.folder import (
 )
 from danet_runtime.bundle.manifest import FileRef, Manifest, Precision, Variant, parse_manifest
 from danet_runtime.bundle.signature import PublicKey, parse_signature, read_public_key, verify_signature
-from danet_runtime.errors import BundleError, IntegrityError, SignatureError, UsageError
+from danet_runtime.errors import BundleError, IntegrityError, NoBundleError, SignatureError, UsageError
 from danet_runtime.files import sha256_of
 
 __all__ = ["MANIFEST_NAME", "SIGNATURE_NAME", "Bundle", "TrustedKey", "read_manifest"]
@@ -124,6 +125,30 @@ class Bundle:
             held = ", ".join(self.manifest.variants)
             raise UsageError(f"{self.path} holds no {precision} variant, only {held}{hint}") from None
 
+    def conv_mac_share_int8(self, precision: Precision) -> float | None:
+        """Share of one variant's convolution MACs that run on INT8; ``None`` where the manifest does not say.
+
+        Raises:
+            UsageError: The bundle does not hold the variant.
+        """
+        quantisation = self.variant(precision).quantisation
+        if quantisation is not None:
+            return quantisation.conv_mac_share_int8
+        return None if precision == "int8" else 0.0
+
+    def describe(self, precision: Precision) -> dict[str, Any]:
+        """Path, hash of the manifest, precision and share of convolution MACs on INT8, for reports.
+
+        Raises:
+            UsageError: The bundle does not hold the variant.
+        """
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "precision": precision,
+            "conv_mac_share_int8": self.conv_mac_share_int8(precision),
+        }
+
     def verify(self) -> None:
         """Check every file that the manifest vouches for.
 
@@ -138,11 +163,12 @@ def read_manifest(path: Path) -> bytes:
     """The bytes of a bundle's manifest, not parsed.
 
     Raises:
+        NoBundleError: There is nothing at all there.
         BundleError: There is no bundle there.
         IntegrityError: The manifest is no plain file, or too large.
     """
     if not path.exists():
-        raise BundleError(f"{path} does not exist; expected a bundle folder as written by `danet export`")
+        raise NoBundleError(f"{path} does not exist; expected a bundle folder as written by `danet export`")
     if not path.is_dir():
         raise BundleError(f"{path} is no folder; expected a bundle as written by `danet export`")
     try:

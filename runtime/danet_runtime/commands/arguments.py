@@ -23,6 +23,16 @@ PASSPHRASE_VARIABLE = "DANET_KEY_PASSPHRASE"  # noqa: S105 - the name of a varia
 """Environment variable with the passphrase of a private key; never an option, which others could read."""
 
 
+def require_there(path: Path, option: str) -> None:
+    """Make sure that a path of the command line leads to something; a mistyped one is wrong usage.
+
+    Raises:
+        UsageError: There is nothing.
+    """
+    if not path.exists():
+        raise UsageError(f"{option}: {path} does not exist; give the path of what is to be read")
+
+
 def parse_size(text: str, option: str) -> tuple[int, int]:
     """Read ``HxW``.
 

@@ -93,6 +93,8 @@ def build(
     table.add_row("library", f"{backend} {manifest.library_version}")
     table.add_row("GPU", str(manifest.gpu) if manifest.gpu else ", ".join(manifest.targets))
     table.add_row("precision", precision)
+    if precision == "int8":
+        table.add_row("convolutions on INT8", _on_int8(manifest))
     table.add_row("attention", f"{manifest.attention}: {planned.lowering.reason}")
     table.add_row("golden frame", _golden(manifest))
     table.add_row("size", _mebibytes(manifest.engine_bytes))
@@ -108,6 +110,15 @@ def _golden(manifest: EngineManifest) -> str:
     if manifest.golden_agreement is None:
         return "not run: no such GPU on the machine that built it"
     return f"{manifest.golden_agreement:.2%} of the labels"
+
+
+def _on_int8(manifest: EngineManifest) -> str:
+    share, number = manifest.conv_mac_share_int8, manifest.int8_convolutions
+    of_macs = "share of MACs not told by the bundle" if share is None else f"{share:.1%} of their MACs"
+    of_engine = "the engine's not told by the builder"
+    if number is not None:
+        of_engine = f"{number} of {manifest.convolutions} in the engine"
+    return f"{of_macs} as calibrated; {of_engine}"
 
 
 def _mebibytes(size: int | None) -> str:

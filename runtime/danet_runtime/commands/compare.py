@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COMPARISON_NAME = "comparison.json"
 COMPARISON_KIND = "danet-comparison"
 COMPARISON_VERSION = 1
+_REPORT_LEAST_BYTES = 2048
+_FRAME_LEAST_BYTES = 64  # an entry of per_frame; how well the pictures compress is not known before
 _CITYSCAPES_FRAMES = "leftImg8bit"
 _CITYSCAPES_SPLITS = ("val", "train", "test", "train_extra")
 
@@ -36,7 +38,12 @@ def compare(
         typer.Option(help="Of Cityscapes' folder, e.g. train; val, or the only one, where it is not given."),
     ] = None,
     a: Annotated[
-        str, typer.Option("--a", help="BACKEND:PRECISION; backends are onnxruntime, tensorrt, tensorrt-rtx.")
+        str,
+        typer.Option(
+            "--a",
+            help="BACKEND:PRECISION; backends are onnxruntime, polygraphy (ONNX Runtime with each node as it "
+            "is written), tensorrt, tensorrt-rtx.",
+        ),
     ] = "onnxruntime:fp32",
     b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
     frames: Annotated[
@@ -63,19 +70,24 @@ def compare(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.bundle import Bundle
+    from danet_runtime.commands.engines import tell_what_is_trusted
     from danet_runtime.comparison import compare as run_comparison
     from danet_runtime.comparison import parse_side
     from danet_runtime.errors import AgreementError
-    from danet_runtime.files import check_folder_target
+    from danet_runtime.files import check_folder_target, check_room
 
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
     opened = Bundle.open(bundle, trusted_key or None)
+    if any(side.backend.startswith("tensorrt") for side in sides):
+        tell_what_is_trusted(opened, engine_dir)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(images, frames, split)
     try:
+        count = min(frames, source.count or frames)
+        check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(f"{a} and {b}", total=min(frames, source.count or frames))
+            task = progress.add_task(f"{a} and {b}", total=count)
             compared = run_comparison(
                 opened,
                 sides,
@@ -150,8 +162,14 @@ def _report(
         "kind": COMPARISON_KIND,
         "schema_version": COMPARISON_VERSION,
         "bundle": {"path": str(bundle.path), "sha256": bundle.sha256, "signed_by": bundle.signed_by},
-        "a": {"name": str(sides[0]), "backend": compared.backends[0]},
-        "b": {"name": str(sides[1]), "backend": compared.backends[1]},
+        **{
+            key: {
+                "name": str(side),
+                "conv_mac_share_int8": bundle.conv_mac_share_int8(side.precision),
+                "backend": backend,
+            }
+            for key, side, backend in zip("ab", sides, compared.backends, strict=True)
+        },
         "source": source,
         **compared.labels.to_dict(),
         "worst": [
@@ -193,6 +211,10 @@ def _show(sides: tuple[Side, Side], report: dict[str, Any]) -> None:
     console = Console(highlight=False)
     agreement = report["agreement"]
     console.print(f"A: {sides[0]}, B: {sides[1]}, {report['frames_compared']} frames")
+    for key, side in zip("ab", sides, strict=True):
+        share = report[key]["conv_mac_share_int8"]
+        if side.precision == "int8" and share is not None:
+            console.print(f"{key.upper()}: {share:.1%} of the convolution MACs on INT8")
     table = Table("equal labels", "share")
     for name, key in (
         ("all pixels", "overall"),

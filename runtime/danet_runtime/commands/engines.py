@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def build_shown(
     from danet_runtime.tensorrt.golden_check import golden_agreement
 
     folder = folder or default_engine_folder()
+    tell_what_is_trusted(bundle, folder)
     planned = plan_build(
         bundle,
         precision,
@@ -96,6 +98,36 @@ def build_shown(
     return planned, obtained
 
 
+def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
+    """Say on stderr, once a folder, what a trusted key does not vouch for; nothing where none was asked for.
+
+    Args:
+        bundle: Opened with trusted keys or without.
+        folder: Where engines are kept; the user's cache where it is not given.
+
+    Raises:
+        BackendError: Others can write to the folder, so it is not to be trusted.
+    """
+    from danet_runtime.tensorrt.engine_folder import require_own_folder
+    from danet_runtime.tensorrt.engine_store import default_engine_folder
+
+    if bundle.signed_by is not None:
+        folder = folder or default_engine_folder()
+        require_own_folder(folder)
+        _tell_of_folder(folder)
+
+
+@cache
+def _tell_of_folder(folder: Path) -> None:
+    import typer
+
+    typer.echo(
+        "danet: --trusted-key vouches for the bundle; engines are made of it on this machine and are not "
+        f"signed: those in {folder} are trusted because nobody but you can write there",
+        err=True,
+    )
+
+
 def open_segmenter(
     bundle: Bundle | Path,
     precision: Precision | None,
@@ -137,6 +169,7 @@ def open_segmenter(
     if build:
         flavour: Flavour = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
         _build_where_none_runs(opened, chosen, flavour, engine_folder)
+    tell_what_is_trusted(opened, engine_folder)
     engine = open_backend(opened, chosen, backend, threads=threads, engine_folder=engine_folder)
     return Segmenter(opened, chosen, engine)
 

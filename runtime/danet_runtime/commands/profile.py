@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_runtime.commands.arguments import TrustedKeys
+from danet_runtime.commands.arguments import TrustedKeys, require_there
 
 
 def profile(
@@ -50,6 +50,8 @@ def profile(
     from danet_runtime.profiling import measure, profile_frame, require_golden
 
     console = Console(highlight=False)
+    if image is not None:
+        require_there(image, "--image")
     opened = Bundle.open(bundle, trusted_key or None)
     with open_segmenter(
         opened, precision, backend, threads=threads, engine_folder=engine_dir, build=build

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danet_runtime.commands.arguments import require_there
+
 if TYPE_CHECKING:
     from danet_runtime.blackbox_reader import BlackBoxRecording
 
@@ -40,6 +42,7 @@ def replay(
     from danet_runtime.blackbox_reader import BlackBoxRecording
     from danet_runtime.errors import UsageError
 
+    require_there(folder, "FOLDER")
     found = _chosen(folder)
     if len(found) > 1:
         _list(folder, found)

@@ -34,7 +34,7 @@ def verify(
         if not as_json:
             raise
         typer.echo(json.dumps({"whole": False, "error": str(error), "kind": type(error).__name__}, indent=2))
-        raise typer.Exit(1) from error
+        raise typer.Exit(error.exit_code) from error
     if as_json:
         typer.echo(json.dumps(verdict.to_dict(), indent=2))
     else:

@@ -55,10 +55,6 @@ def summarise(
             "changes": health.changes,
             "events": [event.to_dict() for event in health.events],
         },
-        bundle={
-            "path": str(segmenter.bundle.path),
-            "sha256": segmenter.bundle.sha256,
-            "precision": segmenter.precision,
-        },
+        bundle=segmenter.bundle.describe(segmenter.precision),
         backend=segmenter.backend.describe(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Final
 
+from danet_runtime.tensorrt.engine_layers import LAYER_MARK
 from danet_runtime.tensorrt.library import BOTH
 
 SERVES: Final = BOTH
@@ -17,7 +18,11 @@ _recorders: Final[list[Any]] = []
 
 
 def make_log(trt: ModuleType) -> Any:  # noqa: ANN401 - a subclass of a class known at run time
-    """A logger with ``messages`` (of level INFO, where figures stand) and ``errors``, both lists of text."""
+    """A logger with lists of text: ``messages`` (of level INFO, where figures stand), ``errors``, ``layers``.
+
+    ``layers`` are the details in which the builder lists the layers of a finished engine; of the other
+    details, of which there are very many, none is kept.
+    """
 
     class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         """Keeps what the library says."""
@@ -26,12 +31,15 @@ def make_log(trt: ModuleType) -> Any:  # noqa: ANN401 - a subclass of a class kn
             trt.ILogger.__init__(self)
             self.messages: list[str] = []
             self.errors: list[str] = []
+            self.layers: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
             if severity <= trt.ILogger.Severity.ERROR:
                 self.errors.append(message)
             elif severity == trt.ILogger.Severity.INFO:
                 self.messages.append(message)
+            elif LAYER_MARK in message:
+                self.layers.append(message)
 
     return Log()
 

@@ -18,6 +18,7 @@ from pydantic import Field
 from danet_runtime.bundle.manifest import Schema
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt.build_log import first_of, make_log, make_recorder, parser_problems
+from danet_runtime.tensorrt.engine_layers import Convolutions, count_convolutions
 from danet_runtime.tensorrt.interruption import HeldSignals, held_signals
 from danet_runtime.tensorrt.library import BOTH, OPTIMIZATION_LEVELS, TensorRTLibrary
 
@@ -65,6 +66,8 @@ class BuiltEngine:
         layers: Layers of the network as it was parsed.
         build_seconds: Time in the builder.
         library_version: Of TensorRT, or of TensorRT for RTX.
+        convolutions: Of the finished engine; ``None`` where they were not asked for, or the builder does not
+            tell.
     """
 
     plan: bytes
@@ -73,6 +76,7 @@ class BuiltEngine:
     layers: int
     build_seconds: float
     library_version: str
+    convolutions: Convolutions | None = None
 
 
 def build_plan(
@@ -85,6 +89,7 @@ def build_plan(
     *,
     options: BuilderOptions | None = None,
     timings: Timings | None = None,
+    list_layers: bool = False,
 ) -> BuiltEngine:
     """Build one engine.
 
@@ -97,13 +102,16 @@ def build_plan(
         failures: Filled by plugins with why they refused; shown when the library returns nothing.
         options: Limits and effort of the builder; its defaults where they are not given.
         timings: Of earlier builds, read and added to.
+        list_layers: Ask for the layers of the finished engine, so that its convolutions are counted.
 
     Raises:
         BackendError: The model cannot be parsed or built; the message holds what the library said.
     """
     with held_signals() as held:
         options = options or BuilderOptions()
-        return _build(library, model, network_flags, configure, progress, failures, options, timings, held)
+        return _build(
+            library, model, network_flags, configure, progress, failures, options, timings, list_layers, held
+        )
 
 
 def _build(
@@ -115,6 +123,7 @@ def _build(
     failures: Sequence[str],
     options: BuilderOptions,
     timings: Timings | None,
+    list_layers: bool,
     held: HeldSignals,
 ) -> BuiltEngine:
     trt = library.module
@@ -133,6 +142,8 @@ def _build(
     if configure is not None:
         configure(config)
     _apply(library, config, options)
+    if list_layers:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if timings is not None:
         timings.attach(config)
     monitor = _make_monitor(trt, progress or _tell_nobody, held)
@@ -155,6 +166,7 @@ def _build(
         layers=network.num_layers,
         build_seconds=seconds,
         library_version=trt.__version__,
+        convolutions=count_convolutions(log.layers) if list_layers else None,
     )
 
 

@@ -19,6 +19,7 @@ from danet_runtime.machine import package_version
 from danet_runtime.tensorrt.builder import BuilderOptions, BuiltEngine, Progress, build_plan
 from danet_runtime.tensorrt.cuda_driver import cuda_driver
 from danet_runtime.tensorrt.device import Device, device_if_any, this_device, this_platform
+from danet_runtime.tensorrt.engine_layers import require_int8
 from danet_runtime.tensorrt.engine_manifest import EngineRequest
 from danet_runtime.tensorrt.kernels import KernelVariant
 from danet_runtime.tensorrt.library import Flavour, TensorRTLibrary, load_library
@@ -66,7 +67,8 @@ class EngineBuild:
             progress: Is told how far the builder is.
 
         Raises:
-            BackendError: The model cannot be parsed or built; the message holds what the library said.
+            BackendError: The model cannot be parsed or built; the message holds what the library said. Or an
+                INT8 variant became an engine without INT8 convolutions.
             BundleError: A kernel is not what the manifest says.
         """
         flags = self.library.network_flags
@@ -85,7 +87,8 @@ class EngineBuild:
         timings = None
         if self.library.keeps_timing_cache and self.request.gpu is not None:
             timings = TimingCache(folder, self.library, self.request.gpu)
-        return build_plan(
+        int8 = self.request.precision == "int8"
+        built = build_plan(
             self.library,
             self.model,
             flags,
@@ -94,7 +97,11 @@ class EngineBuild:
             failures,
             options=self.request.options,
             timings=timings,
+            list_layers=int8,
         )
+        if int8:
+            require_int8(built.convolutions, self.request.conv_mac_share_int8)
+        return built
 
 
 def plan_build(
@@ -142,6 +149,7 @@ def plan_build(
         model_sha256=variant.file.sha256,
         parsed_sha256=sha256_of(model),
         precision=precision,
+        conv_mac_share_int8=bundle.conv_mac_share_int8(precision),
         attention=lowering.attention,
         kernel_variant=kernel_variant if lowering.attention == "plugin" else None,
         library=flavour,

@@ -14,6 +14,7 @@ from danet_runtime.tensorrt.device import Device
 from danet_runtime.tensorrt.engine_manifest import EngineManifest, read_engine_manifest
 from danet_runtime.tensorrt.engine_store import StoredEngine, manifest_beside, manifests_of, read_engine
 from danet_runtime.tensorrt.library import Flavour, TensorRTLibrary
+from danet_runtime.tensorrt.plan_check import plan_fault
 
 _LOG = logging.getLogger(__name__)
 
@@ -109,6 +110,8 @@ def load_engine(path: Path, wanted: Wanted, library: TensorRTLibrary, device: De
         raise BackendError(f"{error}; build it again: `{wanted.build_command(device, form)}`") from error
     manifest = engine.manifest
     found = mismatches(manifest, library, device)
+    if not found and (fault := plan_fault(library, engine.plan)):
+        found.append(fault)
     if manifest.bundle_sha256 != wanted.bundle_sha256:
         found.insert(0, f"it was built from another bundle than {wanted.bundle}")
     if manifest.precision != wanted.precision:

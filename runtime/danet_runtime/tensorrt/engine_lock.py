@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -32,8 +33,9 @@ def exclusive(path: Path, on_wait: Callable[[int | None], None] | None = None) -
             if on_wait is not None:
                 on_wait(_holder(handle))
             fcntl.flock(handle, fcntl.LOCK_EX)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk nobody is told who holds it, and it is held
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield waited
     finally:
         os.close(handle)

@@ -17,11 +17,12 @@ from danet_runtime.errors import BackendError
 from danet_runtime.files import sha256_of
 from danet_runtime.tensorrt.builder import BuilderOptions
 from danet_runtime.tensorrt.device import Device, Gpu
+from danet_runtime.tensorrt.engine_folder import read_own_file
 from danet_runtime.tensorrt.kernels import KernelVariant
 from danet_runtime.tensorrt.library import Flavour
 from danet_runtime.tensorrt.lowering import Attention
 
-ENGINE_SCHEMA_VERSION: Final = 2
+ENGINE_SCHEMA_VERSION: Final = 3
 MANIFEST_SUFFIX: Final = ".engine.json"
 _MANIFEST_LIMIT_BYTES: Final = 1 << 20
 
@@ -33,6 +34,9 @@ class EngineRequest(Schema):
     model_sha256: Sha256 = Field(description="of the variant's file in the bundle")
     parsed_sha256: Sha256 = Field(description="of the file as it is parsed, after the lowering")
     precision: Precision
+    conv_mac_share_int8: Share | None = Field(
+        description="of the variant, as the bundle tells: the share of convolution MACs on INT8"
+    )
     attention: Attention
     kernel_variant: KernelVariant | None = Field(description="of the plugins, if any")
     library: Flavour
@@ -58,11 +62,21 @@ class EngineRequest(Schema):
         return "-".join([*parts, release, *self.targets, self.key[:12]])
 
 
+class AheadOfTime(Schema):
+    """What is known of an engine that was built for other GPUs than the builder's machine may have."""
+
+    targets: tuple[str, ...] = Field(min_length=1, description="GPU architectures that it holds kernels for")
+    builder_cuda: str | None = Field(
+        description="CUDA release of the builder, as far as its package tells; not of a driver"
+    )
+    builder_platform: str = Field(description="of the machine that built it, as linux-x86_64")
+
+
 class EngineManifest(EngineRequest):
     """An engine file, told by the manifest beside it."""
 
     kind: Literal["danet-engine"] = "danet-engine"
-    schema_version: Literal[2] = ENGINE_SCHEMA_VERSION
+    schema_version: Literal[3] = ENGINE_SCHEMA_VERSION
     engine_key: Sha256
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*\.engine$", description="beside this manifest")
     engine_sha256: Sha256
@@ -70,26 +84,36 @@ class EngineManifest(EngineRequest):
     activation_memory_bytes: int | None
     weights_memory_bytes: int | None
     layers: int
+    convolutions: int | None = Field(
+        description="of the engine itself; null where it is not INT8, or the builder does not tell"
+    )
+    int8_convolutions: int | None = Field(description="those of them that read INT8")
     build_seconds: float
     golden_agreement: Share | None = Field(
         description="share of the golden frame's labels that it gave; null where it has not been run"
     )
     built: str = Field(description="UTC, ISO 8601")
-    device: Device | None = Field(description="that it was built on; null where that has no GPU")
+    device: Device | None = Field(
+        description="that it was built on and is tuned or was tried for; null where it was not built on one"
+    )
+    ahead_of_time: AheadOfTime | None = Field(
+        description="for GPUs that the builder does not see; null where it is built for the device's own"
+    )
 
 
 def read_engine_manifest(path: Path) -> EngineManifest:
     """Read an engine's manifest.
 
     Raises:
-        BackendError: It is missing, no manifest, of another version, or contradicts itself.
+        BackendError: It is missing, no manifest, of another version, contradicts itself, or others can write
+            to it.
     """
     try:
-        if path.stat().st_size > _MANIFEST_LIMIT_BYTES:
-            raise BackendError(f"{path} is larger than {_MANIFEST_LIMIT_BYTES} bytes; this is no manifest")
-        text = path.read_bytes()
+        text = read_own_file(path, limit_bytes=_MANIFEST_LIMIT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BackendError(f"expected the engine's manifest {path}, there is none") from None
+    if len(text) > _MANIFEST_LIMIT_BYTES:
+        raise BackendError(f"{path} is larger than {_MANIFEST_LIMIT_BYTES} bytes; this is no manifest")
     _check_version(path, text)
     try:
         manifest = EngineManifest.model_validate_json(text)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from danet_runtime.errors import BackendError
-from danet_runtime.files import check_file_target
+from danet_runtime.files import check_file_target, check_room
 from danet_runtime.tensorrt.builder import BuiltEngine
 from danet_runtime.tensorrt.device import Device
 from danet_runtime.tensorrt.engine_check import mismatches
+from danet_runtime.tensorrt.engine_folder import make_own_folder, require_own_folder
 from danet_runtime.tensorrt.engine_lock import exclusive
 from danet_runtime.tensorrt.engine_manifest import EngineRequest
 from danet_runtime.tensorrt.engine_store import (
@@ -23,6 +26,12 @@ from danet_runtime.tensorrt.engine_store import (
 )
 from danet_runtime.tensorrt.golden_check import require_agreement
 from danet_runtime.tensorrt.library import TensorRTLibrary
+from danet_runtime.tensorrt.plan_check import plan_fault
+
+_LEAST_BYTES: Final = 1 << 16
+"""Less than any engine takes."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,20 +82,26 @@ def obtain_engine(
         on_wait: Called before waiting for another process, with its id if that is known.
 
     Raises:
-        BackendError: It cannot be built, or fails its trial.
+        BackendError: It cannot be built, or fails its trial; or others can write to the folder.
         UsageError: The folder cannot be written to.
+        OSError: The disk is full, as far as possible told before it is built; what was there stays.
     """
+    require_own_folder(folder)
     before = _usable(folder, request, library, device)
     if before is not None and not rebuild:
         note_asked(folder, request)
         return Obtained(before, reused=True)
     check_file_target(manifest_path(folder, request))
+    make_own_folder(folder)
+    make_own_folder(folder / "locks")
     with exclusive(folder / "locks" / f"{request.key[:32]}.lock", on_wait):
-        there = _usable(folder, request, library, device)
+        there = _usable(folder, request, library, device, warn=False)
         if there is not None and not (rebuild and _same(there, before)):
             note_asked(folder, request)
             return Obtained(there, reused=True)
         remove_leftovers(folder, request)
+        # The old engine stays until the new one is there, and the new one may be smaller.
+        check_room(folder / "new", _LEAST_BYTES if there is None else there.manifest.engine_bytes // 2)
         built = build()
         agreement = None if trial is None else _try(trial, built.plan, there)
         stored = store_engine(folder, request, built, device=device, golden_agreement=agreement)
@@ -94,10 +109,19 @@ def obtain_engine(
 
 
 def _usable(
-    folder: Path, request: EngineRequest, library: TensorRTLibrary, device: Device | None
+    folder: Path,
+    request: EngineRequest,
+    library: TensorRTLibrary,
+    device: Device | None,
+    *,
+    warn: bool = True,
 ) -> StoredEngine | None:
-    engine = find_engine(folder, request)
+    engine = find_engine(folder, request, warn=warn)
     if engine is None or (device is not None and mismatches(engine.manifest, library, device)):
+        return None
+    if fault := plan_fault(library, engine.plan):
+        if warn:
+            _LOG.warning("%s: %s. It is not reused.", engine.path, fault)
         return None
     return engine
 

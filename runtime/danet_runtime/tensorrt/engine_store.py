@@ -4,6 +4,9 @@
     NAME.engine.json      what it is, with the plan's name and hash
     locks/, timings/      of the builders
 
+Engines are code that no key vouches for: the folder and its files are trusted because nobody else can write
+to them (:mod:`danet_runtime.tensorrt.engine_folder`).
+
 A plan's name holds its own hash and the manifest is written last, by one rename: a reader sees the old engine
 or the new one, and a plan that no manifest names is what a build left that was cut short.
 """
@@ -11,6 +14,7 @@ or the new one, and a plan that no manifest names is what a build left that was 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from datetime import datetime, timezone
@@ -21,17 +25,21 @@ from danet_runtime.bundle.manifest import Precision
 from danet_runtime.errors import BackendError
 from danet_runtime.files import replacing, sha256_of
 from danet_runtime.tensorrt.builder import BuiltEngine
-from danet_runtime.tensorrt.device import Device
+from danet_runtime.tensorrt.device import Device, this_platform
+from danet_runtime.tensorrt.engine_folder import keep_own, read_own_file, require_own_folder
 from danet_runtime.tensorrt.engine_manifest import (
     MANIFEST_SUFFIX,
+    AheadOfTime,
     EngineManifest,
     EngineRequest,
     read_engine_manifest,
 )
-from danet_runtime.tensorrt.library import Flavour
+from danet_runtime.tensorrt.library import Flavour, rtx_cuda_release
 from danet_runtime.tensorrt.lowering import ATTENTIONS
 
 _ATTEMPTS: Final = 3
+
+_LOG = logging.getLogger(__name__)
 
 
 class StoredEngine:
@@ -67,9 +75,11 @@ def read_engine(path: Path) -> StoredEngine:
         path: The manifest, or the plan beside it.
 
     Raises:
-        BackendError: There is no manifest, it is of another version, or the plan is not the one it names.
+        BackendError: There is no manifest, it is of another version, the plan is not the one it names, or
+            others can write to any of it.
     """
     manifest_file = manifest_beside(path)
+    require_own_folder(manifest_file.parent)
     for _ in range(_ATTEMPTS):
         manifest = read_engine_manifest(manifest_file)
         plan_file = manifest_file.parent / manifest.file
@@ -79,11 +89,20 @@ def read_engine(path: Path) -> StoredEngine:
     raise BackendError(f"{manifest_file} names the plan {manifest.file}, which is gone")
 
 
-def find_engine(folder: Path, request: EngineRequest) -> StoredEngine | None:
-    """The engine that was built for exactly this request, if it is there and whole."""
+def find_engine(folder: Path, request: EngineRequest, *, warn: bool = True) -> StoredEngine | None:
+    """The engine that was built for exactly this request, if it is there, whole, and of this user alone.
+
+    Args:
+        folder: Where engines are kept.
+        request: What is wanted.
+        warn: Say in the log why one that is there is not taken.
+    """
+    file = manifest_path(folder, request)
     try:
-        engine = read_engine(manifest_path(folder, request))
-    except BackendError:
+        engine = read_engine(file)
+    except BackendError as error:
+        if warn and os.path.lexists(file):
+            _LOG.warning("%s. It is not reused.", error)
         return None
     differing = [
         name
@@ -101,7 +120,11 @@ def manifests_of(
     First those whose attention comes first in :data:`~danet_runtime.tensorrt.lowering.ATTENTIONS`, so that
     one built for comparison is not taken for the product; among these, what was asked for last: the time of
     the manifest's file, which a build sets, and one that finds its engine built sets anew.
+
+    Raises:
+        BackendError: Others can write to the folder.
     """
+    require_own_folder(folder)
     found = []
     for path in folder.glob(f"danet-{bundle_sha256[:12]}-{precision}-*{MANIFEST_SUFFIX}"):
         try:
@@ -149,10 +172,13 @@ def store_engine(
         activation_memory_bytes=built.activation_memory_bytes,
         weights_memory_bytes=built.weights_memory_bytes,
         layers=built.layers,
+        convolutions=built.convolutions and built.convolutions.total,
+        int8_convolutions=built.convolutions and built.convolutions.int8,
         build_seconds=round(built.build_seconds, 3),
         golden_agreement=golden_agreement,
         built=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         device=device,
+        ahead_of_time=_ahead_of_time(request),
     )
     path = folder / manifest.file
     _write(path, built.plan)
@@ -160,6 +186,14 @@ def store_engine(
     note_asked(folder, request)  # the file system's own clock is coarser, and engines may come close together
     remove_leftovers(folder, request, keep=manifest.file)
     return StoredEngine(path, manifest, built.plan)
+
+
+def _ahead_of_time(request: EngineRequest) -> AheadOfTime | None:
+    if request.gpu is not None:
+        return None
+    return AheadOfTime(
+        targets=request.targets, builder_cuda=rtx_cuda_release(), builder_platform=this_platform()
+    )
 
 
 def remove_leftovers(folder: Path, request: EngineRequest, keep: str | None = None) -> None:
@@ -194,10 +228,10 @@ def _asked_ns(manifest_file: Path) -> int:
 
 
 def _read_plan(path: Path, manifest: EngineManifest) -> bytes:
-    size = path.stat().st_size
-    if size != manifest.engine_bytes:
-        raise BackendError(f"{path}: expected {manifest.engine_bytes} bytes, got {size}")
-    plan = path.read_bytes()
+    plan = read_own_file(path, limit_bytes=manifest.engine_bytes)
+    if len(plan) != manifest.engine_bytes:
+        got = len(plan) if len(plan) < manifest.engine_bytes else "more"
+        raise BackendError(f"{path}: expected {manifest.engine_bytes} bytes, got {got}")
     digest = sha256_of(plan)
     if digest != manifest.engine_sha256:
         raise BackendError(
@@ -209,6 +243,7 @@ def _read_plan(path: Path, manifest: EngineManifest) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     with replacing(path) as partial, partial.open("wb") as file:
+        keep_own(file.fileno())
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -8,8 +8,10 @@ themselves.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
 from types import ModuleType
 from typing import Final, Literal
 
@@ -141,6 +143,18 @@ def library_of(module: ModuleType) -> TensorRTLibrary:
     return TensorRTLibrary(
         module, "tensorrt-rtx" if is_rtx else "tensorrt", parse_version(module.__version__)
     )
+
+
+def rtx_cuda_release() -> str | None:
+    """CUDA release that the installed TensorRT for RTX is made with, e.g. ``13``; ``None`` if unknown.
+
+    Its library tells it nowhere; its packages carry it in their names.
+    """
+    with contextlib.suppress(PackageNotFoundError):
+        for wanted in requires("tensorrt_rtx") or ():
+            if match := re.match(r"tensorrt[-_]rtx[-_]cu(\d+)", wanted):
+                return match[1]
+    return None
 
 
 def load_library(flavour: Flavour) -> TensorRTLibrary:

@@ -11,6 +11,12 @@ from typing import Any, Final
 from danet_runtime.errors import BackendError
 from danet_runtime.files import replacing
 from danet_runtime.tensorrt.device import Gpu
+from danet_runtime.tensorrt.engine_folder import (
+    keep_own,
+    make_own_folder,
+    read_own_file,
+    require_own_folder,
+)
 from danet_runtime.tensorrt.engine_lock import exclusive
 from danet_runtime.tensorrt.library import OLDEST, Serves, TensorRTLibrary
 
@@ -57,11 +63,12 @@ class TimingCache:
         """Merge what the build measured into the file; where that fails, the engine is not lost with it."""
         try:
             self._merge(config)
-        except OSError as error:
+        except (OSError, BackendError) as error:
             logger.warning("%s: %s; the next build measures anew", self.path, error)
 
     def _merge(self, config: Any) -> None:  # noqa: ANN401 - an IBuilderConfig
         timing_cache = self._attached
+        make_own_folder(self.path.parent)
         with exclusive(self.path.with_suffix(".lock")):
             others = config.create_timing_cache(self._read())
             if others is not None:
@@ -71,9 +78,17 @@ class TimingCache:
                 logger.warning("%s does not give its timings; the next build measures anew", self._title)
                 return
             with replacing(self.path) as partial, partial.open("wb") as file:
+                keep_own(file.fileno())
                 file.write(bytes(content))
                 file.flush()
                 os.fsync(file.fileno())
 
     def _read(self) -> bytes:
-        return self.path.read_bytes() if self.path.is_file() else b""
+        try:
+            require_own_folder(self.path.parent)
+            return read_own_file(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+        except BackendError as error:
+            logger.warning("%s. Measuring anew.", error)
+            return b""

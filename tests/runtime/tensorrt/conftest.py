@@ -116,7 +116,12 @@ def request_maker(gpu: Gpu) -> Callable[..., EngineRequest]:
     def make(**changes: object) -> EngineRequest:
         fields = {
             **{"bundle_sha256": "a" * 64, "model_sha256": "b" * 64, "parsed_sha256": "c" * 64},
-            **{"precision": "fp16", "attention": "plugin", "kernel_variant": "tuned"},
+            **{
+                "precision": "fp16",
+                "conv_mac_share_int8": 0.0,
+                "attention": "plugin",
+                "kernel_variant": "tuned",
+            },
             **{"library": "tensorrt", "library_version": "10.3.0", "targets": ("sm_87",), "gpu": gpu},
             **{"platform": "linux-aarch64", "options": BuilderOptions(), "danet": "0.1.0"},
         }

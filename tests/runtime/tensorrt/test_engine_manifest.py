@@ -20,6 +20,7 @@ OTHERS = {
     "model_sha256": "d" * 64,
     "parsed_sha256": "d" * 64,
     "precision": "int8",
+    "conv_mac_share_int8": 0.5,
     "attention": "native",
     "kernel_variant": "small",
     "library": "tensorrt-rtx",
@@ -90,8 +91,8 @@ def edited(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"schema_version": 3}, r"expected schema_version 2, got 3: another version of danet wrote it"),
-        ({"schema_version": 1}, r"expected schema_version 2, got 1"),
+        ({"schema_version": 4}, r"expected schema_version 3, got 4: another version of danet wrote it"),
+        ({"schema_version": 2}, r"expected schema_version 3, got 2"),
         ({"file": "../elsewhere.engine"}, r"no manifest of an engine: file"),
         ({"file": "/tmp/elsewhere.engine"}, r"no manifest of an engine: file"),  # noqa: S108
         ({"unheard": 1}, r"no manifest of an engine: unheard"),
@@ -123,4 +124,5 @@ def test_a_manifest_as_large_as_a_model_is_not_read(tmp_path):
 
 def test_every_fact_that_is_asked_of_an_engine_stands_in_its_manifest():
     told = {"device", "engine_sha256", "build_seconds", "activation_memory_bytes", "golden_agreement"}
+    told |= {"int8_convolutions", "convolutions", "ahead_of_time"}
     assert told | set(OTHERS) <= set(EngineManifest.model_fields)

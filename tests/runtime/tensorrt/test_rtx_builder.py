@@ -11,8 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, UsageError
 from danet_runtime.tensorrt import build_log, builder
-from danet_runtime.tensorrt.builder import BuilderOptions
-from danet_runtime.tensorrt.rtx_builder import build_engine, known_targets
+from danet_runtime.tensorrt.builder import BuilderOptions, build_plan
+from danet_runtime.tensorrt.library import load_library
+from danet_runtime.tensorrt.rtx_builder import build_engine, known_targets, target_setter
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
@@ -180,3 +181,40 @@ def test_every_optimization_level_is_taken():
 
 def test_the_small_model_is_a_model():
     onnx.checker.check_model(onnx.load_from_string(small_model(WORKS)))
+
+
+def quantised_convolution(dtype):
+    """A convolution between Q/DQ, or without them where ``dtype`` is FP16."""
+    half = dtype == "fp16"
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    weight = np.linspace(-1, 1, 32 * 32 * 9).reshape(32, 32, 3, 3)
+    constants = {"scale": np.float32(0.02), "zero": np.int8(0)}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
+    if half:
+        constants = {"w": weight.astype(np.float16)}
+    else:
+        constants["quantised"] = np.round(weight * 127).astype(np.int8)
+        constants["weight_scale"] = np.float32(1 / 127)
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+            helper.make_node("DequantizeLinear", ["quantised", "weight_scale", "zero"], ["w"]),
+            helper.make_node("Conv", ["d", "w"], ["y"], pads=[1, 1, 1, 1]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, [1, 32, 32, 32])],
+        [helper.make_tensor_value_info("y", kind, [1, 32, 32, 32])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize(("dtype", "counted"), [("int8", (1, 1)), ("fp16", (0, 1))])
+def test_the_real_builder_tells_which_convolutions_run_on_int8(dtype, counted):
+    library, configure = load_library("tensorrt-rtx"), target_setter(["sm_89"])
+    model = quantised_convolution(dtype)
+    assert build_plan(library, model, 0, configure, list_layers=True).convolutions == counted
+    assert build_plan(library, model, 0, configure).convolutions is None

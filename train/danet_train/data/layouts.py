@@ -10,7 +10,7 @@ from pathlib import Path
 
 from danet_train.classes import CITYSCAPES, ClassTable, find_classes, read_classes
 from danet_train.data.sample import Dataset, Pair
-from danet_train.errors import DataError
+from danet_train.errors import DataError, NoDatasetError
 
 _IMAGE = "_leftImg8bit.png"
 _LABEL = "_gtFine_labelIds.png"
@@ -30,17 +30,20 @@ def open_dataset(root: Path | str, split: str, classes: Path | str | None = None
         The samples in the order of their names. Pictures are read, and their errors raised, at access.
 
     Raises:
-        DataError: There is no such folder, neither layout, no image, or an image without labels.
+        NoDatasetError: There is no such folder, or no such split.
+        DataError: It has neither layout, no image, or an image without labels.
         ConfigError: The class table cannot be read.
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the root of a dataset")
+        raise NoDatasetError(f"{root} is not a folder; give the root of a dataset")
     if (root / "leftImg8bit").is_dir():
         return _open_cityscapes(root, split, CITYSCAPES if classes is None else find_classes(classes))
     for folder in (root / split, root):
         if (folder / "images").is_dir():
             return _open_folder(folder, root, classes)
+    if splits := sorted(path.parent.name for path in root.glob("*/images")):
+        raise NoDatasetError(f"{root} has no split {split!r}; it has {', '.join(splits)}")
     raise DataError(
         f"{root} holds neither leftImg8bit/ and gtFine/ (Cityscapes) nor {split}/images or images (a plain "
         f"folder); it holds {_listing(root)}"
@@ -50,7 +53,7 @@ def open_dataset(root: Path | str, split: str, classes: Path | str | None = None
 def _open_cityscapes(root: Path, split: str, classes: ClassTable) -> Dataset:
     images = root / "leftImg8bit" / split
     if not images.is_dir():
-        raise DataError(f"{root} has no split {split!r}; it has {_listing(root / 'leftImg8bit')}")
+        raise NoDatasetError(f"{root} has no split {split!r}; it has {_listing(root / 'leftImg8bit')}")
     pairs = []
     for image in sorted(images.glob(f"*/*{_IMAGE}")):
         stem = image.name.removesuffix(_IMAGE)

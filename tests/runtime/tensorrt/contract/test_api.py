@@ -97,5 +97,7 @@ def test_the_builder_for_rtx_uses_what_the_installed_library_has(with_bindings):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     found = with_bindings("11.4.0.106", "api_use.py", "tensorrt_rtx")
     assert found["missing"] == []
-    assert found["read"] == ["build_log.py", "builder.py", "execution.py", "rtx_builder.py"]
+    assert found["read"] == [
+        *("build_log.py", "builder.py", "execution.py", "plan_check.py", "rtx_builder.py")
+    ]
     assert {"builder.error_recorder", "problem.local_function_stack"} <= set(found["checked"])

@@ -117,11 +117,18 @@ class ParserError:
         return self._said[3]
 
 
+class ProfilingVerbosity(enum.Enum):
+    LAYER_NAMES_ONLY = 0
+    NONE = 1
+    DETAILED = 2
+
+
 class IBuilderConfig:
     def __init__(self) -> None:
         self.progress_monitor: object = None
         self.timing_cache: ITimingCache | None = None
         self._level = 3
+        self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
 
     @property
     def builder_optimization_level(self) -> int:
