@@ -195,9 +195,7 @@ class Quantisation(Schema):
     def gate_doubt(self) -> str | None:
         """Why the accuracy of the variant is not known, in words; None where labelled frames gated it."""
         if self.gate == "passed":
-            if not self.gate_unmeasured:
-                return None
-            return f"no labels measured {', '.join(self.gate_unmeasured)}"
+            return None
         if self.gate == "agreement only" and self.agreement is not None:
             return (
                 "no labelled frames measured its accuracy: all that is known is that it gives FP32's label "
