@@ -131,7 +131,7 @@ def is_ramp(picture: UInt8Array) -> bool:
     return bool(left.var() < RAMP_BELOW * values.var())
 
 
-def _reduced(grey: UInt8Array, factor: int) -> npt.NDArray[np.float32]:
+def _reduced(grey: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.float32]:
     factor = max(1, min(factor, min(grey.shape) // _LEAST_REDUCED_SIDE))
     size = (grey.shape[1] // factor, grey.shape[0] // factor)
     return np.asarray(cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
