@@ -29,7 +29,7 @@ from danet_calibration.gate import (
 from danet_calibration.label_evidence import label_evidence
 from danet_calibration.layers import Layer
 from danet_calibration.overlap import Overlap
-from danet_calibration.search import fewest, give_back
+from danet_calibration.search import fewest, give_back, within
 from danet_calibration.sensitivity import Sensitivity, measure_sensitivity, sensitivity_samples
 from danet_calibration.verdict import Gate, Rung, Verdict
 from danet_runtime.bundle import Accuracy, Bundle, Precision
@@ -237,12 +237,7 @@ class _Climb:
 
         A layer too large for that is passed over, not the end: those behind it may be enough.
         """
-        taken: list[Layer] = []
-        for layer in ranked:
-            share = self._drafts.share_without([*taken, layer])
-            if share > 0 and share >= self._rules.min_int8_share:
-                taken.append(layer)
-        return taken
+        return within(ranked, self._drafts.share_without, self._rules.min_int8_share)
 
     def holds(self, floating: Sequence[Layer]) -> bool:
         """Whether the gate holds with these layers in FP16; measured once."""
