@@ -66,7 +66,7 @@ def main() -> None:
         status.update("calibrate")
         load = os.getloadavg()
         options = ("--images", str(scenes), "--count", str(arguments.count), "--method", arguments.method)
-        ranges = ("--range-frames", str(RANGE_FRAMES))
+        ranges = ("--range-frames", str(RANGE_FRAMES), "--min-agreement", "0.5")  # of random weights
         taken = run_alone((*DANET, "calibrate", str(bundle), *options, *ranges, "-o", str(folder / "int8")))
         report = json.loads((folder / "int8" / "reports" / "calibration.json").read_text(encoding="utf-8"))
     figures = {

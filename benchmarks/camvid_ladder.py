@@ -28,7 +28,18 @@ from danet_runtime.machine import describe_machine
 RESULTS = Path(__file__).parent / "results"
 SIZE = "360x480"
 
-GATE_PARTS = ("gate", "reason", "rules", "ladder", "sensitivity", "attempts")
+GATE_PARTS = (
+    "gate",
+    "reason",
+    "rules",
+    "measured",
+    "not_measured",
+    "evidence",
+    "overlap",
+    "ladder",
+    "sensitivity",
+    "attempts",
+)
 REPORT_PARTS = (
     "method",
     "methods_compared_by",

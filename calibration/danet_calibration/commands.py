@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +15,13 @@ from danet_runtime.commands.arguments import TrustedKeys, require_there
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from danet_calibration.verdict_file import VerdictFile
     from danet_runtime.bundle import Manifest
 
 
 _MIOU_DROP, _CLASS_DROP, _MIN_SHARE = 0.5, 2.0, 0.5
+_CLASS_PIXELS, _CLASS_FRAMES, _AGREEMENT = 1000, 5, 0.97
+"""As in :class:`danet_calibration.gate.GateRules`, which is heavy to import here."""
 
 
 def calibrate(
@@ -31,7 +36,8 @@ def calibrate(
         typer.Option(help="How the range of a tensor is found; auto compares with FP32 and takes the best."),
     ] = "auto",
     labelled: Annotated[
-        Path | None, typer.Option(help="Data set for the accuracy gate; without it the gate is not measured.")
+        Path | None,
+        typer.Option(help="Data set for the accuracy gate; without it agreement with FP32 decides alone."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the labelled data set.")] = "val",
     classes: Annotated[
@@ -55,6 +61,27 @@ def calibrate(
         float,
         typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that it must leave on INT8."),
     ] = _MIN_SHARE,
+    min_class_pixels: Annotated[
+        int, typer.Option(min=1, help="Gate: a guarded class with fewer labelled pixels is not measured.")
+    ] = _CLASS_PIXELS,
+    min_class_frames: Annotated[
+        int, typer.Option(min=1, help="Gate: a guarded class that fewer frames show is not measured.")
+    ] = _CLASS_FRAMES,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap", help="Gate: let labelled frames be among those of the calibration, and say so."
+        ),
+    ] = False,
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Without --labelled: least share of the pixels of held-out frames to which INT8 must give "
+            "FP32's label.",
+        ),
+    ] = _AGREEMENT,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -91,35 +118,51 @@ def calibrate(
 
     require_there(images, "--images")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
-    verdict_file = _verdict_target(verdict, output, bundle)
-    opened = Bundle.open(bundle, trusted_key or None)
-    held_to = Bundle.open(reference, trusted_key or None) if reference else None
 
     from danet_calibration.accuracy import LabelledSet, require_classes
-    from danet_calibration.errors import GateError
     from danet_calibration.gate import GateRules
     from danet_calibration.images import choose_images
     from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle, require_calibratable
+    from danet_calibration.verdict_file import VerdictFile
     from danet_train.data.layouts import open_dataset
 
-    rules = GateRules(max_miou_drop, max_class_drop, tuple(guard) if guard else None, min_share)
-    dataset = (
-        LabelledSet(f"{labelled.name} {split}", open_dataset(labelled, split, classes)) if labelled else None
-    )
-    require_calibratable(opened, dataset, output, rules)
-    asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
-    asked |= {"--max-class-drop": max_class_drop != _CLASS_DROP, "--min-share": min_share != _MIN_SHARE}
-    of_the_gate = [option for option, given in asked.items() if given]
-    if dataset is None and of_the_gate:
-        raise UsageError(
-            f"{', '.join(of_the_gate)} {'is' if len(of_the_gate) == 1 else 'are'} for the accuracy gate; "
-            "give labelled frames with --labelled"
-        )
-    if held_to is not None and dataset is not None:
-        require_classes(held_to, dataset.dataset, dataset.name)
+    record = VerdictFile(verdict or output.with_name(f"{output.name}.verdict.json"), output, bundle)
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
+    with _recorded(console, record, output):
+        opened = Bundle.open(bundle, trusted_key or None)
+
+        rules = GateRules(
+            max_miou_drop,
+            max_class_drop,
+            tuple(guard) if guard else None,
+            min_share,
+            min_class_pixels,
+            min_class_frames,
+            min_agreement,
+        )
+        dataset = (
+            LabelledSet(f"{labelled.name} {split}", open_dataset(labelled, split, classes))
+            if labelled
+            else None
+        )
+        require_calibratable(opened, dataset, output, rules)
+        held_to = Bundle.open(reference, trusted_key or None) if reference else None
+        asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
+        asked |= {"--max-class-drop": max_class_drop != _CLASS_DROP, "--min-share": min_share != _MIN_SHARE}
+        asked |= {"--min-class-pixels": min_class_pixels != _CLASS_PIXELS}
+        asked |= {"--min-class-frames": min_class_frames != _CLASS_FRAMES, "--allow-overlap": allow_overlap}
+        of_the_gate = [option for option, given in asked.items() if given]
+        if dataset is None and of_the_gate:
+            raise UsageError(
+                f"{', '.join(of_the_gate)} {'is' if len(of_the_gate) == 1 else 'are'} for the accuracy gate; "
+                "give labelled frames with --labelled"
+            )
+        if dataset is not None and min_agreement != _AGREEMENT:
+            raise UsageError("--min-agreement decides where there are no labels; leave it out, or --labelled")
+        if held_to is not None and dataset is not None:
+            require_classes(held_to, dataset.dataset, dataset.name)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        record.begin(opened.sha256)
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("", total=None)
 
@@ -133,47 +176,34 @@ def calibrate(
                 frame_hw=opened.manifest.frame.size_hw,
                 progress=lambda done, of: step("look at the images", done, of),
             )
-            settings = CalibrationSettings(method, rules, range_frames, held_to, classes)
+            settings = CalibrationSettings(method, rules, range_frames, held_to, classes, allow_overlap)
             manifest = calibrate_bundle(
                 opened, chosen, dataset, output, settings=settings, overwrite=overwrite, step=step
             )
-    except GateError as error:
-        _show_verdict(console, error.verdict, f"{output} (not written)")
-        _write_verdict(verdict_file, error.verdict)
-        raise
-    _show(console, output, manifest, verdict_file)
+        _show(console, output, manifest, record)
     if opened.signed_by is not None:
         console.print(f"{output} is a new bundle and not signed; sign it with `danet sign`", markup=False)
 
 
-def _verdict_target(verdict: Path | None, output: Path, bundle: Path) -> Path:
-    from danet_runtime.errors import UsageError
-    from danet_runtime.files import check_file_target
-
-    file = verdict or output.with_name(f"{output.name}.verdict.json")
-    for folder in (output, bundle):
-        if file.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"--verdict {file} lies in the bundle {folder}; give a path outside of it")
-    check_file_target(file)
-    return file
-
-
-def _write_verdict(file: Path, content: dict[str, Any]) -> None:
-    """Where the disk is full too, the error of the gate must still be told."""
-    from danet_runtime.files import write_json
+@contextmanager
+def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[None]:
+    """Whatever ends the calibration stands in the verdict's file."""
+    from danet_calibration.errors import GateError
 
     try:
-        write_json(file, content)
-    except OSError as error:
-        typer.echo(f"danet: warning: the verdict {file} was not written: {error.strerror or error}", err=True)
-    else:
-        typer.echo(f"The verdict is in {file}")
+        yield
+    except BaseException as error:
+        if isinstance(error, GateError):
+            _show_verdict(console, error.verdict, f"{output} (not written)")
+        if record.fail(error):
+            typer.echo(f"The verdict is in {record.path}")
+        raise
 
 
 def _show_verdict(console: Console, verdict: dict[str, Any], title: str) -> None:
     from danet_calibration.summary import ladder_table, remarks, sensitivity_table
 
-    if "ladder" not in verdict:
+    if not verdict.get("ladder"):
         return
     console.print(ladder_table(verdict, title))
     if verdict["sensitivity"]:
@@ -182,14 +212,14 @@ def _show_verdict(console: Console, verdict: dict[str, Any], title: str) -> None
         console.print(remark, style="yellow")
 
 
-def _show(console: Console, output: Path, manifest: Manifest, verdict_file: Path) -> None:
+def _show(console: Console, output: Path, manifest: Manifest, record: VerdictFile) -> None:
     import json
+
+    from danet_calibration.summary import decision
+    from danet_runtime.bundle import Bundle
 
     report = json.loads((output / manifest.reports["calibration"].path).read_text(encoding="utf-8"))
     _show_verdict(console, report, str(output))
-    seen = report["calibrated_on_labelled_frames"]
-    if seen:
-        console.print(f"{seen} of the labelled frames were calibrated on: the gate says less", style="yellow")
     for warning in report["coverage"]["thin"]:
         console.print(f"thin: {warning}", style="yellow")
     if report["class_coverage"]["never_seen"]:
@@ -204,9 +234,9 @@ def _show(console: Console, output: Path, manifest: Manifest, verdict_file: Path
         f"{agreement:.2%} of the pixels of {frames} of {report['label_agreement_of']}. INT8 gives "
         f"{golden:.2%} of the golden frame's labels; {least:.0%} is required."
     )
-    if report["gate"] != "not measured":
-        console.print(f"gate: {report['gate']} ({report['reason']})")
-    _write_verdict(verdict_file, {name: report[name] for name in _VERDICT_PARTS})
+    console.print(decision(report), style="" if report["gate"] == "passed" else "bold yellow")
+    record.finish({name: report[name] for name in _VERDICT_PARTS}, Bundle.open(output).sha256)
+    typer.echo(f"The verdict is in {record.path}")
 
 
 HELD_OUT_FRAMES = 32
@@ -217,6 +247,11 @@ _VERDICT_PARTS = (
     "reason",
     "rules",
     "labelled",
+    "measured",
+    "not_measured",
+    "evidence",
+    "overlap",
+    "agreement",
     "ladder",
     "sensitivity",
     "sensitivity_frames",

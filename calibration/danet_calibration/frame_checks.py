@@ -1,4 +1,4 @@
-"""Frames that cannot stand for a camera's: of one colour, label images, noise."""
+"""Frames that cannot stand for a camera's: of one colour, ramps, label images, noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ NOISE_BELOW = 0.5
 """An image is noise where the correlation of neighbouring pixels is below this, at its full size and reduced.
 
 Noise has about 0 at both, photographs by day 0.85 and more. The reduced size keeps night frames: the noise of
-their sensor can outweigh the scene between pixels, and averages out. The full size keeps fine textures."""
+their sensor can outweigh the scene between pixels, and averages out. The full size keeps fine textures.
+
+Blurred noise correlates at its full size: with a sigma of 1 to 6 pixels 0.78 to 0.99, and reduced by 16 at
+most 0.34; CamVid, Cityscapes and drawn scenes have at least 0.72 there. It is told from a texture by what a
+reduction by 8 leaves of its contrast."""
+
+BLURRED_KEEPS = 0.2
+"""Blurred noise keeps more than this part of its contrast when it is reduced; a fine texture averages out."""
+
+RAMP_BELOW = 0.02
+"""An image is a ramp where a plane leaves less than this part of the variance of its grey levels."""
 
 _REDUCTION = 8
 _LEAST_REDUCED_SIDE = 16
@@ -45,11 +55,11 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
         Height and width of each.
 
     Raises:
-        CalibrationSetError: Frames of one colour, label images, noise or damaged files, with their names.
+        CalibrationSetError: Frames of one colour, ramps, label images, noise or damaged files, by name.
         SourceError: A file that is missing, no picture, or cut off.
     """
     sizes: list[tuple[int, int]] = []
-    constant, labels, noise = list[Path](), list[Path](), list[Path]()
+    constant, labels, noise, ramps = list[Path](), list[Path](), list[Path](), list[Path]()
     for file in files:
         try:
             picture = decode_picture(file)
@@ -64,6 +74,8 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
             labels.append(file)
         elif is_noise(picture):
             noise.append(file)
+        elif is_ramp(picture):
+            ramps.append(file)
         if progress:
             progress(len(sizes), len(files))
     of = len(files)
@@ -77,6 +89,11 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
             f"{len(constant)} of {of} images show nothing but one colour: {names_of(constant)}; scales from "
             "such frames are too small: take them out, or give real frames of the camera"
         )
+    if ramps:
+        raise CalibrationSetError(
+            f"{len(ramps)} of {of} images show nothing but an even shading: {names_of(ramps)}; their ranges "
+            "are no scene's: take them out, or give the camera's frames"
+        )
     if noise:
         raise CalibrationSetError(
             f"{len(noise)} of {of} images show noise, neighbouring pixels without anything in common: "
@@ -86,18 +103,38 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
 
 
 def is_noise(picture: UInt8Array) -> bool:
-    """Whether neighbouring pixels of a picture have nothing in common.
+    """Whether a picture is noise, sharp or blurred: what lies apart by little has nothing in common.
 
     Args:
         picture: (H, W, 3) uint8 BGR.
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    if neighbour_correlation(grey) >= NOISE_BELOW:
+    reduced = _reduced(grey, _REDUCTION)
+    if neighbour_correlation(grey) < NOISE_BELOW:
+        return neighbour_correlation(reduced) < NOISE_BELOW
+    if reduced.std() < BLURRED_KEEPS * grey.std():
         return False
-    factor = max(1, min(_REDUCTION, min(grey.shape) // _LEAST_REDUCED_SIDE))
+    return min(neighbour_correlation(one) for one in (reduced, _reduced(grey, 2 * _REDUCTION))) < NOISE_BELOW
+
+
+def is_ramp(picture: UInt8Array) -> bool:
+    """Whether a picture is nothing but an even shading in one direction.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR.
+    """
+    grey = _reduced(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), _REDUCTION).astype(np.float64)
+    rows, columns = np.mgrid[: grey.shape[0], : grey.shape[1]].reshape(2, -1)
+    plane = np.stack([rows, columns, np.ones(grey.size)], axis=1)
+    values = grey.ravel()
+    left = values - plane @ np.linalg.lstsq(plane, values, rcond=None)[0]
+    return bool(left.var() < RAMP_BELOW * values.var())
+
+
+def _reduced(grey: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.float32]:
+    factor = max(1, min(factor, min(grey.shape) // _LEAST_REDUCED_SIDE))
     size = (grey.shape[1] // factor, grey.shape[0] // factor)
-    reduced = cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return neighbour_correlation(reduced) < NOISE_BELOW
+    return np.asarray(cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def neighbour_correlation(grey: npt.NDArray[np.generic]) -> float:

@@ -118,8 +118,8 @@ def choose_images(
     The choice depends on the files' contents and their names within the folder alone. Each group (see
     :func:`danet_calibration.pictures.find_pictures`) gets its share by the largest remainder, and inside it
     the frames are taken from the quantiles of their mean grey level. Frames that show nearly the same as
-    another do not count for the shares, and are taken only where the others do not suffice for ``count``. Of
-    a folder with more than ``EXAMINED_FRAMES`` an even sample of each group is looked at.
+    another are never taken, also where ``count`` is then not reached: the coverage says so. Of a folder with
+    more than ``EXAMINED_FRAMES`` an even sample of each group is looked at.
 
     Args:
         folder: In Cityscapes' layout (its train split is taken), a data set with ``images/``, or any folder,
@@ -179,9 +179,6 @@ class _Choice:
         chosen = select(differing, count, weights)
         taken = set(chosen)
         apart = select([candidate for candidate in differing if candidate not in taken], held_out, weights)
-        if len(chosen) < count:
-            repeated = [candidate for candidate in candidates if candidate.name not in self.distinct]
-            chosen += select(repeated, count - len(chosen))
         return chosen, apart
 
     def set_of(
@@ -194,7 +191,7 @@ class _Choice:
         files = tuple(self.pictures.folder / candidate.name for candidate in chosen)
         hashes = tuple(hashlib.sha256(_read(file)).hexdigest() for file in files)
         used = [
-            UsedFrame(candidate.group, candidate.luma, size_hw, candidate.name not in self.distinct)
+            UsedFrame(candidate.group, candidate.luma, size_hw)
             for candidate, size_hw in zip(chosen, sizes, strict=True)
         ]
         found = Counter(self.pictures.groups.values())

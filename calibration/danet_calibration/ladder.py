@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from danet_calibration.accuracy import (
+    Agreement,
     LabelledSet,
+    Measurement,
     Step,
     find_golden_failures,
     measure_accuracy,
@@ -15,11 +17,21 @@ from danet_calibration.accuracy import (
 )
 from danet_calibration.drafts import Draft, Drafts
 from danet_calibration.errors import GateError
-from danet_calibration.gate import GateRules, Judgement, find_guard, judge
+from danet_calibration.gate import (
+    Evidence,
+    GateRules,
+    Judgement,
+    find_evidence,
+    find_guard,
+    judge,
+    why_not_measured,
+)
+from danet_calibration.label_evidence import label_evidence
 from danet_calibration.layers import Layer
-from danet_calibration.search import fewest, give_back
+from danet_calibration.overlap import Overlap
+from danet_calibration.search import fewest, give_back, within
 from danet_calibration.sensitivity import Sensitivity, measure_sensitivity, sensitivity_samples
-from danet_calibration.verdict import Rung, Verdict
+from danet_calibration.verdict import Gate, Rung, Verdict
 from danet_runtime.bundle import Accuracy, Bundle, Precision
 
 
@@ -62,29 +74,58 @@ class Outcome:
     verdict: Verdict
 
 
-def leave_gate_open(everywhere: Draft, rules: GateRules) -> Outcome:
-    """What can be said without labelled frames: sizes, shares and the golden frame.
+def gate_by_agreement(everywhere: Draft, rules: GateRules, agreement: Agreement) -> Outcome:
+    """Without labelled frames, INT8 must give FP32's label to enough pixels, and the golden frame's labels.
 
     Raises:
-        GateError: INT8 misses too many of the golden frame's labels; it carries the verdict.
+        GateError: It does not; it carries the verdict.
     """
     bundle = everywhere.bundle
     trial = _try_golden(everywhere)
+    failures = trial.failures
+    if agreement.share < rules.min_agreement:
+        failures += (
+            f"INT8 and FP32 give the same label to {agreement.share:.2%} of the pixels of "
+            f"{agreement.frames} of {agreement.origin}; expected {rules.min_agreement:.1%} or more "
+            "(--min-agreement)",
+        )
+    trial = replace(trial, failures=failures)
+    rung = replace(_int8_rung("INT8 everywhere", trial), agrees=not failures)
+    told = "; ".join(failures) or (
+        f"INT8 gives FP32's label to {agreement.share:.2%} of the pixels of {agreement.frames} of "
+        f"{agreement.origin}; {rules.min_agreement:.1%} is asked. No labelled frames (--labelled): the "
+        "accuracy is not measured"
+    )
     verdict = Verdict(
-        "not measured" if trial.holds else "failed",
-        "; ".join((*trial.failures, "no labelled frames (--labelled): the accuracy is not measured")),
+        "failed" if failures else "agreement only",
+        told,
         rules,
         find_guard(rules, [entry.name for entry in bundle.manifest.classes]),
         None,
-        (_int8_rung("INT8 everywhere", trial), _float_rung(bundle, "fp16"), _float_rung(bundle, "fp32")),
+        (rung, _float_rung(bundle, "fp16"), _float_rung(bundle, "fp32")),
+        agreement=agreement,
     )
-    if not trial.holds:
+    if failures:
         raise GateError(
-            f"{'; '.join(trial.failures)}. Calibrate on more frames of the camera, with another --method, or "
-            "give labelled frames (--labelled): the gate then finds the layers that need FP16",
+            f"{told}. Calibrate on more frames of the camera, with another --method, or give labelled frames "
+            "(--labelled): the gate then finds the layers that need FP16",
             verdict.to_json(),
         )
     return Outcome(trial, {}, verdict)
+
+
+def require_evidence(bundle: Bundle, labelled: LabelledSet, rules: GateRules, step: Step) -> None:
+    """Refuse labelled frames that cannot decide, before anything long begins.
+
+    Raises:
+        GateError: They show too little of the guarded classes; it carries the verdict, ``not measured``.
+    """
+    guard = find_guard(rules, [entry.name for entry in bundle.manifest.classes])
+    evidence = label_evidence(labelled, rules, guard, lambda done, of: step("look at the labels", done, of))
+    reason = why_not_measured(rules, evidence)
+    if reason is not None:
+        verdict = Verdict("not measured", reason, rules, guard, labelled.name, evidence=evidence)
+        raise GateError(f"the gate cannot be measured: {reason}", verdict.to_json())
 
 
 def run_gate(
@@ -95,6 +136,7 @@ def run_gate(
     rules: GateRules,
     step: Step,
     reference: Bundle | None = None,
+    overlap: Overlap | None = None,
 ) -> Outcome:
     """Measure the ladder on labelled frames, and move layers back to FP16 where the gate asks for it.
 
@@ -107,11 +149,12 @@ def run_gate(
         step: Is told how far it is.
         reference: Its FP32 file is what INT8 is held to, instead of that of ``source``: a model that was
             trained for INT8 must not be measured by its own FP32, which that training may have spoilt.
+        overlap: Labelled frames that calibration saw, for the verdict.
 
     Raises:
         GateError: The gate cannot hold; it carries the verdict.
     """
-    climb = _Climb(source, drafts, labelled, rules, step, reference)
+    climb = _Climb(source, drafts, labelled, rules, step, reference, overlap or Overlap())
     first = climb.begin(everywhere)
     if first.holds:
         return climb.outcome(first, "INT8 everywhere holds it")
@@ -137,16 +180,18 @@ class _Climb:
         rules: GateRules,
         step: Step,
         reference: Bundle | None,
+        overlap: Overlap,
     ) -> None:
         self._source = source
         self._reference = reference
-        self._reference_accuracy: Accuracy | None = None
+        self._reference_measured: Measurement | None = None
+        self._overlap = overlap
         self._drafts = drafts
         self._labelled = labelled
         self._rules = rules
         self._step = step
         self._guard = find_guard(rules, [entry.name for entry in source.manifest.classes])
-        self._floating: dict[Precision, Accuracy] = {}
+        self._floating: dict[Precision, Measurement] = {}
         self._tried: dict[frozenset[Layer], Trial] = {}  # in the order in which they were tried
         self._ranking: list[Sensitivity] = []
         self._frames: tuple[str, ...] = ()
@@ -154,7 +199,7 @@ class _Climb:
     def begin(self, everywhere: Draft) -> Trial:
         """Measure the reference, FP32, FP16 and INT8 everywhere."""
         if self._reference is not None:
-            self._reference_accuracy = self._measure(self._reference, "fp32", "measure the reference")
+            self._reference_measured = self._measure(self._reference, "fp32", "measure the reference")
         for precision in ("fp32", "fp16"):
             self._floating[precision] = self._measure(self._source, precision, f"measure {precision}")
         self._tried[frozenset()] = self._try(everywhere, "measure int8")
@@ -187,13 +232,12 @@ class _Climb:
         )
         return [item.layer for item in self._ranking]
 
-    def allowed(self, ranked: Sequence[Layer]) -> Sequence[Layer]:
-        """The longest beginning that leaves enough on INT8, and anything at all."""
-        for length in range(len(ranked), 0, -1):
-            share = self._drafts.share_without(ranked[:length])
-            if share > 0 and share >= self._rules.min_int8_share:
-                return ranked[:length]
-        return ()
+    def allowed(self, ranked: Sequence[Layer]) -> list[Layer]:
+        """The layers that may go back together, the worst first: enough must be left on INT8, and anything.
+
+        A layer too large for that is passed over, not the end: those behind it may be enough.
+        """
+        return within(ranked, self._drafts.share_without, self._rules.min_int8_share)
 
     def holds(self, floating: Sequence[Layer]) -> bool:
         """Whether the gate holds with these layers in FP16; measured once."""
@@ -213,12 +257,15 @@ class _Climb:
         share = f"{self._rules.min_int8_share:.0%}"
         least = f"at least {share} of the convolution MACs must stay on INT8 (--min-share)"
         if not allowed:
-            return f"not even {ranked[0].name}, the most sensitive layer, may go back to FP16: {least}"
+            return f"no layer may go back to FP16, not even {ranked[0].name}, the most sensitive: {least}"
         failures = self._tried[frozenset(allowed)].failures
+        passed_over = [layer.name for layer in ranked if layer not in allowed]
+        without = f"; passed over, as too large for that: {', '.join(passed_over[:3])}" if passed_over else ""
+        without += ", ..." if len(passed_over) > 3 else ""
         return (
-            f"nor does it hold with the {len(allowed)} most sensitive of {len(ranked)} layers in FP16 "
-            f"({'; '.join(failures)}), and {least}. Calibrate on more frames of the camera, with another "
-            "--method, or fine-tune with quantisation"
+            f"nor does it hold with the {len(allowed)} most sensitive of {len(ranked)} layers in FP16 that "
+            f"may go back ({'; '.join(failures)}), and {least}{without}. Calibrate on more frames of the "
+            "camera, with another --method, or fine-tune with quantisation"
         )
 
     def failed(self, reason: str) -> GateError:
@@ -229,37 +276,47 @@ class _Climb:
 
     def outcome(self, chosen: Trial, reason: str) -> Outcome:
         """The result where the gate holds."""
-        accuracies = dict(self._floating)
+        accuracies = {precision: held.accuracy for precision, held in self._floating.items()}
         if chosen.accuracy:
             accuracies["int8"] = chosen.accuracy
         return Outcome(chosen, accuracies, self._verdict("passed", reason, chosen))
 
     def _try(self, draft: Draft, what: str) -> Trial:
         golden = _try_golden(draft)
-        accuracy = self._measure(draft.bundle, "int8", what)
-        judgement = self._judge(accuracy)
-        return Trial(draft, golden.golden, accuracy, judgement, (*judgement.failures, *golden.failures))
+        measured = self._measure(draft.bundle, "int8", what)
+        judgement = self._judge(measured)
+        failures = (*judgement.failures, *golden.failures)
+        return Trial(draft, golden.golden, measured.accuracy, judgement, failures)
 
-    def _judge(self, accuracy: Accuracy) -> Judgement:
-        return judge(self._rules, self._guard, self._reference_accuracy or self._floating["fp32"], accuracy)
+    def _held_to(self) -> Measurement:
+        return self._reference_measured or self._floating["fp32"]
 
-    def _measure(self, bundle: Bundle, precision: Precision, what: str) -> Accuracy:
+    def _judge(self, measured: Measurement) -> Judgement:
+        held_to = self._held_to()
+        counts = (held_to.counts, measured.counts)
+        return judge(self._rules, self._guard, held_to.accuracy, measured.accuracy, counts)
+
+    def _evidence(self) -> Mapping[str, Evidence]:
+        held = self._held_to().accuracy
+        return find_evidence(self._rules, self._guard, held.labelled_pixels, held.labelled_frames)
+
+    def _measure(self, bundle: Bundle, precision: Precision, what: str) -> Measurement:
         def progress(done: int, of: int) -> None:
             self._step(what, done, of)
 
         return measure_accuracy(bundle, precision, self._labelled.dataset, self._labelled.name, progress)
 
-    def _verdict(self, gate: Literal["passed", "failed"], reason: str, chosen: Trial | None) -> Verdict:
+    def _verdict(self, gate: Gate, reason: str, chosen: Trial | None) -> Verdict:
         first, *others = self._tried.values()
         rungs = [_int8_rung("INT8 everywhere", first)]
         if chosen is not None and chosen is not first:
             rungs.append(_int8_rung("mixed", chosen))
         for precision in ("fp16", "fp32"):
-            accuracy = self._floating[precision]
-            rungs.append(_float_rung(self._source, precision, accuracy, self._judge(accuracy)))
-        if self._reference is not None and self._reference_accuracy is not None:
-            accuracy = self._reference_accuracy
-            rung = _float_rung(self._reference, "fp32", accuracy, self._judge(accuracy))
+            measured = self._floating[precision]
+            rungs.append(_float_rung(self._source, precision, measured.accuracy, self._judge(measured)))
+        if self._reference is not None and self._reference_measured is not None:
+            measured = self._reference_measured
+            rung = _float_rung(self._reference, "fp32", measured.accuracy, self._judge(measured))
             rungs.append(replace(rung, name="reference FP32"))
         return Verdict(
             gate,
@@ -268,9 +325,11 @@ class _Climb:
             self._guard,
             self._labelled.name,
             tuple(rungs),
-            tuple(self._ranking),
-            self._frames,
-            tuple(_int8_rung("mixed", trial) for trial in others),
+            self._evidence(),
+            self._overlap,
+            ranking=tuple(self._ranking),
+            sensitivity_frames=self._frames,
+            attempts=tuple(_int8_rung("mixed", trial) for trial in others),
         )
 
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from danet_calibration.errors import CalibrationError
+from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.pixel_formats import BGR, Pixels
 
@@ -40,14 +40,7 @@ class Network:
         exposed = onnx.ModelProto()
         exposed.CopyFrom(model)
         exposed.graph.output.append(onnx.helper.make_tensor_value_info(logits, types[logits], None))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # as in the runtime's backend
-        self._session: Any = onnxruntime.InferenceSession(
-            exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session: Any = open_session(exposed.SerializeToString())
         self._pixels = pixels
         self._size_hw: tuple[int, int] = tuple(self._session.get_outputs()[0].shape[1:3])
         self._outputs = ["labels", logits]

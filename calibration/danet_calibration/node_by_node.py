@@ -20,12 +20,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from danet_calibration.errors import CalibrationError
 from danet_calibration.images import UInt8Array
 from danet_calibration.sliced_attention import attend_in_slices
+from danet_runtime.backends.onnxruntime_session import open_session
 
 POSITION_ATTENTION: Final = "PositionAttention"
 CHANNEL_ENERGY: Final = "ChannelEnergy"
@@ -38,8 +38,6 @@ FloatArray = npt.NDArray[np.float32]
 Observer = Callable[[str, FloatArray], None]
 """Is given the name of a floating-point tensor and its values as stored; of one tensor inside a
 PositionAttention more than once a frame, a part at a time."""
-
-_LOG_ERRORS_ONLY = 3
 
 
 def scoped(node: str, name: str) -> str:
@@ -157,7 +155,7 @@ class NodeByNode:
             tensor.name: _widened(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer
         }
         self._readers = Counter(name for node in self._nodes for name in set(node.input) if name)
-        self._sessions: dict[bytes, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[bytes, Any] = {}
         self._threads = threads
         self._opsets = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
 
@@ -228,14 +226,8 @@ class NodeByNode:
                 [onnx.ValueInfoProto(name=name) for name in outputs],
             )
             model = helper.make_model(graph, opset_imports=self._opsets, ir_version=10)
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = _LOG_ERRORS_ONLY
-            options.enable_cpu_mem_arena = False  # each session's would keep its largest tensors
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            if self._threads is not None:
-                options.intra_op_num_threads = self._threads
-            self._sessions[key] = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            self._sessions[key] = open_session(  # an arena a session would keep its largest tensors
+                model.SerializeToString(), threads=self._threads, keeps_memory=False
             )
         results: list[npt.NDArray[Any]] = self._sessions[key].run(outputs, feeds)
         return results

@@ -15,14 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from danet_calibration.accuracy import (
-    LEAST_AGREEMENT,
-    LabelledSet,
-    Step,
-    measure_agreement,
-    require_agreement,
-    require_classes,
-)
+from danet_calibration.accuracy import Agreement, LabelledSet, Step, measure_agreement, require_classes
 from danet_calibration.class_coverage import ClassCoverage, class_coverage
 from danet_calibration.coverage import Coverage, require_coverage
 from danet_calibration.drafts import Drafts
@@ -31,8 +24,9 @@ from danet_calibration.fp16_base import measure_and_mend, write_base
 from danet_calibration.gate import GateRules, find_guard
 from danet_calibration.images import CalibrationSet, UInt8Array, manifest_frames
 from danet_calibration.judges import AccuracyJudge, AgreementJudge, Judge
-from danet_calibration.ladder import Outcome, leave_gate_open, run_gate
+from danet_calibration.ladder import Outcome, gate_by_agreement, require_evidence, run_gate
 from danet_calibration.methods import MethodChoice
+from danet_calibration.overlap import Overlap, find_overlap, require_apart
 from danet_calibration.scale_choice import ScaleChoice, choose_scales
 from danet_calibration.set_labels import labelled_frames
 from danet_runtime.bundle import (
@@ -65,6 +59,7 @@ class CalibrationSettings:
         classes: Class table of the calibration frames' data set, as
             :func:`danet_train.data.layouts.open_dataset` takes it, where its folder has none.
         reference: A bundle whose FP32 file the gate holds INT8 to, instead of this one's.
+        allow_overlap: Whether labelled frames may be among those of the calibration.
     """
 
     method: MethodChoice = "auto"
@@ -72,6 +67,7 @@ class CalibrationSettings:
     range_frames: int | None = None
     reference: Bundle | None = None
     classes: str | None = None
+    allow_overlap: bool = False
 
 
 def calibrate_bundle(
@@ -89,7 +85,8 @@ def calibrate_bundle(
     Args:
         source: Holds an FP32 and an FP16 variant.
         images: To calibrate on, best with some held out to compare on.
-        labelled: For the accuracy gate; without it no accuracy is measured, and INT8 must agree with FP32.
+        labelled: For the accuracy gate; without it no accuracy is measured, and the agreement of INT8 with
+            FP32 decides.
         path: Where the new bundle goes.
         settings: None for the default ones.
         overwrite: Whether a bundle there may be replaced.
@@ -97,8 +94,9 @@ def calibrate_bundle(
 
     Raises:
         CalibrationError: The model cannot be quantised, or the labelled images are of other classes.
-        GateError: Too little of it runs on INT8, or the gate cannot hold; it carries the verdict, and nothing
-            is written.
+        CalibrationSetError: Labelled frames are among those of the calibration.
+        GateError: Too little of it runs on INT8, or the gate cannot hold or be measured; it carries the
+            verdict, and nothing is written.
         IntegrityError: A file of ``source`` is not the one that was written.
         UsageError: ``source`` lacks a variant or a guarded class, or ``path`` would replace it.
     """
@@ -106,6 +104,12 @@ def calibrate_bundle(
     require_calibratable(source, labelled, path, settings.rules)
     step("read the bundle", 0, 0)
     source.verify()
+    overlap = Overlap()
+    if labelled is not None:
+        overlap = find_overlap(images, labelled, lambda done, of: step("compare the frames", done, of))
+        if not settings.allow_overlap:
+            require_apart(overlap)
+        require_evidence(source, labelled, settings.rules, step)
     classes = class_coverage(
         source,
         images,
@@ -138,30 +142,36 @@ def calibrate_bundle(
     )
     with write_bundle(path, overwrite=overwrite) as writer:
         base = write_base(source, safe, writer)
-        drafts = Drafts(base, writer, choice.inputs, _recipe(images, choice, labelled))
+        drafts = Drafts(base, writer, choice.inputs, _recipe(images, choice))
         everywhere = drafts.write()
         require_coverage(everywhere.coverage)
+
+        def agreement_of(bundle: Bundle) -> Agreement:
+            step("compare INT8 with FP32", 0, 0)
+            share = measure_agreement(bundle, "int8", "fp32", compared)
+            return Agreement(share, len(compared), origin)
+
         if labelled is None:
-            outcome = leave_gate_open(everywhere, settings.rules)
+            agreement = agreement_of(everywhere.bundle)
+            outcome = gate_by_agreement(everywhere, settings.rules, agreement)
         else:
-            outcome = run_gate(base, drafts, everywhere, labelled, settings.rules, step, settings.reference)
-        bundle = outcome.trial.draft.bundle
-        step("compare INT8 with FP32", 0, 0)
-        agreement = measure_agreement(bundle, "int8", "fp32", compared)
-        if labelled is None:
-            require_agreement(agreement, origin)
+            outcome = run_gate(
+                base, drafts, everywhere, labelled, settings.rules, step, settings.reference, overlap
+            )
+            agreement = agreement_of(outcome.trial.draft.bundle)
         reports = {
             "calibration": {
                 **_report_images(images, classes),
-                "calibrated_on_labelled_frames": _overlap(images, labelled),
                 **choice.report(),
                 **_report_coverage(outcome.trial.draft.coverage),
-                **_report_agreement(outcome, agreement, len(compared), origin),
+                "model_bytes": outcome.trial.draft.variant.file.bytes,
+                "golden_agreement_int8": outcome.trial.golden,
+                **agreement.to_json(),
                 **outcome.verdict.to_json(),
             },
             "fp16_range": safe.report() if safe else {"measured": False},
         }
-        manifest = _manifest(base, source, outcome, writer, reports)
+        manifest = _manifest(base, source, outcome, agreement, writer, reports)
         writer.finish(manifest)
     return manifest
 
@@ -173,26 +183,30 @@ def _compared_frames(images: CalibrationSet, size_hw: tuple[int, int]) -> tuple[
     return list(itertools.islice(chosen.frames(size_hw), AGREEMENT_FRAMES)), origin
 
 
-def _recipe(images: CalibrationSet, choice: ScaleChoice, labelled: LabelledSet | None) -> Quantisation:
-    """The manifest's entry, but for what each draft counts in its own file."""
+def _recipe(images: CalibrationSet, choice: ScaleChoice) -> Quantisation:
+    """The manifest's entry, but for what each draft counts in its own file and what the gate finds."""
     return Quantisation(
         method=f"modelopt {version('nvidia-modelopt')} {choice.method}",
         calibration_frames=len(images.files),
         calibration_sha256=images.sha256,
         conv_mac_share_int8=0.0,
         quantize_nodes=1,
-        gate="passed" if labelled else "not measured",  # what does not pass is not written
         frames=tuple(CalibrationFrame(path=name, sha256=sha256) for name, sha256 in manifest_frames(images)),
     )
 
 
 def _manifest(
-    base: Bundle, source: Bundle, outcome: Outcome, writer: BundleWriter, reports: dict[str, dict[str, Any]]
+    base: Bundle,
+    source: Bundle,
+    outcome: Outcome,
+    agreement: Agreement,
+    writer: BundleWriter,
+    reports: dict[str, dict[str, Any]],
 ) -> Manifest:
     old = base.manifest
     variants: dict[Precision, Variant] = {
         **{name: _measured(held, outcome.accuracies.get(name)) for name, held in old.variants.items()},
-        "int8": _measured(outcome.trial.draft.variant, outcome.accuracies.get("int8")),
+        "int8": _measured(_gated(outcome, agreement), outcome.accuracies.get("int8")),
     }
     written = {name: writer.add(f"reports/{name}.json", _json(content)) for name, content in reports.items()}
     provenance = Provenance(
@@ -204,6 +218,20 @@ def _manifest(
     return old.model_copy(
         update={"variants": variants, "reports": {**old.reports, **written}, "provenance": provenance}
     )
+
+
+def _gated(outcome: Outcome, agreement: Agreement) -> Variant:
+    variant, verdict = outcome.trial.draft.variant, outcome.verdict
+    found = {
+        "gate": verdict.gate,
+        "gate_measured": verdict.measured,
+        "gate_unmeasured": verdict.unmeasured,
+        "gate_overlap": len(verdict.overlap.frames),
+        "agreement": agreement.share,
+        "agreement_of": f"{agreement.frames} of {agreement.origin}",
+    }
+    held = variant.quantisation
+    return variant.model_copy(update={"quantisation": held.model_copy(update=found) if held else None})
 
 
 def _measured(variant: Variant, accuracy: Accuracy | None) -> Variant:
@@ -220,14 +248,6 @@ def _report_images(images: CalibrationSet, classes: ClassCoverage) -> dict[str, 
     }
 
 
-def _overlap(images: CalibrationSet, labelled: LabelledSet | None) -> int:
-    """How many of the labelled frames were calibrated on: of these, the accuracy proves little."""
-    if labelled is None:
-        return 0
-    chosen = {file.resolve() for file in images.files}
-    return sum(pair.image.resolve() in chosen for pair in labelled.dataset.pairs)
-
-
 def _report_coverage(coverage: Coverage) -> dict[str, Any]:
     return {
         "conv_macs": coverage.total_macs,
@@ -235,17 +255,6 @@ def _report_coverage(coverage: Coverage) -> dict[str, Any]:
         "conv_mac_share_int8": coverage.share,
         "convolutions_in_floating_point": coverage.float_convolutions,
         "quantize_nodes": coverage.quantize_nodes,
-    }
-
-
-def _report_agreement(outcome: Outcome, agreement: float, frames: int, origin: str) -> dict[str, Any]:
-    return {
-        "model_bytes": outcome.trial.draft.variant.file.bytes,
-        "golden_agreement_int8": outcome.trial.golden,
-        "label_agreement_int8_fp32": agreement,
-        "label_agreement_frames": frames,
-        "label_agreement_of": origin,
-        "label_agreement_least": LEAST_AGREEMENT,
     }
 
 

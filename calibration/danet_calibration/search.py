@@ -44,6 +44,24 @@ def fewest(ranked: Sequence[Item], holds: Callable[[Sequence[Item]], bool]) -> l
     return list(ranked[:high])
 
 
+def within(ranked: Sequence[Item], left: Callable[[Sequence[Item]], float], least: float) -> list[Item]:
+    """The items of a ranking that may be taken together, the worst first.
+
+    An item that would leave too little is passed over, not the end: those behind it may be enough.
+
+    Args:
+        ranked: The worst first.
+        left: What is left when these are taken.
+        least: So much must be, and more than nothing.
+    """
+    taken: list[Item] = []
+    for item in ranked:
+        share = left([*taken, item])
+        if share > 0 and share >= least:
+            taken.append(item)
+    return taken
+
+
 def give_back(
     chosen: Sequence[Item], holds: Callable[[Sequence[Item]], bool], tries: int = GIVE_BACK_TRIES
 ) -> list[Item]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper
 
 from danet_calibration.errors import CalibrationError
+from danet_runtime.backends.onnxruntime_session import open_session
 
 BUDGET_BYTES = 128 * 2**20
 """Wanted tensors held at a time."""
@@ -144,9 +145,7 @@ def _bytes(type_: onnx.TypeProto | None) -> int:
     return int(item * math.prod(dimension.dim_value for dimension in tensor.shape.dim))
 
 
-def _session(
-    model: onnx.ModelProto, segment: _Segment, types: Mapping[str, onnx.TypeProto]
-) -> onnxruntime.InferenceSession:
+def _session(model: onnx.ModelProto, segment: _Segment, types: Mapping[str, onnx.TypeProto]) -> Any:  # noqa: ANN401 - ONNX Runtime's session
     untyped = [name for name in (*segment.reads, *segment.writes) if name not in types]
     if untyped:
         raise CalibrationError(f"the types of the tensors {untyped[:3]} are unknown; export the bundle again")
@@ -159,12 +158,8 @@ def _session(
         [tensor for tensor in model.graph.initializer if tensor.name in used],
     )
     piece = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # warns of unused constants
-    options.enable_cpu_mem_arena = False  # an arena a session would keep each one's peak
     try:
-        return onnxruntime.InferenceSession(
-            piece.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        # an arena a session would keep each one's peak
+        return open_session(piece.SerializeToString(), keeps_memory=False)
     except Exception as error:
         raise CalibrationError(f"ONNX Runtime cannot run the model for calibration: {error}") from error

@@ -14,6 +14,10 @@ ASPECT_TOLERANCE = 0.02
 """A frame whose width to height differs from the bundle's by more than this part of it is stretched."""
 
 FEW_FRAMES = 32
+
+LEAST_DISTINCT_SHARE = 0.5
+"""Of the frames looked at; a folder with fewer is a film of few scenes, and the coverage says so."""
+
 DARK_BELOW = 48.0
 """Mean grey level of night and tunnels; Cityscapes' days begin at about 50."""
 
@@ -87,7 +91,6 @@ class UsedFrame:
     group: str
     luma: float
     size_hw: tuple[int, int]
-    is_repeated: bool
 
 
 def describe_set(
@@ -116,8 +119,11 @@ def describe_set(
     thin = [*_thin_groups(groups), *_thin_light(lumas, [frame.luma for frame in used])]
     if len(used) < FEW_FRAMES:
         thin.append(f"{len(used)} frames are few; {FEW_FRAMES} or more are usual")
-    if repeated := sum(frame.is_repeated for frame in used):
-        thin.append(f"{repeated} of {len(used)} frames show nearly the same as another: no more differ")
+    if distinct < LEAST_DISTINCT_SHARE * len(lumas):
+        thin.append(
+            f"{len(lumas) - distinct} of the {len(lumas)} frames looked at show nearly the same as another "
+            f"and were left out: the set was thinned to the {distinct} that differ"
+        )
     if aspect_changed and frame_hw is not None:
         thin.append(
             f"{aspect_changed} of {len(used)} frames are stretched: their width to height is not that of the "

@@ -20,12 +20,23 @@ def ladder_table(verdict: dict[str, Any], title: str) -> Table:
     table.add_row("convolution MACs on INT8", *(f"{rung['conv_mac_share_int8']:.1%}" for rung in ladder))
     if verdict["labelled"] is not None:
         rules = verdict["rules"]
+        table.add_row("computed in (on this CPU)", *(rung["computed_in"] for rung in ladder))
         table.add_row("mIoU, %", *(f"{100 * rung['miou']:.2f}" for rung in ladder))
         limit = f"(at most {rules['max_miou_drop_points']:g} under)"
-        table.add_row(f"mIoU {limit}", *(_points(rung["miou_drop_points"]) for rung in ladder))
+        table.add_row(
+            f"mIoU {limit}",
+            *(_points(rung["miou_drop_points"], rung["miou_drop_interval"]) for rung in ladder),
+        )
         limit = f"(at most {rules['max_class_drop_points']:g} under)"
         for name in ladder[0]["class_drop_points"]:
-            table.add_row(f"{name} {limit}", *(_points(rung["class_drop_points"][name]) for rung in ladder))
+            held = verdict["evidence"][name]
+            table.add_row(
+                f"{name} {limit}\n  {held['pixels']} pixels in {held['frames']} frames",
+                *(
+                    _points(rung["class_drop_points"][name], rung["class_drop_intervals"][name])
+                    for rung in ladder
+                ),
+            )
     table.add_row("gate", *(_coloured(rung["gate"]) for rung in ladder))
     return table
 
@@ -49,22 +60,56 @@ def sensitivity_table(verdict: dict[str, Any], most: int = 10) -> Table:
     return table
 
 
+def decision(verdict: dict[str, Any]) -> str:
+    """The gate's word and for what it holds, in one line.
+
+    Args:
+        verdict: As for :func:`ladder_table`.
+    """
+    said = f"gate: {verdict['gate']}"
+    if verdict["gate"] == "passed":
+        said += f" for {', '.join(('mIoU', *verdict['measured']))}"
+        if verdict["not_measured"]:
+            said += f"; not measured: {', '.join(verdict['not_measured'])}"
+    return f"{said} ({verdict['reason']})"
+
+
 def remarks(verdict: dict[str, Any]) -> list[str]:
-    """What the gate did not measure, in words; empty where it measured all that it guards."""
+    """What the gate did not measure or is not sure of, in words; empty where there is nothing."""
     if verdict["labelled"] is None:
-        return ["gate: not measured, for no labelled frames were given (--labelled)."]
-    rules = verdict["rules"]
+        return ["No labelled frames were given (--labelled): what INT8 costs each class is not known."]
     said = []
-    if rules["not_in_labels"]:
-        names = ", ".join(rules["not_in_labels"])
-        said.append(f"{verdict['labelled']} holds no pixel of {names}: the gate says nothing of them.")
-    if not set(rules["guarded"]) - set(rules["not_in_labels"]):
+    rules, short = verdict["rules"], verdict["not_measured"]
+    if short:
+        held = (
+            f"{n} ({verdict['evidence'][n]['pixels']} in {verdict['evidence'][n]['frames']})" for n in short
+        )
+        said.append(
+            f"{verdict['labelled']} holds too few pixels in too few frames of {', '.join(held)}; "
+            f"{rules['min_class_pixels']} in {rules['min_class_frames']} are asked: the gate says nothing of "
+            "them."
+        )
+    if not verdict["measured"]:
         said.append("No guarded class was measured: the gate held the mIoU alone.")
+    chosen = [rung for rung in verdict["ladder"] if rung["name"] in ("INT8 everywhere", "mixed")][-1:]
+    said += [told for rung in chosen for told in rung["near_the_limit"] or ()]
+    said += [
+        f"The drop of the mIoU leaves out {', '.join(rung['miou_drop_leaves_out'])}, which no label holds "
+        "and only one of INT8 and FP32 predicts."
+        for rung in chosen
+        if rung["miou_drop_leaves_out"]
+    ]
+    shared = verdict["overlap"]
+    if count := len(shared["calibrated"]) + len(shared["held_out"]):
+        said.append(f"{count} of the {shared['of']} labelled frames are the calibration's too: it says less.")
     return said
 
 
-def _points(drop: float) -> str:
-    return f"{0.0 - drop:+.2f}"
+def _points(drop: float, interval: list[float] | None) -> str:
+    said = f"{0.0 - drop:+.2f}"
+    if interval and interval[0] != interval[1]:
+        said += f" ({0.0 - interval[1]:+.2f} to {0.0 - interval[0]:+.2f})"
+    return said
 
 
 def _coloured(gate: str) -> str:

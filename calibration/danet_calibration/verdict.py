@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-from danet_calibration.gate import GateRules, Guard, Judgement
+from danet_calibration.accuracy import Agreement
+from danet_calibration.gate import Evidence, GateRules, Guard, Judgement
+from danet_calibration.overlap import Overlap
 from danet_calibration.sensitivity import Sensitivity
 from danet_runtime.bundle import Accuracy
+
+COMPUTED_IN: Final = {
+    "INT8 everywhere": "FP32 of INT8 values",
+    "mixed": "FP32 of INT8 values",
+    "FP16": "FP32 of FP16 weights",
+    "FP32": "FP32",
+    "reference FP32": "FP32",
+}
+"""ONNX Runtime on a CPU computes whatever a file holds in FP32: what FP16's own range and rounding do to the
+activations is not in these figures, but in the report ``fp16_range``."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class Rung:
         accuracy: Through this very file; None without labelled frames.
         judgement: Against FP32; None without labelled frames.
         failures: What the gate misses, in words.
+        agrees: Whether, without labelled frames, enough pixels kept FP32's label.
     """
 
     name: Literal["INT8 everywhere", "mixed", "FP16", "FP32", "reference FP32"]
@@ -31,13 +45,16 @@ class Rung:
     accuracy: Accuracy | None = None
     judgement: Judgement | None = None
     failures: tuple[str, ...] = ()
+    agrees: bool = False
 
     @property
     def gate(self) -> str:
-        """``passed``, ``failed`` or ``not measured``."""
+        """``passed``, ``failed``, ``agreement only`` or ``not measured``."""
         if self.failures:
             return "failed"
-        return "passed" if self.judgement else "not measured"
+        if self.judgement:
+            return "passed"
+        return "agreement only" if self.agrees else "not measured"
 
     def to_json(self) -> dict[str, Any]:
         """The rung for the report; sizes in bytes and MiB, drops in percentage points."""
@@ -48,13 +65,26 @@ class Rung:
             "mib": round(self.bytes / 2**20, 3),
             "conv_mac_share_int8": self.int8_share,
             "layers_in_fp16": list(self.floating),
-            "miou": judged.miou if judged else None,
-            "miou_drop_points": judged.miou_drop if judged else None,
-            "class_drop_points": judged.class_drops if judged else None,
+            "computed_in": COMPUTED_IN[self.name],
+            **(judged.to_json() if judged else dict.fromkeys(JUDGED)),
             "class_iou": self.accuracy.iou if self.accuracy else None,
             "gate": self.gate,
             "failures": list(self.failures),
         }
+
+
+JUDGED: Final = (
+    "miou",
+    "miou_drop_points",
+    "miou_drop_interval",
+    "miou_drop_leaves_out",
+    "class_drop_points",
+    "class_drop_intervals",
+    "near_the_limit",
+)
+"""Keys of a rung that take labelled frames."""
+
+Gate = Literal["passed", "failed", "agreement only", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -62,47 +92,56 @@ class Verdict:
     """What the gate found and decided.
 
     Attributes:
-        gate: ``not measured`` where there were no labelled frames.
+        gate: ``passed`` and ``failed`` by labelled frames, or ``failed`` by what is asked without them;
+            ``agreement only`` where there were none; ``not measured`` where they say too little.
         reason: In words.
         rules: That were held.
         guard: The classes that were guarded.
         labelled: Name of the labelled frames.
-        ladder: From INT8 everywhere to FP32.
+        ladder: From INT8 everywhere to FP32; empty where nothing was measured.
+        evidence: What the labels hold of each guarded class.
+        overlap: Labelled frames that calibration saw.
+        agreement: With FP32, where it decided.
         ranking: Each layer's effect alone, the worst first; empty where INT8 everywhere passed.
         sensitivity_frames: The frames that it was measured on.
         attempts: Each mixed file that was tried, in order.
     """
 
-    gate: Literal["passed", "failed", "not measured"]
+    gate: Gate
     reason: str
     rules: GateRules
     guard: Guard
     labelled: str | None
-    ladder: tuple[Rung, ...]
+    ladder: tuple[Rung, ...] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    overlap: Overlap = field(default_factory=Overlap)
+    agreement: Agreement | None = None
     ranking: tuple[Sensitivity, ...] = ()
     sensitivity_frames: tuple[str, ...] = ()
     attempts: tuple[Rung, ...] = ()
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """Guarded classes of which the labelled frames hold enough."""
+        return tuple(name for name, held in self.evidence.items() if held.is_enough)
+
+    @property
     def unmeasured(self) -> tuple[str, ...]:
-        """Guarded classes of which the labelled frames hold no pixel."""
-        judged = next((rung.judgement for rung in self.ladder if rung.judgement), None)
-        return judged.unmeasured if judged else ()
+        """Guarded classes of which they do not."""
+        return tuple(name for name in self.guard.classes if name not in self.measured)
 
     def to_json(self) -> dict[str, Any]:
         """The content of the verdict's file, and of the report's part on the gate."""
         return {
             "gate": self.gate,
             "reason": self.reason,
-            "rules": {
-                "max_miou_drop_points": self.rules.max_miou_drop,
-                "max_class_drop_points": self.rules.max_class_drop,
-                "min_conv_mac_share_int8": self.rules.min_int8_share,
-                "guarded": list(self.guard.classes),
-                "not_in_bundle": list(self.guard.missing),
-                "not_in_labels": list(self.unmeasured),
-            },
+            "rules": self.rules.to_json(self.guard),
             "labelled": self.labelled,
+            "measured": list(self.measured),
+            "not_measured": list(self.unmeasured),
+            "evidence": {name: held.to_json() for name, held in self.evidence.items()},
+            "overlap": self.overlap.to_json(),
+            "agreement": self.agreement.to_json() if self.agreement else None,
             "ladder": [rung.to_json() for rung in self.ladder],
             "sensitivity": [item.to_json() for item in self.ranking],
             "sensitivity_frames": list(self.sensitivity_frames),

@@ -22,7 +22,7 @@ from danet_train.data.layouts import open_dataset
 
 
 def test_labels_of_the_model_itself_score_one(balanced_bundle, labelled):
-    accuracy = measure_accuracy(balanced_bundle, "fp32", labelled.dataset, "own labels")
+    accuracy = measure_accuracy(balanced_bundle, "fp32", labelled.dataset, "own labels").accuracy
     assert accuracy.pixel_accuracy == 1.0
     assert accuracy.frames == 3
     pixels = accuracy.labelled_pixels
@@ -49,7 +49,8 @@ def test_a_variant_agrees_with_itself(exported_bundle):
 @pytest.fixture(scope="module")
 def calibrated(balanced_bundle, image_folder, labelled, tmp_path_factory):
     path = tmp_path_factory.mktemp("calibrated") / "bundle"
-    settings = CalibrationSettings("max", GateRules(20.0, 30.0), range_frames=1)
+    rules = GateRules(20.0, 30.0, min_class_pixels=1, min_class_frames=1)
+    settings = CalibrationSettings("max", rules, range_frames=1)
     calibrate_bundle(balanced_bundle, choose_images(image_folder, 8), labelled, path, settings=settings)
     return Bundle.open(path)
 

@@ -6,6 +6,7 @@ import pytest
 
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.frame_checks import check_frames, is_noise, neighbour_correlation
+from danet_calibration.images import choose_images
 from danet_calibration.near_duplicates import distinct_frames, look_at
 from danet_export.frames import pattern
 from danet_train.synthetic.dataset import synthesize_dataset
@@ -31,6 +32,9 @@ def noise_pictures():
     yield "uniform", uniform
     yield "normal", np.clip(random.normal(128, 40, (96, 160, 3)), 0, 255).astype(np.uint8)
     yield "grey", np.repeat(uniform[..., :1], 3, axis=2)
+    for sigma in (2, 4):
+        blurred = cv2.GaussianBlur(random.normal(128, 40, (360, 640, 3)).astype(np.float32), (0, 0), sigma)
+        yield f"blurred{sigma}", cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     yield "jpeg", cv2.imdecode(cv2.imencode(".jpg", uniform, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 1)
 
 
@@ -89,3 +93,24 @@ def test_an_error_names_at_most_three_files(tmp_path):
     ) as refused:
         check_frames(files)
     assert "3.png" not in str(refused.value)
+
+
+def test_ramps_are_refused_by_name(tmp_path):
+    y, x = np.mgrid[0:96, 0:160]
+    for name, ramp in (("across", x), ("down", y * 2), ("aslant", x + y / 2)):
+        file = tmp_path / f"{name}.png"
+        cv2.imwrite(str(file), np.repeat(ramp.astype(np.uint8)[..., None], 3, axis=2))
+        with pytest.raises(CalibrationSetError, match=rf"1 of 1 images show nothing but an even.*{name}"):
+            check_frames([file])
+
+
+@pytest.mark.parametrize("kind", ["brightness", "rolled"])
+def test_one_picture_under_other_light_or_moved_by_a_little_is_one_picture(scenes, tmp_path, kind):
+    picture = cv2.imread(str(scenes[0]))
+    for step in range(20):
+        changed = np.roll(picture, 2 * step, axis=1)
+        if kind == "brightness":
+            changed = np.clip(picture * (0.3 + 0.05 * step), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f"{step:02}.png"), changed)
+    with pytest.raises(CalibrationSetError, match="show nearly the same as another"):
+        choose_images(tmp_path, 20)

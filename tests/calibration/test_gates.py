@@ -12,8 +12,10 @@ from onnx import helper, numpy_helper
 from danet_calibration import drafts, pipeline
 from danet_calibration.accuracy import LabelledSet
 from danet_calibration.coverage import measure_coverage
-from danet_calibration.errors import CalibrationError, GateError
+from danet_calibration.errors import CalibrationError, CalibrationSetError, GateError
+from danet_calibration.gate import GateRules
 from danet_calibration.images import choose_images
+from danet_calibration.overlap import find_overlap
 from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle
 from danet_runtime.bundle import Bundle, write_bundle
 from danet_runtime.errors import DanetError, IntegrityError, UsageError
@@ -120,20 +122,65 @@ def test_a_bundle_that_asks_no_agreement_of_int8_is_refused(bundle, images, tmp_
         )
 
 
-def test_without_labels_the_gate_is_not_measured_and_int8_must_agree_with_fp32(
+def test_without_labels_agreement_with_fp32_decides_and_the_bundle_says_so(
     bundle, images, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(pipeline, "measure_agreement", lambda *_: 0.98)
     manifest = calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
     report = json.loads((tmp_path / "out/reports/calibration.json").read_text())
-    assert report["gate"] == manifest.variants["int8"].quantisation.gate == "not measured"
-    assert "no labelled frames" in report["reason"]
+    held = manifest.variants["int8"].quantisation
+    assert report["gate"] == held.gate == "agreement only"
+    assert held.agreement == 0.98
+    assert "gives FP32's label to 98.00% of the pixels of 2 of the calibration frames" in held.gate_doubt
+    assert "No labelled frames" in report["reason"]
     assert [(item["name"], item["gate"], item["miou"]) for item in report["ladder"]] == [
-        (name, "not measured", None) for name in ("INT8 everywhere", "FP16", "FP32")
+        ("INT8 everywhere", "agreement only", None),
+        ("FP16", "not measured", None),
+        ("FP32", "not measured", None),
     ]
-    monkeypatch.setattr(pipeline, "measure_agreement", lambda *_: 0.89)
-    with pytest.raises(GateError, match=r"the same label to 89.00% of the pixels .* expected 90% or more"):
+    monkeypatch.setattr(pipeline, "measure_agreement", lambda *_: 0.96)
+    told = r"the same label to 96.00% of the pixels .* expected 97.0% or more \(--min-agreement\)"
+    with pytest.raises(GateError, match=told) as raised:
         calibrate_bundle(bundle, images, None, tmp_path / "other", settings=QUICK)
+    assert raised.value.verdict["gate"] == raised.value.verdict["ladder"][0]["gate"] == "failed"
+    assert raised.value.verdict["agreement"]["label_agreement_int8_fp32"] == 0.96
     assert not (tmp_path / "other").exists()
+    lower = replace(QUICK, rules=GateRules(min_agreement=0.9))
+    calibrate_bundle(bundle, images, None, tmp_path / "other", settings=lower)
+
+
+@pytest.mark.usefixtures("nothing_long")
+@pytest.mark.parametrize("named", [None, ("person",)])
+def test_labels_that_show_too_little_of_the_guarded_classes_decide_nothing(
+    balanced_bundle, labelled, images, tmp_path, named
+):
+    settings = replace(QUICK, rules=GateRules(guard=named))
+    with pytest.raises(GateError, match=r"cannot be measured: .* too little of") as raised:
+        calibrate_bundle(balanced_bundle, images, labelled, tmp_path / "out", settings=settings)
+    assert raised.value.verdict["gate"] == "not measured"
+    assert "person" in raised.value.verdict["not_measured"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["calibrated", "held_out"])
+def test_copies_of_the_gates_frames_are_refused_by_their_contents(
+    balanced_bundle, labelled, image_folder, tmp_path, which
+):
+    folder = shutil.copytree(image_folder, tmp_path / "images")
+    copied = labelled.dataset.pairs[0]
+    shutil.copy(copied.image, folder / "99_other_name.png")
+    chosen = choose_images(folder, 9)
+    if which == "held_out":
+        chosen = replace(choose_images(image_folder, 8), held_out=chosen)
+    with pytest.raises(CalibrationSetError, match=r"1 of the 3 labelled frames .* --allow-overlap"):
+        calibrate_bundle(balanced_bundle, chosen, labelled, tmp_path / "out", settings=QUICK)
+    found = find_overlap(chosen, labelled).to_json()
+    assert found["of"] == 3
+    assert found[which] == [copied.name]
+    rules = GateRules(20.0, 60.0, min_class_pixels=1, min_class_frames=1)
+    allowed = replace(QUICK, rules=rules, allow_overlap=True)
+    manifest = calibrate_bundle(balanced_bundle, chosen, labelled, tmp_path / "out", settings=allowed)
+    assert manifest.variants["int8"].quantisation.gate_overlap == 1
 
 
 def test_auto_takes_the_method_that_agrees_best_with_fp32(bundle, images, tmp_path):

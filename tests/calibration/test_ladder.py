@@ -1,6 +1,7 @@
 """The gate at work on models that hold it, that hold it with one layer back in FP16, and that cannot."""
 
 import json
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -14,7 +15,7 @@ from danet_runtime.bundle import Bundle
 from danet_runtime.segmenter import Segmenter
 
 # A random network's INT8 is worse than a trained one's; a ruined layer costs three times these limits.
-RULES = GateRules(max_miou_drop=20.0, max_class_drop=30.0)
+RULES = GateRules(20.0, 30.0, min_class_pixels=1, min_class_frames=1)  # three small frames are labelled
 RUINED = "backbone.layer4.1.conv2"
 
 
@@ -102,9 +103,32 @@ def test_the_sensitivity_tells_each_layer_and_names_its_frames(mixed, labelled):
 
 
 def test_guarded_classes_that_do_not_occur_are_named(mixed):
-    rules = mixed[1]["rules"]
-    assert {"person", "rider"} <= set(rules["not_in_labels"]) < set(rules["guarded"])
-    assert rules["not_in_bundle"] == []
+    bundle, report, _ = mixed
+    assert {"person", "rider"} <= set(report["not_measured"]) < set(report["rules"]["guarded"])
+    assert report["measured"] == ["traffic light", "bicycle"]
+    assert report["evidence"]["person"] == {"pixels": 0, "frames": 0, "measured": False}
+    assert report["rules"]["not_in_bundle"] == []
+    held = bundle.manifest.variants["int8"].quantisation
+    assert held.gate_measured == ("traffic light", "bicycle")
+    assert set(held.gate_unmeasured) == set(report["not_measured"])
+    assert held.gate_doubt is None
+
+
+def test_each_drop_has_its_interval_and_the_figures_say_what_computed_them(mixed):
+    held = rung(mixed[1], "mixed")
+    for drop, (low, high) in [
+        (held["miou_drop_points"], held["miou_drop_interval"]),
+        *((held["class_drop_points"][n], held["class_drop_intervals"][n]) for n in held["class_drop_points"]),
+    ]:
+        assert low <= high
+        assert low - 1e-9 <= drop <= high + 1e-9 or low < drop  # a bootstrap's interval may be skewed
+    assert rung(mixed[1], "FP16")["computed_in"] == "FP32 of FP16 weights"
+
+
+def test_the_mean_of_the_gate_is_the_one_of_the_manifest(mixed):
+    bundle, report, _ = mixed
+    for name, precision in (("mixed", "int8"), ("FP16", "fp16"), ("FP32", "fp32")):
+        assert rung(report, name)["miou"] == bundle.manifest.variants[precision].accuracy.miou
 
 
 def refused(source, image_folder, labelled, path, rules):
@@ -118,9 +142,9 @@ def refused(source, image_folder, labelled, path, rules):
 
 
 def test_a_gate_that_cannot_hold_under_the_share_says_so(uneven_bundle, image_folder, labelled, tmp_path):
-    rules = GateRules(20.0, 30.0, min_int8_share=0.97)
+    rules = replace(RULES, min_int8_share=0.97)
     error = refused(uneven_bundle, image_folder, labelled, tmp_path / "out", rules)
-    assert f"not even {RUINED}, the most sensitive layer" in str(error)
+    assert f"no layer may go back to FP16, not even {RUINED}, the most sensitive" in str(error)
     assert "at least 97% of the convolution MACs must stay on INT8 (--min-share)" in str(error)
     assert error.verdict["sensitivity"][0]["layer"] == RUINED
     assert error.verdict["attempts"] == []
@@ -130,7 +154,7 @@ def test_a_gate_that_cannot_hold_under_the_share_says_so(uneven_bundle, image_fo
 def test_a_gate_that_no_number_of_layers_satisfies_says_what_was_tried(
     balanced_bundle, image_folder, labelled, tmp_path
 ):
-    rules = GateRules(1.0, 30.0, min_int8_share=0.85)
+    rules = replace(RULES, max_miou_drop=1.0, min_int8_share=0.85)
     error = refused(balanced_bundle, image_folder, labelled, tmp_path / "out", rules)
     tried = error.verdict["attempts"][-1]
     assert f"the {len(tried['layers_in_fp16'])} most sensitive of {len(error.verdict['sensitivity'])}" in str(
@@ -144,7 +168,13 @@ def test_a_gate_that_no_number_of_layers_satisfies_says_what_was_tried(
 def test_where_fp16_misses_the_gate_itself_no_layer_is_moved(
     balanced_bundle, image_folder, labelled, tmp_path
 ):
-    error = refused(balanced_bundle, image_folder, labelled, tmp_path / "out", GateRules(0.0, 0.0))
+    error = refused(
+        balanced_bundle,
+        image_folder,
+        labelled,
+        tmp_path / "out",
+        replace(RULES, max_miou_drop=0.0, max_class_drop=0.0),
+    )
     assert "FP16 misses the gate itself" in str(error)
     assert error.verdict["sensitivity"] == error.verdict["attempts"] == []
 

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_calibration.search import fewest, give_back
+from danet_calibration.search import fewest, give_back, within
 
 
 class Question:
@@ -44,3 +44,15 @@ def test_giving_back_stops_after_its_tries_and_never_tries_the_last():
     assert give_back(list(range(10)), question, tries=3) == [0, 1, 2, 3, 4, 5, 9]
     assert len(question.asked) == 3
     assert give_back([4], question) == [4]
+
+
+def test_a_layer_too_large_to_go_back_is_passed_over_and_those_behind_it_are_tried():
+    shares = {"large": 0.6, "small": 0.1, "middle": 0.3, "tiny": 0.05}
+    ranked = list(shares)
+    assert within(ranked, lambda taken: 1 - sum(shares[name] for name in taken), 0.5) == [
+        "small",
+        "middle",
+        "tiny",
+    ]
+    assert within(["large"], lambda taken: 1 - sum(shares[name] for name in taken), 0.5) == []
+    assert within(["all"], lambda _: 0.0, 0.0) == []  # nothing at all would be left

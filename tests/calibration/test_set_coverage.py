@@ -12,8 +12,8 @@ from danet_calibration.set_coverage import UsedFrame, describe_set, is_stretched
 from danet_export.frames import pattern
 
 
-def used(group="a", luma=100.0, size_hw=(64, 128), is_repeated=False):
-    return UsedFrame(group, luma, size_hw, is_repeated)
+def used(group="a", luma=100.0, size_hw=(64, 128)):
+    return UsedFrame(group, luma, size_hw)
 
 
 @given(st.lists(st.floats(0, 255)))

@@ -26,7 +26,19 @@ def calibrated(shared_data, exported_bundle, tmp_path_factory):
     """An INT8 bundle calibrated on real frames."""
     path = tmp_path_factory.mktemp("real") / "bundle"
     data = shared_data / "cityscapes_mini"
-    danet("calibrate", exported_bundle, "--images", data, "--labelled", data, "--split", "train", "-o", path)
+    danet(
+        "calibrate",
+        exported_bundle,
+        "--images",
+        data,
+        "--labelled",
+        data,
+        "--split",
+        "train",
+        "-o",
+        path,
+        "--allow-overlap",
+    )
     return path
 
 

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from danet_runtime import cli, dependencies, doctor, machine
-from danet_runtime.bundle import Bundle
+from danet_runtime.bundle import Bundle, Quantisation, write_bundle
+from danet_runtime.commands.engines import open_segmenter
 from danet_runtime.errors import IntegrityError, MissingDependencyError
 
 
@@ -137,3 +138,59 @@ def test_a_jetson_is_known_by_its_release_file(monkeypatch: pytest.MonkeyPatch, 
     assert str(machine.jetson_release()).startswith(
         "NVIDIA Jetson Orin Nano, L4T R36 (release), REVISION: 4.3"
     )
+
+
+def with_int8(bundle: Bundle, path: Path, quantisation: Quantisation | None) -> Bundle:
+    """The bundle with its FP32 file as its INT8 file too."""
+    fp32 = bundle.variant("fp32")
+    with write_bundle(path) as writer:
+        for ref in bundle.manifest.files():
+            writer.copy(bundle, ref)
+        int8 = fp32.model_copy(update={"quantisation": quantisation})
+        agreement = {**bundle.manifest.golden.agreement, "int8": 0.9}
+        golden = bundle.manifest.golden.model_copy(update={"agreement": agreement})
+        variants = {**bundle.manifest.variants, "int8": int8}
+        writer.finish(bundle.manifest.model_copy(update={"variants": variants, "golden": golden}))
+    return Bundle.open(path)
+
+
+MADE = Quantisation(
+    method="max", calibration_frames=8, calibration_sha256="0" * 64, conv_mac_share_int8=1.0, quantize_nodes=1
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"gate": "agreement only", "agreement": 0.98, "agreement_of": "8 of the held-out frames"}, "98.00%"),
+        ({}, "nothing measured its accuracy"),
+        (None, "nothing measured its accuracy"),
+    ],
+)
+def test_an_int8_variant_that_no_labels_gated_is_told_by_doctor_and_by_who_opens_it(
+    bundle: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    found: dict[str, object] | None,
+    told: str,
+) -> None:
+    held = None if found is None else MADE.model_copy(update=found)
+    doubtful = with_int8(bundle, tmp_path / "doubtful", held)
+    output = invoke(doubtful.path)[1]
+    assert "INT8 NOT gated" in output
+    assert told in output
+    with open_segmenter(doubtful, "int8", "onnxruntime"):
+        assert told in capsys.readouterr().err
+    with open_segmenter(doubtful, "fp32", "onnxruntime"):
+        assert capsys.readouterr().err == ""
+
+
+def test_doctor_says_for_what_int8_passed_and_nobody_warns(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passed = {"gate": "passed", "gate_measured": ("person",), "gate_unmeasured": ("rider",)}
+    gated = with_int8(bundle, tmp_path / "gated", MADE.model_copy(update=passed))
+    assert "passed for mIoU, person; not measured: rider" in invoke(gated.path)[1]
+    assert json.loads(invoke(gated.path, "--json")[1])["bundle"]["int8_gate"]["not_measured"] == ["rider"]
+    with open_segmenter(gated, "int8", "onnxruntime"):
+        assert capsys.readouterr().err == ""

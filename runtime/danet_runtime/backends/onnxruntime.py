@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array, check_buffer
+from danet_runtime.backends.onnxruntime_session import PROVIDERS, open_session
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, require
 from danet_runtime.errors import BackendError, UsageError
-
-_PROVIDERS = ["CPUExecutionProvider"]
-_LOG_ERRORS_ONLY = 3
 
 
 class OnnxRuntimeBackend:
@@ -48,16 +46,9 @@ class OnnxRuntimeBackend:
         self._frame_shape = (1, *bundle.manifest.frame.shape)
         self._labels_shape = (1, height, width)
 
-        options = self._ort.SessionOptions()
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        # Waiting threads must not spin: decoder and encoder share the cores. Five alternating runs over a
-        # 960x540 video on two loaded cores: 28 to 41 frames a second with spinning, 43 to 59 without.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if threads is not None:
-            options.intra_op_num_threads = threads
         model = bundle.read(variant.file)
         try:
-            self._session: Any = self._ort.InferenceSession(model, options, providers=_PROVIDERS)
+            self._session: Any = open_session(model, threads=threads)
         except Exception as error:
             raise BackendError(
                 f"ONNX Runtime {self._ort.__version__} cannot load {self._origin}: {error}"
@@ -104,7 +95,7 @@ class OnnxRuntimeBackend:
             "name": self.name,
             "version": self._ort.__version__,
             "precision": self._precision,
-            "providers": list(_PROVIDERS),
+            "providers": list(PROVIDERS),
             "threads": self._threads or 0,
         }
 

@@ -140,6 +140,9 @@ class Accuracy(Schema):
     labelled_pixels: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default={}, description="per class, in all frames; 0 where no label holds it"
     )
+    labelled_frames: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default={}, description="per class, how many frames have a label of it"
+    )
 
 
 class CalibrationFrame(Schema):
@@ -171,10 +174,34 @@ class Quantisation(Schema):
     quantize_nodes: int = Field(ge=1)
     frames: tuple[CalibrationFrame, ...] = Field(default=(), description="in the order of the hash over all")
     floating_layers: tuple[FloatingLayer, ...] = ()
-    gate: Literal["passed", "not measured"] = Field(
+    gate: Literal["passed", "agreement only", "not measured"] = Field(
         default="not measured",
-        description="accuracy on labelled frames; a bundle that fails is not written",
+        description="passed: the accuracy on labelled frames; agreement only: there were no labels, and "
+        "FP32's label had to be given to enough pixels; what fails is not written",
     )
+    gate_measured: tuple[str, ...] = Field(default=(), description="guarded classes that the gate measured")
+    gate_unmeasured: tuple[str, ...] = Field(
+        default=(), description="guarded classes with too few labels to say anything of them"
+    )
+    gate_overlap: int = Field(
+        default=0, ge=0, description="labelled frames of the gate that calibration saw too, by their content"
+    )
+    agreement: Share | None = Field(
+        default=None, description="pixels with FP32's label, on the frames of agreement_of"
+    )
+    agreement_of: str = ""
+
+    @property
+    def gate_doubt(self) -> str | None:
+        """Why the accuracy of the variant is not known, in words; None where labelled frames gated it."""
+        if self.gate == "passed":
+            return None
+        if self.gate == "agreement only" and self.agreement is not None:
+            return (
+                "no labelled frames measured its accuracy: all that is known is that it gives FP32's label "
+                f"to {self.agreement:.2%} of the pixels of {self.agreement_of}"
+            )
+        return "nothing measured its accuracy"
 
 
 class Variant(Schema):

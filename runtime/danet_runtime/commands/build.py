@@ -63,7 +63,7 @@ def build(
     from rich.table import Table
 
     from danet_runtime.bundle import Bundle
-    from danet_runtime.commands.engines import build_shown
+    from danet_runtime.commands.engines import build_shown, warn_of_doubt
     from danet_runtime.errors import UsageError
     from danet_runtime.tensorrt.builder import BuilderOptions
 
@@ -75,8 +75,10 @@ def build(
         )
     if backend == "tensorrt-rtx" and kernels != "tuned":
         raise UsageError("tensorrt-rtx has no plugins; --kernels is for tensorrt, leave it out")
+    opened = Bundle.open(bundle, trusted_key or None)
+    warn_of_doubt(opened, precision)
     planned, obtained = build_shown(
-        Bundle.open(bundle, trusted_key or None),
+        opened,
         precision,
         backend,
         engine_dir,

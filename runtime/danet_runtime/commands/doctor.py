@@ -57,9 +57,44 @@ def _bundle_facts(bundle: Bundle, verdict: Verdict) -> dict[str, Any]:
         "files_verified": verdict.files,
         "strangers": list(verdict.strangers),
         "variants": list(manifest.variants),
+        "int8_gate": _int8_gate(bundle),
         "frame_size_hw": list(manifest.frame.size_hw),
         "classes": len(manifest.classes),
     }
+
+
+def _int8_gate(bundle: Bundle) -> dict[str, Any] | None:
+    """What was measured of the INT8 variant; None where the bundle has none."""
+    variant = bundle.manifest.variants.get("int8")
+    if variant is None:
+        return None
+    held = variant.quantisation
+    if held is None:
+        return {
+            "gate": "not measured",
+            "measured": [],
+            "not_measured": [],
+            "overlap": 0,
+            "doubt": "nothing measured its accuracy",
+        }
+    return {
+        "gate": held.gate,
+        "measured": list(held.gate_measured),
+        "not_measured": list(held.gate_unmeasured),
+        "overlap": held.gate_overlap,
+        "doubt": held.gate_doubt,
+    }
+
+
+def _gate_row(gate: dict[str, Any]) -> tuple[str, str]:
+    if gate["doubt"]:
+        return "bundle: INT8 NOT gated", gate["doubt"]
+    said = f"passed for {', '.join(('mIoU', *gate['measured']))}"
+    if gate["not_measured"]:
+        said += f"; not measured: {', '.join(gate['not_measured'])}"
+    if gate["overlap"]:
+        said += f"; {gate['overlap']} of its frames are the calibration's too"
+    return "bundle: INT8 gate", said
 
 
 def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
@@ -86,6 +121,8 @@ def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
     if facts is not None:
         held = f"{facts['files_verified']} files verified, {', '.join(facts['variants'])}"
         rows.append(("bundle", f"{facts['path']}: {held}"))
+        if facts["int8_gate"]:
+            rows.append(_gate_row(facts["int8_gate"]))
         if facts["strangers"]:
             named = ", ".join(facts["strangers"][:_SHOWN])
             more = len(facts["strangers"]) - _SHOWN

@@ -128,6 +128,23 @@ def _tell_of_folder(folder: Path) -> None:
     )
 
 
+def warn_of_doubt(bundle: Bundle, precision: Precision) -> None:
+    """One line on stderr where an INT8 variant was never held to its accuracy on labelled frames."""
+    import typer
+
+    variant = bundle.manifest.variants.get(precision)
+    if precision != "int8" or variant is None:
+        return
+    held = variant.quantisation
+    doubt = held.gate_doubt if held else "nothing measured its accuracy"
+    if doubt is not None:
+        typer.echo(
+            f"danet: warning: INT8 of {bundle.path} was not gated: {doubt}; "
+            "`danet calibrate --labelled` measures it",
+            err=True,
+        )
+
+
 def open_segmenter(
     bundle: Bundle | Path,
     precision: Precision | None,
@@ -163,9 +180,12 @@ def open_segmenter(
                 "onnxruntime takes no engines; leave --build and --engine-dir out, or choose "
                 "--backend tensorrt"
             )
-        return Segmenter(bundle, precision, threads=threads)
+        segmenter = Segmenter(bundle, precision, threads=threads)
+        warn_of_doubt(segmenter.bundle, segmenter.precision)
+        return segmenter
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     chosen = precision or "fp16"
+    warn_of_doubt(opened, chosen)
     if build:
         flavour: Flavour = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
         _build_where_none_runs(opened, chosen, flavour, engine_folder)
