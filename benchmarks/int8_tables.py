@@ -50,6 +50,8 @@ def ladder(document: Document, training: Document | None) -> str:
         ["model file, MiB", *(f"{rung['mib']:.1f}" for rung in rungs)],
         ["convolution MACs on INT8", *(f"{rung['conv_mac_share_int8']:.1%}" for rung in rungs)],
         ["gate", *(rung["gate"] for rung in rungs)],
+        ["computed in, on this CPU", *(rung["computed_in"] for rung in rungs)],
+        ["points of mIoU lost, 95 % interval", *(_drop(rung) for rung in rungs)],
     ]
     rows += [
         [name, *(percent(rung["class_iou"][name]) for rung in rungs)]
@@ -66,7 +68,7 @@ def ladder(document: Document, training: Document | None) -> str:
         told += " split"
     told += (
         ". Measured on its val split through each exported file; IoU in percent "
-        "(`python benchmarks/camvid_ladder.py CHECKPOINT DATA`):"
+        f"(`python benchmarks/camvid_ladder.py CHECKPOINT DATA --count {frames}`):"
     )
     parts = [prose(told), markdown(["", *(rung["name"] for rung in rungs)], rows)]
     if "method_scores" in document:
@@ -74,15 +76,34 @@ def ladder(document: Document, training: Document | None) -> str:
     return "\n\n".join(parts)
 
 
+def _drop(rung: Document) -> str:
+    """Points lost against FP32, and the interval that other frames of the kind would give."""
+    interval = rung["miou_drop_interval"]
+    lost = f"{rung['miou_drop_points']:.2f}"
+    return (
+        f"{lost} ({interval[0]:.2f} to {interval[1]:.2f})" if interval and interval[0] < interval[1] else lost
+    )
+
+
 def _calibration(document: Document) -> str:
     """What the calibration itself says, in sentences."""
-    said = [f"The gate: {document['gate']} ({document['reason']})."]
+    held = f" for mIoU, {', '.join(document['measured'])}" if document["gate"] == "passed" else ""
+    said = [f"The gate: {document['gate']}{held} ({document['reason']})."]
+    absent = [*document["rules"]["not_in_bundle"], *document["not_measured"]]
+    if absent:
+        said.append(f"CamVid has no, or too few, pixels of {', '.join(absent)}, which it guards elsewhere.")
+    near = [told for rung in document["ladder"][:1] for told in rung["near_the_limit"] or ()]
+    said += [f"Near its limit: {'; '.join(near)}."] if near else []
     if document["method_scores"]:
         scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in document["method_scores"].items())
-        said.append(f"Methods, by {document['methods_compared_by']}: {scores}; taken: {document['method']}.")
+        said.append(
+            f"Methods, by {document['methods_compared_by']}: {scores} (on frames of the split that it was "
+            f"trained on); taken: {document['method']}."
+        )
     if document["convergence"]:
         moved = ", ".join(
-            f"{100 * row['median_change']:.1f} % from {row['frames']} to {row['next_frames']} frames"
+            f"{100 * row['median_change']:.1f} %, and the one that moves most by "
+            f"{100 * row['worst_change']:.1f} %, from {row['frames']} to {row['next_frames']} frames"
             for row in document["convergence"]
         )
         said.append(f"The scales ({document['convergence_method']}) move by a median of {moved}.")

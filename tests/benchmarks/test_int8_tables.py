@@ -28,7 +28,11 @@ def rung(name, share, miou, gate):
         "mib": 3.25,
         "conv_mac_share_int8": share,
         "gate": gate,
+        "computed_in": "FP32",
         "miou": miou,
+        "miou_drop_points": 100 * (0.56 - miou),
+        "miou_drop_interval": [100 * (0.55 - miou), 100 * (0.57 - miou)],
+        "near_the_limit": ["sign lost 1.90 points of 2"] if share == 1 else [],
         "class_iou": {"Sky": miou, "Pedestrian": 0.25, "Bicyclist": None},
     }
 
@@ -38,6 +42,9 @@ LADDER = {
     "calibration_frames": 128,
     "gate": "passed",
     "reason": "INT8 everywhere misses it; with 2 of 40 layers in FP16 it holds",
+    "rules": {"not_in_bundle": ["motorcycle"]},
+    "measured": ["Pedestrian"],
+    "not_measured": ["Bicyclist"],
     "ladder": [
         rung("INT8 everywhere", 1.0, 0.5, "failed"),
         rung("mixed", 0.91, 0.555, "passed"),
@@ -47,7 +54,7 @@ LADDER = {
     "methods_compared_by": "mIoU",
     "method_scores": {"max": 0.5, "mse": 0.55},
     "convergence_method": "mse",
-    "convergence": [{"frames": 32, "next_frames": 64, "median_change": 0.0123}],
+    "convergence": [{"frames": 32, "next_frames": 64, "median_change": 0.0123, "worst_change": 0.05}],
     "fp16_range": {
         "frames": 4,
         "tensors_fp16": 90,
@@ -71,16 +78,21 @@ def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures(tables):
     assert "| convolution MACs on INT8 | 100.0% | 91.0% | 0.0% |" in made
     assert "| gate | failed | passed | passed |" in made
     assert "| **mIoU** | **50.0** | **55.5** | **56.0** |" in made
-    assert "Bicyclist" not in made  # it occurs in no label
+    assert "| Bicyclist |" not in made  # it occurs in no label
+    assert "| points of mIoU lost, 95 % interval | 6.00 (5.00 to 7.00) |" in made
     said = re.sub(r"\s+", " ", made)
+    assert "passed for mIoU, Pedestrian" in said
+    assert "too few, pixels of motorcycle, Bicyclist" in said
+    assert "Near its limit: sign lost 1.90 points of 2." in said
     assert "3000 steps (90 minutes)" in said
-    assert "max 50.00, mse 55.00; taken: mse" in said
-    assert "1.2 % from 32 to 64 frames" in said
+    assert "max 50.00, mse 55.00 (on frames of the split that it was trained on); taken: mse" in said
+    assert "1.2 %, and the one that moves most by 5.0 %, from 32 to 64 frames" in said
     assert "kept in FP32: nothing" in said
 
 
 def test_a_ladder_whose_gate_failed_is_told_without_what_only_a_bundle_holds(tables):
-    failed = {key: LADDER[key] for key in ("size", "calibration_frames", "gate", "reason", "ladder")}
+    kept = ("size", "calibration_frames", "gate", "reason", "rules", "measured", "not_measured", "ladder")
+    failed = {key: LADDER[key] for key in kept}
     made = tables.ladder(failed, None)
     assert "| gate | failed |" in made
     assert "Methods" not in made

@@ -188,7 +188,11 @@ def test_a_video_that_is_no_video_makes_no_output(bundle, tmp_path):
 def test_a_folder_with_no_images(bundle, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(danet("run", bundle, tmp_path / "empty", "-o", tmp_path / "out.mp4"), 1, "no picture")
-    refused(danet("run", bundle, tmp_path / "nothing", "-o", tmp_path / "out.mp4"), 2, "there is no file or folder")
+    refused(
+        danet("run", bundle, tmp_path / "nothing", "-o", tmp_path / "out.mp4"),
+        2,
+        "there is no file or folder",
+    )
     assert not list(tmp_path.glob("*out*"))
 
 
