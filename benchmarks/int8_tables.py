@@ -93,7 +93,7 @@ def _calibration(document: Document) -> str:
     if absent:
         said.append(f"CamVid has no, or too few, pixels of {', '.join(absent)}, which it guards elsewhere.")
     near = [told for rung in document["ladder"][:1] for told in rung["near_the_limit"] or ()]
-    said += [f"Near its limit: {'; '.join(near)}."] if near else []
+    said += [f"{told}." for told in near]
     if document["method_scores"]:
         scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in document["method_scores"].items())
         said.append(

@@ -19,8 +19,6 @@ from danet_runtime.sources.base import CaptureClock
 logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "blackbox.json"
-BLACK_BOX_KIND = "danet-black-box"
-BLACK_BOX_VERSION = 1
 BOX_PREFIX = "blackbox-"
 
 InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]

@@ -37,7 +37,7 @@ OPENCV = OptionalPackage(
 PYAV = OptionalPackage(
     "av",
     "PyAV",
-    "writing videos",
+    "writing videos and reading network streams",
     'pip install "danet-runtime[video]", or [recording] beside JetPack\'s OpenCV',
 )
 ONNXRUNTIME = OptionalPackage(
@@ -58,7 +58,7 @@ TENSORRT_RTX = OptionalPackage(
 CUDA_PYTHON = OptionalPackage(
     "cuda.bindings.driver",
     "cuda-python",
-    "launching the bundle's kernels",
+    "running engines",
     'pip install "danet-runtime[cuda12]" for CUDA 12 (JetPack 6), "danet-runtime[cuda13]" for CUDA 13',
 )
 CRYPTOGRAPHY = OptionalPackage(
@@ -70,7 +70,16 @@ POLYGRAPHY = OptionalPackage(
     "the polygraphy backend of danet compare",
     'pip install "danet-runtime[polygraphy]"',
 )
-OPTIONAL_PACKAGES = (ONNXRUNTIME, OPENCV, PYAV, TENSORRT, TENSORRT_RTX, CRYPTOGRAPHY)
+OPTIONAL_PACKAGES = (
+    ONNXRUNTIME,
+    OPENCV,
+    PYAV,
+    TENSORRT,
+    TENSORRT_RTX,
+    CUDA_PYTHON,
+    CRYPTOGRAPHY,
+    POLYGRAPHY,
+)
 """What ``danet doctor`` looks for."""
 
 

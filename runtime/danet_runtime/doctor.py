@@ -12,6 +12,7 @@ from typing import Any
 
 from danet_runtime.backends import BACKENDS
 from danet_runtime.dependencies import (
+    CUDA_PYTHON,
     ONNXRUNTIME,
     OPENCV,
     OPTIONAL_PACKAGES,
@@ -71,12 +72,16 @@ def diagnose() -> Diagnosis:
     """Look at this machine; imports every optional package that is there, and fails for none that is not."""
     packages = {package.module: _probe(package) for package in OPTIONAL_PACKAGES}
     gpus, gpu_detail = find_gpus()
-    needs = {"onnxruntime": ONNXRUNTIME, "tensorrt": TENSORRT, "tensorrt-rtx": TENSORRT_RTX}
+    needs = {
+        "onnxruntime": (ONNXRUNTIME,),
+        "tensorrt": (TENSORRT, CUDA_PYTHON),
+        "tensorrt-rtx": (TENSORRT_RTX, CUDA_PYTHON),
+    }
     backends = {}
     for name in BACKENDS:
-        found = packages[needs[name].module]
-        if not found.version:
-            backends[name] = f"not usable: {found.detail}"
+        missing = [found for need in needs[name] if not (found := packages[need.module]).version]
+        if missing:
+            backends[name] = f"not usable: {missing[0].detail}"
         elif name != "onnxruntime" and not gpus:
             backends[name] = f"not usable: it takes a GPU, {gpu_detail}"
         else:

@@ -102,7 +102,9 @@ def test_a_session_gives_the_labels_of_the_graph_as_it_stands_in_the_file(varian
 
 
 def test_an_optimiser_that_this_version_does_not_have_is_no_error(variants, monkeypatch):
-    monkeypatch.setattr(onnxruntime_session, "NOT_TENSORRT", ("WeightBiasQuantization", "OfAnotherVersion"))
+    monkeypatch.setattr(
+        onnxruntime_session, "NOT_OF_THE_FILE", ("WeightBiasQuantization", "OfAnotherVersion")
+    )
     assert open_session(variants["int8"]).get_outputs()
 
 

@@ -45,7 +45,9 @@ def test_json_says_the_same_and_the_bundle_verified(bundle: Bundle) -> None:
         "PyAV",
         "TensorRT",
         "TensorRT-RTX",
+        "cuda-python",
         "cryptography",
+        "Polygraphy",
     }
     assert found["machine"]["cpu"]
 

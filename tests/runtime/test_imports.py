@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 import danet_runtime
+from danet_runtime.dependencies import OPTIONAL_PACKAGES
 
 SOURCES = sorted(Path(danet_runtime.__file__).parent.rglob("*.py"))
 
 BLOCKER = """
 import sys
 class Blocker:
-    absent = "torch triton onnx onnxruntime tensorrt tensorrt_rtx cv2 av cuda cryptography".split()
+    absent = "torch triton onnx onnxruntime tensorrt tensorrt_rtx cv2 av cuda cryptography polygraphy".split()
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -74,7 +75,7 @@ for package in OPTIONAL_PACKAGES:
 """
     )
     lines = printed.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == len(OPTIONAL_PACKAGES)
     assert all("which is not installed; pip install" in line for line in lines)
     assert 'pip install "danet-runtime[video]"' in printed
     assert "JetPack's own OpenCV" in printed

@@ -94,8 +94,8 @@ def run(
         typer.Option(
             help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
             "up at its first failed write; latest: the newest frame counts, so a slow output misses frames, "
-            "which are counted, and delays nobody, and one that fails is tried again. Default: every for "
-            "files, latest for cameras."
+            "which are counted, and delays nobody, and one that fails is tried again, up to ten times in a "
+            "row unless it sends to the network. Default: every for files, latest for cameras."
         ),
     ] = None,
     deadline_ms: Annotated[
@@ -145,7 +145,7 @@ def run(
     each run has files of its own and those of a killed one stay.
 
     Exit codes: 0 ended as it should, at the end of its sources or, with a
-    camera, by Ctrl-C or SIGTERM; 1 a source, the model or an output failed,
+    camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output failed,
     nothing got through to an output, files were stopped before their end, or
     the run before its sources were open; 2 wrong usage; 3 a fault: start the
     process again.

@@ -32,8 +32,8 @@ class StreamOptions:
         jump_shown_s: A jump of a clock is shown for so long.
         inference_failures: So many failed inferences in a row are a fault (live sources; of a file the first
             ends the stream).
-        sink_failures: So many failed writes in a row and a sink is given up (live sources; of a file the
-            first, since an output with a hole is not whole).
+        sink_failures: So many failed writes in a row and a sink is given up (under ``latest``, and
+            not for those that reconnect; under ``every`` the first: an output with a hole is not whole).
         reconnect_first_s: Pause before a lost live source is opened again; doubled up to ...
         reconnect_most_s: ... this, each with a random part of up to a half taken off, so that many cameras
             do not come back in step.

@@ -23,7 +23,6 @@ from danet_runtime.sources.uri import Redaction, check_address
 
 logger = logging.getLogger(__name__)
 
-PUSH_SCHEMES: Final = ("udp", "rtsp", "rtsps", "gst")
 
 _INSTALL = (
     "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "

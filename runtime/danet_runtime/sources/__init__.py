@@ -42,8 +42,9 @@ def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BG
         text: The name.
         realtime: Play a video file at its own rate, as if it were a camera; a live source is one already.
         pixels: The format that is wanted, a segmenter's ``pixels``. Cameras, pipelines and the test pattern
-            deliver it untouched where they have it; what OpenCV decodes (files, pictures, HTTP) stays BGR,
-            and the segmenter converts it. The source's own ``pixels`` say what comes.
+            deliver it untouched where they have it; what OpenCV or FFmpeg decodes (files, pictures, HTTP,
+            RTSP without GStreamer) stays BGR, and the segmenter converts it. The source's own ``pixels`` say
+            what comes.
 
     Returns:
         The open source; the caller closes it, or hands it to a :class:`danet_runtime.Stream`.
