@@ -378,7 +378,7 @@ class Stream:
         for lane in self._lanes:
             for consumer in lane.consumers:
                 if not consumer.lost and not wait_for([consumer.worker], grace_s):
-                    consumer.give_up_after(0.0)
+                    consumer.give_up_after(grace_s)
         self._watchdog.stop()
         self._close_sources(but=stuck)
         self._systemd.send("STOPPING=1")

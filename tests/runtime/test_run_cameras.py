@@ -170,7 +170,7 @@ def test_the_help_says_what_a_stranger_must_know(danet: Callable) -> None:
     told = " ".join(danet("run", "--help").stdout.replace("│", " ").split())
     for words in (
         "{start}, when the run began in UTC",
-        "by Ctrl-C or SIGTERM; 1 a source",
+        "by Ctrl-C, SIGTERM or SIGHUP; 1 a source",
         "files were stopped before their end",
         "the source waits for the slowest output",
         "a slow output misses frames",

@@ -203,7 +203,7 @@ def test_an_encoder_that_dies_or_hangs_on_the_way_is_started_again_and_delays_no
         return [
             pid
             for pid in command.processes()
-            if Path(f"/proc/{pid}/comm").read_text().startswith("gst-launch")
+            if Path(f"/proc/{pid}/comm").read_text().startswith("danet-gst")
         ]
 
     command.until(encoder)

@@ -53,6 +53,8 @@ class RunningCommand:
                 stdout=output,
                 stderr=errors,
                 env={**os.environ, _MARK: self.mark, "NOTIFY_SOCKET": f"@danet-{self.mark}", **environment},
+                # Tests that were started by nohup pass on that it is ignored, and so would the command.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL) and None,
             )
 
     @property

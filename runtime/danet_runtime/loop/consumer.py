@@ -93,7 +93,7 @@ class Consumer:
 
         Its thread hangs in it and cannot be ended: what it holds stays with it, and nobody waits for it.
         """
-        if self.lost or self.worker.busy_s <= limit_s:
+        if self.lost or self.worker.busy_s < limit_s:
             return
         self.lost = True
         reason = f"{self._key} was given up: it did not finish one frame within {limit_s:g} s"
