@@ -220,6 +220,7 @@ def test_scores_that_are_no_number_are_null_in_json():
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_the_demonstration_reaches_three_fifths_on_scenes_it_has_not_seen(tmp_path):
     from danet_train.synthetic.dataset import synthesize_dataset
     from danet_train.training.config import read_config
