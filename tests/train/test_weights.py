@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 import tomllib
 import torch
-import torch.nn.functional as F
 import typer
-from torch.utils.flop_counter import FlopCounterMode
+from authors_network import authors_file, literal_logits
 from typer.testing import CliRunner
 
-from danet_train import build_model, load_checkpoint, read_checkpoint, save_checkpoint
+from danet_train import build_model, load_checkpoint, read_checkpoint
 from danet_train.architecture import infer_config
 from danet_train.commands.import_weights import import_weights
-from danet_train.errors import CheckpointError, NoCheckpointError, UsageError
+from danet_train.errors import CheckpointError, UsageError
 from danet_train.model.danet import DANet
 from danet_train.weights.authors import translate_authors
 from danet_train.weights.backbone import load_backbone
@@ -35,140 +34,6 @@ LISTS = [
     "mmseg_danet_tiny",
 ]
 SMALL = {"base_channels": 4, "head_channels": 8, "attention_channels": 4, "aux_channels": 4}
-
-
-# Files with the authors' names, made from the facts alone.
-
-
-def _conv(state, name, out, into, kernel, bias=False):
-    state[f"{name}.weight"] = torch.randn(out, into, kernel, kernel) / (into * kernel**2) ** 0.5
-    if bias:
-        state[f"{name}.bias"] = 0.1 * torch.randn(out)
-
-
-def _norm(state, name, channels):
-    state[f"{name}.weight"] = 0.5 + torch.rand(channels)
-    state[f"{name}.bias"] = 0.2 * torch.randn(channels)
-    state[f"{name}.running_mean"] = 0.2 * torch.randn(channels)
-    state[f"{name}.running_var"] = 0.5 + torch.rand(channels)
-    state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-
-def authors_file(*, deep, fc=False, blocks=(3, 4, 6, 3), base=2, head=8, attention=4, classes=5, seed=0):
-    torch.manual_seed(seed)
-    state, stem = {}, 2 * base if deep else base
-    if deep:
-        for conv, norm, into, out in ((0, 1, 3, base), (3, 4, base, base), (6, None, base, stem)):
-            _conv(state, f"pretrained.conv1.{conv}", out, into, 3)
-            if norm:
-                _norm(state, f"pretrained.conv1.{norm}", out)
-    else:
-        _conv(state, "pretrained.conv1", stem, 3, 7)
-    _norm(state, "pretrained.bn1", stem)
-    into = stem
-    for level, count in enumerate(blocks):
-        width = base * 2**level
-        for index in range(count):
-            block = f"pretrained.layer{level + 1}.{index}"
-            for part, (out, source, kernel) in enumerate(
-                ((width, into, 1), (width, width, 3), (4 * width, width, 1)), 1
-            ):
-                _conv(state, f"{block}.conv{part}", out, source, kernel)
-                _norm(state, f"{block}.bn{part}", out)
-            if index == 0:
-                _conv(state, f"{block}.downsample.0", 4 * width, into, 1)
-                _norm(state, f"{block}.downsample.1", 4 * width)
-            into = 4 * width
-    if fc:
-        state["pretrained.fc.weight"], state["pretrained.fc.bias"] = torch.randn(10, into), torch.randn(10)
-    for name, source in (("conv5a", into), ("conv5c", into), ("conv51", head), ("conv52", head)):
-        _conv(state, f"head.{name}.0", head, source, 3)
-        _norm(state, f"head.{name}.1", head)
-    for name, out in (("query", attention), ("key", attention), ("value", head)):
-        _conv(state, f"head.sa.{name}_conv", out, head, 1, bias=True)
-    state["head.sa.gamma"], state["head.sc.gamma"] = torch.tensor([0.8]), torch.tensor([-0.6])
-    for name in ("conv6.1", "conv7.1", "conv8.1"):
-        _conv(state, f"head.{name}", classes, head, 1, bias=True)
-    return state
-
-
-# The network over those names, as the paper writes it, with none of the package's modules.
-
-
-def _normalised(state, name, x):
-    mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
-    scaled = (x - mean[:, None, None]) / torch.sqrt(var + 1e-5)[:, None, None]
-    return scaled * state[f"{name}.weight"][:, None, None] + state[f"{name}.bias"][:, None, None]
-
-
-def _convolved(state, name, x, stride=1, dilation=1):
-    weight = state[f"{name}.weight"]
-    padding = dilation * (weight.shape[-1] // 2)
-    return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, padding, dilation)
-
-
-def _literal_backbone(state, x, multi_grid):
-    if "pretrained.conv1.weight" in state:
-        x = _convolved(state, "pretrained.conv1", x, stride=2)
-    else:
-        x = _convolved(state, "pretrained.conv1.0", x, stride=2).clone()
-        x = _normalised(state, "pretrained.conv1.1", x).clamp(min=0)
-        x = _normalised(state, "pretrained.conv1.4", _convolved(state, "pretrained.conv1.3", x)).clamp(min=0)
-        x = _convolved(state, "pretrained.conv1.6", x)
-    x = F.max_pool2d(_normalised(state, "pretrained.bn1", x).clamp(min=0), 3, 2, 1)
-    dilations = [[1] * 3, [1] * 4, [1] + [2] * 5, multi_grid]
-    for level, of_level in enumerate(dilations, 1):
-        for index, dilation in enumerate(of_level):
-            name = f"pretrained.layer{level}.{index}"
-            stride = 2 if level == 2 and index == 0 else 1
-            out = _normalised(state, f"{name}.bn1", _convolved(state, f"{name}.conv1", x)).clamp(min=0)
-            out = _convolved(state, f"{name}.conv2", out, stride, dilation)
-            out = _normalised(state, f"{name}.bn2", out).clamp(min=0)
-            out = _normalised(state, f"{name}.bn3", _convolved(state, f"{name}.conv3", out))
-            if index == 0:
-                shortcut = _convolved(state, f"{name}.downsample.0", x, stride)
-                x = _normalised(state, f"{name}.downsample.1", shortcut)
-            x = (x + out).clamp(min=0)
-    return x
-
-
-def _position_attention(state, x):
-    """Eq. 1 and 2: B, C, D by convolution; s_ji = softmax_i(B_i . C_j); E_j = gamma sum_i s_ji D_i + A_j."""
-    query, key, value = (
-        _convolved(state, f"head.sa.{name}_conv", x)[0].flatten(1) for name in ("query", "key", "value")
-    )
-    flat = x[0].flatten(1)
-    out = torch.empty_like(flat)
-    for j in range(flat.shape[1]):
-        weights = torch.stack([torch.exp(query[:, j] @ key[:, i]) for i in range(flat.shape[1])])
-        out[:, j] = state["head.sa.gamma"] * (value @ (weights / weights.sum())) + flat[:, j]
-    return out.view_as(x)
-
-
-def _channel_attention(state, x):
-    """Eq. 3 and 4 with the sign of the code: x_ji = softmax_i(-A_j . A_i)."""
-    flat = x[0].flatten(1)
-    out = torch.empty_like(flat)
-    for j in range(flat.shape[0]):
-        energies = torch.stack([-(flat[j] @ flat[i]) for i in range(flat.shape[0])])
-        weights = torch.exp(energies - energies.max())
-        mixed = sum(weights[i] / weights.sum() * flat[i] for i in range(flat.shape[0]))
-        out[j] = state["head.sc.gamma"] * mixed + flat[j]
-    return out.view_as(x)
-
-
-def literal_logits(state, x, multi_grid):
-    """(1, 3, H, W) -> the logits of the sum branch, in the precision of ``state``."""
-
-    def block(name, features):
-        return _normalised(state, f"head.{name}.1", _convolved(state, f"head.{name}.0", features)).clamp(
-            min=0
-        )
-
-    c4 = _literal_backbone(state, x, multi_grid)
-    position = block("conv51", _position_attention(state, block("conv5a", c4)))
-    channel = block("conv52", _channel_attention(state, block("conv5c", c4)))
-    return _convolved(state, "head.conv8.1", position + channel)
 
 
 @pytest.mark.parametrize(
@@ -432,70 +297,6 @@ def test_mmsegmentations_settings_name_what_its_defaults_are_not():
     }
 
 
-# The backbone alone.
-
-
-def _like_torchvision(backbone):
-    """With the names of a deep stem as torchvision's descendants have them, and a classifier."""
-    renamed = {}
-    for name, tensor in backbone.state_dict().items():
-        if name.startswith("stem.7."):
-            renamed[name.replace("stem.7.", "bn1.")] = tensor
-        else:
-            renamed[name.replace("stem.", "conv1.")] = tensor
-    return {**renamed, "fc.weight": torch.ones(10, 8), "fc.bias": torch.ones(10)}
-
-
-@pytest.mark.parametrize("stem", ["plain", "deep"])
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone."])
-@pytest.mark.parametrize("names", ["torchvision", "mmsegmentation"])
-def test_a_resnet_of_imagenet_goes_into_the_backbone(tmp_path, stem, prefix, names):
-    donor = build_model(18, **SMALL, stem=stem, stem_channels=4).backbone
-    state = _like_torchvision(donor) if names == "torchvision" else donor.state_dict()
-    torch.save({f"{prefix}{name}": tensor for name, tensor in state.items()}, tmp_path / "imagenet.pth")
-    backbone = build_model(18, **SMALL, stem=stem, stem_channels=4).backbone
-    load_backbone(backbone, tmp_path / "imagenet.pth")
-    held = backbone.state_dict()
-    assert all(torch.equal(held[name], tensor) for name, tensor in donor.state_dict().items())
-
-
-def test_the_backbone_of_a_whole_danet_of_each_family_is_taken(tmp_path):
-    state = authors_file(deep=True, base=4)
-    model = load_checkpoint(_saved(tmp_path, state))
-    save_checkpoint(tmp_path / "own.pt", model)
-    for path in (tmp_path / "c.pth", tmp_path / "own.pt"):
-        backbone = build_model(50, **SMALL, stem_channels=8).backbone
-        load_backbone(backbone, path)
-        held = backbone.state_dict()
-        assert all(torch.equal(held[name], tensor) for name, tensor in model.backbone.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: s.pop("layer2.0.bn1.bias"), r"1 missing \(layer2.0.bn1.bias\)"),
-        (lambda s: s.update({"layer5.bias": torch.ones(1)}), r"1 unexpected \(layer5.bias\)"),
-        (lambda s: s.update({"layer2.0.bn1.bias": torch.ones(3)}), "layer2.0.bn1.bias must have the shape"),
-        (lambda s: s.update({"bn1.bias": torch.full((4,), float("nan"))}), "bn1.bias holds values"),
-    ],
-)
-def test_every_tensor_of_a_backbone_is_accounted_for_by_its_own_name(tmp_path, change, message):
-    backbone = build_model(18, **SMALL, stem_channels=4).backbone
-    state = _like_torchvision(backbone)
-    change(state)
-    with pytest.raises(CheckpointError, match=message):
-        load_backbone(backbone, _saved(tmp_path, state))
-
-
-def test_another_stem_is_said_in_the_words_of_the_configuration(tmp_path):
-    plain = build_model(18, **SMALL, stem="plain", stem_channels=8).backbone
-    deep = build_model(18, **SMALL, stem_channels=4).backbone
-    with pytest.raises(CheckpointError, match=r"set model.stem: plain and model.stem_channels: 8"):
-        load_backbone(deep, _saved(tmp_path, plain.state_dict()))
-    with pytest.raises(NoCheckpointError, match="does not exist"):
-        load_backbone(deep, tmp_path / "none.pth")
-
-
 # The command.
 
 
@@ -557,51 +358,3 @@ def test_the_command_is_registered():
     project = tomllib.loads((REPOSITORY / "train/pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, name = project["entry-points"]["danet.commands"]["import"].partition(":")
     assert getattr(import_module(module), name) is import_weights
-
-
-# The size of the published networks.
-
-
-@pytest.mark.parametrize(("depth", "parameters"), [(50, 49_846_574), (101, 68_838_702)])
-def test_the_network_has_the_published_number_of_parameters(depth, parameters):
-    with torch.device("meta"):
-        model = build_model(depth)
-    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
-
-
-@pytest.mark.parametrize(
-    ("depth", "size_hw", "backbone", "convolutions", "projections", "position", "channel", "total"),
-    [
-        (50, (512, 1024), 201.84, 193.27, 2.68, 38.65, 4.29, 440.83),
-        (50, (769, 769), 231.67, 221.99, 3.08, 50.99, 4.93, 512.75),
-        (50, (1024, 2048), 807.37, 773.09, 10.74, 618.48, 17.18, 2227.18),
-        (101, (512, 1024), 357.00, 193.27, 2.68, 38.65, 4.29, 595.99),
-        (101, (1024, 2048), 1427.99, 773.09, 10.74, 618.48, 17.18, 2847.80),
-    ],
-)
-def test_the_network_needs_the_published_multiplications(
-    depth, size_hw, backbone, convolutions, projections, position, channel, total
-):
-    with torch.device("meta"):
-        model = build_model(depth).eval()
-        x = torch.empty(1, 3, *size_hw)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(x)
-    counts = {
-        name: {str(operation): flops / 2e9 for operation, flops in operations.items()}
-        for name, operations in counter.get_flop_counts().items()
-    }
-
-    def gmacs(*modules):
-        return sum(sum(counts[f"DANet.{module}"].values()) for module in modules)
-
-    head = "decode_head"
-    of_position = counts[f"DANet.{head}.pam"]
-    qkv = sum(value for operation, value in of_position.items() if "convolution" in operation)
-    assert gmacs("backbone") == pytest.approx(backbone, abs=0.006)
-    blocks = [f"{head}.{name}" for name in ("pam_in_conv", "pam_out_conv", "cam_in_conv", "cam_out_conv")]
-    assert gmacs(*blocks) == pytest.approx(convolutions, abs=0.006)
-    assert qkv == pytest.approx(projections, abs=0.006)
-    assert sum(of_position.values()) - qkv == pytest.approx(position, abs=0.006)
-    assert gmacs(f"{head}.cam") == pytest.approx(channel, abs=0.006)
-    assert sum(counts["Global"].values()) == pytest.approx(total, abs=0.02)
