@@ -285,13 +285,21 @@ def test_a_head_that_mmsegmentation_has_not_is_not_written_for_it(tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
-def test_mmsegmentations_settings_name_what_its_defaults_are_not():
+def test_mmsegmentations_settings_name_the_whole_shape():
     model = build_model(50, **SMALL, stem="plain", stem_channels=4, multi_grid=(4, 8, 16), align_corners=True)
     assert mmseg_settings(model) == {
         "backbone.type": "ResNet",
         "backbone.depth": 50,
         "backbone.stem_channels": 4,
         "backbone.base_channels": 4,
+        "decode_head.type": "DAHead",
+        "decode_head.in_channels": 128,
+        "decode_head.channels": 8,
+        "decode_head.num_classes": 19,
+        "decode_head.pam_channels": 4,
+        "auxiliary_head.in_channels": 64,
+        "auxiliary_head.channels": 4,
+        "auxiliary_head.num_classes": 19,
         "backbone.multi_grid": (4, 8, 16),
         "decode_head.align_corners": True,
     }

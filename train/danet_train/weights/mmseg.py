@@ -87,16 +87,36 @@ def save_mmseg(
 
 
 def mmseg_settings(model: DANet) -> dict[str, object]:
-    """What mmsegmentation's configuration must say for ``model`` to compute the same there, by its keys."""
+    """What mmsegmentation's configuration must say for ``model`` to compute the same there, by its keys.
+
+    What is not said is as in mmsegmentation's own configuration of a DANet at stride 8.
+    """
     config = model.config
+    attentive = config.pam and config.cam
     settings: dict[str, object] = {
         "backbone.type": "ResNetV1c" if config.stem == "deep" else "ResNet",
         "backbone.depth": config.depth,
         "backbone.stem_channels": config.stem_channels,
         "backbone.base_channels": config.base_channels,
+        "decode_head.type": "DAHead" if attentive else "FCNHead",
+        "decode_head.in_channels": config.c4_channels,
+        "decode_head.channels": config.head_channels,
+        "decode_head.num_classes": config.num_classes,
     }
+    if attentive:
+        settings["decode_head.pam_channels"] = config.attention_channels
+    else:
+        settings |= {"decode_head.num_convs": 1, "decode_head.concat_input": False}
     if config.multi_grid not in (None, layer_dilations(config.depth, None)[3]):
         settings["backbone.multi_grid"] = config.multi_grid
     if config.align_corners is not None:
         settings["decode_head.align_corners"] = config.align_corners
+    if config.aux_channels is None:
+        settings["auxiliary_head"] = None
+    else:
+        settings |= {
+            "auxiliary_head.in_channels": config.c3_channels,
+            "auxiliary_head.channels": config.aux_channels,
+            "auxiliary_head.num_classes": config.num_classes,
+        }
     return settings
