@@ -117,7 +117,10 @@ def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
     assert UsageError.exit_code == 2
 
 
-@pytest.mark.parametrize("module", ["", ".commands.synthesize", ".commands.train", ".commands.evaluate"])
+@pytest.mark.parametrize(
+    "module",
+    ["", ".commands.synthesize", ".commands.train", ".commands.import_weights", ".commands.evaluate"],
+)
 def test_importing_a_command_loads_nothing_heavy(module):
     code = (
         f"import sys, danet_train{module}\n"

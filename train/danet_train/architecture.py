@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ def infer_config(
     *,
     multi_grid: tuple[int, ...] | None = None,
     align_corners: bool | None = None,
+    own_name: Callable[[str], str] = str,
 ) -> DANetConfig:
     """The config of the DANet that ``state`` belongs to.
 
@@ -29,31 +30,35 @@ def infer_config(
         state: Tensors by mmsegmentation's names.
         multi_grid: Dilations of layer4, which no shape tells; None for (2, 4, 4).
         align_corners: How logits are upsampled, which no shape tells either.
+        own_name: What the file itself calls a tensor, for messages.
 
     Raises:
         CheckpointError: ``state`` is not a DANet's.
     """
-    deep = "backbone.stem.0.weight" in state
-    pam = "decode_head.pam.gamma.scale" in state
-    cam = "decode_head.cam.gamma.scale" in state
+
+    def width(name: str) -> int:
+        return _width(state, name, own_name)
+
+    def has(prefix: str) -> bool:  # of any tensor: where another one is missing, that one is named
+        return any(name.startswith(prefix) for name in state)
+
+    deep = has("backbone.stem.")
+    pam = has("decode_head.pam")
+    cam = has("decode_head.cam")
     branch = "pam_in_conv" if pam else "cam_in_conv" if cam else "convs.0"
     bottlenecks = "backbone.layer1.0.conv3.weight" in state
     try:
         return make_config(
             "the tensors of the checkpoint",
-            depth=_depth(state, bottlenecks),
-            num_classes=_width(state, "decode_head.conv_seg.weight"),
-            base_channels=_width(state, "backbone.layer1.0.conv1.weight"),
+            depth=_depth(state, bottlenecks, width),
+            num_classes=width("decode_head.conv_seg.weight"),
+            base_channels=width("backbone.layer1.0.conv1.weight"),
             stem="deep" if deep else "plain",
-            stem_channels=_width(state, "backbone.stem.6.weight" if deep else "backbone.conv1.weight"),
+            stem_channels=width("backbone.stem.6.weight" if deep else "backbone.conv1.weight"),
             multi_grid=multi_grid,
-            head_channels=_width(state, f"decode_head.{branch}.conv.weight"),
-            attention_channels=_width(state, "decode_head.pam.query_project.weight") if pam else 64,
-            aux_channels=(
-                _width(state, "auxiliary_head.convs.0.conv.weight")
-                if "auxiliary_head.conv_seg.weight" in state
-                else None
-            ),
+            head_channels=width(f"decode_head.{branch}.conv.weight"),
+            attention_channels=width("decode_head.pam.query_project.weight") if pam else 64,
+            aux_channels=(width("auxiliary_head.convs.0.conv.weight") if has("auxiliary_head.") else None),
             pam=pam,
             cam=cam,
             align_corners=align_corners,
@@ -62,19 +67,19 @@ def infer_config(
         raise CheckpointError(str(error)) from error
 
 
-def _width(state: Mapping[str, Tensor], name: str) -> int:
+def _width(state: Mapping[str, Tensor], name: str, own_name: Callable[[str], str]) -> int:
     if name not in state:
+        shown = ", ".join(repr(own_name(key)) for key in list(state)[:_SHOWN]) or "nothing"
         raise CheckpointError(
-            f"a DANet has a tensor {name!r}, which this file lacks; its {len(state)} tensors begin with "
-            f"{', '.join(repr(key) for key in list(state)[:_SHOWN]) or 'nothing'}. Give a DANet with "
-            "mmsegmentation's names"
+            f"a DANet has a tensor {own_name(name)!r}, which this file lacks; its {len(state)} tensors begin "
+            f"with {shown}. Give a whole DANet"
         )
     if state[name].ndim != 4:
-        raise CheckpointError(f"{name} must have 4 axes, not the shape {tuple(state[name].shape)}")
+        raise CheckpointError(f"{own_name(name)} must have 4 axes, not the shape {tuple(state[name].shape)}")
     return int(state[name].shape[0])
 
 
-def _depth(state: Mapping[str, Tensor], bottlenecks: bool) -> int:
+def _depth(state: Mapping[str, Tensor], bottlenecks: bool, width: Callable[[str], int]) -> int:
     blocks = [0, 0, 0, 0]
     for name in state:
         if match := re.match(r"backbone\.layer([1-4])\.(\d+)\.", name):
@@ -84,30 +89,58 @@ def _depth(state: Mapping[str, Tensor], bottlenecks: bool) -> int:
         if tuple(blocks) == expected and has_bottlenecks(depth) == bottlenecks:
             return depth
     if not any(blocks):
-        _width(state, "backbone.layer1.0.conv1.weight")
+        width("backbone.layer1.0.conv1.weight")
     raise CheckpointError(
         f"the backbone has {blocks} {'bottlenecks' if bottlenecks else 'basic blocks'} in its layers; "
         f"expected a ResNet-{', -'.join(str(depth) for depth in BLOCKS_PER_LAYER)}"
     )
 
 
-def model_from_state(config: DANetConfig, state: Mapping[str, Tensor]) -> DANet:
+def model_from_state(
+    config: DANetConfig, state: Mapping[str, Tensor], own_name: Callable[[str], str] = str
+) -> DANet:
     """A DANet of ``config`` that holds ``state``, in eval mode, float32.
+
+    Args:
+        config: As :func:`infer_config` reads it.
+        state: Tensors by mmsegmentation's names.
+        own_name: What the file itself calls a tensor, for messages.
 
     Raises:
         CheckpointError: A tensor is missing, left over, of another shape, or not finite.
     """
     with torch.device("meta"):  # no time spent on initial weights that are replaced below
         model = DANet(config)
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
+    loaded = accounted(state, model.state_dict(), f"a DANet-R{config.depth}", own_name)
+    model.load_state_dict(loaded, strict=True, assign=True)
+    return model.eval()
+
+
+def accounted(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    what: str,
+    own_name: Callable[[str], str] = str,
+) -> dict[str, Tensor]:
+    """``state`` in the order and the types of ``expected``, every tensor accounted for.
+
+    Args:
+        state: Tensors by mmsegmentation's names.
+        expected: Of the network that is to hold them; only names, shapes and types are looked at.
+        what: The network, for messages.
+        own_name: What the file itself calls a tensor, for messages.
+
+    Raises:
+        CheckpointError: A tensor is missing, left over, of another shape, or not finite.
+    """
+    missing = [own_name(name) for name in expected if name not in state]
+    unexpected = [own_name(name) for name in state if name not in expected]
     if missing or unexpected:
         raise CheckpointError(
-            f"the tensors are not those of a DANet-R{config.depth}: "
+            f"the tensors are not those of {what}: "
             + "; ".join(
-                f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
-                for what, names in (("missing", missing), ("unexpected", unexpected))
+                f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+                for kind, names in (("missing", missing), ("unexpected", unexpected))
                 if names
             )
         )
@@ -116,11 +149,12 @@ def model_from_state(config: DANetConfig, state: Mapping[str, Tensor]) -> DANet:
         tensor = state[name]
         if tensor.shape != target.shape:
             raise CheckpointError(
-                f"{name} must have the shape {tuple(target.shape)} in this DANet-R{config.depth}, "
+                f"{own_name(name)} must have the shape {tuple(target.shape)} in {what} of this shape, "
                 f"not {tuple(tensor.shape)}"
             )
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name} holds values that are not finite; the training went astray")
+            raise CheckpointError(
+                f"{own_name(name)} holds values that are not finite; the training went astray"
+            )
         loaded[name] = tensor.to(target.dtype)
-    model.load_state_dict(loaded, strict=True, assign=True)
-    return model.eval()
+    return loaded

@@ -2,60 +2,40 @@
 
 A file of this project is a dict saved by ``torch.save``: ``format``, ``version``, ``state_dict``, ``config``,
 ``classes``, ``normalisation``, ``metadata``, and, where the network was fine-tuned for INT8, ``quantisation``
-(``{"scales": {activation: scale}}``). A file of mmsegmentation (``meta``, ``state_dict``) or a bare
-``{"state_dict": ...}`` is read too. Nothing is ever unpickled beyond tensors and plain values.
+(``{"scales": {activation: scale}}``). Files of mmsegmentation and of DANet's authors are read too
+(:mod:`danet_train.weights`). Nothing is ever unpickled beyond tensors and plain values.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
+import logging
 import math
-import pickle
-import struct
-import warnings
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from danet_train.architecture import infer_config, model_from_state
 from danet_train.classes import ClassTable
-from danet_train.errors import CheckpointError, NoCheckpointError
+from danet_train.errors import CheckpointError
 from danet_train.files import replacing
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
 from danet_train.quantisation.activations import quantised_activations
+from danet_train.weights.foreign import read_foreign
+from danet_train.weights.storage import StoredWeights, read_stored
+
+_log = logging.getLogger(__name__)
 
 FORMAT = "danet-checkpoint"
 VERSION = 1
 _KEYS = {"format", "version", "state_dict", "config", "classes", "normalisation", "metadata"}
 _QUANTISATION = "quantisation"
-_FIRST_BYTES = (
-    b"PK\x03\x04",
-    b"\x80",
-)  # a zip archive; a pickle of protocol 2 or later: what torch.save writes
-_UNREADABLE = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    AssertionError,
-    ImportError,
-    struct.error,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
+_OWN = "a checkpoint of DANet Edge"
 
 
 @dataclass(frozen=True)
@@ -70,6 +50,7 @@ class Checkpoint:
         sha256: Of the file, 64 hexadecimal digits.
         scales: Of every quantised activation by its name (:mod:`danet_train.quantisation.activations`), each
             finite and positive; None where the network was not fine-tuned for INT8.
+        family: What the file was taken for, e.g. ``a DANet with its authors' names``.
     """
 
     model: DANet
@@ -78,6 +59,7 @@ class Checkpoint:
     metadata: dict[str, Any]
     sha256: str
     scales: dict[str, float] | None = None
+    family: str = _OWN
 
 
 def save_checkpoint(
@@ -126,91 +108,62 @@ def save_checkpoint(
 def load_checkpoint(path: Path | str) -> DANet:
     """The DANet of a checkpoint, in eval mode, float32, on the CPU.
 
+    Its forward gives the logits of the sum branch at stride 8; upsampling and argmax are the caller's.
+
     Raises:
         CheckpointError: As :func:`read_checkpoint`.
     """
     return read_checkpoint(path).model
 
 
-def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a file of this project, of mmsegmentation, or a bare ``{"state_dict": ...}``.
+def read_checkpoint(
+    path: Path | str,
+    *,
+    multi_grid: tuple[int, ...] | None = None,
+    align_corners: bool | None = None,
+    say: Callable[[str], None] = _log.warning,
+) -> Checkpoint:
+    """Read a file of this project, of mmsegmentation (0.x and 1.x) or of DANet's authors (2018 and 2020).
 
     The architecture is read off the tensors; every tensor is accounted for.
+
+    Args:
+        path: The tensors stand in its ``state_dict``, or are all that it holds.
+        multi_grid: Dilations of layer4, which no tensor tells; None for what the file or its family says.
+        align_corners: How logits are upsampled, which no tensor tells either; None likewise.
+        say: Called with each thing that was left out or assumed, a sentence; the default logs it.
 
     Raises:
         NoCheckpointError: There is no such file.
         CheckpointError: The file is damaged, no checkpoint, of a later version, or another network.
     """
     path = Path(path)
+    stored = read_stored(path)
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise NoCheckpointError(f"{path} does not exist; give a checkpoint file") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file") from error
-    content = _unpickle(path, data)
-    try:
-        return _interpret(content, hashlib.sha256(data).hexdigest())
+        if "format" in stored.content:
+            return _interpret(stored, multi_grid, align_corners)
+        foreign = read_foreign(
+            stored.content, stored.state, multi_grid=multi_grid, align_corners=align_corners
+        )
+        _check_classes(foreign.classes, foreign.model.config.num_classes)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    for note in foreign.notes:
+        say(f"{path}: {note}")
+    return Checkpoint(
+        foreign.model,
+        foreign.classes,
+        foreign.normalisation,
+        {},
+        stored.sha256,
+        family=foreign.family.value,
+    )
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint of any network, by name: ``{"state_dict": ...}`` or the bare dict.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, or holds something else.
-    """
-    try:
-        content = _unpickle(path, path.read_bytes(), bare=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file") from error
-    state: dict[str, Tensor] = content.get("state_dict", content)
-    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} must map names to tensors; it begins with {list(state)[:4]}")
-    return state
-
-
-def _unpickle(path: Path, data: bytes, *, bare: bool = False) -> dict[str, Any]:
-    if not data.startswith(_FIRST_BYTES):
-        raise CheckpointError(
-            f"{path} ({len(data)} bytes) is no checkpoint: expected a file that torch.save wrote, which "
-            f"begins as a zip archive or a pickle, but it begins with {data[:12]!r}; give a checkpoint file"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about old pickles before it refuses or reads them
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        if "weights_only" in str(error) and "Unsupported" in str(error):
-            reason = (
-                "holds Python objects besides tensors, which are not loaded because they can run code; have "
-                "it saved again as {'state_dict': model.state_dict()} where it was made, or, only if you "
-                "trust its origin, convert it so yourself, by torch.load with weights_only=False"
-            )
-        else:
-            reason = "is no checkpoint, or is damaged or cut off; expected a file that torch.save wrote"
-        raise CheckpointError(f"{path} ({len(data)} bytes) {reason}") from error
-    if not isinstance(content, dict) or not (bare or isinstance(content.get("state_dict"), dict)):
-        raise CheckpointError(
-            f"{path} must hold a dict with 'state_dict', not "
-            + (f"the keys {list(content)[:4]}" if isinstance(content, dict) else type(content).__name__)
-        )
-    return content
-
-
-def _interpret(content: dict[str, Any], sha256: str) -> Checkpoint:
-    state = content["state_dict"]
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                f"state_dict must map names to tensors, not {name!r} to {type(tensor).__name__}"
-            )
-    if "format" not in content:
-        config = infer_config(state)
-        classes = _classes_of_mmseg(content.get("meta"), config.num_classes)
-        return Checkpoint(model_from_state(config, state), classes, Normalisation(), {}, sha256)
-
+def _interpret(
+    stored: StoredWeights, multi_grid: tuple[int, ...] | None, align_corners: bool | None
+) -> Checkpoint:
+    content, state, sha256 = stored
     if content["format"] != FORMAT or content.get("version") != VERSION:
         raise CheckpointError(
             f"expected {FORMAT} version {VERSION}, got {content['format']!r} version "
@@ -218,12 +171,12 @@ def _interpret(content: dict[str, Any], sha256: str) -> Checkpoint:
         )
     if set(content) - {_QUANTISATION} != _KEYS or not isinstance(content["config"], dict):
         raise CheckpointError(f"expected the keys {sorted(_KEYS)}, got {sorted(map(str, content))}")
-    stored = content["config"]
-    grid = stored.get("multi_grid")
+    config_said = content["config"]
+    grid = config_said.get("multi_grid")
     config = infer_config(
         state,
-        multi_grid=None if grid is None else tuple(grid),
-        align_corners=stored.get("align_corners"),
+        multi_grid=multi_grid or (None if grid is None else tuple(grid)),
+        align_corners=config_said.get("align_corners") if align_corners is None else align_corners,
     )
     try:
         classes = None if content["classes"] is None else ClassTable.model_validate(content["classes"])
@@ -234,21 +187,6 @@ def _interpret(content: dict[str, Any], sha256: str) -> Checkpoint:
     model = model_from_state(config, state)
     scales = _read_scales(content[_QUANTISATION], model) if _QUANTISATION in content else None
     return Checkpoint(model, classes, normalisation, dict(content["metadata"] or {}), sha256, scales)
-
-
-def _classes_of_mmseg(meta: object, num_classes: int) -> ClassTable | None:
-    """Mmsegmentation notes CLASSES and PALETTE (RGB) in ``meta``."""
-    if not isinstance(meta, dict):
-        return None
-    names, colours = meta.get("CLASSES"), meta.get("PALETTE")
-    if not isinstance(names, list | tuple) or not isinstance(colours, list | tuple):
-        return None
-    try:
-        classes = ClassTable(names=tuple(names), colours=tuple(tuple(colour) for colour in colours))
-    except (ValidationError, TypeError) as error:
-        raise CheckpointError("meta holds CLASSES and PALETTE that are not names and RGB colours") from error
-    _check_classes(classes, num_classes)
-    return classes
 
 
 def _check_classes(classes: ClassTable | None, num_classes: int) -> None:

@@ -9,7 +9,9 @@ import typer
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of this project or of mmsegmentation.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Of this project, of mmsegmentation or of DANet's authors.")
+    ],
     data: Annotated[Path, typer.Option(help="Root of the dataset (Cityscapes' layout or a plain folder).")],
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
     classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,

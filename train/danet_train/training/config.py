@@ -156,7 +156,8 @@ class TrainConfig(BaseModel):
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
             stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
         device: ``auto`` takes CUDA where there is one.
-        backbone_weights: A file with the backbone's weights to start from, e.g. ImageNet's.
+        backbone_weights: A file with the backbone's weights to start from: ImageNet's by torchvision's or
+            mmsegmentation's names, or any DANet that ``danet import`` takes.
     """
 
     model_config = _CLOSED

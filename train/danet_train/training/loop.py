@@ -13,15 +13,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from danet_train.checkpoint import read_state_dict
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
-from danet_train.errors import CheckpointError, ConfigError, DataError, TrainingError
+from danet_train.errors import ConfigError, DataError, TrainingError
 from danet_train.model.danet import DANet, TrainingLogits
 from danet_train.training.config import OptimiserConfig, TrainConfig
 from danet_train.training.evaluate import aligns_corners
 from danet_train.training.losses import class_weights, total_loss
 from danet_train.training.schedule import learning_rate
+from danet_train.weights.backbone import load_backbone
 
 
 class Progress(NamedTuple):
@@ -170,23 +170,8 @@ def _make_model(config: TrainConfig, num_classes: int) -> DANet:
         )
     model = DANet(config.model.model_copy(update={"num_classes": num_classes}))
     if config.backbone_weights is not None:
-        _load_backbone(model, Path(config.backbone_weights))
+        load_backbone(model.backbone, Path(config.backbone_weights))
     return model
-
-
-def _load_backbone(model: DANet, path: Path) -> None:
-    """Take the backbone of a checkpoint; the classifier of an ImageNet model (``fc``) is left out."""
-    state = {
-        name.removeprefix("backbone."): tensor
-        for name, tensor in read_state_dict(path).items()
-        if not name.startswith(("fc.", "decode_head.", "auxiliary_head."))
-    }
-    try:
-        model.backbone.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not fit the backbone: {' '.join(str(error).split())[:400]}"
-        ) from error
 
 
 def _samples(config: TrainConfig, dataset: Dataset) -> TrainingSamples:

@@ -1,0 +1,123 @@
+"""A DANet out of a file that another code wrote, whichever family it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from danet_train.architecture import infer_config, model_from_state
+from danet_train.classes import ClassTable
+from danet_train.errors import CheckpointError
+from danet_train.model.danet import DANet
+from danet_train.model.resnet import layer_dilations
+from danet_train.normalisation import Normalisation
+from danet_train.weights.authors import translate_authors
+from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters
+from danet_train.weights.families import Family, recognise
+from danet_train.weights.mmseg import OWN_META, classes_of_meta
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """What a file of another code holds.
+
+    Attributes:
+        model: In eval mode, float32, on the CPU.
+        family: Whose names the file has.
+        classes: None where the file does not name them.
+        normalisation: ImageNet's unless the file says otherwise; both families train with that.
+        notes: What was left out or assumed, a sentence each.
+    """
+
+    model: DANet
+    family: Family
+    classes: ClassTable | None
+    normalisation: Normalisation
+    notes: tuple[str, ...]
+
+
+def read_foreign(
+    content: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    *,
+    multi_grid: tuple[int, ...] | None = None,
+    align_corners: bool | None = None,
+) -> ForeignWeights:
+    """The DANet of a file with mmsegmentation's or the authors' names, every tensor accounted for.
+
+    Args:
+        content: Of the file; its ``meta`` is looked at.
+        state: The tensors by the file's own names.
+        multi_grid: Dilations of layer4, which no shape tells; None for what the family is trained with.
+        align_corners: How logits are upsampled, which no shape tells either; None likewise.
+
+    Raises:
+        CheckpointError: The file is of neither family, holds another network, or a ResNet alone.
+    """
+    family = recognise(state)
+    if family is Family.BACKBONE:
+        raise CheckpointError(
+            f"expected a DANet, but the names ({', '.join(list(state)[:3])}, ...) are those of a ResNet "
+            "alone; train with it as 'backbone_weights:' in the configuration"
+        )
+    try:
+        if family is Family.AUTHORS:
+            return _authors(state, multi_grid, align_corners)
+        return _mmseg(content, state, multi_grid, align_corners)
+    except CheckpointError as error:
+        raise CheckpointError(f"taken for {family.value}: {error}") from error
+
+
+def _mmseg(
+    content: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    multi_grid: tuple[int, ...] | None,
+    align_corners: bool | None,
+) -> ForeignWeights:
+    meta = content.get("meta")
+    own = meta.get(OWN_META) if isinstance(meta, dict) else None
+    normalisation = Normalisation()
+    if isinstance(own, dict):
+        grid = own.get("multi_grid")
+        multi_grid = multi_grid or (tuple(grid) if isinstance(grid, list | tuple) else None)
+        align_corners = own.get("align_corners") if align_corners is None else align_corners
+        try:
+            normalisation = Normalisation.model_validate(own.get("normalisation"))
+        except ValidationError as error:
+            raise CheckpointError(f"the normalisation is damaged: {error.errors()[0]['msg']}") from error
+    config = infer_config(state, multi_grid=multi_grid, align_corners=align_corners)
+    model = model_from_state(config, state)
+    return ForeignWeights(model, Family.MMSEG, classes_of_meta(meta), normalisation, ())
+
+
+def _authors(
+    stored: Mapping[str, Tensor], multi_grid: tuple[int, ...] | None, align_corners: bool | None
+) -> ForeignWeights:
+    state, naming, usual_grid, left_out = translate_authors(stored)
+    notes = list(left_out)
+    if not has_counters(state):
+        state = with_counters(state)
+        notes.append(NO_COUNTERS)
+    config = infer_config(
+        state,
+        multi_grid=multi_grid or usual_grid,
+        align_corners=True if align_corners is None else align_corners,
+        own_name=naming.from_mmseg,
+    )
+    model = model_from_state(config, state, naming.from_mmseg)
+    if multi_grid is None:
+        dilations = ",".join(map(str, layer_dilations(config.depth, config.multi_grid)[3]))
+        notes.append(
+            f"assumed: layer4 has the dilations {dilations}, as the authors trained a file with these "
+            "tensors; no tensor tells (`danet import --multi-grid` sets others)"
+        )
+    if align_corners is None:
+        notes.append(
+            "assumed: logits are upsampled with aligned corners, as in the authors' code "
+            "(`danet import --no-align-corners` for not)"
+        )
+    return ForeignWeights(model, Family.AUTHORS, None, Normalisation(), tuple(notes))

@@ -1,0 +1,122 @@
+"""Mmsegmentation's files: the classes that their ``meta`` names, and writing one."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from danet_train.classes import ClassTable
+from danet_train.errors import CheckpointError
+from danet_train.files import replacing
+from danet_train.model.danet import DANet
+from danet_train.model.resnet import layer_dilations
+from danet_train.normalisation import Normalisation
+
+OWN_META = "danet_edge"
+"""Where ``meta`` keeps what mmsegmentation keeps in its configuration: see :func:`save_mmseg`."""
+
+
+def classes_of_meta(meta: object) -> ClassTable | None:
+    """The classes that a file names, None where it does not.
+
+    0.x notes ``CLASSES`` and ``PALETTE`` in ``meta``, 1.x ``classes`` and ``palette`` in its
+    ``dataset_meta``; colours are RGB.
+
+    Raises:
+        CheckpointError: They are not names and colours.
+    """
+    if not isinstance(meta, dict):
+        return None
+    dataset = meta.get("dataset_meta")
+    if isinstance(dataset, dict):
+        names, colours = dataset.get("classes"), dataset.get("palette")
+    else:
+        names, colours = meta.get("CLASSES"), meta.get("PALETTE")
+    if not isinstance(names, list | tuple) or not isinstance(colours, list | tuple):
+        return None
+    try:
+        return ClassTable(names=tuple(names), colours=tuple(tuple(colour) for colour in colours))
+    except (ValidationError, TypeError) as error:
+        raise CheckpointError(
+            f"meta holds classes and a palette that are not names and RGB colours: {names[:2]}, {colours[:2]}"
+        ) from error
+
+
+def save_mmseg(
+    path: Path, model: DANet, *, classes: ClassTable | None = None, normalisation: Normalisation | None = None
+) -> None:
+    """Write ``model`` as mmsegmentation's file, ``meta`` and ``state_dict``, whole or not at all.
+
+    Its configuration, a file of its own there, has to say the rest: :func:`mmseg_settings`. The same stands
+    under ``meta["danet_edge"]``, so that a way there and back gives the same network.
+
+    Args:
+        path: Its folder is made where it is missing.
+        model: In any mode, on any device.
+        classes: Noted as 0.x and as 1.x does.
+        normalisation: That the model was trained with; None for ImageNet's.
+
+    Raises:
+        CheckpointError: The head has one of the two branches alone, which mmsegmentation's has not.
+    """
+    config = model.config
+    if config.pam != config.cam:
+        raise CheckpointError(
+            f"mmsegmentation's DANet has both attention branches, this one only "
+            f"{'PAM' if config.pam else 'CAM'}; keep it as this project's checkpoint"
+        )
+    meta: dict[str, Any] = {
+        OWN_META: {
+            "multi_grid": None if config.multi_grid is None else list(config.multi_grid),
+            "align_corners": config.align_corners,
+            "normalisation": (normalisation or Normalisation()).model_dump(mode="json"),
+        }
+    }
+    if classes is not None:
+        names, colours = list(classes.names), [list(colour) for colour in classes.colours]
+        meta |= {"CLASSES": names, "PALETTE": colours, "dataset_meta": {"classes": names, "palette": colours}}
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": state}, buffer)
+    with replacing(path) as partial:
+        partial.write_bytes(buffer.getvalue())
+
+
+def mmseg_settings(model: DANet) -> dict[str, object]:
+    """What mmsegmentation's configuration must say for ``model`` to compute the same there, by its keys.
+
+    What is not said is as in mmsegmentation's own configuration of a DANet at stride 8.
+    """
+    config = model.config
+    attentive = config.pam and config.cam
+    settings: dict[str, object] = {
+        "backbone.type": "ResNetV1c" if config.stem == "deep" else "ResNet",
+        "backbone.depth": config.depth,
+        "backbone.stem_channels": config.stem_channels,
+        "backbone.base_channels": config.base_channels,
+        "decode_head.type": "DAHead" if attentive else "FCNHead",
+        "decode_head.in_channels": config.c4_channels,
+        "decode_head.channels": config.head_channels,
+        "decode_head.num_classes": config.num_classes,
+    }
+    if attentive:
+        settings["decode_head.pam_channels"] = config.attention_channels
+    else:
+        settings |= {"decode_head.num_convs": 1, "decode_head.concat_input": False}
+    if config.multi_grid not in (None, layer_dilations(config.depth, None)[3]):
+        settings["backbone.multi_grid"] = config.multi_grid
+    if config.align_corners is not None:
+        settings["decode_head.align_corners"] = config.align_corners
+    if config.aux_channels is None:
+        settings["auxiliary_head"] = None
+    else:
+        settings |= {
+            "auxiliary_head.in_channels": config.c3_channels,
+            "auxiliary_head.channels": config.aux_channels,
+            "auxiliary_head.num_classes": config.num_classes,
+        }
+    return settings
