@@ -63,7 +63,11 @@ def ladder(document: Document, training: Document | None) -> str:
     told = f"DANet-R18 of {document['size']}, calibrated on {frames} frames of CamVid's train"
     if training:
         minutes = training["training_seconds"] / 60
-        told += f" split, on which it was trained for {training['steps']} steps ({minutes:.0f} minutes)"
+        told += (
+            f" split, on which it was trained for {training['steps']} steps ({minutes:.0f} minutes; "
+            "`danet train --data DATA --classes camvid --config camvid_r18_small "
+            f"--steps {training['steps']}`)"
+        )
     else:
         told += " split"
     told += (

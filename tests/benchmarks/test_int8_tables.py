@@ -84,7 +84,8 @@ def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures(tables):
     assert "passed for mIoU, Pedestrian" in said
     assert "too few, pixels of motorcycle, Bicyclist" in said
     assert "elsewhere. sign lost 1.90 points of 2. Methods" in said
-    assert "3000 steps (90 minutes)" in said
+    assert "3000 steps (90 minutes; `danet train" in said
+    assert "--steps 3000`)" in said
     assert "max 50.00, mse 55.00 (on frames of the split that it was trained on); taken: mse" in said
     assert "1.2 %, and the one that moves most by 5.0 %, from 32 to 64 frames" in said
     assert "kept in FP32: nothing" in said
