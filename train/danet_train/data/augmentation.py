@@ -7,7 +7,7 @@ import numpy as np
 
 from danet_train.classes import IGNORE
 from danet_train.data.sample import Image, Sample
-from danet_train.training.config import AugmentationConfig
+from danet_train.training.sections import AugmentationConfig
 
 _CROP_TRIES = 10
 

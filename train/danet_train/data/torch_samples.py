@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from danet_train.data.augmentation import augment
+from danet_train.data.faults import Skipped
 from danet_train.data.sample import Image, Sample
 from danet_train.normalisation import Normalisation
-from danet_train.training.config import AugmentationConfig
+from danet_train.training.sections import AugmentationConfig
 
 
 def normalise(image: Image, normalisation: Normalisation) -> Tensor:
@@ -24,12 +26,24 @@ def normalise(image: Image, normalisation: Normalisation) -> Tensor:
     return (rgb - mean) / std
 
 
-class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
+class TrainingItem(NamedTuple):
+    """One augmented sample.
+
+    Attributes:
+        image: (3, h, w) float32 normalised RGB, of the crop's size.
+        label: (h, w) int64 train ids, 255 where ignored.
+        skipped: What could not be read on the way to it.
+    """
+
+    image: Tensor
+    label: Tensor
+    skipped: tuple[Skipped, ...] = ()
+
+
+class TrainingSamples(TorchDataset[TrainingItem]):
     """A fixed number of augmented samples: item k is the same whoever loads it, in whatever order.
 
     The samples of the source are shuffled anew each time all have been seen.
-
-    Item k is the image (3, h, w) float32 normalised RGB and the label (h, w) int64, of the crop's size.
     """
 
     def __init__(
@@ -59,10 +73,11 @@ class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
             counts += np.bincount(self._source[index].label.ravel(), minlength=256)
         return counts[:num_classes]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> TrainingItem:
         size = len(self._source)
         order = np.random.default_rng([self._seed, 0, index // size]).permutation(size)
         rng = np.random.default_rng([self._seed, 1, index])
         sample = self._source[int(order[index % size])]
         view = augment(sample, self._augmentation, self._fill_bgr, rng)
-        return normalise(view.image, self._normalisation), torch.from_numpy(view.label.astype(np.int64))
+        image = normalise(view.image, self._normalisation)
+        return TrainingItem(image, torch.from_numpy(view.label.astype(np.int64)))

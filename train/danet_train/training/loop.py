@@ -11,16 +11,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
+from danet_train.data.batches import batches
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import ConfigError, DataError, TrainingError
 from danet_train.model.danet import DANet, TrainingLogits
-from danet_train.training.config import OptimiserConfig, TrainConfig
+from danet_train.training.config import TrainConfig
 from danet_train.training.evaluate import aligns_corners
 from danet_train.training.losses import class_weights, total_loss
 from danet_train.training.schedule import learning_rate
+from danet_train.training.sections import OptimiserConfig
 from danet_train.weights.backbone import load_backbone
 
 
@@ -103,16 +104,16 @@ def run_updates(
         pixels = samples.count_pixels(model.config.num_classes)
         weights = class_weights(pixels, config.loss.class_balance).to(device)
 
-    batches = DataLoader(samples, batch_size=config.batch_size, num_workers=config.workers)
-    for step, (image, label) in enumerate(batches):
+    for step, batch in enumerate(batches(samples, config.batch_size, workers=config.workers)):
         lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
         for optimiser, factors in optimisers:
             for group, factor in zip(optimiser.param_groups, factors, strict=True):
                 group["lr"] = lr * factor
-        image = image.to(device, memory_format=torch.channels_last)
+        image = batch.image.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             logits: TrainingLogits = model(image)
-        loss = total_loss(logits, label.to(device), config.loss, align_corners=align_corners, weights=weights)
+        label = batch.label.to(device)
+        loss = total_loss(logits, label, config.loss, align_corners=align_corners, weights=weights)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at step {step + 1}; lower optimiser.lr (now {lr:.2g})")

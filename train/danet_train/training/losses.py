@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from danet_train.classes import IGNORE
 from danet_train.model.danet import TrainingLogits
-from danet_train.training.config import LossConfig
+from danet_train.training.sections import LossConfig
 
 
 def class_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:
