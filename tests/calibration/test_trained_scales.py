@@ -21,10 +21,10 @@ from danet_export.wrapper import ExportedDANet
 from danet_runtime.bundle import Bundle, parse_manifest
 from danet_train import Normalisation, build_model, read_checkpoint, save_checkpoint
 from danet_train.data.torch_samples import normalise
+from danet_train.evaluation.prediction import predict
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.quantisation.trained_scales import read_trained_scales
-from danet_train.training.evaluate import predict
 
 SIZE = (64, 128)
 GEOMETRY = plan_geometry(SIZE)

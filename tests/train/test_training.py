@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from danet_train import CITYSCAPES, build_model, open_dataset, read_checkpoint
 from danet_train.errors import ConfigError, DataError, TrainingError, UsageError
+from danet_train.evaluation.prediction import predict
+from danet_train.evaluation.scoring import check_classes_agree, evaluate
+from danet_train.evaluation.upsampling import aligns_corners
 from danet_train.model.danet import TrainingLogits
 from danet_train.training.config import TrainConfig
-from danet_train.training.evaluate import aligns_corners, check_classes_agree, evaluate, predict
 from danet_train.training.loop import make_optimiser, train_model
 from danet_train.training.losses import class_weights, cross_entropy, total_loss
 from danet_train.training.run import train_to_file
@@ -210,8 +212,8 @@ def test_scoring_on_other_classes_is_refused(synthetic_root):
 
 
 def test_scores_that_are_no_number_are_null_in_json():
+    from danet_train.evaluation.scoring import scores_of
     from danet_train.metrics import ConfusionMatrix
-    from danet_train.training.evaluate import scores_of
 
     table = CITYSCAPES
     scores = scores_of(ConfusionMatrix(len(table)), table)

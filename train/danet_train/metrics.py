@@ -61,6 +61,31 @@ class ConfusionMatrix:
         present = scores[~np.isnan(scores)]
         return float(present.mean()) if present.size else float("nan")
 
+    def accuracy(self) -> npt.NDArray[np.float64]:
+        """(C,) part of the pixels of each class that are right, 0..1; NaN where no label holds the class."""
+        labelled = self.counts.sum(axis=1).astype(np.float64)
+        parts = np.full(len(labelled), np.nan)
+        np.divide(np.diag(self.counts), labelled, out=parts, where=labelled > 0)
+        return parts
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean over the classes that a label holds, 0..1; NaN when nothing was counted."""
+        parts = self.accuracy()
+        present = parts[~np.isnan(parts)]
+        return float(present.mean()) if present.size else float("nan")
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """The mean of :meth:`iou`, each class by its share of labelled pixels; NaN when nothing was counted.
+
+        Long et al. 2015, section 5.
+        """
+        labelled, total = self.counts.sum(axis=1), int(self.counts.sum())
+        present = labelled > 0
+        weighted = float((labelled[present] * self.iou()[present]).sum())
+        return weighted / total if total else float("nan")
+
     @property
     def pixel_accuracy(self) -> float:
         """The part of scored pixels that are right, 0..1; NaN when nothing was counted."""

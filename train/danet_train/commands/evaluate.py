@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from danet_train.errors import UsageError
+
+if TYPE_CHECKING:
+    from danet_train.evaluation.scoring import Scored
+    from danet_train.training.sections import EvaluationConfig
+
+_NAMED = 5
+"""So many skipped samples are named on the terminal; the JSON names all."""
 
 
 def evaluate(
@@ -15,41 +26,182 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Root of the dataset (Cityscapes' layout or a plain folder).")],
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
     classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Score as this configuration's evaluation section says (a packaged name or a YAML file); "
+            "the options below replace parts of it. Unless given: the whole image, once."
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["whole", "slide"] | None, typer.Option(help="The image at once, or window by window.")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Of a window, e.g. 769 or 512x1024, with --mode slide.")
+    ] = None,
+    stride: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="From window to window, e.g. 513; two thirds of the window unless given."
+        ),
+    ] = None,
+    scales: Annotated[
+        str | None, typer.Option(metavar="S,S,...", help="Sizes to look at, e.g. 0.5,0.75,1,1.25,1.5,1.75.")
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Look at the mirror image too.")
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LONGxSHORT", help="Resize each image to fit these sides first, e.g. 2048x512 for ADE20K."
+        ),
+    ] = None,
+    protocol: Annotated[
+        Literal["mmsegmentation", "authors"] | None,
+        typer.Option(help="Whose way of resizing, padding and averaging; README tells the differences."),
+    ] = None,
+    windows_at_once: Annotated[int | None, typer.Option(help="Windows that go in one batch.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a PNG a sample with the dataset's label values (Cityscapes: labelIds, as "
+            "cityscapesScripts reads them).",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder of predictions that is there.")
+    ] = False,
+    bad_samples: Annotated[
+        Literal["stop", "skip"],
+        typer.Option(help="At a sample that cannot be read: stop, or leave it out, named and counted."),
+    ] = "stop",
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where there is one.")
     ] = "auto",
 ) -> None:
-    """Print per-class IoU, mIoU and pixel accuracy of a checkpoint on whole images."""
+    """Print per-class IoU, mIoU and accuracies of a checkpoint, scored by either reference's protocol."""
+    chosen = {
+        "mode": mode,
+        "window_hw": _pair("--window", window),
+        "stride_hw": _pair("--stride", stride),
+        "scales": _numbers(scales),
+        "flip": flip,
+        "fit": _pair("--fit", fit),
+        "protocol": protocol,
+        "windows_at_once": windows_at_once,
+    }
     import json
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_train.checkpoint import read_checkpoint
     from danet_train.commands.tables import score_table
     from danet_train.data.layouts import open_dataset
+    from danet_train.evaluation.predictions import prediction_folder
+    from danet_train.evaluation.record import evaluation_record
+    from danet_train.evaluation.scoring import check_classes_agree, score
     from danet_train.files import check_file_target, replacing
-    from danet_train.training.evaluate import check_classes_agree, scores_of
-    from danet_train.training.evaluate import evaluate as evaluate_model
     from danet_train.training.loop import pick_device
 
+    settings = _settings(config, {key: value for key, value in chosen.items() if value is not None})
     if json_file is not None:
         check_file_target(json_file)
     loaded = read_checkpoint(checkpoint)
-    dataset = open_dataset(data, split, classes)
+    dataset = open_dataset(data, split, classes, bad_samples=bad_samples)
     check_classes_agree(loaded.classes, loaded.model.config.num_classes, dataset.classes)
+    target = pick_device(device)
     console = Console()
-    with Progress(console=console, transient=True) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    writing = (
+        nullcontext(lambda name, prediction: None)
+        if predictions is None
+        else prediction_folder(predictions, dataset.classes, overwrite=overwrite)
+    )
+    with writing as keep, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("scoring", total=len(dataset))
-        matrix = evaluate_model(
-            loaded.model.to(pick_device(device)),
+        scored = score(
+            loaded.model.to(target),
             dataset,
             loaded.normalisation,
-            lambda: progress.advance(task),
+            settings,
+            faults=bad_samples,
+            keep=keep,
+            advance=lambda: progress.advance(task),
         )
-    console.print(score_table(matrix, dataset.classes))
+    console.print(score_table(scored.matrix, dataset.classes))
+    for line in _said(scored, settings):
+        typer.echo(line)
     if json_file is not None:
-        record = {"checkpoint_sha256": loaded.sha256, "split": split, **scores_of(matrix, dataset.classes)}
+        record = evaluation_record(checkpoint, loaded, data, split, dataset, settings, scored, str(target))
         with replacing(json_file) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if predictions is not None:
+        typer.echo(f"{predictions}: {scored.samples} predictions")
+
+
+def _said(scored: Scored, settings: EvaluationConfig) -> list[str]:
+    """The result in words, marked where samples are missing from it."""
+    way = "whole image"
+    if settings.mode == "slide":
+        sizes = ["x".join(map(str, size)) for size in (settings.window_hw, settings.stride)]
+        way = f"windows of {sizes[0]}, stride {sizes[1]}"
+    if settings.fit:
+        way += f", fitted to {'x'.join(map(str, settings.fit))}"
+    way += (
+        f", scales {', '.join(f'{scale:g}' for scale in settings.scales)}" if settings.scales != (1,) else ""
+    )
+    way += ", with mirror images" if settings.flip else ""
+    way += ", the authors' protocol" if settings.protocol == "authors" else ""
+    matrix, total = scored.matrix, scored.samples + len(scored.skipped)
+    count = f"{scored.samples} samples"
+    if scored.skipped:
+        count = f"ONLY {scored.samples} of {total} samples: {len(scored.skipped)} skipped"
+    lines = [
+        f"mIoU {100 * matrix.miou:.2f}, frequency-weighted IoU {100 * matrix.frequency_weighted_iou:.2f}, "
+        f"over {count}; {way}"
+    ]
+    lines += [f"skipped {skipped.name}: {skipped.why}" for skipped in scored.skipped[:_NAMED]]
+    more = len(scored.skipped) - _NAMED
+    return [*lines, f"and {more} more; --json names all"] if more > 0 else lines
+
+
+def _settings(config: str | None, chosen: dict[str, Any]) -> EvaluationConfig:
+    from pydantic import ValidationError
+
+    from danet_train.training.config import read_config
+    from danet_train.training.sections import EvaluationConfig
+    from danet_train.validation import explain
+
+    base = {} if config is None else read_config(config).evaluation.model_dump()
+    if "window_hw" in chosen and "stride_hw" not in chosen:
+        base.pop("stride_hw", None)  # two thirds of the new window, not another window's stride
+    try:
+        settings = EvaluationConfig.model_validate({**base, **chosen})
+    except ValidationError as error:
+        raise explain("the evaluation", error) from error
+    if settings.mode != "slide" and {"window_hw", "stride_hw"} & set(chosen):
+        raise UsageError("--window and --stride need --mode slide; the whole image has no windows")
+    return settings
+
+
+def _pair(option: str, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
+    if match is None or (option == "--fit" and match[2] is None):
+        example = "2048x512" if option == "--fit" else "769 or 512x1024"
+        raise UsageError(f"{option} must be a size in pixels, e.g. {example}, not {text!r}")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", part) for part in parts):
+        raise UsageError(f"--scales must be numbers such as 0.5,0.75,1, not {text!r}")
+    return tuple(float(part) for part in parts)

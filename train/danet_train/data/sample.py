@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from danet_train.classes import ClassTable
+from danet_train.data.faults import Skipped
 from danet_train.errors import DataError
 
 Image = npt.NDArray[np.uint8]
@@ -49,11 +50,13 @@ class Dataset(Sequence[Sample]):
     Attributes:
         classes: What the labels mean.
         pairs: The files, in the order of the samples.
+        skipped: Images of the split that were left out for want of labels.
     """
 
-    def __init__(self, pairs: Sequence[Pair], classes: ClassTable) -> None:
+    def __init__(self, pairs: Sequence[Pair], classes: ClassTable, skipped: Sequence[Skipped] = ()) -> None:
         self.pairs = tuple(pairs)
         self.classes = classes
+        self.skipped = tuple(skipped)
 
     @property
     def names(self) -> tuple[str, ...]:

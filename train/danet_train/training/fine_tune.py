@@ -16,12 +16,12 @@ from danet_train.checkpoint import Checkpoint, save_checkpoint
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
+from danet_train.evaluation.scoring import check_classes_agree, evaluate, scores_of
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
-from danet_train.training.evaluate import check_classes_agree, evaluate, scores_of
 from danet_train.training.loop import Progress, make_optimiser, prepare, run_updates
 from danet_train.training.run import check_output, write_record
 
@@ -131,7 +131,7 @@ def fine_tune_to_file(
 
     def score(model: DANet, how: str) -> ConfusionMatrix:
         on_phase(f"scoring {how}")
-        return evaluate(model, val, config.normalisation, on_sample)
+        return evaluate(model, val, config.normalisation, on_sample, config.evaluation)
 
     int8_before = score(network.model, "INT8 before the fine-tuning")
     on_phase("fine-tuning")

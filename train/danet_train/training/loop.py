@@ -16,9 +16,9 @@ from danet_train.data.batches import batches
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import ConfigError, DataError, TrainingError
+from danet_train.evaluation.upsampling import aligns_corners
 from danet_train.model.danet import DANet, TrainingLogits
 from danet_train.training.config import TrainConfig
-from danet_train.training.evaluate import aligns_corners
 from danet_train.training.losses import class_weights, total_loss
 from danet_train.training.schedule import learning_rate
 from danet_train.training.sections import OptimiserConfig

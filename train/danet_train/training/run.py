@@ -11,10 +11,10 @@ from typing import Any
 from danet_train.checkpoint import save_checkpoint
 from danet_train.data.sample import Dataset
 from danet_train.errors import UsageError
+from danet_train.evaluation.scoring import evaluate, scores_of
 from danet_train.files import check_file_target, replacing
 from danet_train.metrics import ConfusionMatrix
 from danet_train.training.config import TrainConfig
-from danet_train.training.evaluate import evaluate, scores_of
 from danet_train.training.loop import Progress, train_model
 
 _CURVE_POINTS = 100
@@ -80,7 +80,7 @@ def train_to_file(
     started = time.perf_counter()
     model = train_model(config, train, note)
     seconds = time.perf_counter() - started
-    matrix = evaluate(model, val, config.normalisation, on_sample)
+    matrix = evaluate(model, val, config.normalisation, on_sample, config.evaluation)
     scores = scores_of(matrix, val.classes)
     save_checkpoint(
         out,

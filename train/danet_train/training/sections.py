@@ -131,3 +131,60 @@ class QuantisationConfig(BaseModel):
     scale_lr: float = Field(default=0.005, ge=0, le=0.1)
     frames: int = Field(default=64, ge=1)
     percentile: float = Field(default=99.99, gt=50, le=100)
+
+
+class EvaluationConfig(BaseModel):
+    """How a network is scored; the default is mmsegmentation's for 512x1024: the whole image, once.
+
+    Attributes:
+        mode: ``whole`` shows the network the image at once, ``slide`` window by window.
+        window_hw: Of a window.
+        stride_hw: From a window to the next; None for two thirds of a window, rounded up: 513 for
+            mmsegmentation's 769, 512 for the authors' 768.
+        scales: Factors on the image's size; more than one is multi-scale evaluation.
+        flip: Whether the mirror image is looked at too.
+        fit: The long and the short side that the image is resized to fit, keeping its ratio, before
+            ``scales``; e.g. (2048, 512) for ADE20K. None keeps the image's own size.
+        windows_at_once: Windows that the network is shown in one batch.
+        protocol: Where the references differ. ``mmsegmentation``: the picture is resized in 8 bits, the last
+            windows are moved inside it, logits are averaged over windows and softmax over views, and the
+            mirror image is a view of its own. ``authors`` (MultiEvalModule): the normalised picture is
+            resized with aligned corners, what sticks out is padded with black, each window is mirrored by
+            itself, and exp of the sum of both logits is averaged over windows and added up over scales.
+    """
+
+    model_config = CLOSED
+
+    mode: Literal["whole", "slide"] = "whole"
+    window_hw: Annotated[tuple[_Positive, _Positive], Field(strict=False)] = (769, 769)
+    stride_hw: Annotated[tuple[_Positive, _Positive] | None, Field(strict=False)] = None
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=8)], ...], Field(strict=False, min_length=1)] = (
+        1.0,
+    )
+    flip: bool = False
+    fit: Annotated[tuple[_Positive, _Positive] | None, Field(strict=False)] = None
+    windows_at_once: int = Field(default=1, ge=1)
+    protocol: Literal["mmsegmentation", "authors"] = "mmsegmentation"
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """The stride in pixels, height and width."""
+        height, width = self.window_hw
+        return self.stride_hw or (-(-2 * height // 3), -(-2 * width // 3))
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> EvaluationConfig:
+        if any(stride > window for stride, window in zip(self.stride, self.window_hw, strict=True)):
+            raise ValueError(
+                f"stride_hw {self.stride} must not pass window_hw {self.window_hw}: pixels between would "
+                "stay unseen"
+            )
+        if len(set(self.scales)) != len(self.scales):
+            raise ValueError("scales must differ from each other")
+        if self.fit is not None and self.fit[0] < self.fit[1]:
+            raise ValueError(f"fit must be the long side and then the short one, not {self.fit}")
+        if self.protocol == "authors" and self.fit is not None and self.fit[0] != self.fit[1]:
+            raise ValueError(
+                "the authors resize by the long side alone; give their base size twice, e.g. [2048, 2048]"
+            )
+        return self

@@ -1,0 +1,52 @@
+"""The JSON record of an evaluation: the scores, and everything that they depend on."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from danet_train.checkpoint import Checkpoint
+from danet_train.data.sample import Dataset
+from danet_train.evaluation.scoring import Scored, scores_of
+from danet_train.training.sections import EvaluationConfig
+
+_PACKAGES = ("danet-train", "torch", "numpy", "opencv-python-headless")
+
+
+def evaluation_record(
+    checkpoint: Path,
+    loaded: Checkpoint,
+    data: Path,
+    split: str,
+    dataset: Dataset,
+    settings: EvaluationConfig,
+    scored: Scored,
+    device: str,
+) -> dict[str, Any]:
+    """Plain values for JSON.
+
+    Args:
+        checkpoint: The file that was scored.
+        loaded: What it holds.
+        data: Root of the dataset.
+        split: Of the dataset.
+        dataset: That split.
+        settings: How the network looked at an image.
+        scored: What came of it.
+        device: That it ran on.
+    """
+    return {
+        **scores_of(scored.matrix, dataset.classes),
+        "checkpoint": str(checkpoint),
+        "checkpoint_sha256": loaded.sha256,
+        "taken_for": loaded.family,
+        "data": str(data),
+        "split": split,
+        "samples": scored.samples,
+        "skipped": [skipped._asdict() for skipped in scored.skipped],
+        "pixels": int(scored.matrix.counts.sum()),
+        "evaluation": {**settings.model_dump(mode="json"), "stride_hw": list(settings.stride)},
+        "device": device,
+        "versions": {package: version(package) for package in _PACKAGES},
+    }

@@ -1,0 +1,139 @@
+"""The scores of a network on a dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from danet_train.classes import ClassTable
+from danet_train.data.faults import FaultPolicy, Skipped
+from danet_train.data.sample import Dataset, Image, Sample
+from danet_train.errors import DataError
+from danet_train.evaluation.prediction import predict
+from danet_train.metrics import ConfusionMatrix
+from danet_train.model.danet import DANet
+from danet_train.normalisation import Normalisation
+from danet_train.training.sections import EvaluationConfig
+
+WHOLE_IMAGE = EvaluationConfig()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a dataset gave.
+
+    Attributes:
+        matrix: The counts over the samples that could be read.
+        samples: So many were scored.
+        skipped: The others of the split, by name, and why.
+    """
+
+    matrix: ConfusionMatrix
+    samples: int
+    skipped: tuple[Skipped, ...]
+
+
+def score(
+    model: DANet,
+    dataset: Dataset,
+    normalisation: Normalisation,
+    settings: EvaluationConfig = WHOLE_IMAGE,
+    *,
+    faults: FaultPolicy = "stop",
+    keep: Callable[[str, Image], None] = lambda name, prediction: None,
+    advance: Callable[[], None] = lambda: None,
+) -> Scored:
+    """Predict every sample and count. Leaves the model in eval mode.
+
+    Args:
+        model: On any device.
+        dataset: The split to score on.
+        normalisation: That the model was trained with.
+        settings: How the network looks at an image.
+        faults: What becomes of a sample that cannot be read.
+        keep: Called with the name and the (H, W) uint8 train ids of each sample that is scored.
+        advance: Called after each sample, scored or not.
+
+    Raises:
+        DataError: A sample cannot be read and ``faults`` is ``stop``, or none can.
+    """
+    model.eval()
+    matrix = ConfusionMatrix(model.config.num_classes)
+    skipped = list(dataset.skipped)
+    for index, name in enumerate(dataset.names):
+        try:
+            sample = dataset[index]
+        except DataError as error:
+            if faults == "stop":
+                raise
+            skipped.append(Skipped(name, str(error)))
+        else:
+            prediction = predict(model, sample.image, normalisation, settings)
+            matrix.update(prediction, sample.label)
+            keep(name, prediction)
+        advance()
+    total = len(dataset) + len(dataset.skipped)
+    if len(skipped) == total:
+        raise DataError(f"none of the {total} samples can be read; the first: {skipped[0].why}")
+    return Scored(matrix, total - len(skipped), tuple(skipped))
+
+
+def evaluate(
+    model: DANet,
+    samples: Sequence[Sample],
+    normalisation: Normalisation,
+    advance: Callable[[], None] = lambda: None,
+    settings: EvaluationConfig = WHOLE_IMAGE,
+) -> ConfusionMatrix:
+    """Predict every sample and count; ``advance`` is called after each. Leaves the model in eval mode.
+
+    Raises:
+        DataError: A sample cannot be read.
+    """
+    model.eval()
+    matrix = ConfusionMatrix(model.config.num_classes)
+    for index in range(len(samples)):
+        sample = samples[index]
+        matrix.update(predict(model, sample.image, normalisation, settings), sample.label)
+        advance()
+    return matrix
+
+
+def check_classes_agree(trained: ClassTable | None, num_classes: int, asked: ClassTable) -> None:
+    """Refuse to score a network on classes that it was not trained for.
+
+    Raises:
+        DataError: The number of classes differs, or, where the checkpoint names them, the names.
+    """
+    if len(asked) != num_classes:
+        raise DataError(
+            f"the checkpoint has {num_classes} classes, the dataset {len(asked)}; give the dataset that it "
+            "was trained for, or its class table with --classes"
+        )
+    if trained is not None and trained.names != asked.names:
+        index = next(i for i in range(num_classes) if trained.names[i] != asked.names[i])
+        raise DataError(
+            f"class {index} is {trained.names[index]!r} in the checkpoint, but {asked.names[index]!r} in the "
+            "dataset; give the class table that it was trained with"
+        )
+
+
+def scores_of(matrix: ConfusionMatrix, classes: ClassTable) -> dict[str, Any]:
+    """The scores as plain values for JSON, each 0..1, None where it is no number; by class under its name."""
+
+    def plain(value: float) -> float | None:
+        return None if math.isnan(value) else value
+
+    def by_name(values: Sequence[float]) -> dict[str, float | None]:
+        return {name: plain(float(value)) for name, value in zip(classes.names, values, strict=True)}
+
+    return {
+        "miou": plain(matrix.miou),
+        "mean_accuracy": plain(matrix.mean_accuracy),
+        "pixel_accuracy": plain(matrix.pixel_accuracy),
+        "frequency_weighted_iou": plain(matrix.frequency_weighted_iou),
+        "iou": by_name(list(matrix.iou())),
+        "accuracy": by_name(list(matrix.accuracy())),
+    }
