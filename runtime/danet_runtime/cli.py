@@ -24,7 +24,7 @@ _INTERRUPTED = 130
 """What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
 
 _ORDER = (
-    *("synthesize", "train", "import", "eval", "export", "calibrate"),
+    *("synthesize", "train", "import", "eval", "explain", "export", "calibrate"),
     *("build", "run", "replay", "profile", "compare", "keygen", "sign", "verify", "doctor"),
 )
 
