@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -161,6 +162,19 @@ def find_classes(name_or_path: str | Path) -> ClassTable:
             "these names, or the path of a classes.yaml"
         )
     return read_classes(Path(name_or_path))
+
+
+def numbered_classes(count: int) -> ClassTable:
+    """A table for a checkpoint that names no classes: ``class 0`` and so on, in colours far apart.
+
+    Hues go on by the golden ratio, which keeps neighbours and any first few apart.
+    """
+    hues = ((index * 0.618033988749895) % 1 for index in range(count))
+    colours = (colorsys.hsv_to_rgb(hue, 0.75, 0.5 + 0.5 * (index % 2)) for index, hue in enumerate(hues))
+    return ClassTable(
+        names=tuple(f"class {index}" for index in range(count)),
+        colours=tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours),
+    )
 
 
 def _cityscapes() -> ClassTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,6 +11,7 @@ import torch
 from danet_train.data.sample import Image
 from danet_train.evaluation.upsampling import Rows
 from danet_train.evaluation.views import View, looks, network_aligns_corners
+from danet_train.evaluation.windows import Size
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
 from danet_train.training.sections import EvaluationConfig
@@ -44,16 +47,28 @@ def predict(
     Returns:
         (H, W) uint8 class indices.
     """
-    height, width = image.shape[:2]
+    size_hw = (image.shape[0], image.shape[1])
     views = list(looks(model, image, normalisation, settings))
-    align = settings.protocol == "authors" or network_aligns_corners(model, (height, width), settings)
-    labels = np.empty((height, width), np.uint8)
+    align = settings.protocol == "authors" or network_aligns_corners(model, size_hw, settings)
+    return labels_of(views, size_hw, align_corners=align)
+
+
+def labels_of(views: Sequence[View], size_hw: Size, *, align_corners: bool) -> npt.NDArray[np.uint8]:
+    """(H, W) uint8 class indices of an image of ``size_hw``, from all looks at it, band by band.
+
+    Args:
+        views: One at least, all of the same protocol.
+        size_hw: Of the image.
+        align_corners: How the views are resized to the image.
+    """
+    height, width = size_hw
+    labels = np.empty(size_hw, np.uint8)
     band = _band_height(views, height, width)
     for first in range(0, height, band):
         rows = Rows(first, min(first + band, height))
         scores = None
         for view in views:
-            said = view.image_rows(rows, (height, width), align_corners=align)
+            said = view.image_rows(rows, size_hw, align_corners=align_corners)
             if len(views) > 1 and not view.exponential:
                 said = said.softmax(dim=0)
             scores = said if scores is None else scores.add_(said)
@@ -62,7 +77,7 @@ def predict(
     return labels
 
 
-def _band_height(views: list[View], height: int, width: int) -> int:
+def _band_height(views: Sequence[View], height: int, width: int) -> int:
     """Rows of the image for which no view has more than ``BAND_VALUES`` scores."""
     classes = views[0].logits.shape[1]
     pixels = max(height * width, *(view.size_hw[0] * view.size_hw[1] for view in views))

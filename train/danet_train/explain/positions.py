@@ -1,0 +1,64 @@
+"""Position attention a few rows at a time (the paper's eq. 1 and 2): the N x N map is never built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from danet_train.model.attention import PositionAttention
+
+_BLOCK_VALUES = 2**24
+"""A block of rows has at most so many weights: 64 MiB in float32. The whole map at 1024x2048 has 4 GiB."""
+_BLOCKS = 16
+"""A map is worked through in so many blocks at least."""
+
+
+def attention_rows(attention: PositionAttention, x: Tensor, cells: Sequence[int]) -> Tensor:
+    """The rows of eq. 1's softmax that belong to some positions: where each of them looks.
+
+    Args:
+        attention: Of the network.
+        x: (1, C, h, w), what enters the attention.
+        cells: Positions, row * w + column.
+
+    Returns:
+        (len(cells), N) with N = h * w; each row is >= 0 and sums to 1.
+    """
+    chosen = x.flatten(2)[:, :, list(cells), None]  # (1, C, P, 1)
+    key = attention.key_project(x).flatten(2)[0]  # (d, N)
+    return _rows(attention, chosen, key)
+
+
+def attend(attention: PositionAttention, x: Tensor) -> Tensor:
+    """What ``attention(x)`` gives (eq. 2), a block of rows at a time.
+
+    Args:
+        attention: Of the network.
+        x: (1, C, h, w).
+
+    Returns:
+        (1, C, h, w): gamma times the gathered values, plus ``x``.
+    """
+    flat = x.flatten(2)  # (1, C, N)
+    positions = flat.shape[-1]
+    key = attention.key_project(x).flatten(2)[0]  # (d, N)
+    value = attention.value_project(x).flatten(2)[0]  # (C, N)
+    context = torch.empty_like(value)
+    block = max(1, min(_BLOCK_VALUES, positions * positions // _BLOCKS) // positions)
+    for first in range(0, positions, block):
+        rows = _rows(attention, flat[:, :, first : first + block, None], key)  # (block, N)
+        context[:, first : first + block] = value @ rows.T
+    out: Tensor = attention.gamma(context.reshape_as(x)) + x
+    return out
+
+
+def _rows(attention: PositionAttention, chosen: Tensor, key: Tensor) -> Tensor:
+    query = attention.query_project(chosen)[0, :, :, 0].T  # (P, d)
+    return torch.softmax(query @ key, dim=-1)  # (P, N), not divided by sqrt(d)
+
+
+def entropy(rows: Tensor) -> Tensor:
+    """(P,) of (P, N) weights, in nats: 0 for one position alone, log(N) for all alike."""
+    return torch.special.entr(rows).sum(dim=-1)
