@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from danet_train.commands.evaluate import evaluate
+from danet_train.commands.explain import explain
 from danet_train.commands.synthesize import synthesize
 from danet_train.commands.train import train
 from danet_train.errors import DanetTrainError, NoCheckpointError, NoDatasetError, UsageError
@@ -104,10 +105,14 @@ def test_training_onto_a_checkpoint_that_is_there_is_refused_first(tmp_path):
     assert "--overwrite" in str(result.exception)
 
 
-@pytest.mark.parametrize("command", [train, evaluate])
+@pytest.mark.parametrize("command", [train, evaluate, explain])
 def test_a_device_that_is_none_is_refused_with_those_there_are(tmp_path, command):
-    own = ["-o", tmp_path / "c.pt"] if command is train else [tmp_path / "c.pt"]
-    result = _run(command, *own, "--data", tmp_path, "--device", "gpu")
+    own = {
+        train: ["-o", tmp_path / "c.pt", "--data", tmp_path],
+        evaluate: [tmp_path / "c.pt", "--data", tmp_path],
+        explain: [tmp_path / "c.pt", tmp_path / "image.png", "-o", tmp_path / "picture.png"],
+    }[command]
+    result = _run(command, *own, "--device", "gpu")
     assert result.exit_code == 2
     assert all(name in result.output for name in ("'gpu'", "auto", "cpu", "cuda"))
 
@@ -119,7 +124,7 @@ def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
 
 @pytest.mark.parametrize(
     "module",
-    ["", ".commands.synthesize", ".commands.train", ".commands.import_weights", ".commands.evaluate"],
+    ["", *(f".commands.{name}" for name in ("synthesize", "train", "import_weights", "evaluate", "explain"))],
 )
 def test_importing_a_command_loads_nothing_heavy(module):
     code = (

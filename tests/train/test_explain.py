@@ -249,7 +249,8 @@ def test_the_picture_is_drawn_the_same_every_time_and_its_figures_written(tmp_pa
     for name in ("a", "b"):
         result = _run(
             files / "c.pt", files / "image.png", "-o", tmp_path / f"{name}.png",
-            "--label", files / "label.png", "--pixel", "10,20", "--pixel", "90,5", "--channel", 2, "--json", tmp_path / f"{name}.json",
+            "--label", files / "label.png", "--pixel", "10,20", "--pixel", "90,5", "--channel", 2,
+            "--json", tmp_path / f"{name}.json",
         )  # fmt: skip
         assert result.exit_code == 0, (result.output, result.exception)
         pictures.append((tmp_path / f"{name}.png").read_bytes())

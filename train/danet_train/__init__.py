@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from danet_train.data.layouts import open_dataset
     from danet_train.data.sample import Sample
     from danet_train.errors import DanetTrainError
+    from danet_train.evaluation.prediction import predict
+    from danet_train.explain.explanation import explain_image
     from danet_train.model.config import DANetConfig
     from danet_train.model.danet import DANet, build_model
     from danet_train.normalisation import Normalisation
+    from danet_train.training.sections import EvaluationConfig
 
 __all__ = [
     "CITYSCAPES",
@@ -25,11 +28,14 @@ __all__ = [
     "DANet",
     "DANetConfig",
     "DanetTrainError",
+    "EvaluationConfig",
     "Normalisation",
     "Sample",
     "build_model",
+    "explain_image",
     "load_checkpoint",
     "open_dataset",
+    "predict",
     "read_checkpoint",
     "save_checkpoint",
 ]
@@ -41,11 +47,14 @@ _HOMES = {
     "DANet": "danet_train.model.danet",
     "DANetConfig": "danet_train.model.config",
     "DanetTrainError": "danet_train.errors",
+    "EvaluationConfig": "danet_train.training.sections",
     "Normalisation": "danet_train.normalisation",
     "Sample": "danet_train.data.sample",
     "build_model": "danet_train.model.danet",
+    "explain_image": "danet_train.explain.explanation",
     "load_checkpoint": "danet_train.checkpoint",
     "open_dataset": "danet_train.data.layouts",
+    "predict": "danet_train.evaluation.prediction",
     "read_checkpoint": "danet_train.checkpoint",
     "save_checkpoint": "danet_train.checkpoint",
 }

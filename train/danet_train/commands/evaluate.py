@@ -59,7 +59,10 @@ def evaluate(
     ] = None,
     protocol: Annotated[
         Literal["mmsegmentation", "authors"] | None,
-        typer.Option(help="Whose way of resizing, padding and averaging; README tells the differences."),
+        typer.Option(
+            help="Whose way of resizing, padding and averaging: mmsegmentation averages logits of windows "
+            "inside the image and softmax over views, the authors exp(logits) of windows padded with black."
+        ),
     ] = None,
     windows_at_once: Annotated[int | None, typer.Option(help="Windows that go in one batch.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
