@@ -201,13 +201,13 @@ def test_the_channels_that_tell_a_class_are_found():
     maps[5] = (labels == 1) * 0.1
     maps[0] = 0.0
     found = telling_channels(maps, labels, 2)
-    assert {(channel.index, channel.train_id) for channel in found} == {(3, 2), (5, 1)}
+    assert {(channel.number, channel.train_id) for channel in found} == {(3, 2), (5, 1)}
     inside, outside = maps[3][labels == 2].mean(), maps[3][labels != 2].mean()
     expected = float((inside - outside) / maps[3].std(correction=0))
     assert describe_channel(maps, labels, 3) == (3, 2, pytest.approx(expected))
     assert describe_channel(maps, labels, 0).separation == 0
     alone = telling_channels(maps, torch.zeros_like(labels), 2)
-    assert [channel.index for channel in alone] == maps.flatten(1).std(dim=1).argsort().flip(0)[:2].tolist()
+    assert [channel.number for channel in alone] == maps.flatten(1).std(dim=1).argsort().flip(0)[:2].tolist()
     assert alone[0].train_id is None
 
 
@@ -260,7 +260,7 @@ def test_the_picture_is_drawn_the_same_every_time_and_its_figures_written(tmp_pa
     assert drawn.shape[1] > 2000
     record = json.loads((tmp_path / "a.json").read_text())
     assert [(pixel["x"], pixel["y"]) for pixel in record["pixels"]] == [(10, 20), (90, 5)]
-    assert [channel["index"] for channel in record["channels"]] == [2]
+    assert [channel["number"] for channel in record["channels"]] == [2]
     assert record["pam_gamma"] == pytest.approx(0.7)
     for pixel in record["pixels"]:
         weights = [place["weight"] for place in pixel["most_attended"]]

@@ -107,7 +107,7 @@ def explain(
     for maps in explanation.channels:
         told = maps.channel.train_id
         what = "" if told is None else f" tells {table.names[told]} best, by {maps.channel.separation:.1f}"
-        typer.echo(f"channel {maps.channel.index}{what}")
+        typer.echo(f"channel {maps.channel.number}{what}")
     for note in explanation.notes:
         typer.echo(note)
     if json_file is not None:

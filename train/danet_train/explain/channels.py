@@ -32,12 +32,12 @@ class Channel(NamedTuple):
     """One channel, and how well it tells a class from the rest.
 
     Attributes:
-        index: Of the channel.
+        number: Of the channel, from 0.
         train_id: The class that it tells best among those that the network found; None if it found one only.
         separation: Its mean on that class minus its mean elsewhere, in its standard deviations.
     """
 
-    index: int
+    number: int
     train_id: int | None
     separation: float
 
@@ -61,7 +61,7 @@ def telling_channels(maps: Tensor, labels: Tensor, count: int) -> list[Channel]:
     chosen: list[Channel] = []
     for flat in separation.flatten().argsort(descending=True, stable=True).tolist():
         row, index = divmod(flat, maps.shape[0])
-        taken = {(channel.index, channel.train_id) for channel in chosen}
+        taken = {(channel.number, channel.train_id) for channel in chosen}
         if not any(index == other or classes[row] == train_id for other, train_id in taken):
             chosen.append(Channel(index, classes[row], float(separation[row, index])))
         if len(chosen) == count:
@@ -83,7 +83,7 @@ def _separations(maps: Tensor, labels: Tensor) -> tuple[list[int], Tensor]:
     flat, found = maps.flatten(1).double(), labels.flatten()
     spread = flat.std(dim=1, correction=0)
     classes, rows = [], []
-    for train_id in found.unique().tolist():
+    for train_id in torch.unique(found).tolist():
         inside = found == train_id
         if _LEAST_SHARE <= float(inside.double().mean()) <= 1 - _LEAST_SHARE:
             difference = flat[:, inside].mean(dim=1) - flat[:, ~inside].mean(dim=1)

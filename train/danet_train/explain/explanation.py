@@ -250,11 +250,11 @@ def _pixel_attention(x: int, y: int, labels: Image, row: Tensor, where: _Places)
 
 
 def _channel_maps(channel: Channel, before: Tensor, after: Tensor) -> ChannelMaps:
-    best = channel_weights(before, channel.index).cpu().topk(min(_MOST_ATTENDED, after.shape[0]))
+    best = channel_weights(before, channel.number).cpu().topk(min(_MOST_ATTENDED, after.shape[0]))
     return ChannelMaps(
         channel,
-        before[0, channel.index].cpu().float().numpy(),
-        after[channel.index].float().numpy(),
+        before[0, channel.number].cpu().float().numpy(),
+        after[channel.number].float().numpy(),
         tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
     )
 

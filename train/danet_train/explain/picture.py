@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -20,11 +21,15 @@ from danet_train.explain.explanation import Explanation
 from danet_train.files import replacing
 
 _COLUMNS = 4
-_PANEL_INCHES = 4.0
+_WIDTH_INCHES = 17.2
+_LEFT, _RIGHT, _GAP = 0.012, 0.965, 0.16
 _DPI = 150
 _MARKS = ("#00e5ff", "#ff4fd8", "#b6ff00", "#ff9100", "#ffffff", "#8c7bff")
 _BRIGHTEST = 99.9
-"""The scale of a map ends at this percentile: one cell of great weight would leave the rest black."""
+"""The scale of a channel ends at this percentile, and begins at what is left of 100."""
+_FAINTEST = 0.1
+"""The scale of weights begins at this part of an even look."""
+_HEAT = "inferno"
 
 
 def draw(
@@ -43,25 +48,26 @@ def draw(
     sections += [_channels] if explanation.channels else []
     rows = [1, -(-len(explanation.pixels) // _COLUMNS), -(-2 * len(explanation.channels) // _COLUMNS)]
     rows = [count for count in rows if count]
-    panel = _PANEL_INCHES * image.shape[0] / image.shape[1] + 0.42
-    heights = [count * panel + 0.45 for count in rows]
+    width = _WIDTH_INCHES * (_RIGHT - _LEFT) / (_COLUMNS + _GAP * (_COLUMNS - 1))
+    panel = width * image.shape[0] / image.shape[1]
+    heights = [count * (panel + 0.34) + 0.48 for count in rows]
     note = "\n".join(textwrap.fill(text, 170) for text in explanation.notes)
     bottom = 0.22 * (note.count("\n") + 1) + 0.1 if note else 0.0
-    figure = Figure(figsize=(_COLUMNS * (_PANEL_INCHES + 0.3), sum(heights) + bottom), dpi=_DPI)
+    figure = Figure(figsize=(_WIDTH_INCHES, sum(heights) + bottom), dpi=_DPI)
     canvas = FigureCanvasAgg(figure)
     ratios = [*heights, *([bottom] if note else [])]
-    parts = np.atleast_1d(figure.subfigures(len(ratios), 1, height_ratios=ratios, hspace=0))
+    parts = figure.subfigures(len(ratios), 1, squeeze=False, height_ratios=ratios, hspace=0)[:, 0]
     for part, section, count in zip(parts, sections, rows, strict=False):
-        top = 1 - 0.62 / (part.bbox.height / _DPI)
+        top = 1 - 0.58 / (part.bbox.height / _DPI)
         grid = part.add_gridspec(
-            count, _COLUMNS, left=0.012, right=0.965, bottom=0.02, top=top, wspace=0.16, hspace=0.17
+            count, _COLUMNS, left=_LEFT, right=_RIGHT, bottom=0.0, top=top, wspace=_GAP, hspace=0.34 / panel
         )
         cells = [part.add_subplot(place) for place in grid]
         for cell in cells:
             cell.set_axis_off()
         section(part, cells, explanation, image, classes, truth)
     if note:
-        parts[-1].text(0.012, 0.95, note, fontsize=11, va="top", color="#a00000")
+        parts[-1].text(_LEFT, 0.95, note, fontsize=11, va="top", color="#a00000")
     with replacing(path) as partial:
         canvas.print_png(partial, metadata={"Software": None})
 
@@ -113,15 +119,15 @@ def _positions(
 ) -> None:
     _heading(
         part,
-        "Position attention: where each marked pixel looks (eq. 1); 1 on the scale is an even look at all "
-        f"positions.  PAM's gamma = {explanation.pam_gamma:.3g}",
+        "Position attention: where each marked pixel looks (eq. 1), on a logarithmic scale; 1 is an even "
+        f"look at all positions.  PAM's gamma = {explanation.pam_gamma:.3g}",
     )
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB)
     for index, (cell, pixel) in enumerate(zip(cells, explanation.pixels, strict=False)):
         heat = explanation.at_image_size(pixel.weights * pixel.weights.size)
         name = classes.names[pixel.train_id]
         _show(cell, grey, f"{index + 1}: pixel ({pixel.x}, {pixel.y}), {name}")
-        _heat(cell, heat, "inferno", low=0.0, alpha=0.72)
+        _heat(cell, heat)
         _mark(cell, explanation, index)
 
 
@@ -150,13 +156,13 @@ def _channels(
             (cells[2 * index + 1], maps.after, f"after{told}"),
         ):
             full = explanation.at_image_size(values)
-            _show(cell, full, f"Channel {channel.index} {when}", cmap="viridis", norm=_scale(full))
-            _bar(cell, cell.images[-1], full)
+            _show(cell, full, f"Channel {channel.number} {when}", cmap="viridis", norm=_scale(full))
+            _bar(cell, cell.images[-1], "both")
 
 
 def _heading(part: Any, text: str) -> None:  # noqa: ANN401
     height = part.bbox.height / _DPI
-    part.text(0.012, 1 - 0.1 / height, text, fontsize=13, fontweight="bold", va="top")
+    part.text(_LEFT, 1 - 0.1 / height, text, fontsize=13, fontweight="bold", va="top")
 
 
 def _show(cell: Any, picture: npt.NDArray[Any], title: str, **style: Any) -> None:  # noqa: ANN401
@@ -164,24 +170,23 @@ def _show(cell: Any, picture: npt.NDArray[Any], title: str, **style: Any) -> Non
     cell.set_title(title, fontsize=11, loc="left", pad=4)
 
 
-def _scale(values: npt.NDArray[np.float32], low: float | None = None) -> Normalize:
-    bottom = float(np.percentile(values, 100 - _BRIGHTEST)) if low is None else low
-    top = float(np.percentile(values, _BRIGHTEST))
+def _scale(values: npt.NDArray[np.float32]) -> Normalize:
+    bottom, top = (float(np.percentile(values, part)) for part in (100 - _BRIGHTEST, _BRIGHTEST))
     return Normalize(bottom, top if top > bottom else bottom + 1)
 
 
-def _heat(cell: Any, values: npt.NDArray[np.float32], cmap: str, low: float, alpha: float) -> None:  # noqa: ANN401
-    norm = _scale(values, low)
-    shown = cell.imshow(values, cmap=cmap, norm=norm, alpha=alpha, interpolation="antialiased")
-    _bar(cell, shown, values)
+def _heat(cell: Any, values: npt.NDArray[np.float32]) -> None:  # noqa: ANN401
+    """Weights over the picture, which shows through where they are small."""
+    norm = LogNorm(_FAINTEST, max(10.0, float(values.max())), clip=True)
+    strength = np.asarray(norm(values))
+    cell.imshow(strength, cmap=_HEAT, vmin=0, vmax=1, alpha=0.15 + 0.7 * strength, interpolation="nearest")
+    _bar(cell, ScalarMappable(norm, _HEAT), "min" if values.min() < _FAINTEST else "neither")
 
 
-def _bar(cell: Any, shown: Any, values: npt.NDArray[np.float32]) -> None:  # noqa: ANN401
+def _bar(cell: Any, shown: Any, extend: str) -> None:  # noqa: ANN401
     place = cell.inset_axes((1.012, 0, 0.022, 1))  # outside, so that all panels stay of one size
-    extend = "max" if values.max() > shown.norm.vmax * (1 + 1e-6) else "neither"
     bar = cell.figure.colorbar(shown, cax=place, extend=extend)
     bar.ax.tick_params(labelsize=8, length=2, pad=1.5)
-    bar.solids.set_alpha(1)
 
 
 def _mark(cell: Any, explanation: Explanation, index: int) -> None:  # noqa: ANN401

@@ -61,4 +61,5 @@ def _rows(attention: PositionAttention, chosen: Tensor, key: Tensor) -> Tensor:
 
 def entropy(rows: Tensor) -> Tensor:
     """(P,) of (P, N) weights, in nats: 0 for one position alone, log(N) for all alike."""
-    return torch.special.entr(rows).sum(dim=-1)
+    nats: Tensor = torch.special.entr(rows).sum(dim=-1)
+    return nats
