@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from danet_train import build_model, open_dataset
+from danet_train import build_model, open_dataset, read_checkpoint
 from danet_train.data.sample import Dataset, Pair
 from danet_train.errors import DataError, UsageError
 from danet_train.evaluation import prediction
@@ -22,6 +22,8 @@ from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows,
 from danet_train.evaluation.views import view_size
 from danet_train.evaluation.windows import windows_inside, windows_over
 from danet_train.normalisation import Normalisation
+from danet_train.training.config import TrainConfig
+from danet_train.training.run import train_to_file
 from danet_train.training.sections import EvaluationConfig
 
 NORMALISATION = Normalisation()
@@ -410,6 +412,23 @@ def test_an_evaluation_scores_as_its_settings_say(synthetic_root):
     counts = evaluate(model, dataset, NORMALISATION, settings=config).counts
     np.testing.assert_array_equal(counts.ravel(), expected)
     assert (counts != evaluate(model, dataset, NORMALISATION).counts).any()
+
+
+def test_a_training_is_scored_as_its_configuration_says(tmp_path, synthetic_root):
+    small = {"base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4}
+    config = TrainConfig.model_validate({
+        "model": {"depth": 18, **small, "aux_channels": None},
+        "augmentation": {"crop_hw": [32, 48]},
+        "optimiser": {"kind": "adamw", "lr": 0.01},
+        "steps": 2, "batch_size": 2, "device": "cpu", "threads": 1,
+        "evaluation": {"mode": "slide", "window_hw": [33, 41], "flip": True},
+    })  # fmt: skip
+    val = open_dataset(synthetic_root, "val")
+    matrix, _ = train_to_file(config, open_dataset(synthetic_root, "train"), val, tmp_path / "c.pt")
+    loaded = read_checkpoint(tmp_path / "c.pt")
+    again = evaluate(loaded.model, val, loaded.normalisation, settings=config.evaluation)
+    np.testing.assert_array_equal(matrix.counts, again.counts)
+    assert (matrix.counts != evaluate(loaded.model, val, loaded.normalisation).counts).any()
 
 
 def _write_and_fail(write, labels):
