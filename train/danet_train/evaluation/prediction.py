@@ -34,9 +34,10 @@ def predict(
     a window's logits (plus those of its mirror image) is averaged, resized to the image, and added up over
     the scales.
 
-    Beside the network's own needs, memory holds the logits of all views at stride 8, and four bands of
-    ``BAND_VALUES`` scores at most (eight for the authors' float64): half a GiB, whatever the number of
-    classes and the size, where 150 classes at 1024x2048 would need 1.2 GB a copy.
+    Beside the network's own needs, memory holds the logits of all views at stride 8 and a few bands of
+    ``BAND_VALUES`` scores, whatever the number of classes and the size. With 150 classes 540 MiB were seen
+    for twelve views at 1024x2048, where the scores alone would be 1.2 GB a copy, and 660 MiB for the authors'
+    way.
 
     Args:
         model: In eval mode.
