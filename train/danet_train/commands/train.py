@@ -8,12 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
+CLASSES_HELP = "A classes.yaml, or the name of a table: cityscapes, camvid, ade20k, voc2012."
 _LINES = 10
 """So many lines tell of the updates where the output is no terminal."""
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Root of the dataset (Cityscapes' layout or a plain folder).")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Root of the dataset: Cityscapes, ADE20K (ADEChallengeData2016) or PASCAL VOC 2012 as "
+            "downloaded, the last with SegmentationClassAug and aug.txt for its split train, or a folder of "
+            "SPLIT/images, SPLIT/labels and classes.yaml."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The checkpoint to write; its record goes beside it.")
     ],
@@ -29,7 +37,14 @@ def train(
     ] = None,
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
     val_split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,
+    classes: Annotated[str | None, typer.Option(help=CLASSES_HELP)] = None,
+    bad_samples: Annotated[
+        Literal["stop", "skip"] | None,
+        typer.Option(
+            help="At an image or label that is missing, damaged or inconsistent: stop, or skip it, with "
+            "another sample in its place, and count. Instead of the configuration's."
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Updates, instead of the configuration's (with --quantize a tenth of them)."),
@@ -63,16 +78,30 @@ def train(
 
     check_output(output, overwrite=overwrite)
     source = None if quantize is None else read_checkpoint(quantize)
-    settings = read_config(config, steps=None if source else steps, seed=seed, device=device, threads=threads)
+    settings = read_config(
+        config,
+        steps=None if source else steps,
+        seed=seed,
+        device=device,
+        threads=threads,
+        bad_samples=bad_samples,
+    )
     if source is not None:
         settings = fine_tuning_config(settings, source, steps=steps)
-    learn, score = open_dataset(data, train_split, classes), open_dataset(data, val_split, classes)
+    learn, score = (
+        open_dataset(data, split, classes, bad_samples=settings.bad_samples)
+        for split in (train_split, val_split)
+    )
     console = Console()
     what = "training" if source is None else "fine-tuning"
     console.print(
         f"DANet-R{settings.model.depth}, {what}, {settings.steps} steps of {settings.batch_size} on "
         f"{pick_device(settings.device)}: {len(learn)} samples to learn from, {len(score)} to score"
     )
+    for split, dataset in ((train_split, learn), (val_split, score)):
+        if dataset.skipped:
+            count, first = len(dataset.skipped), dataset.skipped[0]
+            console.print(f"{split}: {count} images are left out; the first: {first.why}")
     plain = not console.is_terminal  # where no bar is seen, lines tell how far it is
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=plain) as progress:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from danet_train.data.faults import FaultPolicy
 from danet_train.errors import ConfigError
 from danet_train.model.config import DANetConfig
 from danet_train.normalisation import Normalisation
@@ -35,6 +36,8 @@ class TrainConfig(BaseModel):
         seed: Of the weights, the order of samples and their augmentation.
         workers: Processes that load samples; 0 loads in the training process.
         in_memory: Keep the decoded training set in memory.
+        bad_samples: ``stop`` ends the run at a sample that cannot be read; ``skip`` gives another in its
+            place, the same one whoever loads it, and counts.
         threads: Of torch on a CPU.
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
             stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
@@ -57,6 +60,7 @@ class TrainConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     workers: int = Field(default=0, ge=0)
     in_memory: bool = False
+    bad_samples: FaultPolicy = "stop"
     threads: int = Field(default=2, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from danet_train.checkpoint import Checkpoint, save_checkpoint
+from danet_train.data.faults import Skipped, read_sample
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
 from danet_train.training.evaluate import check_classes_agree, evaluate, scores_of
@@ -184,14 +184,15 @@ def _quantised(
     model.load_state_dict(copy.deepcopy(checkpoint.model.state_dict()))
     network = QuantisedNetwork(model.to(device), percentile=config.quantisation.percentile)
     if checkpoint.scales is None:
-        network.calibrate(_frames(train, config.quantisation.frames, config.normalisation, device))
+        network.calibrate(_frames(train, config, device))
     else:
         network.set_scales(checkpoint.scales)
     return network
 
 
-def _frames(
-    dataset: Dataset, count: int, normalisation: Normalisation, device: torch.device
-) -> Iterator[Tensor]:
-    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
-        yield normalise(dataset[int(index)].image, normalisation)[None].to(device)
+def _frames(dataset: Dataset, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    count = min(config.quantisation.frames, len(dataset))
+    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
+        sample = read_sample(dataset, int(index), config.bad_samples)
+        if not isinstance(sample, Skipped):
+            yield normalise(sample.image, config.normalisation)[None].to(device)

@@ -183,6 +183,7 @@ def _samples(config: TrainConfig, dataset: Dataset) -> TrainingSamples:
         config.normalisation,
         config.seed,
         in_memory=config.in_memory,
+        bad_samples=config.bad_samples,
     )
 
 
