@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from danet_train.classes import IGNORE
 from danet_train.data.augmentation import augment
 from danet_train.data.faults import FaultPolicy, Skipped, none_readable, read_sample, read_samples
 from danet_train.data.sample import Image, Sample
@@ -23,10 +25,18 @@ _ORDER, _VIEW, _REPLACEMENT = 0, 1, 2
 
 def normalise(image: Image, normalisation: Normalisation) -> Tensor:
     """(H, W, 3) uint8 BGR -> (3, H, W) float32 normalised RGB."""
-    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
-    mean = torch.tensor(normalisation.mean)[:, None, None]
-    std = torch.tensor(normalisation.std)[:, None, None]
-    return (rgb - mean) / std
+    out = np.empty((3, *image.shape[:2]), np.float32)
+    _normalise_into(out, image, normalisation)
+    return torch.from_numpy(out)
+
+
+def _normalise_into(out: npt.NDArray[np.float32], image: Image, normalisation: Normalisation) -> None:
+    """Write (3, h, w) of an image (h, w, 3), each byte by a table of what it becomes."""
+    levels = torch.arange(256, dtype=torch.float32)
+    mean, std = torch.tensor(normalisation.mean)[:, None], torch.tensor(normalisation.std)[:, None]
+    tables = ((levels - mean) / std).numpy()  # (3, 256)
+    for channel, plane in enumerate(reversed(cv2.split(image))):
+        out[channel] = cv2.LUT(plane, tables[channel])
 
 
 class TrainingItem(NamedTuple):
@@ -115,9 +125,17 @@ class TrainingSamples(TorchDataset[TrainingItem]):
                 continue
             rng = np.random.default_rng([self._seed, _VIEW, index])
             view = augment(sample, self._augmentation, self._fill_bgr, rng)
-            image = normalise(view.image, self._normalisation)
-            return TrainingItem(image, torch.from_numpy(view.label.astype(np.int64)), tuple(skipped))
+            return TrainingItem(*self._tensors(view), tuple(skipped))
         raise none_readable(len(self._source), skipped[0])
+
+    def _tensors(self, view: Sample) -> tuple[Tensor, Tensor]:
+        """Image and labels of the crop's size; what the view lacks below and to the right is 0, ignored."""
+        height, width = view.label.shape
+        image = np.zeros((3, *self._augmentation.crop_hw), np.float32)
+        label = np.full(self._augmentation.crop_hw, IGNORE, np.int64)
+        _normalise_into(image[:, :height, :width], view.image, self._normalisation)
+        label[:height, :width] = view.label
+        return torch.from_numpy(image), torch.from_numpy(label)
 
     def _choices(self, index: int) -> Iterator[int]:
         """The sample of an item, then those to take in its place, each once."""

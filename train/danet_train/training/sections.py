@@ -15,7 +15,13 @@ class AugmentationConfig(BaseModel):
     """How a sample is varied; the defaults are mmsegmentation's for Cityscapes.
 
     Attributes:
+        kind: The order of the steps, and the details of each. ``mmsegmentation``: resize within ``base_hw``
+            times the scale, crop, flip, colours (contrast before or after saturation and hue by a coin), pad.
+            ``authors``: flip, resize the short side to a whole number of pixels, with smoothing, pad, crop.
+            ``plain``: resize, pad, crop, flip, colours in a fixed order.
         scale: Range of the random resize, keeping the aspect ratio.
+        base_hw: The size that the scale multiplies; None for each image's own. ``mmsegmentation`` takes the
+            largest size of the image's proportions within it, ``authors`` its short side.
         crop_hw: Of the random crop in pixels; a smaller picture is padded with ignored pixels.
         crop_max_ratio: A crop of which one class fills more is drawn again, up to ten times; 1 takes any.
         flip: Probability of mirroring.
@@ -27,7 +33,9 @@ class AugmentationConfig(BaseModel):
 
     model_config = CLOSED
 
+    kind: Literal["mmsegmentation", "authors", "plain"] = "mmsegmentation"
     scale: Annotated[tuple[float, float], Field(strict=False)] = (0.5, 2.0)
+    base_hw: Annotated[tuple[_Positive, _Positive] | None, Field(strict=False)] = None
     crop_hw: Annotated[tuple[_Positive, _Positive], Field(strict=False)] = (512, 1024)
     crop_max_ratio: float = Field(default=0.75, gt=0, le=1)
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -41,6 +49,8 @@ class AugmentationConfig(BaseModel):
         for name, (low, high) in (("scale", self.scale), ("contrast", self.contrast)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be a range [low, high] with 0 < low <= high")
+        if self.kind == "plain" and self.base_hw is not None:
+            raise ValueError("kind 'plain' scales each image's own size; leave base_hw out")
         return self
 
 
