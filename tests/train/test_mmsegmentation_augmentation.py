@@ -9,8 +9,9 @@ import pytest
 
 from danet_train import Sample
 from danet_train.data.augmentation import augment
-from danet_train.data.colour import distort
+from danet_train.data.colour import distort, distort_in_fixed_order
 from danet_train.data.framing import Framed, size_within
+from danet_train.training.config import read_config
 from danet_train.training.sections import AugmentationConfig
 
 FILL = (103.53, 116.28, 123.675)
@@ -177,3 +178,32 @@ def test_the_authors_flip_first_and_resize_the_short_side_as_pillow_does():
 def test_the_plain_order_has_no_base():
     with pytest.raises(ValueError, match="leave base_hw out"):
         AugmentationConfig(kind="plain", base_hw=(10, 10))
+
+
+def _distorted_in_floating_point(image, config, rng):
+    """The plain order as it was when the small configurations were trained."""
+    if rng.random() < config.photometric:
+        shift = float(rng.uniform(-config.brightness, config.brightness))
+        image = np.clip(image.astype(np.float32) + shift, 0, 255).astype(np.uint8)
+    if rng.random() < config.photometric:
+        factor = float(rng.uniform(*config.contrast))
+        image = np.clip(image.astype(np.float32) * factor, 0, 255).astype(np.uint8)
+    saturate, turn = rng.random() < config.photometric, rng.random() < config.photometric
+    if saturate or turn:
+        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float32)
+        if saturate:
+            hsv[..., 1] = np.clip(hsv[..., 1] * float(rng.uniform(*config.contrast)), 0, 255)
+        if turn:
+            hsv[..., 0] = np.mod(hsv[..., 0] + rng.uniform(-config.hue_degrees, config.hue_degrees) / 2, 180)
+        image = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
+    return image
+
+
+@pytest.mark.parametrize("name", ["demo", "camvid_r18_small"])
+def test_the_small_configurations_colours_are_those_they_were_trained_with(name):
+    config = read_config(name).augmentation
+    image = np.random.default_rng(3).integers(0, 256, (32, 48, 3), np.uint8)
+    for seed in range(200):
+        got = distort_in_fixed_order(image, config, np.random.default_rng(seed))
+        expected = _distorted_in_floating_point(image, config, np.random.default_rng(seed))
+        np.testing.assert_array_equal(got, expected)

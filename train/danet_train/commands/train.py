@@ -13,6 +13,17 @@ _LINES = 10
 """So many lines tell of the updates where the output is no terminal."""
 
 
+def _list_configs(asked: bool) -> None:
+    if not asked:
+        return
+    from rich.console import Console
+
+    from danet_train.commands.config_list import config_table
+
+    Console().print(config_table())
+    raise typer.Exit
+
+
 def train(
     data: Annotated[
         Path,
@@ -58,6 +69,15 @@ def train(
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a checkpoint that is there, and its record.")
+    ] = False,
+    list_configs: Annotated[
+        bool,
+        typer.Option(
+            "--list-configs",
+            callback=_list_configs,
+            is_eager=True,
+            help="Print the packaged configurations with the mIoU that their references publish, and end.",
+        ),
     ] = False,
 ) -> None:
     """Train a DANet and write a checkpoint with its scores, or fine-tune one for INT8."""

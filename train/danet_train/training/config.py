@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from danet_train.data.faults import FaultPolicy
-from danet_train.errors import ConfigError
 from danet_train.model.config import DANetConfig
 from danet_train.normalisation import Normalisation
+from danet_train.training.inheritance import find_config, read_settings
 from danet_train.training.sections import (
     CLOSED,
     AugmentationConfig,
     LossConfig,
     OptimiserConfig,
+    PublishedResult,
     QuantisationConfig,
     ScheduleConfig,
 )
@@ -31,6 +29,7 @@ class TrainConfig(BaseModel):
         model: The network; ``num_classes`` follows the dataset unless it is stated.
         normalisation: Of the input.
         augmentation, optimiser, schedule, loss, quantisation: See their classes.
+        published: What the reference of the configuration reports, None where there is none.
         steps: Updates of the weights.
         batch_size: Crops an update.
         seed: Of the weights, the order of samples and their augmentation.
@@ -55,6 +54,7 @@ class TrainConfig(BaseModel):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
     quantisation: QuantisationConfig = QuantisationConfig()
+    published: PublishedResult | None = None
     steps: int = Field(default=40_000, ge=1)
     batch_size: int = Field(default=8, ge=2)
     seed: int = Field(default=0, ge=0)
@@ -71,29 +71,15 @@ def read_config(name_or_path: str, **overrides: Any) -> TrainConfig:  # noqa: AN
     """The packaged configuration of that name (e.g. ``demo``), or else the YAML file at that path.
 
     Args:
-        name_or_path: What to read.
+        name_or_path: What to read; what it says stands over its ``base:``.
         **overrides: Top-level fields to replace; those that are None stay as the file has them.
 
     Raises:
-        ConfigError: Neither exists, the YAML is damaged, or a key or value is not accepted.
+        ConfigError: Neither exists, the YAML is damaged, a base is missing or goes in a circle, or a key or
+            value is not accepted.
     """
-    folder = Path(str(files("danet_train"))) / "configs"
-    path = folder / f"{name_or_path}.yaml"
-    if "/" in name_or_path or not path.is_file():
-        path = Path(name_or_path)
-    if not path.is_file():
-        packaged = ", ".join(sorted(entry.stem for entry in folder.glob("*.yaml")))
-        raise ConfigError(
-            f"there is no configuration {name_or_path!r}; give a YAML file or one of: {packaged}"
-        )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must be a mapping of settings, not {content!r:.60}")
+    path = find_config(name_or_path)
+    content = read_settings(path)
     content.update({key: value for key, value in overrides.items() if value is not None})
     try:
         return TrainConfig.model_validate(content)

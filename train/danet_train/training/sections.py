@@ -141,3 +141,19 @@ class QuantisationConfig(BaseModel):
     scale_lr: float = Field(default=0.005, ge=0, le=0.1)
     frames: int = Field(default=64, ge=1)
     percentile: float = Field(default=99.99, gt=50, le=100)
+
+
+class PublishedResult(BaseModel):
+    """What somebody else reports of a training by this recipe; a configuration has it from no base.
+
+    Attributes:
+        source: Who.
+        miou: On the validation split, in percent, at a single scale.
+        multi_scale_miou: The same with several scales and flipped images.
+    """
+
+    model_config = CLOSED
+
+    source: str = Field(min_length=1)
+    miou: float = Field(gt=0, lt=100)
+    multi_scale_miou: float | None = Field(default=None, gt=0, lt=100)
