@@ -92,6 +92,21 @@ class ScheduleConfig(BaseModel):
     warmup_steps: int = Field(default=0, ge=0)
 
 
+class OhemConfig(BaseModel):
+    """Which pixels are hard enough to count in a loss; see :mod:`danet_train.training.ohem`.
+
+    Attributes:
+        threshold: A pixel counts where the probability of its class is below; None takes the pixels of the
+            greatest loss.
+        min_kept: So many pixels an image count at least.
+    """
+
+    model_config = CLOSED
+
+    threshold: float | None = Field(default=0.7, gt=0, le=1)
+    min_kept: int = Field(default=100_000, ge=1)
+
+
 class LossConfig(BaseModel):
     """What is minimised.
 
@@ -104,6 +119,7 @@ class LossConfig(BaseModel):
             weights, 1 for median frequency balancing (Eigen and Fergus 2015).
         label_stride: The loss looks at the middle pixel of each cell of so many pixels a side. 3 makes the
             loss nine times cheaper, which is half of a step of a small network on a CPU.
+        ohem: Leaves the easy pixels of each classifier out; None counts all.
     """
 
     model_config = CLOSED
@@ -113,6 +129,7 @@ class LossConfig(BaseModel):
     mean_over: Literal["all", "valid"] = "all"
     class_balance: float = Field(default=0.0, ge=0, le=1)
     label_stride: int = Field(default=1, ge=1, le=8)
+    ohem: OhemConfig | None = None
 
     @field_validator("label_stride")
     @classmethod
