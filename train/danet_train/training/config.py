@@ -15,6 +15,7 @@ from danet_train.normalisation import Normalisation
 from danet_train.training.sections import (
     CLOSED,
     AugmentationConfig,
+    LoopConfig,
     LossConfig,
     OptimiserConfig,
     QuantisationConfig,
@@ -29,7 +30,7 @@ class TrainConfig(BaseModel):
     Attributes:
         model: The network; ``num_classes`` follows the dataset unless it is stated.
         normalisation: Of the input.
-        augmentation, optimiser, schedule, loss, quantisation: See their classes.
+        augmentation, optimiser, schedule, loss, loop, quantisation: See their classes.
         steps: Updates of the weights.
         batch_size: Crops an update.
         seed: Of the weights, the order of samples and their augmentation.
@@ -51,6 +52,7 @@ class TrainConfig(BaseModel):
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    loop: LoopConfig = LoopConfig()
     quantisation: QuantisationConfig = QuantisationConfig()
     steps: int = Field(default=40_000, ge=1)
     batch_size: int = Field(default=8, ge=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from danet_train.data.batches import batches
+from danet_train.data.faults import Skipped
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import ConfigError, DataError, TrainingError
@@ -26,11 +27,19 @@ from danet_train.weights.backbone import load_backbone
 
 
 class Progress(NamedTuple):
-    """What the loop reports after an update: its number from 1, the loss, and the learning rate."""
+    """What the loop reports after an update.
+
+    Attributes:
+        step: The update's number, from 1.
+        loss: Before it.
+        lr: The learning rate that it was made with, without the factors of parameter groups.
+        skipped: Samples that were left out on the way to its batch.
+    """
 
     step: int
     loss: float
     lr: float
+    skipped: tuple[Skipped, ...] = ()
 
 
 def train_model(
@@ -54,8 +63,9 @@ def train_model(
         TrainingError: The loss is not finite.
     """
     device = prepare(config, dataset)
-    model = _make_model(config, len(dataset.classes)).to(device).train()
-    run_updates(model, config, dataset, [make_optimiser(model, config.optimiser)], report)
+    model = make_model(config, len(dataset.classes)).to(device).train()
+    for progress in updates(model, config, dataset, [make_optimiser(model, config.optimiser)]):
+        report(progress)
     trained: DANet = model.eval()
     return trained
 
@@ -75,21 +85,22 @@ def prepare(config: TrainConfig, dataset: Dataset) -> torch.device:
     return device
 
 
-def run_updates(
+def updates(
     model: DANet,
     config: TrainConfig,
     dataset: Dataset,
     optimisers: Sequence[tuple[torch.optim.Optimizer, list[float]]],
-    report: Callable[[Progress], None],
-) -> None:
-    """Update the weights ``config.steps`` times.
+) -> Iterator[Progress]:
+    """Update the weights ``config.steps`` times; yields after each update.
+
+    What the caller does between two updates must leave the weights, the modes of the modules and torch's
+    generators as they are.
 
     Args:
         model: On its device, in the mode to be trained in.
         config: Everything about the run.
         dataset: The training split.
         optimisers: Each with a factor on the learning rate for each of its parameter groups.
-        report: Called after each update.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -124,7 +135,7 @@ def run_updates(
             nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
         for optimiser, _ in optimisers:
             optimiser.step()
-        report(Progress(step + 1, value, lr))
+        yield Progress(step + 1, value, lr, batch.skipped)
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -162,7 +173,13 @@ def make_optimiser(model: DANet, config: OptimiserConfig) -> tuple[torch.optim.O
     return torch.optim.AdamW(groups, lr=config.lr), factors
 
 
-def _make_model(config: TrainConfig, num_classes: int) -> DANet:
+def make_model(config: TrainConfig, num_classes: int) -> DANet:
+    """The network that a training begins with.
+
+    Raises:
+        ConfigError: The config states another number of classes.
+        CheckpointError: The backbone's weights do not fit.
+    """
     stated = "num_classes" in config.model.model_fields_set
     if stated and config.model.num_classes != num_classes:
         raise ConfigError(

@@ -112,6 +112,19 @@ class LossConfig(BaseModel):
         return value
 
 
+class LoopConfig(BaseModel):
+    """How the updates are run.
+
+    Attributes:
+        evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
+            None scores it only at the end.
+    """
+
+    model_config = CLOSED
+
+    evaluate_every: int | None = Field(default=None, ge=1)
+
+
 class QuantisationConfig(BaseModel):
     """How a checkpoint is fine-tuned for INT8; says nothing on a training from scratch.
 
