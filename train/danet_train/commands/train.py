@@ -72,9 +72,9 @@ def train(
     from danet_train.errors import UsageError
     from danet_train.metrics import ConfusionMatrix
     from danet_train.training.config import read_config
+    from danet_train.training.distributed import pick_device
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
     from danet_train.training.loop import Progress as Step
-    from danet_train.training.loop import pick_device
     from danet_train.training.run import best_path, check_output, record_path, train_to_file
 
     check_output(output, overwrite=overwrite)

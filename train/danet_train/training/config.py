@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from danet_train.errors import ConfigError
 from danet_train.model.config import DANetConfig
@@ -32,13 +32,15 @@ class TrainConfig(BaseModel):
         normalisation: Of the input.
         augmentation, optimiser, schedule, loss, loop, quantisation: See their classes.
         steps: Updates of the weights.
-        batch_size: Crops an update.
+        batch_size: Crops an update, over all processes that train together.
         seed: Of the weights, the order of samples and their augmentation.
         workers: Processes that load samples; 0 loads in the training process.
         in_memory: Keep the decoded training set in memory.
         threads: Of torch on a CPU.
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
             stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
+            ``fp16`` is for GPUs without bfloat16: the loss is scaled so that small gradients survive, and
+            updates whose gradients overflow are left out; slow on a CPU.
         device: ``auto`` takes CUDA where there is one.
         backbone_weights: A file with the backbone's weights to start from: ImageNet's by torchvision's or
             mmsegmentation's names, or any DANet that ``danet import`` takes.
@@ -60,9 +62,17 @@ class TrainConfig(BaseModel):
     workers: int = Field(default=0, ge=0)
     in_memory: bool = False
     threads: int = Field(default=2, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     backbone_weights: str | None = None
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> TrainConfig:
+        if self.batch_size % self.loop.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of loop.accumulate {self.loop.accumulate}"
+            )
+        return self
 
 
 def read_config(name_or_path: str, **overrides: Any) -> TrainConfig:  # noqa: ANN401 - TrainConfig checks them

@@ -23,7 +23,9 @@ from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
 from danet_train.training.evaluate import check_classes_agree, evaluate, scores_of
 from danet_train.training.history import History
-from danet_train.training.loop import Progress, make_optimiser, prepare, updates
+from danet_train.training.learner import Learner
+from danet_train.training.loop import Progress, prepare, updates
+from danet_train.training.optimiser import make_optimiser
 from danet_train.training.run import check_output, write_record
 
 EVALUATIONS = 3
@@ -144,7 +146,7 @@ def fine_tune_to_file(
         learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
         factor = config.quantisation.scale_lr / config.optimiser.lr
         optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
-    for progress in updates(network.model, config, train, optimisers):
+    for progress in updates(Learner(network.model, config, optimisers), config, train):
         history.note(progress)
         on_step(progress)
     seconds = time.perf_counter() - started

@@ -29,7 +29,7 @@ from danet_train.model.danet import DANet
 from danet_train.training.config import TrainConfig
 from danet_train.training.evaluate import evaluate, scores_of
 from danet_train.training.history import History
-from danet_train.training.loop import Progress, make_model, make_optimiser, prepare, updates
+from danet_train.training.loop import Progress, make_learner, prepare, updates
 
 
 def record_path(checkpoint: Path) -> Path:
@@ -94,7 +94,8 @@ def train_to_file(
     check_output(out, overwrite=overwrite)
     best_path(out).unlink(missing_ok=True)  # of an earlier run
     device = prepare(config, train)
-    model = make_model(config, len(train.classes)).to(device).train()
+    learner = make_learner(config, len(train.classes), device)
+    model = learner.model
     history = History()
 
     def save(path: Path, step: int, matrix: ConfusionMatrix) -> None:
@@ -107,7 +108,7 @@ def train_to_file(
     evaluation_seconds = 0.0
     matrix = ConfusionMatrix(len(val.classes))
     started = time.perf_counter()
-    for progress in updates(model, config, train, [make_optimiser(model, config.optimiser)]):
+    for progress in updates(learner, config, train):
         history.note(progress)
         on_step(progress)
         if progress.step == config.steps or (every is not None and progress.step % every == 0):
