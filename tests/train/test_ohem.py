@@ -84,7 +84,9 @@ def test_easy_pixels_have_no_gradient_and_each_classifier_has_its_own_hard_ones(
 def test_a_batch_of_ignored_pixels_costs_nothing():
     logits, label = _batch(3, ignored=1.0)
     config = LossConfig.model_validate({"ohem": {}, "mean_over": "valid"})
-    assert float(total_loss(TrainingLogits(logits, None, None, None), label, config, align_corners=False)) == 0
+    assert (
+        float(total_loss(TrainingLogits(logits, None, None, None), label, config, align_corners=False)) == 0
+    )
 
 
 def test_mining_is_off_unless_it_is_asked_for_and_defaults_to_the_usual_numbers():

@@ -12,8 +12,9 @@ from danet_train.errors import ConfigError, DataError, TrainingError, UsageError
 from danet_train.model.danet import TrainingLogits
 from danet_train.training.config import TrainConfig
 from danet_train.training.evaluate import aligns_corners, check_classes_agree, evaluate, predict
-from danet_train.training.loop import make_optimiser, train_model
+from danet_train.training.loop import train_model
 from danet_train.training.losses import class_weights, cross_entropy, total_loss
+from danet_train.training.optimiser import make_optimiser
 from danet_train.training.run import train_to_file
 from danet_train.training.schedule import learning_rate
 from danet_train.training.sections import LossConfig, ScheduleConfig

@@ -30,9 +30,9 @@ def evaluate(
     from danet_train.commands.tables import score_table
     from danet_train.data.layouts import open_dataset
     from danet_train.files import check_file_target, replacing
+    from danet_train.training.distributed import pick_device
     from danet_train.training.evaluate import check_classes_agree, scores_of
     from danet_train.training.evaluate import evaluate as evaluate_model
-    from danet_train.training.loop import pick_device
 
     if json_file is not None:
         check_file_target(json_file)

@@ -34,7 +34,13 @@ def train(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The checkpoint to write; its record goes beside it.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The checkpoint to write, of the last update. Beside NAME.pt stand NAME.json, the record, "
+            "and, where the run evaluates on its way, NAME.best.pt, the weights of the highest mIoU.",
+        ),
     ],
     config: Annotated[str, typer.Option(help="A packaged configuration's name, or a YAML file.")] = "demo",
     quantize: Annotated[
@@ -59,6 +65,14 @@ def train(
     steps: Annotated[
         int | None,
         typer.Option(help="Updates, instead of the configuration's (with --quantize a tenth of them)."),
+    ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Score the validation split after so many updates, instead of the configuration's "
+            "loop.evaluate_every, and keep the best weights.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
     device: Annotated[
@@ -90,13 +104,17 @@ def train(
     from danet_train.checkpoint import read_checkpoint
     from danet_train.commands.tables import score_table
     from danet_train.data.layouts import open_dataset
+    from danet_train.errors import UsageError
+    from danet_train.metrics import ConfusionMatrix
     from danet_train.training.config import read_config
+    from danet_train.training.distributed import pick_device
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
     from danet_train.training.loop import Progress as Step
-    from danet_train.training.loop import pick_device
-    from danet_train.training.run import check_output, record_path, train_to_file
+    from danet_train.training.run import best_path, check_output, record_path, train_to_file
 
     check_output(output, overwrite=overwrite)
+    if quantize is not None and evaluate_every is not None:
+        raise UsageError("--evaluate-every is for a training; with --quantize leave it out")
     source = None if quantize is None else read_checkpoint(quantize)
     settings = read_config(
         config,
@@ -106,6 +124,9 @@ def train(
         threads=threads,
         bad_samples=bad_samples,
     )
+    if evaluate_every is not None:
+        loop = settings.loop.model_copy(update={"evaluate_every": evaluate_every})
+        settings = settings.model_copy(update={"loop": loop})
     if source is not None:
         settings = fine_tuning_config(settings, source, steps=steps)
     learn, score = (
@@ -126,7 +147,10 @@ def train(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=plain) as progress:
         training = progress.add_task(what, total=settings.steps)
-        scoring = progress.add_task("scoring", total=len(score) * (1 if source is None else EVALUATIONS))
+        evaluations = EVALUATIONS
+        if source is None:
+            evaluations = -(-settings.steps // (settings.loop.evaluate_every or settings.steps))
+        scoring = progress.add_task("scoring", total=len(score) * evaluations)
 
         def on_step(step: Step) -> None:
             progress.update(training, completed=step.step, description=f"{what}, loss {step.loss:.3f}")
@@ -135,6 +159,10 @@ def train(
                 console.print(f"step {step.step} of {settings.steps}, loss {step.loss:.3f}")
             if plain and source is None and step.step == settings.steps:
                 console.print(f"scoring {len(score)} samples")
+
+        def on_score(step: int, matrix: ConfusionMatrix) -> None:
+            if settings.loop.evaluate_every is not None:
+                console.print(f"step {step} of {settings.steps}, mIoU {matrix.miou:.4f} on {val_split}")
 
         def on_sample() -> None:
             progress.advance(scoring)
@@ -146,7 +174,14 @@ def train(
 
         if source is None:
             matrix, seconds = train_to_file(
-                settings, learn, score, output, overwrite=overwrite, on_step=on_step, on_sample=on_sample
+                settings,
+                learn,
+                score,
+                output,
+                overwrite=overwrite,
+                on_step=on_step,
+                on_sample=on_sample,
+                on_score=on_score,
             )
             int8 = None
         else:
@@ -167,3 +202,5 @@ def train(
     if int8 is not None:
         console.print(f"The table is in floating point. mIoU under INT8's rounding: {int8}.")
     console.print(f"{output}: trained in {seconds:.1f} s; record in {record_path(output)}")
+    if best_path(output).exists():
+        console.print(f"{best_path(output)}: the weights of the best evaluation")

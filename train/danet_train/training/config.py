@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from danet_train.data.faults import FaultPolicy
 from danet_train.model.config import DANetConfig
@@ -13,6 +13,7 @@ from danet_train.training.inheritance import find_config, read_settings
 from danet_train.training.sections import (
     CLOSED,
     AugmentationConfig,
+    LoopConfig,
     LossConfig,
     OptimiserConfig,
     PublishedResult,
@@ -28,10 +29,10 @@ class TrainConfig(BaseModel):
     Attributes:
         model: The network; ``num_classes`` follows the dataset unless it is stated.
         normalisation: Of the input.
-        augmentation, optimiser, schedule, loss, quantisation: See their classes.
+        augmentation, optimiser, schedule, loss, loop, quantisation: See their classes.
         published: What the reference of the configuration reports, None where there is none.
         steps: Updates of the weights.
-        batch_size: Crops an update.
+        batch_size: Crops an update, over all processes that train together.
         seed: Of the weights, the order of samples and their augmentation.
         workers: Processes that load samples; 0 loads in the training process.
         in_memory: Keep the decoded training set in memory.
@@ -40,6 +41,8 @@ class TrainConfig(BaseModel):
         threads: Of torch on a CPU.
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
             stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
+            ``fp16`` is for GPUs without bfloat16: the loss is scaled so that small gradients survive, and
+            updates whose gradients overflow are left out; slow on a CPU.
         device: ``auto`` takes CUDA where there is one.
         backbone_weights: A file with the backbone's weights to start from: ImageNet's by torchvision's or
             mmsegmentation's names, or any DANet that ``danet import`` takes.
@@ -53,6 +56,7 @@ class TrainConfig(BaseModel):
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    loop: LoopConfig = LoopConfig()
     quantisation: QuantisationConfig = QuantisationConfig()
     published: PublishedResult | None = None
     steps: int = Field(default=40_000, ge=1)
@@ -62,9 +66,17 @@ class TrainConfig(BaseModel):
     in_memory: bool = False
     bad_samples: FaultPolicy = "stop"
     threads: int = Field(default=2, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     backbone_weights: str | None = None
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> TrainConfig:
+        if self.batch_size % self.loop.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of loop.accumulate {self.loop.accumulate}"
+            )
+        return self
 
 
 def read_config(name_or_path: str, **overrides: Any) -> TrainConfig:  # noqa: ANN401 - TrainConfig checks them

@@ -22,7 +22,10 @@ from danet_train.model.danet import DANet
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
 from danet_train.training.evaluate import check_classes_agree, evaluate, scores_of
-from danet_train.training.loop import Progress, make_optimiser, prepare, run_updates
+from danet_train.training.history import History
+from danet_train.training.learner import Learner
+from danet_train.training.loop import Progress, prepare, updates
+from danet_train.training.optimiser import make_optimiser
 from danet_train.training.run import check_output, write_record
 
 EVALUATIONS = 3
@@ -135,12 +138,7 @@ def fine_tune_to_file(
 
     int8_before = score(network.model, "INT8 before the fine-tuning")
     on_phase("fine-tuning")
-    losses: list[float] = []
-
-    def note(progress: Progress) -> None:
-        losses.append(progress.loss)
-        on_step(progress)
-
+    history = History()
     started = time.perf_counter()
     network.train_with_frozen_statistics()
     optimisers = [make_optimiser(network.model, config.optimiser)]
@@ -148,7 +146,9 @@ def fine_tune_to_file(
         learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
         factor = config.quantisation.scale_lr / config.optimiser.lr
         optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
-    run_updates(network.model, config, train, optimisers, note)
+    for progress in updates(Learner(network.model, config, optimisers), config, train):
+        history.note(progress)
+        on_step(progress)
     seconds = time.perf_counter() - started
     network.round_scales()
 
@@ -173,7 +173,7 @@ def fine_tune_to_file(
         },
         scales=network.scales(),
     )
-    write_record(out, config, scores, seconds, losses)
+    write_record(out, config, scores, seconds, history)
     return FineTuned(int8_before, int8, float32, seconds)
 
 

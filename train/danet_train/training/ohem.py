@@ -1,7 +1,8 @@
-"""Online hard example mining: the loss of the pixels that the network is least sure of (Shrivastava et al. 2016).
+"""Online hard example mining: the loss of the pixels that the network is least sure of.
 
-As mmsegmentation's ``OHEMPixelSampler``. The denominator of the loss does not change: it stays all pixels, or
-all that are not ignored.
+Shrivastava et al. 2016, as mmsegmentation's ``OHEMPixelSampler``: each classifier has hard pixels of its own.
+What the sum is divided by stays all pixels, or all that are not ignored. The pixels are chosen among those
+that go through the network at once: of one process, and of one part of an accumulated batch.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from danet_train.training.sections import OhemConfig
 def hard_pixels(logits: Tensor, label: Tensor, config: OhemConfig, weights: Tensor | None = None) -> Tensor:
     """Which pixels count in the loss.
 
-    With k = ``min_kept`` times the number of images: where a threshold is set, the pixels whose probability of
-    their own class lies below it or, where that is more, below the (k + 1)-th lowest of the batch; else the k
-    of the greatest loss.
+    With k = ``min_kept`` times the number of images: where a threshold is set, the pixels whose probability
+    of their own class lies below it or, where that is more, below the (k + 1)-th lowest of the batch; else
+    the k of the greatest loss.
 
     Args:
         logits: (B, C, H, W) float of any precision.

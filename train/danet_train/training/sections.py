@@ -139,6 +139,38 @@ class LossConfig(BaseModel):
         return value
 
 
+class LoopConfig(BaseModel):
+    """How the updates are run.
+
+    Attributes:
+        evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
+            None scores it only at the end.
+        save_every: What the training is resumed from is saved after so many updates; None saves it only when
+            the training is interrupted.
+        accumulate: The batch of an update goes through the network in so many parts, for less memory. The
+            update is the same where batch statistics are frozen; else they are those of each part.
+        frozen_batch_norm: Keep the running statistics as they are, and normalise with them; the weights and
+            biases of batch norm are still trained. For fine-tuning, and for small batches.
+        channels_last: Lay tensors out as (B, H, W, C) in memory, which convolutions are faster on.
+        compile: Compile the network with ``torch.compile``; needs a C++ compiler on a CPU.
+        attention: ``plain`` keeps position attention's whole map of N x N positions; ``blockwise`` computes
+            it again on the way back, a block of rows at a time, in memory that grows with N alone. The
+            weights are the same, and so is the arithmetic but for its order.
+        attention_rows: Of a block of ``blockwise``.
+    """
+
+    model_config = CLOSED
+
+    evaluate_every: int | None = Field(default=None, ge=1)
+    save_every: int | None = Field(default=1000, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    frozen_batch_norm: bool = False
+    channels_last: bool = True
+    compile: bool = False
+    attention: Literal["plain", "blockwise"] = "plain"
+    attention_rows: int = Field(default=512, ge=1)
+
+
 class QuantisationConfig(BaseModel):
     """How a checkpoint is fine-tuned for INT8; says nothing on a training from scratch.
 
