@@ -18,24 +18,36 @@ def _sample(height=20, width=30):
     return Sample(np.repeat(label[..., None] * 40, 3, axis=2), label, "x")
 
 
-@settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**16), height=st.integers(1, 40), width=st.integers(1, 50), low=st.floats(0.4, 1))
-def test_a_view_has_the_crops_size_and_only_labels_of_the_sample(seed, height, width, low):
-    config = AugmentationConfig(scale=(low, 2.0), crop_hw=(height, width))
-    view = augment(_sample(), config, FILL, np.random.default_rng(seed))
-    assert view.image.shape == (height, width, 3)
-    assert view.label.shape == (height, width)
-    assert set(np.unique(view.label)) <= {0, 1, 2, 3, 4, 255}
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**16),
+    height=st.integers(1, 40),
+    width=st.integers(1, 50),
+    low=st.floats(0.4, 1),
+    kind=st.sampled_from(["mmsegmentation", "authors", "plain"]),
+)
+def test_an_item_has_the_crops_size_and_only_labels_of_the_sample(seed, height, width, low, kind):
+    config = AugmentationConfig(kind=kind, scale=(low, 2.0), crop_hw=(height, width))
+    item = TrainingSamples([_sample()], 1, config, Normalisation(), seed)[0]
+    assert item.image.shape == (3, height, width)
+    assert item.label.shape == (height, width)
+    assert set(np.unique(item.label)) <= {0, 1, 2, 3, 4, 255}
 
 
-@settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**16), height=st.integers(4, 40), width=st.integers(4, 50))
-def test_image_and_label_move_together(seed, height, width):
-    config = AugmentationConfig(scale=(1.0, 1.0), crop_hw=(height, width), photometric=0.0)
-    view = augment(_sample(), config, FILL, np.random.default_rng(seed))
-    inside = view.label != 255
-    np.testing.assert_array_equal(view.image[inside][:, 0], view.label[inside] * 40)
-    assert (view.image[~inside] == [104, 116, 124]).all()
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**16),
+    height=st.integers(4, 40),
+    width=st.integers(4, 50),
+    kind=st.sampled_from(["mmsegmentation", "authors", "plain"]),
+)
+def test_image_and_label_move_together_and_what_lies_outside_is_ignored(seed, height, width, kind):
+    config = AugmentationConfig(kind=kind, scale=(1.0, 1.0), crop_hw=(height, width), photometric=0.0)
+    item = TrainingSamples([_sample()], 1, config, Normalisation(mean=(9, 9, 9), std=(2, 2, 2)), seed)[0]
+    inside = item.label != 255
+    assert inside.sum() == min(height, 20) * min(width, 30)
+    torch.testing.assert_close(item.image[0][inside], (item.label[inside] * 40 - 9) / 2)
+    assert (item.image[:, ~inside] == 0).all()
 
 
 def test_the_same_generator_state_gives_the_same_view_and_leaves_the_sample_alone():

@@ -55,7 +55,9 @@ def test_a_wrong_class_file_is_refused_with_its_path(tmp_path, text, message):
 
 
 def test_a_name_that_is_neither_table_nor_file_is_refused_with_the_tables_there_are():
-    with pytest.raises(ConfigError, match=r"camvd is neither a packaged class table \(camvid, cityscapes\)"):
+    with pytest.raises(
+        ConfigError, match=r"camvd is neither a packaged class table \(ade20k, camvid, cityscapes, voc2012\)"
+    ):
         find_classes("camvd")
 
 

@@ -115,11 +115,14 @@ class _Entry(BaseModel):
 class _ClassFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     classes: list[_Entry]
+    first_value: _Byte = 0
     ignore: list[_Byte] = []
 
 
 def read_classes(path: Path) -> ClassTable:
     """Read a ``classes.yaml``: ``classes:`` a list of {name, color}, ``ignore:`` values that mean 255.
+
+    The label value of a class is its position in the list, or from ``first_value:`` on where that is stated.
 
     Raises:
         ConfigError: The file is missing, no YAML, or does not follow this form.
@@ -134,9 +137,11 @@ def read_classes(path: Path) -> ClassTable:
         raise ConfigError(f"{path} must be a mapping with 'classes:' (and 'ignore:'), not {content!r:.60}")
     try:
         parsed = _ClassFile.model_validate(content)
+        values = tuple(range(parsed.first_value, parsed.first_value + len(parsed.classes)))
         return ClassTable(
             names=tuple(entry.name for entry in parsed.classes),
             colours=tuple(entry.color for entry in parsed.classes),
+            label_ids=values if parsed.first_value else None,
             ignored_values=tuple(parsed.ignore),
         )
     except ValidationError as error:
@@ -144,7 +149,7 @@ def read_classes(path: Path) -> ClassTable:
 
 
 def find_classes(name_or_path: str | Path) -> ClassTable:
-    """The packaged table of that name (``cityscapes``, ``camvid``), or else the file at that path.
+    """The packaged table of that name (``cityscapes``, ``camvid``, ...), or else the file at that path.
 
     Raises:
         ConfigError: It is neither a packaged table nor a readable class file.

@@ -108,7 +108,7 @@ def evaluate(
     from danet_train.evaluation.record import evaluation_record
     from danet_train.evaluation.scoring import check_classes_agree, score
     from danet_train.files import check_file_target, replacing
-    from danet_train.training.loop import pick_device
+    from danet_train.training.distributed import pick_device
 
     settings = _settings(config, {key: value for key, value in chosen.items() if value is not None})
     if json_file is not None:

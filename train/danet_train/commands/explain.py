@@ -66,7 +66,7 @@ def explain(
     from danet_train.explain.explanation import explain_image
     from danet_train.explain.picture import draw
     from danet_train.files import check_file_target, replacing
-    from danet_train.training.loop import pick_device
+    from danet_train.training.distributed import pick_device
 
     for path in (output, json_file):
         if path is not None:

@@ -1,94 +1,76 @@
-"""Varying a sample for training: resize, crop, flip, colour; as mmsegmentation does for Cityscapes."""
+"""Varying a sample for training, in one of three orders: mmsegmentation's, the authors', or the plain one."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from danet_train.classes import IGNORE
-from danet_train.data.sample import Image, Sample
+from danet_train.data.colour import distort, distort_in_fixed_order
+from danet_train.data.framing import Framed, size_within
+from danet_train.data.sample import Sample
 from danet_train.training.sections import AugmentationConfig
 
-_CROP_TRIES = 10
+_DRAWS = 11
+"""mmsegmentation checks a crop ten times and takes the one that it draws after the last check."""
+_PLAIN_DRAWS = 10
 
 
 def augment(
     sample: Sample, config: AugmentationConfig, fill_bgr: tuple[float, ...], rng: np.random.Generator
 ) -> Sample:
-    """A random view of ``sample`` of the size ``config.crop_hw``; the input is not changed.
+    """A random view of ``sample`` of at most the size ``config.crop_hw``; the input is not changed.
 
     Args:
         sample: Image and labels.
-        config: Ranges and probabilities.
-        fill_bgr: Colour of what lies outside the image, so that it is 0 after normalisation; its label
-            is 255.
+        config: The order, the ranges and the probabilities.
+        fill_bgr: Colour of what lies outside the image where the order pads before the crop; its label is
+            255. mmsegmentation pads what is normalised already: its view may be smaller than the crop.
         rng: Decides; the same state gives the same view.
     """
-    image, label = _resize(sample.image, sample.label, float(rng.uniform(*config.scale)))
-    image, label = _crop(image, label, config, fill_bgr, rng)
+    framed = Framed(sample.image, sample.label)
+    if config.kind == "mmsegmentation":
+        framed = _as_mmsegmentation(framed, config, rng)
+    elif config.kind == "authors":
+        framed = _as_the_authors(framed, config, fill_bgr, rng)
+    else:
+        framed = _plainly(framed, config, fill_bgr, rng)
+    return Sample(np.ascontiguousarray(framed.image), np.ascontiguousarray(framed.label), sample.name)
+
+
+def _as_mmsegmentation(framed: Framed, config: AugmentationConfig, rng: np.random.Generator) -> Framed:
+    """RandomResize, RandomCrop, RandomFlip, PhotoMetricDistortion."""
+    base_hw = config.base_hw or framed.size_hw
+    framed = framed.resized(size_within(framed.size_hw, base_hw, float(rng.uniform(*config.scale))))
+    framed = framed.cropped(config.crop_hw, config.crop_max_ratio, _DRAWS, rng)
     if rng.random() < config.flip:
-        image, label = image[:, ::-1], label[:, ::-1]
-    image = _distort(np.ascontiguousarray(image), config, rng)
-    return Sample(image, np.ascontiguousarray(label), sample.name)
+        framed = framed.mirrored()
+    return framed._replace(image=distort(np.ascontiguousarray(framed.image), config, rng))
 
 
-def _resize(image: Image, label: Image, factor: float) -> tuple[Image, Image]:
-    if factor == 1:
-        return image, label
-    size_wh = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
-    return (
-        np.asarray(resized, np.uint8),
-        np.asarray(cv2.resize(label, size_wh, interpolation=cv2.INTER_NEAREST), np.uint8),
-    )
+def _as_the_authors(
+    framed: Framed, config: AugmentationConfig, fill_bgr: tuple[float, ...], rng: np.random.Generator
+) -> Framed:
+    """Flip, resize by the short side to a whole number of pixels, pad, crop."""
+    if rng.random() < config.flip:
+        framed = framed.mirrored()
+    base = min(config.base_hw or framed.size_hw)
+    low, high = (int(base * factor) for factor in config.scale)
+    short, shorter = int(rng.integers(low, high + 1)), min(framed.size_hw)
+    height, width = (max(1, side * short // shorter) for side in framed.size_hw)
+    contiguous = Framed(np.ascontiguousarray(framed.image), np.ascontiguousarray(framed.label))
+    framed = contiguous.resized_smoothly((height, width)).padded(config.crop_hw, fill_bgr)
+    framed = framed.cropped(config.crop_hw, config.crop_max_ratio, _DRAWS, rng)
+    return framed._replace(image=distort(np.ascontiguousarray(framed.image), config, rng))
 
 
-def _crop(
-    image: Image,
-    label: Image,
-    config: AugmentationConfig,
-    fill_bgr: tuple[float, ...],
-    rng: np.random.Generator,
-) -> tuple[Image, Image]:
-    height, width = config.crop_hw
-    below, right = max(0, height - image.shape[0]), max(0, width - image.shape[1])
-    if below or right:
-        fill = [round(value) for value in fill_bgr]
-        image = np.asarray(
-            cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=fill), np.uint8
-        )
-        label = np.asarray(
-            cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[IGNORE]), np.uint8
-        )
-    window = (slice(0, height), slice(0, width))
-    for _ in range(_CROP_TRIES if config.crop_max_ratio < 1 else 1):
-        top = int(rng.integers(image.shape[0] - height + 1))
-        left = int(rng.integers(image.shape[1] - width + 1))
-        window = (slice(top, top + height), slice(left, left + width))
-        counts = np.bincount(label[window].ravel(), minlength=256)[:IGNORE]
-        if (counts > 0).sum() > 1 and counts.max() < config.crop_max_ratio * counts.sum():
-            break
-    return image[window], label[window]
-
-
-def _distort(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
-    """Brightness, contrast, saturation and hue, each with its probability."""
-
-    def chosen() -> bool:
-        return bool(rng.random() < config.photometric)
-
-    if chosen():
-        shift = float(rng.uniform(-config.brightness, config.brightness))
-        image = np.clip(image.astype(np.float32) + shift, 0, 255).astype(np.uint8)
-    if chosen():
-        factor = float(rng.uniform(*config.contrast))
-        image = np.clip(image.astype(np.float32) * factor, 0, 255).astype(np.uint8)
-    saturate, turn = chosen(), chosen()
-    if saturate or turn:
-        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.float32)  # OpenCV keeps half degrees of hue
-        if saturate:
-            hsv[..., 1] = np.clip(hsv[..., 1] * float(rng.uniform(*config.contrast)), 0, 255)
-        if turn:
-            hsv[..., 0] = np.mod(hsv[..., 0] + rng.uniform(-config.hue_degrees, config.hue_degrees) / 2, 180)
-        image = np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR), np.uint8)
-    return image
+def _plainly(
+    framed: Framed, config: AugmentationConfig, fill_bgr: tuple[float, ...], rng: np.random.Generator
+) -> Framed:
+    """Resize, pad, crop, flip, colours in a fixed order."""
+    factor = float(rng.uniform(*config.scale))
+    height, width = (max(1, round(side * factor)) for side in framed.size_hw)
+    framed = framed.resized((height, width)).padded(config.crop_hw, fill_bgr)
+    framed = framed.cropped(config.crop_hw, config.crop_max_ratio, _PLAIN_DRAWS, rng)
+    if rng.random() < config.flip:
+        framed = framed.mirrored()
+    image = distort_in_fixed_order(np.ascontiguousarray(framed.image), config, rng)
+    return framed._replace(image=image)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from danet_train.data.faults import Skipped
 from danet_train.data.torch_samples import TrainingItem, TrainingSamples
+from danet_train.errors import DataError
 
 
 class Batch(NamedTuple):
@@ -42,6 +45,9 @@ def batches(
         first: The batch to begin with.
         rank: Of this process, 0 to ``world`` - 1.
         world: The number of processes that train together.
+
+    Raises:
+        DataError: A sample cannot be read, as :class:`TrainingSamples` says.
     """
     share = batch_size // world
     mine = [
@@ -49,12 +55,47 @@ def batches(
         for start in range(first * batch_size, len(samples), batch_size)
         for offset in range(share)
     ]
-    yield from DataLoader(
-        Subset(samples, mine), batch_size=share, num_workers=workers, collate_fn=_collate, drop_last=True
+    loader = DataLoader(
+        _Share(samples, mine),
+        batch_size=share,
+        num_workers=workers,
+        collate_fn=_collate,
+        drop_last=True,
+        worker_init_fn=_start_worker,
     )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
 
 
-def _collate(items: list[TrainingItem]) -> Batch:
+class _Share(TorchDataset[TrainingItem | DataError]):
+    """The items of one process; an error is handed over as it is, or torch would bury it in a traceback."""
+
+    def __init__(self, samples: TrainingSamples, indices: list[int]) -> None:
+        self._samples = samples
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> TrainingItem | DataError:
+        try:
+            return self._samples[self._indices[index]]
+        except DataError as error:
+            return error
+
+
+def _start_worker(worker: int) -> None:
+    cv2.setNumThreads(1)  # each worker would else start a thread a core
+
+
+def _collate(read: list[TrainingItem | DataError]) -> Batch | DataError:
+    items: list[TrainingItem] = []
+    for item in read:
+        if isinstance(item, DataError):
+            return item
+        items.append(item)
     return Batch(
         torch.stack([item.image for item in items]),
         torch.stack([item.label for item in items]),

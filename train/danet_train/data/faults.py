@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from danet_train.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from danet_train.data.sample import Sample
 
 FaultPolicy = Literal["stop", "skip"]
 """``stop`` lets the sample's error end the run; ``skip`` leaves the sample out and goes on."""
@@ -13,3 +21,42 @@ class Skipped(NamedTuple):
 
     name: str
     why: str
+
+
+def read_sample(samples: Sequence[Sample], index: int, policy: FaultPolicy) -> Sample | Skipped:
+    """Sample ``index``, or, under ``skip``, why it cannot be read.
+
+    Raises:
+        DataError: It cannot be read, under ``stop``.
+    """
+    try:
+        return samples[index]
+    except DataError as error:
+        if policy == "stop":
+            raise
+        names = getattr(samples, "names", None)
+        return Skipped(names[index] if names is not None else str(index), str(error))
+
+
+def read_samples(samples: Sequence[Sample], policy: FaultPolicy) -> Iterator[Sample | Skipped]:
+    """Every sample in order, each read once; under ``skip`` what cannot be read comes as a :class:`Skipped`.
+
+    Raises:
+        DataError: A sample cannot be read, under ``stop``; or none can, under ``skip``.
+    """
+    skipped = None
+    readable = 0
+    for index in range(len(samples)):
+        read = read_sample(samples, index, policy)
+        if isinstance(read, Skipped):
+            skipped = skipped or read
+        else:
+            readable += 1
+        yield read
+    if skipped is not None and not readable:
+        raise none_readable(len(samples), skipped)
+
+
+def none_readable(count: int, first: Skipped) -> DataError:
+    """The error where nothing is left after skipping."""
+    return DataError(f"none of the {count} samples can be read; the first: {first.why}")

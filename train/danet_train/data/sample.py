@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 from danet_train.classes import ClassTable
+from danet_train.data import png
 from danet_train.data.faults import Skipped
 from danet_train.errors import DataError
 
 Image = npt.NDArray[np.uint8]
-_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 
 
@@ -89,35 +92,56 @@ class Dataset(Sequence[Sample]):
 def read_image(path: Path) -> Image:
     """A PNG or JPEG as (H, W, 3) uint8 BGR.
 
+    A JPEG has no checksums: that it is cut off is found out, damage in its middle is not.
+
     Raises:
-        DataError: The file is missing, cut off, or no picture.
+        DataError: The file is missing, cut off, damaged, or no picture.
     """
-    return _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _decode(path, _read_bytes(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def read_label(path: Path) -> Image:
-    """A label PNG as (H, W) uint8, its values unchanged.
+    """A label PNG as (H, W) uint8, its values unchanged; those of a palette PNG are its indices.
 
     Raises:
-        DataError: The file is missing, cut off, no picture, or not single-channel with 8 bits.
+        DataError: The file is missing, cut off, damaged, no PNG, or not single-channel with at most 8 bits.
     """
-    label = _decode(path, cv2.IMREAD_UNCHANGED)
+    data = _read_bytes(path)
+    if not data.startswith(png.SIGNATURE):
+        raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
+    kind, bits = png.header(data)
+    if kind == "palette":
+        return _palette_indices(data)
+    label = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DataError(
             f"{path} must be a single-channel 8-bit PNG of label values, not {label.dtype} {label.shape}"
         )
-    return label
+    # OpenCV spreads values of fewer bits over 0..255
+    return label if bits == 8 else np.asarray(label // (255 // (2**bits - 1)), np.uint8)
 
 
-def _decode(path: Path, flags: int) -> Image:
+def _palette_indices(data: bytes) -> Image:
+    # OpenCV would give the colours.
+    with PIL.Image.open(BytesIO(data)) as picture:
+        return np.array(picture, np.uint8)
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The bytes of a picture that is whole as far as its format can tell."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
-    # OpenCV fills the rest of a cut-off picture with black and says nothing, so look for its end first.
-    end = _PNG_END if data.startswith(b"\x89PNG") else _JPEG_END if data.startswith(b"\xff\xd8") else None
-    if end is not None and end not in data[-64:]:
+    if data.startswith(png.SIGNATURE) and (found := png.damage(data)) is not None:
+        raise DataError(f"{path} is damaged: {found}; copy it again")
+    # OpenCV fills the rest of a cut-off picture with grey and says nothing.
+    if data.startswith(_JPEG_START) and _JPEG_END not in data[-64:]:
         raise DataError(f"{path} is cut off after {len(data)} bytes; copy it again")
+    return data
+
+
+def _decode(path: Path, data: bytes, flags: int) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from danet_train.classes import IGNORE
 from danet_train.data.augmentation import augment
-from danet_train.data.faults import Skipped
+from danet_train.data.faults import FaultPolicy, Skipped, none_readable, read_sample, read_samples
 from danet_train.data.sample import Image, Sample
 from danet_train.normalisation import Normalisation
 from danet_train.training.sections import AugmentationConfig
 
+_ORDER, _VIEW, _REPLACEMENT = 0, 1, 2
+"""The streams of random numbers that a seed gives."""
+
 
 def normalise(image: Image, normalisation: Normalisation) -> Tensor:
     """(H, W, 3) uint8 BGR -> (3, H, W) float32 normalised RGB."""
-    rgb = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
-    mean = torch.tensor(normalisation.mean)[:, None, None]
-    std = torch.tensor(normalisation.std)[:, None, None]
-    return (rgb - mean) / std
+    out = np.empty((3, *image.shape[:2]), np.float32)
+    _normalise_into(out, image, normalisation)
+    return torch.from_numpy(out)
+
+
+def _normalise_into(out: npt.NDArray[np.float32], image: Image, normalisation: Normalisation) -> None:
+    """Write (3, h, w) of an image (h, w, 3), each byte by a table of what it becomes."""
+    levels = torch.arange(256, dtype=torch.float32)
+    mean, std = torch.tensor(normalisation.mean)[:, None], torch.tensor(normalisation.std)[:, None]
+    tables = ((levels - mean) / std).numpy()  # (3, 256)
+    for channel, plane in enumerate(reversed(cv2.split(image))):
+        out[channel] = cv2.LUT(plane, tables[channel])
 
 
 class TrainingItem(NamedTuple):
@@ -55,29 +68,86 @@ class TrainingSamples(TorchDataset[TrainingItem]):
         seed: int,
         *,
         in_memory: bool = False,
+        bad_samples: FaultPolicy = "stop",
     ) -> None:
-        self._source: Sequence[Sample] = list(source) if in_memory else source
+        """Take the samples of ``source``, or read them all at once.
+
+        Args:
+            source: What is varied.
+            count: The number of items.
+            augmentation: How a sample is varied.
+            normalisation: Of the image.
+            seed: Of the order and of the variation.
+            in_memory: Read and keep every sample now.
+            bad_samples: ``skip`` gives another sample in the place of one that cannot be read. Which one
+                depends on the seed and the item's index alone.
+
+        Raises:
+            DataError: With ``in_memory``, a sample cannot be read under ``stop``, or none can.
+        """
+        self._source = source
+        self._held: list[Sample | Skipped] | None = (
+            list(read_samples(source, bad_samples)) if in_memory else None
+        )
         self._count = count
         self._augmentation = augmentation
         self._normalisation = normalisation
         self._fill_bgr = normalisation.mean[::-1]
         self._seed = seed
+        self._bad_samples: FaultPolicy = bad_samples
 
     def __len__(self) -> int:
         return self._count
 
     def count_pixels(self, num_classes: int) -> npt.NDArray[np.int64]:
-        """(C,) pixels of each class over the source, before augmentation; reads every label once."""
+        """(C,) pixels of each class over the source, before augmentation; reads every label once.
+
+        Raises:
+            DataError: A sample cannot be read under ``stop``, or none can.
+        """
         counts = np.zeros(256, np.int64)
-        for index in range(len(self._source)):
-            counts += np.bincount(self._source[index].label.ravel(), minlength=256)
+        for sample in self._held or read_samples(self._source, self._bad_samples):
+            if isinstance(sample, Sample):
+                counts += np.bincount(sample.label.ravel(), minlength=256)
         return counts[:num_classes]
 
     def __getitem__(self, index: int) -> TrainingItem:
+        """The item at ``index``.
+
+        Raises:
+            DataError: Its sample cannot be read under ``stop``, or no sample can.
+        """
+        skipped: list[Skipped] = []
+        for chosen in self._choices(index):
+            sample = self._read(chosen)
+            if isinstance(sample, Skipped):
+                skipped.append(sample)
+                continue
+            rng = np.random.default_rng([self._seed, _VIEW, index])
+            view = augment(sample, self._augmentation, self._fill_bgr, rng)
+            return TrainingItem(*self._tensors(view), tuple(skipped))
+        raise none_readable(len(self._source), skipped[0])
+
+    def _tensors(self, view: Sample) -> tuple[Tensor, Tensor]:
+        """Image and labels of the crop's size; what the view lacks below and to the right is 0, ignored."""
+        height, width = view.label.shape
+        image = np.zeros((3, *self._augmentation.crop_hw), np.float32)
+        label = np.full(self._augmentation.crop_hw, IGNORE, np.int64)
+        _normalise_into(image[:, :height, :width], view.image, self._normalisation)
+        label[:height, :width] = view.label
+        return torch.from_numpy(image), torch.from_numpy(label)
+
+    def _choices(self, index: int) -> Iterator[int]:
+        """The sample of an item, then those to take in its place, each once."""
         size = len(self._source)
-        order = np.random.default_rng([self._seed, 0, index // size]).permutation(size)
-        rng = np.random.default_rng([self._seed, 1, index])
-        sample = self._source[int(order[index % size])]
-        view = augment(sample, self._augmentation, self._fill_bgr, rng)
-        image = normalise(view.image, self._normalisation)
-        return TrainingItem(image, torch.from_numpy(view.label.astype(np.int64)))
+        order = np.random.default_rng([self._seed, _ORDER, index // size]).permutation(size)
+        first = int(order[index % size])
+        yield first
+        for other in np.random.default_rng([self._seed, _REPLACEMENT, index]).permutation(size):
+            if other != first:
+                yield int(other)
+
+    def _read(self, index: int) -> Sample | Skipped:
+        if self._held is not None:
+            return self._held[index]
+        return read_sample(self._source, index, self._bad_samples)

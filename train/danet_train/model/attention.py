@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from danet_train.model.blockwise_attention import blockwise_context, energies
+
 
 class Scale(nn.Module):
     """One learned factor, ``scale`` of shape (), that starts at 0: the attention fades in during training."""
@@ -25,11 +27,16 @@ class PositionAttention(nn.Module):
     """PAM: every position gathers from all positions that look alike (eq. 1 and 2).
 
     The softmax is over the keys and its argument is **not** divided by sqrt(d), unlike a transformer's.
-    The map has (H * W)^2 entries an image; the exported model computes the same without storing it.
+    The map has (H * W)^2 entries an image; the exported model computes the same without storing it, and so
+    does training where ``block_rows`` is set.
+
+    Attributes:
+        block_rows: None for the whole map at once; else so many of its rows.
     """
 
     def __init__(self, channels: int, attention_channels: int) -> None:
         super().__init__()
+        self.block_rows: int | None = None
         self.query_project = nn.Conv2d(channels, attention_channels, 1)
         self.key_project = nn.Conv2d(channels, attention_channels, 1)
         self.value_project = nn.Conv2d(channels, channels, 1)
@@ -40,8 +47,11 @@ class PositionAttention(nn.Module):
         query = self.query_project(x).flatten(2).transpose(1, 2)  # (B, N, d), N = H * W
         key = self.key_project(x).flatten(2)  # (B, d, N)
         value = self.value_project(x).flatten(2)  # (B, C, N)
-        attention = torch.softmax(query @ key, dim=-1)  # (B, N, N), eq. 1: a row is one position's weights
-        context = value @ attention.transpose(1, 2)  # (B, C, N), eq. 2
+        if self.block_rows is not None:
+            context = blockwise_context(query, key, value, self.block_rows)  # (B, C, N)
+        else:
+            attention = torch.softmax(energies(query, key), dim=-1)  # (B, N, N), eq. 1: a row is a position's
+            context = value @ attention.to(value.dtype).transpose(1, 2)  # (B, C, N), eq. 2
         out: Tensor = self.gamma(context.reshape_as(x)) + x
         return out
 
@@ -60,8 +70,15 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         flat = x.flatten(2)  # (B, C, N)
-        energy = flat @ flat.transpose(1, 2)  # (B, C, C)
+        energy = energies(flat, flat.transpose(1, 2))  # (B, C, C)
         attention = torch.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)  # (B, C, C)
-        context = attention @ flat  # (B, C, N), eq. 4
+        context = attention.to(flat.dtype) @ flat  # (B, C, N), eq. 4
         out: Tensor = self.gamma(context.reshape_as(x)) + x
         return out
+
+
+def use_blockwise_attention(model: nn.Module, rows: int) -> None:
+    """Let every position attention of ``model`` compute so many rows of its map at a time."""
+    for module in model.modules():
+        if isinstance(module, PositionAttention):
+            module.block_rows = rows

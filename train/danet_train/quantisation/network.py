@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from danet_train.model.danet import DANet
+from danet_train.model.statistics import freeze_statistics
 from danet_train.quantisation.activations import Reader, quantised_activations
 from danet_train.quantisation.fake_quantisation import ActivationQuantiser, QuantisedConv2d
 
@@ -79,9 +80,7 @@ class QuantisedNetwork:
         weights and biases are trained.
         """
         self.model.train()
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        freeze_statistics(self.model)
 
     def plain_model(self) -> DANet:
         """A copy of the network without quantisation, in eval mode, on the CPU."""

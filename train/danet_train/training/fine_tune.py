@@ -13,16 +13,19 @@ import torch
 from torch import Tensor
 
 from danet_train.checkpoint import Checkpoint, save_checkpoint
+from danet_train.data.faults import Skipped, read_sample
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
 from danet_train.evaluation.scoring import check_classes_agree, evaluate, scores_of
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
-from danet_train.training.loop import Progress, make_optimiser, prepare, run_updates
+from danet_train.training.history import History
+from danet_train.training.learner import Learner
+from danet_train.training.loop import Progress, prepare, updates
+from danet_train.training.optimiser import make_optimiser
 from danet_train.training.run import check_output, write_record
 
 EVALUATIONS = 3
@@ -135,12 +138,7 @@ def fine_tune_to_file(
 
     int8_before = score(network.model, "INT8 before the fine-tuning")
     on_phase("fine-tuning")
-    losses: list[float] = []
-
-    def note(progress: Progress) -> None:
-        losses.append(progress.loss)
-        on_step(progress)
-
+    history = History()
     started = time.perf_counter()
     network.train_with_frozen_statistics()
     optimisers = [make_optimiser(network.model, config.optimiser)]
@@ -148,7 +146,9 @@ def fine_tune_to_file(
         learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
         factor = config.quantisation.scale_lr / config.optimiser.lr
         optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
-    run_updates(network.model, config, train, optimisers, note)
+    for progress in updates(Learner(network.model, config, optimisers), config, train):
+        history.note(progress)
+        on_step(progress)
     seconds = time.perf_counter() - started
     network.round_scales()
 
@@ -173,7 +173,7 @@ def fine_tune_to_file(
         },
         scales=network.scales(),
     )
-    write_record(out, config, scores, seconds, losses)
+    write_record(out, config, scores, seconds, history)
     return FineTuned(int8_before, int8, float32, seconds)
 
 
@@ -184,14 +184,15 @@ def _quantised(
     model.load_state_dict(copy.deepcopy(checkpoint.model.state_dict()))
     network = QuantisedNetwork(model.to(device), percentile=config.quantisation.percentile)
     if checkpoint.scales is None:
-        network.calibrate(_frames(train, config.quantisation.frames, config.normalisation, device))
+        network.calibrate(_frames(train, config, device))
     else:
         network.set_scales(checkpoint.scales)
     return network
 
 
-def _frames(
-    dataset: Dataset, count: int, normalisation: Normalisation, device: torch.device
-) -> Iterator[Tensor]:
-    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int):
-        yield normalise(dataset[int(index)].image, normalisation)[None].to(device)
+def _frames(dataset: Dataset, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    count = min(config.quantisation.frames, len(dataset))
+    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
+        sample = read_sample(dataset, int(index), config.bad_samples)
+        if not isinstance(sample, Skipped):
+            yield normalise(sample.image, config.normalisation)[None].to(device)

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from danet_train.data.batches import batches
+from danet_train.data.faults import Skipped
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import ConfigError, DataError, TrainingError
-from danet_train.evaluation.upsampling import aligns_corners
-from danet_train.model.danet import DANet, TrainingLogits
+from danet_train.model.attention import use_blockwise_attention
+from danet_train.model.danet import DANet
+from danet_train.model.statistics import freeze_statistics
 from danet_train.training.config import TrainConfig
-from danet_train.training.losses import class_weights, total_loss
+from danet_train.training.distributed import ALONE, World, check_world, pick_device
+from danet_train.training.learner import Learner
+from danet_train.training.losses import class_weights
+from danet_train.training.optimiser import make_optimiser, set_learning_rate
 from danet_train.training.schedule import learning_rate
-from danet_train.training.sections import OptimiserConfig
 from danet_train.weights.backbone import load_backbone
 
 
 class Progress(NamedTuple):
-    """What the loop reports after an update: its number from 1, the loss, and the learning rate."""
+    """What the loop reports after an update, over all processes.
+
+    Attributes:
+        step: The update's number, from 1.
+        loss: Before it.
+        lr: The learning rate that it was made with, without the factors of parameter groups.
+        skipped: Samples that were left out on the way to its batch.
+        heads: The loss of each classifier by name, without its weight.
+        gradient_norm: Before it was clipped.
+        stop: Whether a process was asked to stop: this is the update to stop after.
+    """
 
     step: int
     loss: float
     lr: float
+    skipped: tuple[Skipped, ...] = ()
+    heads: dict[str, float] = {}  # noqa: RUF012 - never written to
+    gradient_norm: float = 0.0
+    stop: bool = False
+
+
+class Generators(NamedTuple):
+    """The states of torch's random generators: bytes; ``cuda`` is None on a CPU."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+    @classmethod
+    def now(cls, device: torch.device) -> Generators:
+        """As they are."""
+        return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
+
+    def restore(self, device: torch.device) -> None:
+        """Put them back."""
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(self.cuda, device)
 
 
 def train_model(
@@ -54,115 +89,123 @@ def train_model(
         TrainingError: The loss is not finite.
     """
     device = prepare(config, dataset)
-    model = _make_model(config, len(dataset.classes)).to(device).train()
-    run_updates(model, config, dataset, [make_optimiser(model, config.optimiser)], report)
-    trained: DANet = model.eval()
+    learner = make_learner(config, len(dataset.classes), device)
+    for progress in updates(learner, config, dataset):
+        report(progress)
+    trained: DANet = learner.model.eval()
     return trained
 
 
-def prepare(config: TrainConfig, dataset: Dataset) -> torch.device:
+def prepare(config: TrainConfig, dataset: Dataset, world: World = ALONE) -> torch.device:
     """Seed the generators, set the threads, and return the device.
 
     Raises:
-        ConfigError: A CUDA device is asked for and not there.
+        ConfigError: A CUDA device is asked for and not there, or the processes cannot train this together.
         DataError: The dataset is empty.
     """
     if len(dataset) == 0:
         raise DataError("the training split is empty")
-    device = pick_device(config.device)
+    device = pick_device(config.device, world)
+    check_world(world, device, config.batch_size, config.loop.accumulate, config.loop.frozen_batch_norm)
     torch.set_num_threads(config.threads)
     _seed_everything(config.seed)
     return device
 
 
-def run_updates(
-    model: DANet,
+def make_learner(
     config: TrainConfig,
-    dataset: Dataset,
-    optimisers: Sequence[tuple[torch.optim.Optimizer, list[float]]],
-    report: Callable[[Progress], None],
-) -> None:
-    """Update the weights ``config.steps`` times.
+    num_classes: int,
+    device: torch.device,
+    world: World = ALONE,
+    *,
+    fresh: bool = True,
+) -> Learner:
+    """The network that a training begins with, and its optimiser.
 
     Args:
-        model: On its device, in the mode to be trained in.
+        config: Everything about the run.
+        num_classes: Of the dataset.
+        device: To train on.
+        world: The processes that train together.
+        fresh: Whether the backbone's weights are read; they need not be where all weights are loaded next.
+
+    Raises:
+        ConfigError: The config states another number of classes.
+        CheckpointError: The backbone's weights do not fit.
+    """
+    model = _make_model(config, num_classes, fresh=fresh).to(device).train()
+    if world.size > 1 and not config.loop.frozen_batch_norm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if config.loop.frozen_batch_norm:
+        freeze_statistics(model)
+    if config.loop.attention == "blockwise":
+        use_blockwise_attention(model, config.loop.attention_rows)
+    learner = Learner(model, config, [make_optimiser(model, config.optimiser)], world)
+    if not world.is_main:
+        torch.manual_seed(world.seed(config.seed))  # the same weights everywhere, but each its own dropout
+    return learner
+
+
+def updates(
+    learner: Learner,
+    config: TrainConfig,
+    dataset: Dataset,
+    world: World = ALONE,
+    *,
+    first: int = 0,
+    generators: Generators | None = None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress]:
+    """Update the weights until there were ``config.steps`` updates; yields after each.
+
+    What the caller does between two updates must leave the weights, the modes of the modules and torch's
+    generators as they are.
+
+    Args:
+        learner: In the state after ``first`` updates.
         config: Everything about the run.
         dataset: The training split.
-        optimisers: Each with a factor on the learning rate for each of its parameter groups.
-        report: Called after each update.
+        world: The processes that train together.
+        first: How many updates there were already.
+        generators: As they were after them; None for as they are.
+        asked_to_stop: Whether this process is to stop; told to all with each update.
 
     Raises:
         TrainingError: The loss is not finite.
     """
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    device = next(model.parameters()).device
-    align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
-
+    device = next(learner.model.parameters()).device
     samples = _samples(config, dataset)
     weights = None
     if config.loss.class_balance:
-        pixels = samples.count_pixels(model.config.num_classes)
+        pixels = samples.count_pixels(learner.model.config.num_classes)
         weights = class_weights(pixels, config.loss.class_balance).to(device)
-
-    for step, batch in enumerate(batches(samples, config.batch_size, workers=config.workers)):
+    stream = batches(
+        samples,
+        config.batch_size,
+        workers=config.workers,
+        first=first,
+        rank=world.rank,
+        world=world.size,
+    )
+    for step, batch in enumerate(stream, start=first):
+        if step == first and generators is not None:
+            generators.restore(device)  # now, for the loader drew from them when it began
         lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
-        for optimiser, factors in optimisers:
-            for group, factor in zip(optimiser.param_groups, factors, strict=True):
-                group["lr"] = lr * factor
-        image = batch.image.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            logits: TrainingLogits = model(image)
-        label = batch.label.to(device)
-        loss = total_loss(logits, label, config.loss, align_corners=align_corners, weights=weights)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} at step {step + 1}; lower optimiser.lr (now {lr:.2g})")
-        for optimiser, _ in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if config.optimiser.clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
-        for optimiser, _ in optimisers:
-            optimiser.step()
-        report(Progress(step + 1, value, lr))
+        set_learning_rate(learner.optimisers, lr)
+        try:
+            update = learner.update(batch, weights, asked_to_stop=asked_to_stop())
+        except TrainingError as error:
+            raise TrainingError(f"{error} at step {step + 1}; lower optimiser.lr (now {lr:.2g})") from error
+        skipped = _skipped_everywhere(batch.skipped, world) if update.skipped else ()
+        yield Progress(step + 1, update.loss, lr, skipped, update.heads, update.gradient_norm, update.stop)
 
 
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device of that name; ``auto`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigError: ``cuda`` is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but torch finds no CUDA device; use 'cpu' or 'auto'")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+def _skipped_everywhere(skipped: Sequence[Skipped], world: World) -> tuple[Skipped, ...]:
+    lists: list[tuple[Skipped, ...]] = world.gather(tuple(skipped))
+    return tuple(entry for entries in lists for entry in entries)
 
 
-def make_optimiser(model: DANet, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The optimiser, and a factor on the learning rate for each of its parameter groups."""
-    groups: list[dict[str, object]] = []
-    factors: list[float] = []
-    for modules, factor in (
-        ((model.backbone,), 1.0),
-        ((model.decode_head, model.auxiliary_head), config.head_lr_factor),
-    ):
-        parameters = [p for module in modules if module is not None for p in module.parameters()]
-        if config.kind == "sgd":
-            split: Iterable[tuple[list[nn.Parameter], float]] = ((parameters, config.weight_decay),)
-        else:
-            split = (
-                ([p for p in parameters if p.ndim >= 2], config.weight_decay),
-                ([p for p in parameters if p.ndim < 2], 0.0),
-            )
-        for members, decay in split:
-            groups.append({"params": members, "weight_decay": decay})
-            factors.append(factor)
-    if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum), factors
-    return torch.optim.AdamW(groups, lr=config.lr), factors
-
-
-def _make_model(config: TrainConfig, num_classes: int) -> DANet:
+def _make_model(config: TrainConfig, num_classes: int, *, fresh: bool) -> DANet:
     stated = "num_classes" in config.model.model_fields_set
     if stated and config.model.num_classes != num_classes:
         raise ConfigError(
@@ -170,7 +213,7 @@ def _make_model(config: TrainConfig, num_classes: int) -> DANet:
             "leave it out to follow the dataset"
         )
     model = DANet(config.model.model_copy(update={"num_classes": num_classes}))
-    if config.backbone_weights is not None:
+    if fresh and config.backbone_weights is not None:
         load_backbone(model.backbone, Path(config.backbone_weights))
     return model
 
@@ -183,6 +226,7 @@ def _samples(config: TrainConfig, dataset: Dataset) -> TrainingSamples:
         config.normalisation,
         config.seed,
         in_memory=config.in_memory,
+        bad_samples=config.bad_samples,
     )
 
 

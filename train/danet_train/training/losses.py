@@ -1,6 +1,14 @@
-"""The loss of DANet: cross-entropy on each classifier, summed."""
+"""The loss of DANet: cross-entropy on each classifier, summed.
+
+A classifier's loss is a sum over pixels and what the sum is divided by. Both are kept apart
+(:class:`Part`) until the divisor of the whole update is known: that of all parts of an accumulated batch, and
+of all processes that train together.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +18,23 @@ from torch.nn import functional as F
 
 from danet_train.classes import IGNORE
 from danet_train.model.danet import TrainingLogits
-from danet_train.training.sections import LossConfig
+from danet_train.training.ohem import hard_pixels
+from danet_train.training.sections import LossConfig, OhemConfig
+
+_SMALLEST_DIVISOR = 1e-6
+"""Where every pixel is ignored the sum is 0, and so is the loss."""
+
+
+class Part(NamedTuple):
+    """One classifier's loss on some images.
+
+    Attributes:
+        total: Scalar, the sum over the pixels that count.
+        divisor: Scalar, what :func:`pixel_count` says of the label that was used.
+    """
+
+    total: Tensor
+    divisor: Tensor
 
 
 def class_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:
@@ -36,29 +60,113 @@ def middle_pixels(label: Tensor, stride: int) -> Tensor:
     return label[:, stride // 2 : height : stride, stride // 2 : width : stride]
 
 
-def cross_entropy(
-    logits: Tensor, label: Tensor, *, mean_over: str, align_corners: bool, weights: Tensor | None = None
-) -> Tensor:
-    """Cross-entropy of logits upsampled to the label.
+def pixel_count(label: Tensor, mean_over: Literal["all", "valid"], weights: Tensor | None = None) -> Tensor:
+    """What the sum over the pixels of ``label`` is divided by for its mean.
 
     Args:
-        logits: (B, C, h, w) float of any precision; the loss itself is computed in float32.
         label: (B, H, W) int64 train ids, 255 ignored.
-        mean_over: ``all`` divides the sum by B * H * W, as mmsegmentation does with its default
-            ``avg_non_ignore=False``; ``valid`` by the pixels that are not ignored (at least one).
-        align_corners: Of the bilinear upsampling.
-        weights: (C,) of each class, None for 1; ``valid`` then divides by the sum of the pixels' weights.
+        mean_over: ``all`` counts every pixel, as mmsegmentation does with its default
+            ``avg_non_ignore=False``; ``valid`` those that are not ignored.
+        weights: (C,) of each class, None for 1; ``valid`` then sums the pixels' weights.
 
     Returns:
-        A scalar; 0 where every pixel is ignored.
+        A scalar on the label's device; counts over several labels add up.
     """
-    full = F.interpolate(logits.float(), size=label.shape[1:], mode="bilinear", align_corners=align_corners)
-    total = F.cross_entropy(full, label, weight=weights, ignore_index=IGNORE, reduction="sum")
     if mean_over == "all":
-        return total / label.numel()
+        return torch.tensor(float(label.numel()), device=label.device)
     valid = label[label != IGNORE]
-    count = torch.tensor(float(valid.numel())) if weights is None else weights[valid].sum()
-    return total / count.to(total.device).clamp(min=1e-6)
+    if weights is None:
+        return torch.tensor(float(valid.numel()), device=label.device)
+    return weights[valid].sum()
+
+
+def cross_entropy_part(
+    logits: Tensor,
+    label: Tensor,
+    *,
+    mean_over: Literal["all", "valid"],
+    align_corners: bool,
+    weights: Tensor | None = None,
+    ohem: OhemConfig | None = None,
+) -> Part:
+    """Cross-entropy of logits upsampled to the label, not yet divided.
+
+    Args:
+        logits: (B, C, h, w) float of any precision; the loss itself is computed in float32 or better.
+        label: (B, H, W) int64 train ids, 255 ignored.
+        mean_over: As :func:`pixel_count`.
+        align_corners: Of the bilinear upsampling.
+        weights: (C,) of each class, None for 1.
+        ohem: Sums the hard pixels alone; what the sum is divided by stays.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    full = F.interpolate(logits, size=label.shape[1:], mode="bilinear", align_corners=align_corners)
+    summed = label if ohem is None else label.masked_fill(~hard_pixels(full, label, ohem, weights), IGNORE)
+    total = F.cross_entropy(full, summed, weight=weights, ignore_index=IGNORE, reduction="sum")
+    return Part(total, pixel_count(label, mean_over, weights))
+
+
+def cross_entropy(
+    logits: Tensor,
+    label: Tensor,
+    *,
+    mean_over: Literal["all", "valid"],
+    align_corners: bool,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """:func:`cross_entropy_part` divided: a scalar, 0 where every pixel is ignored."""
+    part = cross_entropy_part(
+        logits, label, mean_over=mean_over, align_corners=align_corners, weights=weights
+    )
+    return divided(part.total, part.divisor)
+
+
+def divided(total: Tensor, divisor: Tensor) -> Tensor:
+    """``total / divisor``, 0 where nothing counts."""
+    return total / divisor.to(total).clamp(min=_SMALLEST_DIVISOR)
+
+
+def head_weights(config: LossConfig) -> dict[str, float]:
+    """The weight of each classifier's loss by its name in :class:`TrainingLogits`."""
+    return {
+        "fused": 1.0,
+        "pam": config.branch_weight,
+        "cam": config.branch_weight,
+        "aux": config.aux_weight,
+    }
+
+
+def loss_parts(
+    logits: TrainingLogits,
+    label: Tensor,
+    config: LossConfig,
+    *,
+    align_corners: bool,
+    weights: Tensor | None = None,
+) -> dict[str, Part]:
+    """The loss of each classifier that exists and has a weight, by its name."""
+    label = middle_pixels(label, config.label_stride)
+    return {
+        name: cross_entropy_part(
+            getattr(logits, name),
+            label,
+            mean_over=config.mean_over,
+            align_corners=align_corners,
+            weights=weights,
+            ohem=config.ohem,
+        )
+        for name, weight in head_weights(config).items()
+        if weight and getattr(logits, name) is not None
+    }
+
+
+def weighted_sum(losses: Mapping[str, Tensor], config: LossConfig) -> Tensor:
+    """The classifiers' divided losses by name, weighted and summed (Fu et al. 2019, section 3.4)."""
+    weight_of = head_weights(config)
+    total = torch.zeros((), device=losses["fused"].device)
+    for name, loss in losses.items():
+        total = total + weight_of[name] * loss
+    return total
 
 
 def total_loss(
@@ -69,19 +177,6 @@ def total_loss(
     align_corners: bool,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """The weighted sum over the classifiers that exist (Fu et al. 2019, section 3.4)."""
-    weighted = [
-        (1.0, logits.fused),
-        (config.branch_weight, logits.pam),
-        (config.branch_weight, logits.cam),
-        (config.aux_weight, logits.aux),
-    ]
-    label = middle_pixels(label, config.label_stride)
-    loss = torch.zeros((), device=label.device)
-    for weight, head in weighted:
-        if head is not None and weight:
-            part = cross_entropy(
-                head, label, mean_over=config.mean_over, align_corners=align_corners, weights=weights
-            )
-            loss = loss + weight * part
-    return loss
+    """The loss of one batch that is an update by itself."""
+    parts = loss_parts(logits, label, config, align_corners=align_corners, weights=weights)
+    return weighted_sum({name: divided(*part) for name, part in parts.items()}, config)

@@ -15,7 +15,13 @@ class AugmentationConfig(BaseModel):
     """How a sample is varied; the defaults are mmsegmentation's for Cityscapes.
 
     Attributes:
+        kind: The order of the steps, and the details of each. ``mmsegmentation``: resize within ``base_hw``
+            times the scale, crop, flip, colours (contrast before or after saturation and hue by a coin), pad.
+            ``authors``: flip, resize the short side to a whole number of pixels, with smoothing, pad, crop.
+            ``plain``: resize, pad, crop, flip, colours in a fixed order.
         scale: Range of the random resize, keeping the aspect ratio.
+        base_hw: The size that the scale multiplies; None for each image's own. ``mmsegmentation`` takes the
+            largest size of the image's proportions within it, ``authors`` its short side.
         crop_hw: Of the random crop in pixels; a smaller picture is padded with ignored pixels.
         crop_max_ratio: A crop of which one class fills more is drawn again, up to ten times; 1 takes any.
         flip: Probability of mirroring.
@@ -27,7 +33,9 @@ class AugmentationConfig(BaseModel):
 
     model_config = CLOSED
 
+    kind: Literal["mmsegmentation", "authors", "plain"] = "mmsegmentation"
     scale: Annotated[tuple[float, float], Field(strict=False)] = (0.5, 2.0)
+    base_hw: Annotated[tuple[_Positive, _Positive] | None, Field(strict=False)] = None
     crop_hw: Annotated[tuple[_Positive, _Positive], Field(strict=False)] = (512, 1024)
     crop_max_ratio: float = Field(default=0.75, gt=0, le=1)
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -41,6 +49,8 @@ class AugmentationConfig(BaseModel):
         for name, (low, high) in (("scale", self.scale), ("contrast", self.contrast)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be a range [low, high] with 0 < low <= high")
+        if self.kind == "plain" and self.base_hw is not None:
+            raise ValueError("kind 'plain' scales each image's own size; leave base_hw out")
         return self
 
 
@@ -82,6 +92,21 @@ class ScheduleConfig(BaseModel):
     warmup_steps: int = Field(default=0, ge=0)
 
 
+class OhemConfig(BaseModel):
+    """Which pixels are hard enough to count in a loss; see :mod:`danet_train.training.ohem`.
+
+    Attributes:
+        threshold: A pixel counts where the probability of its class is below; None takes the pixels of the
+            greatest loss.
+        min_kept: So many pixels an image count at least.
+    """
+
+    model_config = CLOSED
+
+    threshold: float | None = Field(default=0.7, gt=0, le=1)
+    min_kept: int = Field(default=100_000, ge=1)
+
+
 class LossConfig(BaseModel):
     """What is minimised.
 
@@ -94,6 +119,7 @@ class LossConfig(BaseModel):
             weights, 1 for median frequency balancing (Eigen and Fergus 2015).
         label_stride: The loss looks at the middle pixel of each cell of so many pixels a side. 3 makes the
             loss nine times cheaper, which is half of a step of a small network on a CPU.
+        ohem: Leaves the easy pixels of each classifier out; None counts all.
     """
 
     model_config = CLOSED
@@ -103,6 +129,7 @@ class LossConfig(BaseModel):
     mean_over: Literal["all", "valid"] = "all"
     class_balance: float = Field(default=0.0, ge=0, le=1)
     label_stride: int = Field(default=1, ge=1, le=8)
+    ohem: OhemConfig | None = None
 
     @field_validator("label_stride")
     @classmethod
@@ -110,6 +137,38 @@ class LossConfig(BaseModel):
         if value % 2 == 0:
             raise ValueError("label_stride must be odd, so that a middle pixel stands for each cell")
         return value
+
+
+class LoopConfig(BaseModel):
+    """How the updates are run.
+
+    Attributes:
+        evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
+            None scores it only at the end.
+        save_every: What the training is resumed from is saved after so many updates; None saves it only when
+            the training is interrupted.
+        accumulate: The batch of an update goes through the network in so many parts, for less memory. The
+            update is the same where batch statistics are frozen; else they are those of each part.
+        frozen_batch_norm: Keep the running statistics as they are, and normalise with them; the weights and
+            biases of batch norm are still trained. For fine-tuning, and for small batches.
+        channels_last: Lay tensors out as (B, H, W, C) in memory, which convolutions are faster on.
+        compile: Compile the network with ``torch.compile``; needs a C++ compiler on a CPU.
+        attention: ``plain`` keeps position attention's whole map of N x N positions; ``blockwise`` computes
+            it again on the way back, a block of rows at a time, in memory that grows with N alone. The
+            weights are the same, and so is the arithmetic but for its order.
+        attention_rows: Of a block of ``blockwise``.
+    """
+
+    model_config = CLOSED
+
+    evaluate_every: int | None = Field(default=None, ge=1)
+    save_every: int | None = Field(default=1000, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    frozen_batch_norm: bool = False
+    channels_last: bool = True
+    compile: bool = False
+    attention: Literal["plain", "blockwise"] = "plain"
+    attention_rows: int = Field(default=512, ge=1)
 
 
 class QuantisationConfig(BaseModel):
@@ -188,3 +247,19 @@ class EvaluationConfig(BaseModel):
                 "the authors resize by the long side alone; give their base size twice, e.g. [2048, 2048]"
             )
         return self
+
+
+class PublishedResult(BaseModel):
+    """What somebody else reports of a training by this recipe; a configuration has it from no base.
+
+    Attributes:
+        source: Who.
+        miou: On the validation split, in percent, at a single scale.
+        multi_scale_miou: The same with several scales and flipped images.
+    """
+
+    model_config = CLOSED
+
+    source: str = Field(min_length=1)
+    miou: float = Field(gt=0, lt=100)
+    multi_scale_miou: float | None = Field(default=None, gt=0, lt=100)

@@ -1,0 +1,54 @@
+"""A plain folder, for a data set of one's own.
+
+ROOT/[SPLIT/]images/*.{png,jpg,jpeg}
+ROOT/[SPLIT/]labels/*.png, of the same stems
+ROOT/[SPLIT/]classes.yaml
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from danet_train.classes import ClassTable, read_classes
+from danet_train.data.pairing import Split
+from danet_train.data.sample import Pair
+from danet_train.errors import DataError, NoDatasetError
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+
+
+def locate(root: Path) -> Path | None:
+    """``root`` where it or a folder in it has ``images``, else None."""
+    return root if (root / "images").is_dir() or any(root.glob("*/images")) else None
+
+
+def find_split(root: Path, split: str) -> Split:
+    """The pairs of ROOT/SPLIT, or of ROOT itself where it has no such folder, named by their stems.
+
+    Raises:
+        NoDatasetError: There are other splits, but not this one.
+    """
+    folder = _folder(root, split)
+    if folder is None:
+        splits = sorted(path.parent.name for path in root.glob("*/images"))
+        raise NoDatasetError(f"{root} has no split {split!r}; it has {', '.join(splits)}")
+    images = [path for path in sorted((folder / "images").iterdir()) if path.suffix.lower() in _SUFFIXES]
+    pairs = [Pair(image.stem, image, folder / "labels" / f"{image.stem}.png") for image in images]
+    return Split(pairs, f"{folder / 'images'}/*.png or *.jpg")
+
+
+def own_classes(root: Path, split: str) -> ClassTable:
+    """The ``classes.yaml`` of the split, or of all splits.
+
+    Raises:
+        DataError: There is none.
+        ConfigError: It cannot be read.
+    """
+    for place in (_folder(root, split) or root, root):
+        if (place / "classes.yaml").is_file():
+            return read_classes(place / "classes.yaml")
+    raise DataError(f"{root} has no classes.yaml; write one, or name a class table with --classes")
+
+
+def _folder(root: Path, split: str) -> Path | None:
+    return next((place for place in (root / split, root) if (place / "images").is_dir()), None)

@@ -1,0 +1,99 @@
+"""What a training was like: its loss and learning rate by update, its scores on the way, its lost samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from danet_train.data.faults import Skipped
+from danet_train.metrics import ConfusionMatrix
+from danet_train.training.loop import Progress
+
+_CURVE_POINTS = 100
+NAMED_SKIPPED = 5
+"""So many samples that were left out are named; the others are counted."""
+
+
+class Score(NamedTuple):
+    """The scores on the validation split after update ``step``; NaN where nothing was scored."""
+
+    step: int
+    miou: float
+    pixel_accuracy: float
+
+
+@dataclass
+class History:
+    """Grows with every update; part of what a training is resumed from.
+
+    Attributes:
+        losses: Of each update.
+        rates: The learning rate of each update.
+        scores: Of each evaluation on the validation split, in order.
+        skipped: How many samples were left out; one that comes again counts again.
+        first_skipped: The first few that differ.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    skipped: int = 0
+    first_skipped: list[Skipped] = field(default_factory=list)
+
+    def note(self, progress: Progress) -> None:
+        """Add one update."""
+        self.losses.append(progress.loss)
+        self.rates.append(progress.lr)
+        self.skipped += len(progress.skipped)
+        known = {skipped.name for skipped in self.first_skipped}
+        for skipped in progress.skipped:
+            if skipped.name not in known and len(self.first_skipped) < NAMED_SKIPPED:
+                known.add(skipped.name)
+                self.first_skipped.append(skipped)
+
+    def score(self, matrix: ConfusionMatrix) -> bool:
+        """Add an evaluation after the updates so far; whether it is the best one yet.
+
+        Of equal scores the first is the best. One where nothing was scored is the best only of its kind.
+        """
+        best = self.best
+        self.scores.append(Score(len(self.losses), matrix.miou, matrix.pixel_accuracy))
+        return best is None or _rank(self.scores[-1]) > _rank(best)
+
+    @property
+    def best(self) -> Score | None:
+        """The first of the highest mIoU; None before the first evaluation."""
+        return max(self.scores, key=_rank, default=None)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON: ``loss_curve``, ``val_curve``, ``best``, ``skipped``.
+
+        The loss curve has at most about a hundred points: means over equal stretches of updates, each with
+        its last update's number and learning rate.
+        """
+        return {
+            "loss_curve": list(self._curve()),
+            "val_curve": [_plain(score) for score in self.scores],
+            "best": None if self.best is None else _plain(self.best),
+            "skipped": {
+                "count": self.skipped,
+                "first": [skipped._asdict() for skipped in self.first_skipped],
+            },
+        }
+
+    def _curve(self) -> Iterable[dict[str, Any]]:
+        stretch = max(1, len(self.losses) // _CURVE_POINTS)
+        for start in range(0, len(self.losses), stretch):
+            part = self.losses[start : start + stretch]
+            end = start + len(part)
+            yield {"step": end, "loss": sum(part) / len(part), "lr": self.rates[end - 1]}
+
+
+def _rank(score: Score) -> float:
+    return -1.0 if math.isnan(score.miou) else score.miou
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    return {name: None if math.isnan(value) else value for name, value in score._asdict().items()}

@@ -1,0 +1,187 @@
+"""A network with what moves its weights, and one update of them."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from danet_train.data.batches import Batch
+from danet_train.errors import TrainingError
+from danet_train.evaluation.upsampling import aligns_corners
+from danet_train.model.danet import DANet, TrainingLogits
+from danet_train.training.config import TrainConfig
+from danet_train.training.distributed import ALONE, World
+from danet_train.training.losses import (
+    Part,
+    divided,
+    head_weights,
+    loss_parts,
+    middle_pixels,
+    pixel_count,
+    weighted_sum,
+)
+from danet_train.training.optimiser import Optimisers, clip_gradients
+
+_REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Update(NamedTuple):
+    """What an update was like, over all processes.
+
+    Attributes:
+        loss: Before it.
+        heads: The loss of each classifier by name, without its weight.
+        gradient_norm: Of all parameters together, before it was clipped; not finite where ``fp16``
+            overflowed and the update was left out.
+        skipped: How many samples were left out on the way to its batch.
+        stop: Whether any process was asked to stop.
+    """
+
+    loss: float
+    heads: dict[str, float]
+    gradient_norm: float
+    skipped: int
+    stop: bool
+
+
+class Learner:
+    """A network in training.
+
+    Args:
+        model: On its device, in the mode to be trained in.
+        config: Everything about the run.
+        optimisers: Of its parameters.
+        world: The processes that train together.
+
+    Attributes:
+        model: The network itself, without what wraps it for training.
+        optimisers: As given.
+        scaler: Of the loss, for ``fp16``; does nothing at another precision.
+    """
+
+    def __init__(
+        self, model: DANet, config: TrainConfig, optimisers: Optimisers, world: World = ALONE
+    ) -> None:
+        if config.loop.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model
+        self.optimisers = optimisers
+        self._config = config
+        self._world = world
+        self._device = next(model.parameters()).device
+        self.scaler = torch.amp.GradScaler(self._device.type, enabled=config.precision == "fp16")
+        self._align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
+        self._network: nn.Module = model
+        if config.loop.compile:
+            self._network = torch.compile(model)
+        if world.size > 1:
+            self._network = DistributedDataParallel(
+                self._network,
+                device_ids=[self._device] if self._device.type == "cuda" else None,
+                broadcast_buffers=False,  # statistics are synchronised or frozen, so they are equal
+                gradient_as_bucket_view=True,
+                find_unused_parameters=0 in head_weights(config.loss).values(),
+            )
+
+    def update(self, batch: Batch, weights: Tensor | None, *, asked_to_stop: bool = False) -> Update:
+        """Update the weights once; the learning rate is set.
+
+        Args:
+            batch: This process's share.
+            weights: (C,) of each class in the loss, None for 1; on the network's device.
+            asked_to_stop: Whether this process was.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        for optimiser, _ in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        losses = self._backward(batch, weights)
+        values = torch.stack([*losses.values()])
+        counted = values.new_tensor([len(batch.skipped), float(asked_to_stop)])
+        *means, skipped, stop = self._world.sum(torch.cat([values, counted])).unbind()
+        heads = dict(zip(losses, means, strict=True))
+        loss = float(weighted_sum(heads, self._config.loss))
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss}")
+        for optimiser, _ in self.optimisers:
+            self.scaler.unscale_(optimiser)
+        norm = clip_gradients(self.model.parameters(), self._config.optimiser.clip_norm)
+        for optimiser, _ in self.optimisers:
+            self.scaler.step(optimiser)
+        self.scaler.update()
+        named = {name: float(mean) for name, mean in heads.items()}
+        return Update(loss, named, float(norm), int(skipped), bool(stop))
+
+    def _backward(self, batch: Batch, weights: Tensor | None) -> dict[str, Tensor]:
+        """Add up the gradients of the batch; this process's part of each classifier's loss, by name."""
+        loop, form = self._config.loop, self._config.loss
+        label = batch.label.to(self._device)
+        known = None
+        if loop.accumulate > 1:
+            counted = middle_pixels(label, form.label_stride)
+            known = self._world.sum(pixel_count(counted, form.mean_over, weights))
+        images, labels = batch.image.chunk(loop.accumulate), label.chunk(loop.accumulate)
+        sums: dict[str, Tensor] = {}
+        for index, (image, part_label) in enumerate(zip(images, labels, strict=True)):
+            with self._alone_unless(index == loop.accumulate - 1):
+                parts = loss_parts(
+                    self._forward(image),
+                    part_label,
+                    form,
+                    align_corners=self._align_corners,
+                    weights=weights,
+                )
+                losses = self._divided(parts, known)
+                # DistributedDataParallel takes the mean over the processes, each of which has but its part.
+                loss = weighted_sum(losses, form)
+                self.scaler.scale(loss * self._world.size if self._world.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        return sums
+
+    def _forward(self, image: Tensor) -> TrainingLogits:
+        layout = torch.channels_last if self._config.loop.channels_last else torch.contiguous_format
+        image = image.to(self._device, memory_format=layout)
+        precision = self._config.precision
+        reduced = _REDUCED.get(precision, torch.bfloat16)
+        with torch.autocast(self._device.type, reduced, enabled=precision in _REDUCED):
+            logits: TrainingLogits = self._network(image)
+        return logits
+
+    def _divided(self, parts: dict[str, Part], known: Tensor | None) -> dict[str, Tensor]:
+        """The parts over what the whole update is divided by: ``known`` beforehand, or summed now."""
+        if known is not None:
+            return {name: divided(part.total, known) for name, part in parts.items()}
+        divisors = self._world.sum(torch.stack([part.divisor for part in parts.values()])).unbind()
+        return {
+            name: divided(part.total, divisor)
+            for (name, part), divisor in zip(parts.items(), divisors, strict=True)
+        }
+
+    def _alone_unless(self, last: bool) -> AbstractContextManager[None]:
+        """Only the last part of a batch exchanges gradients, which are the sum of all parts' by then."""
+        if last or not isinstance(self._network, DistributedDataParallel):
+            return nullcontext()
+        unsynchronised: AbstractContextManager[None] = self._network.no_sync()
+        return unsynchronised
+
+    def state(self) -> dict[str, Any]:
+        """All that an update changes, as tensors and plain values; they are the learner's own, not copies."""
+        return {
+            "model": self.model.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser, _ in self.optimisers],
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave for a learner of the same configuration."""
+        self.model.load_state_dict(state["model"])
+        for (optimiser, _), held in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(held)
+        self.scaler.load_state_dict(state["scaler"])
