@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import cv2
 import numpy as np
 
@@ -80,7 +78,7 @@ def _times(factor: float) -> Image:
 
 
 def _by_table(image: Image, table: Image) -> Image:
-    return cast(Image, cv2.LUT(image, table))
+    return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
 def _in_hsv(image: Image, *, saturation: Image | None = None, hue: Image | None = None) -> Image:
@@ -89,4 +87,4 @@ def _in_hsv(image: Image, *, saturation: Image | None = None, hue: Image | None 
         [same if hue is None else hue, same if saturation is None else saturation, same], axis=-1
     )
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables[None])
-    return cast(Image, cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR))
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)
