@@ -70,11 +70,11 @@ def distort_in_fixed_order(image: Image, config: AugmentationConfig, rng: np.ran
 
 
 def _plus(shift: float) -> Image:
-    return np.clip(_LEVELS + shift, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(_LEVELS + shift, 0, 255), np.uint8)
 
 
 def _times(factor: float) -> Image:
-    return np.clip(_LEVELS * factor, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(_LEVELS * factor, 0, 255), np.uint8)
 
 
 def _by_table(image: Image, table: Image) -> Image:
