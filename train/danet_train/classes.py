@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import yaml
@@ -80,15 +81,16 @@ class ClassTable(BaseModel):
         Raises:
             DataError: A value is in no class and not ignored.
         """
-        train_ids = self._train_id_by_value[values]
-        if (train_ids == _UNKNOWN).any():
-            unknown = np.unique(values[train_ids == _UNKNOWN])
+        table = self._train_id_by_value
+        is_unknown = table == _UNKNOWN
+        if cv2.LUT(values, is_unknown.astype(np.uint8)).any():
+            unknown = np.unique(values[is_unknown[values]])
             shown = ", ".join(str(value) for value in unknown[:8])
             raise DataError(
                 f"{source} holds the label value{'s' if unknown.size > 1 else ''} {shown}, unknown to the "
                 f"table of {len(self)} classes; correct the image, or list the value under 'ignore:'"
             )
-        return train_ids.astype(np.uint8)
+        return np.asarray(cv2.LUT(values, table.astype(np.uint8)), np.uint8)
 
     def encode(self, train_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """(H, W) train ids -> the values that a label image holds for them.

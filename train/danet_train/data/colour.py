@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import cv2
 import numpy as np
 
@@ -72,15 +70,15 @@ def distort_in_fixed_order(image: Image, config: AugmentationConfig, rng: np.ran
 
 
 def _plus(shift: float) -> Image:
-    return np.clip(_LEVELS + shift, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(_LEVELS + shift, 0, 255), np.uint8)
 
 
 def _times(factor: float) -> Image:
-    return np.clip(_LEVELS * factor, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(_LEVELS * factor, 0, 255), np.uint8)
 
 
 def _by_table(image: Image, table: Image) -> Image:
-    return cast(Image, cv2.LUT(image, table))
+    return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
 def _in_hsv(image: Image, *, saturation: Image | None = None, hue: Image | None = None) -> Image:
@@ -89,4 +87,4 @@ def _in_hsv(image: Image, *, saturation: Image | None = None, hue: Image | None 
         [same if hue is None else hue, same if saturation is None else saturation, same], axis=-1
     )
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables[None])
-    return cast(Image, cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR))
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)

@@ -69,7 +69,7 @@ class Framed(NamedTuple):
             left = int(rng.integers(max(0, self.size_hw[1] - width) + 1))
             window = (slice(top, top + height), slice(left, left + width))
             if max_ratio < 1:
-                counts = np.bincount(self.label[window].ravel(), minlength=256)[:IGNORE]
+                counts = cv2.calcHist([self.label[window]], [0], None, [256], [0, 256])[:IGNORE]
                 if (counts > 0).sum() > 1 and counts.max() < max_ratio * counts.sum():
                     break
         return Framed(self.image[window], self.label[window])

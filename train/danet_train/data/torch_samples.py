@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,12 +32,17 @@ def normalise(image: Image, normalisation: Normalisation) -> Tensor:
 
 
 def _normalise_into(out: npt.NDArray[np.float32], image: Image, normalisation: Normalisation) -> None:
-    """Write (3, h, w) of an image (h, w, 3), each byte by a table of what it becomes."""
+    """Write (3, h, w) of an image (h, w, 3); what becomes of a byte is looked up in a table."""
+    for plane, table, written in zip(reversed(cv2.split(image)), _tables(normalisation), out, strict=True):
+        cv2.LUT(plane, table, written)
+
+
+@functools.cache
+def _tables(normalisation: Normalisation) -> npt.NDArray[np.float32]:
+    """(3, 256) by channel, RGB, and byte."""
     levels = torch.arange(256, dtype=torch.float32)
     mean, std = torch.tensor(normalisation.mean)[:, None], torch.tensor(normalisation.std)[:, None]
-    tables = ((levels - mean) / std).numpy()  # (3, 256)
-    for channel, plane in enumerate(reversed(cv2.split(image))):
-        out[channel] = cv2.LUT(plane, tables[channel])
+    return np.asarray(((levels - mean) / std).numpy(), np.float32)
 
 
 class TrainingItem(NamedTuple):
