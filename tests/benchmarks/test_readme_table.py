@@ -65,6 +65,7 @@ def test_only_the_block_is_exchanged_and_its_markers_must_be_there(readme_table)
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_every_script_runs_to_its_end_and_finds_its_kernels_right(rehearsed):
     _, codes, said = rehearsed
     assert codes == dict.fromkeys(
@@ -73,6 +74,7 @@ def test_every_script_runs_to_its_end_and_finds_its_kernels_right(rehearsed):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_the_scripts_own_results_become_tables(readme_table, rehearsed):
     folder, _, _ = rehearsed
     made = readme_table.block(folder)
@@ -139,6 +141,7 @@ def test_the_check_says_that_the_readme_is_up_to_date():
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_a_sanitizers_word_stands_in_the_block(readme_table, rehearsed):
     folder, _, _ = rehearsed
     document = json.loads(next(folder.glob("*.json")).read_text())

@@ -221,19 +221,3 @@ def test_scores_that_are_no_number_are_null_in_json():
     assert scores["miou"] is None
     assert not any(isinstance(v, float) and math.isnan(v) for v in scores["iou"].values())
     json.dumps(scores, allow_nan=False)
-
-
-@pytest.mark.slow
-@pytest.mark.longest
-def test_the_demonstration_reaches_three_fifths_on_scenes_it_has_not_seen(tmp_path):
-    from danet_train.synthetic.dataset import synthesize_dataset
-    from danet_train.training.config import read_config
-
-    root = tmp_path / "data"
-    synthesize_dataset(root, train=400, val=80, video_frames=0, size_hw=(128, 256), seed=0)
-    train, val = open_dataset(root, "train"), open_dataset(root, "val")
-    matrix, _ = train_to_file(read_config("demo"), train, val, tmp_path / "c.pt")
-    assert matrix.miou >= 0.60
-    model = read_checkpoint(tmp_path / "c.pt").model
-    assert abs(float(model.decode_head.pam.gamma.scale.detach())) > 0.01
-    assert abs(float(model.decode_head.cam.gamma.scale.detach())) > 0.01

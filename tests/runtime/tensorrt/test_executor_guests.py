@@ -1,0 +1,106 @@
+"""Arrays of other libraries through the executor: read in place, or refused with the reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from executor_parts import COMPUTE, LABELS, UPLOAD, Guest, empty, expected, make, picture
+from simulated_cuda import SimulatedCuda
+
+from danet_runtime.errors import FrameError
+
+
+def test_a_guest_is_read_in_place_without_a_graph_and_copied_on_the_gpu_with_one():
+    for graph in (False, True):
+        cuda = SimulatedCuda()
+        executor, _ = make(cuda, graph=graph)
+        cuda.calls.clear()
+        labels, frame = np.empty(LABELS, np.uint8), picture(5)
+        for array in (frame, frame[0]):  # with and without the leading 1
+            times = executor.collect(executor.submit(Guest(cuda, array), labels))
+            np.testing.assert_array_equal(labels, expected(frame))
+        assert "cuMemcpyHtoDAsync" not in cuda.calls
+        assert cuda.calls.count("cuMemcpyDtoDAsync") == (2 if graph else 0)
+        assert (times.upload_ms > 0) == graph
+        executor.close()
+
+
+def strided(array, **changes):
+    return {"shape": array.shape, "strides": array.strides, **changes}
+
+
+REFUSED = {
+    "type": ({"typestr": "<f4"}, r"uint8, C-contiguous \(2, 6, 3\) \(got <f4"),
+    "shape": ({"shape": (1, 3, 2, 6)}, r"got \|u1 \(1, 3, 2, 6\)"),
+    "strides": ({"strides": (36, 3, 6, 1)}, r"with the strides \(36, 18, 3, 1\) \(got \(36, 3, 6, 1\)\)"),
+    "mask": ({"mask": object()}, "no mask"),
+    "stream 0": ({"stream": 0}, "must not give the stream 0"),
+    "host": ({"data": (4096, False)}, "must have a device address"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_guest_that_is_no_such_frame_is_refused_and_the_next_one_runs(what):
+    changes, complaint = REFUSED[what]
+    cuda = SimulatedCuda()
+    executor, _ = make(cuda)
+    with pytest.raises(FrameError, match=complaint):
+        executor.submit(Guest(cuda, picture(1), **changes), empty())
+    with pytest.raises(FrameError, match=r"__dlpack__ \(got list\)"):
+        executor.submit([1, 2], empty())
+    labels = np.empty(LABELS, np.uint8)
+    executor.collect(executor.submit(Guest(cuda, picture(2)), labels))
+    np.testing.assert_array_equal(labels, expected(picture(2)))
+    executor.close()
+
+
+def test_the_stride_of_an_extent_of_one_may_be_anything():
+    cuda = SimulatedCuda()
+    executor, _ = make(cuda)
+    frame = picture(1)
+    executor.submit(Guest(cuda, frame, strides=(7, *frame.strides[1:])), empty())
+    executor.close()
+
+
+class Packed:
+    """A tensor that offers DLPack as PyTorch does: beside an interface that says nothing of streams."""
+
+    def __init__(self, cuda, array, device=(2, 0)):
+        self.__cuda_array_interface__ = {"version": 2}
+        self.array, self.device, self.cuda = cuda.device_array(array), device, cuda
+        self.streams = []
+
+    def __dlpack_device__(self):
+        return self.device
+
+    def __dlpack__(self, *, stream):
+        self.streams.append(stream)
+        return self.array.__dlpack__()
+
+
+def test_dlpack_is_taken_with_the_stream_that_reads_and_freed_when_it_is_collected():
+    for graph in (False, True):
+        cuda = SimulatedCuda()
+        executor, _ = make(cuda, graph=graph)
+        tensor, labels = Packed(cuda, picture(3)), np.empty(LABELS, np.uint8)
+        ticket = executor.submit(tensor, labels)
+        assert tensor.streams == [UPLOAD if graph else COMPUTE]
+        executor.collect(ticket)
+        np.testing.assert_array_equal(labels, expected(picture(3)))
+        with pytest.raises(FrameError, match=r"must be on the GPU 0 \(got DLPack's device 1"):
+            executor.submit(Packed(cuda, picture(3), device=(1, 0)), empty())
+        with pytest.raises(FrameError, match=r"DLPack's type 2 of 32 bits"):
+            executor.submit(Packed(cuda, picture(3).astype(np.float32)), empty())
+        with pytest.raises(FrameError, match="with the strides"):
+            executor.submit(Packed(cuda, np.asfortranarray(picture(3))), empty())
+        executor.close()
+
+
+def test_an_interface_without_streams_waits_for_the_default_stream():
+    cuda = SimulatedCuda()
+    cuda.new_stream()  # number 1: the legacy default stream
+    executor, _ = make(cuda)
+    executor.submit(Guest(cuda, picture(1), version=2), empty())
+    assert cuda.recorded_on
+    assert 1 in cuda.recorded_on.values()
+    executor.close()

@@ -1,0 +1,223 @@
+"""Whatever order frames go through the executor and the simulated driver in, labels are their frame's."""
+
+from __future__ import annotations
+
+import ctypes
+import queue
+import random
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+from executor_parts import (
+    COMPUTE,
+    DOWNLOAD,
+    FRAME,
+    HOST,
+    LABELS,
+    UPLOAD,
+    Guest,
+    empty,
+    expected,
+    make,
+    picture,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated_cuda import CUresult, SimulatedCuda
+from stream_parts import HW, Frames, Record, stream_of
+
+from danet_runtime import Segmenter
+from danet_runtime.errors import FaultError
+from danet_runtime.host_memory import page_aligned
+from danet_runtime.tensorrt.cuda_driver import CudaDriver
+from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.executor import Executor
+
+
+def drive(cuda, schedule, depth, graph):
+    """Submit and collect as the schedule says, and check every label; the scheduler is the adversary."""
+    executor, _ = make(cuda, depth=depth, graph=graph)
+    assert executor.graph == ("captured" if graph else "off")
+    guests, readers = cuda.new_stream(), cuda.new_stream()
+    flying, kept, reads = {}, [], []
+    for number, (kind, how, which) in enumerate(schedule):
+        if len(flying) == depth or (kind == "collect" and flying):
+            ticket = list(flying)[which % len(flying)]
+            truth, labels = flying.pop(ticket)
+            if labels is not None:
+                times = executor.collect(ticket)
+                np.testing.assert_array_equal(labels, truth)
+                assert min(times) >= 0
+            else:
+                stay, _ = executor.collect_on_device(ticket)
+                # Another library reads them later, on its own stream.
+                seen = np.zeros(LABELS, np.uint8)
+                cuda.enqueue(readers, partial(ctypes.memmove, seen.ctypes.data, stay.address, seen.nbytes))
+                stay.read_by(readers)
+                reads.append((seen, truth))
+            continue
+        frame, labels = picture(number), None if how == "stays" else np.zeros(LABELS, np.uint8)
+        if labels is not None and which % 2:
+            labels = page_aligned(LABELS)
+            executor.pin(labels)
+        if how == "guest":
+            # Its library is not done with it yet.
+            array = cuda.device_array(np.zeros(FRAME, np.uint8))
+            kept.append(array)
+            cuda.enqueue(guests, partial(ctypes.memmove, array.ctypes.data, frame.ctypes.data, frame.nbytes))
+            ticket = executor.submit(Guest(cuda, array, stream=guests), labels)
+            kept.append(frame)
+        else:
+            given = frame.copy()
+            if which % 3 == 1:
+                given = page_aligned(FRAME)
+                given[:] = frame
+                executor.pin(given)
+                ticket = executor.submit(given, labels)
+                kept.append(given)
+            else:
+                ticket = executor.submit(given, labels)
+                given[:] = 0  # it was copied
+        flying[ticket] = (expected(frame), labels)
+    cuda.drain()
+    for seen, truth in reads:
+        np.testing.assert_array_equal(seen, truth)
+    executor.close()
+    assert not cuda.memory
+    assert not cuda.registered
+
+
+steps = st.tuples(
+    st.sampled_from(("submit", "collect")), st.sampled_from(("host", "guest", "stays")), st.integers(0, 3)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(steps, max_size=30),
+    st.integers(1, 4),
+    st.booleans(),
+    st.integers(0, 2**31),
+    st.sampled_from((0.0, 0.4, 0.8)),
+)
+def test_whatever_the_schedule_and_the_order_labels_are_those_of_their_frame(
+    schedule, depth, graph, seed, eager
+):
+    drive(SimulatedCuda(seed, eager=eager), schedule, depth, graph)
+
+
+def schedules(seed):
+    chosen = random.Random(seed)
+    return [
+        (chosen.choice(("submit", "collect")), chosen.choice(("host", "guest", "stays")), chosen.randrange(4))
+        for _ in range(30)
+    ]
+
+
+WAITS = {
+    "compute for upload": lambda waiting, recording: (waiting, recording) == (COMPUTE, UPLOAD),
+    "download for compute": lambda waiting, recording: (waiting, recording) == (DOWNLOAD, COMPUTE),
+    "host for download": lambda waiting, recording: (waiting, recording) == (HOST, DOWNLOAD),
+    "compute for the guest's stream": lambda waiting, recording: waiting == COMPUTE and recording == 4,
+    "upload for the guest's stream": lambda waiting, recording: waiting == UPLOAD and recording == 4,
+    "compute for the reader's stream": lambda waiting, recording: waiting == COMPUTE and recording == 5,
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_each_wait_is_needed_and_the_simulator_shows_it(wait):
+    """Without it some schedule gives the labels of another frame; with it none of the same ones does."""
+    graph = wait.startswith("upload")
+
+    def wrong(ignore):
+        found = 0
+        for seed in range(40):
+            try:
+                drive(SimulatedCuda(seed, ignore, eager=0.4), schedules(seed), 2, graph)
+            except AssertionError:
+                found += 1
+        return found
+
+    assert wrong(WAITS[wait]) > 0
+    assert wrong(lambda *_: False) == 0
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_one_thread_submits_and_another_collects(graph):
+    executor, _ = make(SimulatedCuda(eager=0.3), depth=3, graph=graph)
+    flying: queue.Queue = queue.Queue()
+    room = threading.Semaphore(3)
+    wrong = []
+
+    def collect():
+        while (item := flying.get()) is not None:
+            number, ticket, labels = item
+            executor.collect(ticket)
+            if not np.array_equal(labels, expected(picture(number))):
+                wrong.append(number)
+            room.release()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    for number in range(300):
+        assert room.acquire(timeout=10)
+        labels = empty()
+        flying.put((number, executor.submit(picture(number), labels), labels))
+    flying.put(None)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert wrong == []
+    executor.close()
+
+
+class Backend:
+    """An executor in the loop."""
+
+    name = "executor"
+
+    def __init__(self, cuda, shape):
+        self.cuda, self.depth, self.count = cuda, 2, int(np.prod(shape))
+        self.executor = Executor(CudaSession(CudaDriver(cuda)), self.enqueue, (*shape, 3), shape, depth=2)
+        self.submit, self.collect = self.executor.submit, self.executor.collect
+        self.pin, self.unpin = self.executor.pin, self.executor.unpin
+        self.close = self.executor.close
+
+    def enqueue(self, stream, inputs, outputs):
+        """Labels are the frame's first channel."""
+
+        def run():
+            frame = (ctypes.c_uint8 * (3 * self.count)).from_address(inputs["frame"])
+            ctypes.memmove(outputs["labels"], bytes(frame[::3]), self.count)
+
+        self.cuda.enqueue(stream, run)
+
+    def infer(self, frame, labels):
+        self.collect(self.submit(frame, labels))
+
+    def describe(self):
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_in_the_loop_every_frame_gets_its_labels_and_a_lost_gpu_is_a_fault(bundle, lost):
+    cuda = SimulatedCuda(eager=0.3)
+    backend, sink = Backend(cuda, (1, *HW)), Record()
+    with Segmenter(bundle, backend=backend) as segmenter:
+        stream = stream_of(segmenter, Frames(200), [sink])
+        if not lost:
+            stream.run()
+            assert sink.ids == list(range(200))
+            assert backend.executor.host_copies == "no buffer was locked"  # not any more
+            assert cuda.calls.count("cuMemHostRegister") == cuda.calls.count("cuMemHostUnregister") > 4
+        else:
+            with pytest.raises(FaultError, match="ILLEGAL_ADDRESS"):  # noqa: PT012
+                for result in stream:
+                    if result.frame_id == 20:
+                        cuda.lost = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
+            report = stream.report()
+            assert stream.health.state == "fault"
+            assert (sink.closed, sink.ids) == (1, list(range(report.frames_out)))
+            assert report.frames_out + report.frames_unfinished == report.frames_in
+    assert bool(cuda.memory) == lost

@@ -1,0 +1,74 @@
+"""An executor over the simulated driver, with a model whose labels are known."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import partial
+
+import numpy as np
+
+from danet_runtime.tensorrt.cuda_driver import CudaDriver
+from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.executor import Executor
+
+H, W = 2, 6
+FRAME, LABELS = (1, H, W, 3), (1, H, W)
+UPLOAD, COMPUTE, DOWNLOAD, HOST = 1, 2, 3, 0  # streams in the order of their making
+
+
+class Model:
+    """Labels are the sum of a pixel's bytes; two kernels, the first into its own scratch memory."""
+
+    def __init__(self, cuda):
+        self.cuda = cuda
+        self.scratch = np.zeros(LABELS, np.uint8)
+        self.released = 0
+        self.error = None
+        self.calls = 0
+
+    def __call__(self, stream, inputs, outputs):
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        self.cuda.enqueue(stream, partial(self.sum_up, inputs["frame"]))
+        self.cuda.enqueue(stream, partial(self.write, outputs["labels"]))
+
+    def sum_up(self, address):
+        frame = np.frombuffer((ctypes.c_uint8 * int(np.prod(FRAME))).from_address(address), np.uint8)
+        self.scratch[:] = frame.reshape(FRAME).sum(-1, dtype=np.uint8)
+
+    def write(self, address):
+        ctypes.memmove(address, self.scratch.ctypes.data, self.scratch.nbytes)
+
+    def release(self):
+        self.released += 1
+
+
+def make(cuda, **options):
+    model = Model(cuda)
+    session = CudaSession(CudaDriver(cuda))
+    return Executor(session, model, FRAME, LABELS, release=model.release, **options), model
+
+
+def picture(number):
+    return np.random.default_rng(number).integers(0, 256, FRAME, np.uint8)
+
+
+def expected(frame):
+    return frame.sum(-1, dtype=np.uint8)
+
+
+def empty():
+    return np.empty(LABELS, np.uint8)
+
+
+class Guest:
+    """An array of another library, on the simulated device."""
+
+    def __init__(self, cuda, array, stream=None, version=3, **changes):
+        self.array = cuda.device_array(array)
+        fields = {
+            **{"shape": array.shape, "typestr": "|u1", "data": (array.ctypes.data, False)},
+            **{"strides": None, "version": version, "stream": stream},
+        }
+        self.__cuda_array_interface__ = {**fields, **changes}
