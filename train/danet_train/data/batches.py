@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -50,8 +51,19 @@ def batches(
         for offset in range(share)
     ]
     yield from DataLoader(
-        Subset(samples, mine), batch_size=share, num_workers=workers, collate_fn=_collate, drop_last=True
+        Subset(samples, mine),
+        batch_size=share,
+        num_workers=workers,
+        collate_fn=_collate,
+        drop_last=True,
+        worker_init_fn=_outlive_signals,
     )
+
+
+def _outlive_signals(_worker: int) -> None:
+    """A signal to all processes asks the training to stop, which must not lose its loaders before."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _collate(items: list[TrainingItem]) -> Batch:

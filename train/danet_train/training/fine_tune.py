@@ -26,7 +26,7 @@ from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.loop import Progress, prepare, updates
 from danet_train.training.optimiser import make_optimiser
-from danet_train.training.run import check_output, write_record
+from danet_train.training.outputs import check_output, write_record
 
 EVALUATIONS = 3
 """How often the validation split is scored: INT8 before, INT8 after, and floating point after."""
@@ -120,7 +120,7 @@ def fine_tune_to_file(
         on_phase: Called before each part of the work with what it is, in words.
 
     Raises:
-        UsageError: As :func:`danet_train.training.run.check_output`.
+        UsageError: As :func:`danet_train.training.outputs.check_output`.
         DataError: The dataset is empty, or its classes are not the checkpoint's.
         QuantisationError: An activation is not finite.
         TrainingError: The loss is not finite.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -66,6 +66,27 @@ class History:
     def best(self) -> Score | None:
         """The first of the highest mIoU; None before the first evaluation."""
         return max(self.scores, key=_rank, default=None)
+
+    def state(self) -> dict[str, Any]:
+        """All of it as plain values, for :meth:`of_state`."""
+        return {
+            "losses": self.losses,
+            "rates": self.rates,
+            "scores": [tuple(score) for score in self.scores],
+            "skipped": self.skipped,
+            "first_skipped": [tuple(skipped) for skipped in self.first_skipped],
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> History:
+        """What :meth:`state` gave."""
+        return cls(
+            losses=list(map(float, state["losses"])),
+            rates=list(map(float, state["rates"])),
+            scores=[Score(int(step), *map(float, scores)) for step, *scores in state["scores"]],
+            skipped=int(state["skipped"]),
+            first_skipped=[Skipped(*map(str, entry)) for entry in state["first_skipped"]],
+        )
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON: ``loss_curve``, ``val_curve``, ``best``, ``skipped``.

@@ -118,8 +118,8 @@ class LoopConfig(BaseModel):
     Attributes:
         evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
             None scores it only at the end.
-        save_every: What the training is resumed from is saved after so many updates; None saves it only when
-            the training is interrupted.
+        save_every: What the training is resumed from is saved after so many updates, besides before each
+            evaluation and when the training is interrupted.
         accumulate: The batch of an update goes through the network in so many parts, for less memory. The
             update is the same where batch statistics are frozen; else they are those of each part.
         frozen_batch_norm: Keep the running statistics as they are, and normalise with them; the weights and
@@ -135,7 +135,7 @@ class LoopConfig(BaseModel):
     model_config = CLOSED
 
     evaluate_every: int | None = Field(default=None, ge=1)
-    save_every: int | None = Field(default=1000, ge=1)
+    save_every: int = Field(default=1000, ge=1)
     accumulate: int = Field(default=1, ge=1)
     frozen_batch_norm: bool = False
     channels_last: bool = True
