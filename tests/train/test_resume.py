@@ -144,7 +144,7 @@ def test_optimiser_and_scaler_go_on_where_they_stood(tmp_path, splits, changes):
                 out,
                 resume=resume,
                 on_step=updates.append,
-                asked_to_stop=lambda: updates and updates[-1].step == STEPS,  # noqa: B023 - called before
+                asked_to_stop=lambda: bool(updates) and updates[-1].step == STEPS,  # noqa: B023 - called before
             )
         states.append(torch.load(state_path(out), weights_only=True))
     first, second = states

@@ -6,7 +6,7 @@ Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
 - ``checkpoint.best.pt``: the weights of the best evaluation so far, where the run evaluates on its way
   (``loop.evaluate_every``). Written whenever there is a better one.
 - ``checkpoint.state.pt``: what the training is resumed from, while it is unfinished. Written every
-  ``loop.save_every`` updates, before each evaluation and at an interruption; removed at the end.
+  ``loop.save_every`` updates, around each evaluation and at an interruption; removed at the end.
 
 ``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
 Each file is written whole or not at all.

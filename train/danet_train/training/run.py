@@ -166,6 +166,8 @@ class _Run:
                 self._interrupt()
             if due:
                 self._score(progress.step, monitor)
+                if progress.step < config.steps:
+                    self._save_state()  # with its scores
             started = time.perf_counter()
         if self.world.is_main:
             scores = scores_of(self._matrix, self.val.classes)

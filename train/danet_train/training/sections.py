@@ -118,7 +118,7 @@ class LoopConfig(BaseModel):
     Attributes:
         evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
             None scores it only at the end.
-        save_every: What the training is resumed from is saved after so many updates, besides before each
+        save_every: What the training is resumed from is saved after so many updates, besides around each
             evaluation and when the training is interrupted.
         accumulate: The batch of an update goes through the network in so many parts, for less memory. The
             update is the same where batch statistics are frozen; else they are those of each part.
