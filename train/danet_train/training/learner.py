@@ -78,7 +78,7 @@ class Learner:
         self._align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
         self._network: nn.Module = model
         if config.loop.compile:
-            self._network = torch.compile(model)
+            self._network = torch.compile(model)  # type: ignore[assignment]
         if world.size > 1:
             self._network = DistributedDataParallel(
                 self._network,
