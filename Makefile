@@ -54,7 +54,7 @@ $(INSTALLED): constraints.txt tests/requirements.txt runtime/pyproject.toml trai
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	pip install --disable-pip-version-check -c constraints.txt -r tests/requirements.txt \
-		-e "./runtime[onnxruntime,video,tensorrt-rtx,cuda13,signing]" -e ./train -e ./export -e ./calibration
+		-e "./runtime[onnxruntime,video,tensorrt-rtx,cuda13,signing]" -e "./train[tensorboard]" -e ./export -e ./calibration
 	@touch $@
 
 clean:

@@ -132,6 +132,7 @@ def verdict(returncode: int | None, output: str) -> dict[str, Any]:
 STEPS: dict[str, Callable[[], Outcome]] = {
     "correctness": lambda: run_script("correctness.py"),
     "sanitizers": run_sanitizers,
+    "synchronised-norm": lambda: run_script("synchronised_norm.py"),
     "attention": lambda: run_script("attention.py"),
     "attention-bf16": lambda: run_script("attention.py", "--dtype", "bf16"),
     "channel": lambda: run_script("channel_energy.py"),

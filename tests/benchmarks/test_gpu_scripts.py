@@ -17,7 +17,7 @@ from danet_export.kernels import torch_ops
 
 SCRIPTS = [
     *("attention.py", "channel_energy.py", "correctness.py", "executor.py", "network.py", "rtx.py"),
-    "run_all.py",
+    *("run_all.py", "synchronised_norm.py"),
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu"
 

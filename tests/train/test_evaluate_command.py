@@ -97,8 +97,8 @@ def test_scores_on_real_frames_are_those_of_cityscapes_own_evaluation(tmp_path, 
         root,
         "--split",
         "train",
-        "--fit",
-        "512x256",
+        "--base",
+        "256x512",
         "--predictions",
         folder,
     )
@@ -122,7 +122,7 @@ def test_the_record_says_what_was_scored_and_how(tmp_path, checkpoint_file, synt
     )
     assert record["evaluation"] == {
         "mode": "slide", "window_hw": [64, 64], "stride_hw": [40, 64], "scales": [1.0], "flip": False,
-        "fit": None, "windows_at_once": 1, "protocol": "mmsegmentation",
+        "base_hw": None, "windows_at_once": 1, "protocol": "mmsegmentation",
     }  # fmt: skip
     assert record["checkpoint_sha256"] == read_checkpoint(checkpoint_file).sha256
     assert (record["samples"], record["skipped"], record["device"]) == (3, [], "cpu")
@@ -215,7 +215,7 @@ def test_skipped_samples_are_named_counted_and_marked(tmp_path, checkpoint_file,
         (("--mode", "slide", "--window", "32", "--stride", "40"), ConfigError, "stay unseen"),
         (("--scales", "1,,2"), UsageError, "0.5,0.75,1"),
         (("--scales", "0"), ConfigError, "greater than 0"),
-        (("--fit", "512"), UsageError, "2048x512"),
+        (("--base", "512"), UsageError, "512x2048"),
         (("--config", "none"), ConfigError, "no configuration 'none'"),
     ],
 )

@@ -17,7 +17,7 @@ from danet_train.errors import DataError, UsageError
 from danet_train.evaluation import prediction
 from danet_train.evaluation.prediction import predict
 from danet_train.evaluation.predictions import prediction_folder
-from danet_train.evaluation.scoring import evaluate, score
+from danet_train.evaluation.scoring import score
 from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows, source_rows
 from danet_train.evaluation.views import view_size
 from danet_train.evaluation.windows import windows_inside, windows_over
@@ -103,8 +103,8 @@ def _mmseg_scores(model, image, config, align):
     views = []
     for scale in config.scales:
         factor = scale
-        if config.fit:
-            long, short = (int(side * scale) for side in config.fit)
+        if config.base_hw:
+            short, long = (int(side * scale) for side in config.base_hw)
             factor = min(long / max(height, width), short / min(height, width))
         h, w = int(height * factor + 0.5), int(width * factor + 0.5)
         resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
@@ -134,7 +134,7 @@ def _authors_scores(model, image, config, align):
     scores = np.zeros((5, height, width))
     black = (-MEAN / STD)[:, None, None]
     for scale in config.scales:
-        long = math.ceil((config.fit[0] if config.fit else max(height, width)) * scale)
+        long = math.ceil((config.base_hw[1] if config.base_hw else max(height, width)) * scale)
         if height > width:
             h, w = long, int(1.0 * width * long / height + 0.5)
         else:
@@ -176,13 +176,13 @@ WAYS = {
     "whole": {},
     "whole, mirrored": {"flip": True},
     "whole, scales": {"scales": (0.5, 1.25), "flip": True},
-    "fitted": {"fit": (128, 48)},
-    "fitted, scales": {"fit": (100, 50), "scales": (0.75, 1.0)},
+    "fitted": {"base_hw": (48, 128)},
+    "fitted, scales": {"base_hw": (50, 100), "scales": (0.75, 1.0)},
     "slide": {**SLIDE, "stride_hw": (22, 28)},
     "slide, three at once": {**SLIDE, "windows_at_once": 3},
     "slide, image narrower than a window": {"mode": "slide", "window_hw": (30, 120)},
     "slide, image smaller than a window": {"mode": "slide", "window_hw": (100, 120)},
-    "slide, scales, mirrored, fitted": {**SLIDE, "scales": (0.5, 1.0), "flip": True, "fit": (80, 80)},
+    "slide, scales, mirrored, fitted": {**SLIDE, "scales": (0.5, 1.0), "flip": True, "base_hw": (80, 80)},
 }
 
 
@@ -202,7 +202,7 @@ def test_the_authors_way_is_the_slow_references(image, way, size_wh):
 
 
 def test_the_authors_base_size_is_a_fit_of_two_equal_sides(image):
-    config = EvaluationConfig(**SLIDE, protocol="authors", fit=(101, 101), flip=True)
+    config = EvaluationConfig(**SLIDE, protocol="authors", base_hw=(101, 101), flip=True)
     model = _network(True)
     assert view_size((62, 90), 1.0, config) == (70, 101)
     _agree(predict(model, image, NORMALISATION, config), _authors_scores(model, image, config, True))
@@ -313,17 +313,17 @@ def test_a_band_of_a_resized_picture_is_torchs_own(source, target, align, cut):
 
 
 @pytest.mark.parametrize(
-    ("size_hw", "scale", "fit", "expected"),
+    ("size_hw", "scale", "base_hw", "expected"),
     [
         ((1024, 2048), 0.75, None, (768, 1536)),
-        ((683, 512), 1.0, (2048, 512), (683, 512)),
-        ((256, 341), 1.0, (2048, 512), (512, 682)),
-        ((200, 1000), 1.0, (2048, 512), (410, 2048)),
-        ((256, 341), 0.5, (2048, 512), (256, 341)),
+        ((683, 512), 1.0, (512, 2048), (683, 512)),
+        ((256, 341), 1.0, (512, 2048), (512, 682)),
+        ((200, 1000), 1.0, (512, 2048), (410, 2048)),
+        ((256, 341), 0.5, (512, 2048), (256, 341)),
     ],
 )
-def test_a_fitted_size_keeps_the_ratio_and_both_limits(size_hw, scale, fit, expected):
-    assert view_size(size_hw, scale, EvaluationConfig(fit=fit)) == expected
+def test_a_fitted_size_keeps_the_ratio_and_both_limits(size_hw, scale, base_hw, expected):
+    assert view_size(size_hw, scale, EvaluationConfig(base_hw=base_hw)) == expected
 
 
 @pytest.mark.parametrize(
@@ -333,8 +333,7 @@ def test_a_fitted_size_keeps_the_ratio_and_both_limits(size_hw, scale, fit, expe
         ({"scales": ()}, "at least 1"),
         ({"scales": (0.0,)}, "greater than 0"),
         ({"scales": (1.0, 1.0)}, "differ"),
-        ({"fit": (512, 2048)}, "long side"),
-        ({"fit": (2048, 512), "protocol": "authors"}, "base size twice"),
+        ({"base_hw": (2048, 512)}, "short side"),
         ({"mode": "sliding"}, "whole"),
         ({"windows": 3}, "windows"),
     ],
@@ -389,7 +388,9 @@ def test_bad_samples_stop_by_name_or_are_left_out_named_and_counted(broken):
     assert sorted(names) == ["b_cut_off", "c_other_size", "d_unknown_label", "e_unlabelled"]
     for skipped in scored.skipped:
         assert f"{skipped.name}.png" in skipped.why
-    np.testing.assert_array_equal(scored.matrix.counts, evaluate(model, dataset[:1], NORMALISATION).counts)
+    np.testing.assert_array_equal(
+        scored.matrix.counts, score(model, dataset[:1], NORMALISATION).matrix.counts
+    )
 
 
 def test_a_dataset_of_bad_samples_alone_is_an_error_under_either_policy(broken):
@@ -409,9 +410,9 @@ def test_an_evaluation_scores_as_its_settings_say(synthetic_root):
         )
         for sample in dataset
     )
-    counts = evaluate(model, dataset, NORMALISATION, settings=config).counts
+    counts = score(model, dataset, NORMALISATION, settings=config).matrix.counts
     np.testing.assert_array_equal(counts.ravel(), expected)
-    assert (counts != evaluate(model, dataset, NORMALISATION).counts).any()
+    assert (counts != score(model, dataset, NORMALISATION).matrix.counts).any()
 
 
 def test_a_training_is_scored_as_its_configuration_says(tmp_path, synthetic_root):
@@ -426,9 +427,9 @@ def test_a_training_is_scored_as_its_configuration_says(tmp_path, synthetic_root
     val = open_dataset(synthetic_root, "val")
     matrix, _ = train_to_file(config, open_dataset(synthetic_root, "train"), val, tmp_path / "c.pt")
     loaded = read_checkpoint(tmp_path / "c.pt")
-    again = evaluate(loaded.model, val, loaded.normalisation, settings=config.evaluation)
+    again = score(loaded.model, val, loaded.normalisation, settings=config.evaluation).matrix
     np.testing.assert_array_equal(matrix.counts, again.counts)
-    assert (matrix.counts != evaluate(loaded.model, val, loaded.normalisation).counts).any()
+    assert (matrix.counts != score(loaded.model, val, loaded.normalisation).matrix.counts).any()
 
 
 def _write_and_fail(write, labels):

@@ -14,7 +14,7 @@ import torch
 from danet_train import open_dataset, read_checkpoint
 from danet_train.data.faults import Skipped
 from danet_train.errors import UsageError
-from danet_train.evaluation.scoring import evaluate
+from danet_train.evaluation.scoring import score
 from danet_train.metrics import ConfusionMatrix
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import NAMED_SKIPPED, History
@@ -56,15 +56,15 @@ def test_evaluations_on_the_way_leave_the_weights_bit_for_bit(tmp_path, syntheti
 def test_an_evaluation_that_draws_random_numbers_and_changes_modes_changes_nothing(
     tmp_path, synthetic_root, monkeypatch
 ):
-    def careless(model, *arguments):
+    def careless(model, *arguments, **options):
         torch.rand(7)
-        matrix = evaluate(model, *arguments)
+        scored = score(model, *arguments, **options)
         model.train()
         model.backbone.eval()
-        return matrix
+        return scored
 
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
-    monkeypatch.setattr("danet_train.training.run.evaluate", careless)
+    monkeypatch.setattr("danet_train.training.scoring.score", careless)
     train_to_file(_config(loop={"evaluate_every": 2}), train, val, tmp_path / "c.pt")
     plain = train_model(_config(), train).state_dict()
     state = read_checkpoint(tmp_path / "c.pt").model.state_dict()
@@ -89,7 +89,7 @@ def test_the_record_holds_the_curve_and_the_best_weights_are_those_of_its_highes
     }
     best = read_checkpoint(tmp_path / "c.best.pt")
     assert best.metadata["step"] == highest
-    assert evaluate(best.model, val, best.normalisation).miou == points[highest]
+    assert score(best.model, val, best.normalisation).matrix.miou == points[highest]
     assert record["loss_curve"][0]["lr"] == 0.02
     assert record["skipped"] == {"count": 0, "first": []}
 

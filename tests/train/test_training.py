@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from danet_train import CITYSCAPES, build_model, open_dataset, read_checkpoint
 from danet_train.errors import ConfigError, DataError, TrainingError, UsageError
 from danet_train.evaluation.prediction import predict
-from danet_train.evaluation.scoring import check_classes_agree, evaluate
+from danet_train.evaluation.scoring import check_classes_agree, score
 from danet_train.evaluation.upsampling import aligns_corners
 from danet_train.model.danet import TrainingLogits
 from danet_train.training.config import TrainConfig
@@ -171,7 +171,7 @@ def test_a_run_writes_a_checkpoint_and_its_record(tmp_path, synthetic_root):
     assert record["miou"] == loaded.metadata["miou"] == matrix.miou
     assert set(record["iou"]) == set(train.classes.names)
     assert [point["step"] for point in record["loss_curve"]] == [1, 2, 3]
-    again = evaluate(loaded.model, val, loaded.normalisation)
+    again = score(loaded.model, val, loaded.normalisation).matrix
     np.testing.assert_array_equal(again.counts, matrix.counts)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c.json", "c.pt"]
 

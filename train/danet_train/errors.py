@@ -6,6 +6,7 @@ DanetTrainError                  exit code 1: the work could not be done
 ├── DataError                    a dataset, an image or a label is missing, damaged or inconsistent
 │   └── NoDatasetError           exit code 2: the folder or the split that was given is not there
 ├── QuantisationError            a network cannot be fine-tuned for INT8, or its trained scales are damaged
+├── InterruptedTrainingError     a training was asked to stop; its state is saved
 ├── TrainingError                training went astray (a loss that is not finite)
 └── UsageError                   exit code 2: the request itself makes no sense
     └── ConfigError              a configuration has an unknown key, a wrong type or an impossible value
@@ -47,6 +48,10 @@ class NoDatasetError(DataError):
 
 class QuantisationError(DanetTrainError):
     """A network cannot be fine-tuned for INT8 as asked, or its trained scales are damaged."""
+
+
+class InterruptedTrainingError(DanetTrainError):
+    """A training was asked to stop, and can be resumed."""
 
 
 class TrainingError(DanetTrainError):

@@ -51,10 +51,10 @@ def evaluate(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Look at the mirror image too.")
     ] = None,
-    fit: Annotated[
+    base: Annotated[
         str | None,
         typer.Option(
-            metavar="LONGxSHORT", help="Resize each image to fit these sides first, e.g. 2048x512 for ADE20K."
+            metavar="HxW", help="Resize each image within this size first, e.g. 512x2048 for ADE20K."
         ),
     ] = None,
     protocol: Annotated[
@@ -92,7 +92,7 @@ def evaluate(
         "stride_hw": _pair("--stride", stride),
         "scales": _numbers(scales),
         "flip": flip,
-        "fit": _pair("--fit", fit),
+        "base_hw": _pair("--base", base),
         "protocol": protocol,
         "windows_at_once": windows_at_once,
     }
@@ -152,8 +152,8 @@ def _said(scored: Scored, settings: EvaluationConfig) -> list[str]:
     if settings.mode == "slide":
         sizes = ["x".join(map(str, size)) for size in (settings.window_hw, settings.stride)]
         way = f"windows of {sizes[0]}, stride {sizes[1]}"
-    if settings.fit:
-        way += f", fitted to {'x'.join(map(str, settings.fit))}"
+    if settings.base_hw:
+        way += f", resized within {'x'.join(map(str, settings.base_hw))}"
     way += (
         f", scales {', '.join(f'{scale:g}' for scale in settings.scales)}" if settings.scales != (1,) else ""
     )
@@ -195,8 +195,8 @@ def _pair(option: str, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
-    if match is None or (option == "--fit" and match[2] is None):
-        example = "2048x512" if option == "--fit" else "769 or 512x1024"
+    if match is None or (option == "--base" and match[2] is None):
+        example = "512x2048" if option == "--base" else "769 or 512x1024"
         raise UsageError(f"{option} must be a size in pixels, e.g. {example}, not {text!r}")
     return int(match[1]), int(match[2] or match[1])
 

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 import typer
 
 CLASSES_HELP = "A classes.yaml, or the name of a table: cityscapes, camvid, ade20k, voc2012."
-_LINES = 10
-"""So many lines tell of the updates where the output is no terminal."""
 
 
 def _list_configs(asked: bool) -> None:
@@ -81,8 +79,20 @@ def train(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch on a CPU, instead of the configuration's.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the training that was interrupted here, from NAME.state.pt; the result is that of "
+            "a training that was not.",
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write curves and example pictures for TensorBoard into it."),
+    ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a checkpoint that is there, and its record.")
+        bool, typer.Option("--overwrite", help="Replace the files of another run that are there.")
     ] = False,
     list_configs: Annotated[
         bool,
@@ -94,27 +104,41 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a DANet and write a checkpoint with its scores, or fine-tune one for INT8."""
+    """Train a DANet and write a checkpoint with its scores, or fine-tune one for INT8.
+
+    A first Ctrl-C or SIGTERM finishes the update under way, saves the state beside the checkpoint and ends
+    with exit code 1; a second one ends at once. The same command with --resume continues.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 --no-python danet train ... (the batch is that of
+    all of them; on several machines the checkpoint's folder is one that all see).
+    """
     # Before torch is loaded: its threads must not spin while they wait. On two cores with other work, finding
     # the first scales of the demo's network took 60 s with spinning, 7 s without.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_train.checkpoint import read_checkpoint
     from danet_train.commands.tables import score_table
+    from danet_train.commands.training_display import TrainingDisplay
     from danet_train.data.layouts import open_dataset
-    from danet_train.errors import UsageError
-    from danet_train.metrics import ConfusionMatrix
+    from danet_train.errors import InterruptedTrainingError, UsageError
     from danet_train.training.config import read_config
-    from danet_train.training.distributed import pick_device
+    from danet_train.training.distributed import pick_device, world_from_environment
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
-    from danet_train.training.loop import Progress as Step
-    from danet_train.training.run import best_path, check_output, record_path, train_to_file
+    from danet_train.training.interruption import stopping_on_signals
+    from danet_train.training.outputs import best_path, check_output, record_path
+    from danet_train.training.run import train_to_file
 
-    check_output(output, overwrite=overwrite)
-    if quantize is not None and evaluate_every is not None:
-        raise UsageError("--evaluate-every is for a training; with --quantize leave it out")
+    world = world_from_environment()
+    if world.is_main:
+        check_output(output, overwrite=overwrite, resume=resume)
+    if quantize is not None and (evaluate_every is not None or resume or tensorboard is not None):
+        raise UsageError(
+            "--evaluate-every, --resume and --tensorboard are for a training; with --quantize, which is "
+            "short, leave them out"
+        )
+    if quantize is not None and world.size > 1:
+        raise UsageError("--quantize trains in one process; start it without torchrun")
     source = None if quantize is None else read_checkpoint(quantize)
     settings = read_config(
         config,
@@ -133,58 +157,53 @@ def train(
         open_dataset(data, split, classes, bad_samples=settings.bad_samples)
         for split in (train_split, val_split)
     )
-    console = Console()
+    console = Console(quiet=not world.is_main)
     what = "training" if source is None else "fine-tuning"
+    processes = f" in {world.size} processes" if world.size > 1 else ""
     console.print(
         f"DANet-R{settings.model.depth}, {what}, {settings.steps} steps of {settings.batch_size} on "
-        f"{pick_device(settings.device)}: {len(learn)} samples to learn from, {len(score)} to score"
+        f"{pick_device(settings.device, world).type}{processes}: {len(learn)} samples to learn from, "
+        f"{len(score)} to score"
     )
     for split, dataset in ((train_split, learn), (val_split, score)):
         if dataset.skipped:
             count, first = len(dataset.skipped), dataset.skipped[0]
             console.print(f"{split}: {count} images are left out; the first: {first.why}")
-    plain = not console.is_terminal  # where no bar is seen, lines tell how far it is
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=plain) as progress:
-        training = progress.add_task(what, total=settings.steps)
-        evaluations = EVALUATIONS
-        if source is None:
-            evaluations = -(-settings.steps // (settings.loop.evaluate_every or settings.steps))
-        scoring = progress.add_task("scoring", total=len(score) * evaluations)
-
-        def on_step(step: Step) -> None:
-            progress.update(training, completed=step.step, description=f"{what}, loss {step.loss:.3f}")
-            tenth = step.step * _LINES // settings.steps
-            if plain and tenth > (step.step - 1) * _LINES // settings.steps:
-                console.print(f"step {step.step} of {settings.steps}, loss {step.loss:.3f}")
-            if plain and source is None and step.step == settings.steps:
-                console.print(f"scoring {len(score)} samples")
-
-        def on_score(step: int, matrix: ConfusionMatrix) -> None:
-            if settings.loop.evaluate_every is not None:
-                console.print(f"step {step} of {settings.steps}, mIoU {matrix.miou:.4f} on {val_split}")
-
-        def on_sample() -> None:
-            progress.advance(scoring)
-
-        def on_phase(phase: str) -> None:
-            progress.update(scoring, description=phase)
-            if plain:
-                console.print(phase)
-
-        if source is None:
-            matrix, seconds = train_to_file(
-                settings,
-                learn,
-                score,
-                output,
-                overwrite=overwrite,
-                on_step=on_step,
-                on_sample=on_sample,
-                on_score=on_score,
-            )
-            int8 = None
-        else:
+    evaluations = EVALUATIONS
+    if source is None:
+        evaluations = -(-settings.steps // (settings.loop.evaluate_every or settings.steps))
+    display = TrainingDisplay(
+        console,
+        what,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        scored=evaluations * -(-len(score) // world.size),
+    )
+    int8 = None
+    if source is None:
+        try:
+            with display, stopping_on_signals() as asked_to_stop:
+                matrix, seconds = train_to_file(
+                    settings,
+                    learn,
+                    score,
+                    output,
+                    overwrite=overwrite,
+                    resume=resume,
+                    tensorboard=tensorboard,
+                    world=world,
+                    asked_to_stop=asked_to_stop,
+                    on_start=display.on_start,
+                    on_step=display.on_step,
+                    on_sample=display.on_sample,
+                    on_score=display.on_score,
+                )
+        except InterruptedTrainingError as interruption:
+            if world.is_main:
+                typer.echo(f"danet: {interruption}", err=True)
+            raise typer.Exit(interruption.exit_code) from interruption
+    else:
+        with display:
             tuned = fine_tune_to_file(
                 settings,
                 source,
@@ -192,15 +211,17 @@ def train(
                 score,
                 output,
                 overwrite=overwrite,
-                on_step=on_step,
-                on_sample=on_sample,
-                on_phase=on_phase,
+                on_step=display.on_step,
+                on_sample=display.on_sample,
+                on_phase=display.on_phase,
             )
-            matrix, seconds = tuned.float32, tuned.seconds
-            int8 = f"{tuned.int8_before.miou:.4f} before the fine-tuning, {tuned.int8.miou:.4f} after"
+        matrix, seconds = tuned.float32, tuned.seconds
+        int8 = f"{tuned.int8_before.miou:.4f} before the fine-tuning, {tuned.int8.miou:.4f} after"
     console.print(score_table(matrix, score.classes))
     if int8 is not None:
         console.print(f"The table is in floating point. mIoU under INT8's rounding: {int8}.")
+    if (left_out := display.summary()) is not None:
+        console.print(left_out)
     console.print(f"{output}: trained in {seconds:.1f} s; record in {record_path(output)}")
     if best_path(output).exists():
         console.print(f"{best_path(output)}: the weights of the best evaluation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -86,8 +87,11 @@ class _Share(TorchDataset[TrainingItem | DataError]):
             return error
 
 
-def _start_worker(worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(1)  # each worker would else start a thread a core
+    # A signal to all processes asks the training to stop, which must not lose its loaders before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _collate(read: list[TrainingItem | DataError]) -> Batch | DataError:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from danet_train.classes import ClassTable
-from danet_train.data.faults import FaultPolicy, Skipped
-from danet_train.data.sample import Dataset, Image, Sample
+from danet_train.data.faults import FaultPolicy, Skipped, none_readable, read_sample
+from danet_train.data.sample import Dataset, Image
 from danet_train.errors import DataError
 from danet_train.evaluation.prediction import predict
 from danet_train.metrics import ConfusionMatrix
@@ -62,43 +62,19 @@ def score(
     model.eval()
     matrix = ConfusionMatrix(model.config.num_classes)
     skipped = list(dataset.skipped)
-    for index, name in enumerate(dataset.names):
-        try:
-            sample = dataset[index]
-        except DataError as error:
-            if faults == "stop":
-                raise
-            skipped.append(Skipped(name, str(error)))
+    for index in range(len(dataset)):
+        sample = read_sample(dataset, index, faults)
+        if isinstance(sample, Skipped):
+            skipped.append(sample)
         else:
             prediction = predict(model, sample.image, normalisation, settings)
             matrix.update(prediction, sample.label)
-            keep(name, prediction)
+            keep(sample.name, prediction)
         advance()
     total = len(dataset) + len(dataset.skipped)
-    if len(skipped) == total:
-        raise DataError(f"none of the {total} samples can be read; the first: {skipped[0].why}")
+    if skipped and len(skipped) == total:
+        raise none_readable(total, skipped[0])
     return Scored(matrix, total - len(skipped), tuple(skipped))
-
-
-def evaluate(
-    model: DANet,
-    samples: Sequence[Sample],
-    normalisation: Normalisation,
-    advance: Callable[[], None] = lambda: None,
-    settings: EvaluationConfig = WHOLE_IMAGE,
-) -> ConfusionMatrix:
-    """Predict every sample and count; ``advance`` is called after each. Leaves the model in eval mode.
-
-    Raises:
-        DataError: A sample cannot be read.
-    """
-    model.eval()
-    matrix = ConfusionMatrix(model.config.num_classes)
-    for index in range(len(samples)):
-        sample = samples[index]
-        matrix.update(predict(model, sample.image, normalisation, settings), sample.label)
-        advance()
-    return matrix
 
 
 def check_classes_agree(trained: ClassTable | None, num_classes: int, asked: ClassTable) -> None:

@@ -89,12 +89,12 @@ def view_size(size_hw: Size, scale: float, settings: EvaluationConfig) -> Size:
     """The size of an image of ``size_hw`` at ``scale``, rounded as each reference rounds."""
     long, short = max(size_hw), min(size_hw)
     if settings.protocol == "authors":
-        target = math.ceil((settings.fit[0] if settings.fit else long) * scale)
+        target = math.ceil((settings.base_hw[1] if settings.base_hw else long) * scale)
         height, width = (max(1, int(size * target / long + 0.5)) for size in size_hw)
         return height, width
     factor = scale
-    if settings.fit is not None:
-        factor = min(int(settings.fit[0] * scale) / long, int(settings.fit[1] * scale) / short)
+    if settings.base_hw is not None:
+        factor = min(int(settings.base_hw[1] * scale) / long, int(settings.base_hw[0] * scale) / short)
     height, width = (max(1, int(size * factor + 0.5)) for size in size_hw)
     return height, width
 

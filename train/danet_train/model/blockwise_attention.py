@@ -72,7 +72,7 @@ class _BlockwiseContext(torch.autograd.Function):
         return context
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # noqa: ANN401
         query, key, value, log_sums = ctx.saved_tensors
         with torch.autocast(value.device.type, enabled=False):

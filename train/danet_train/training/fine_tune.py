@@ -17,7 +17,7 @@ from danet_train.data.faults import Skipped, read_sample
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
-from danet_train.evaluation.scoring import check_classes_agree, evaluate, scores_of
+from danet_train.evaluation.scoring import check_classes_agree, score, scores_of
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.quantisation.network import QuantisedNetwork
@@ -26,7 +26,7 @@ from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.loop import Progress, prepare, updates
 from danet_train.training.optimiser import make_optimiser
-from danet_train.training.run import check_output, write_record
+from danet_train.training.outputs import check_output, write_record
 
 EVALUATIONS = 3
 """How often the validation split is scored: INT8 before, INT8 after, and floating point after."""
@@ -120,7 +120,7 @@ def fine_tune_to_file(
         on_phase: Called before each part of the work with what it is, in words.
 
     Raises:
-        UsageError: As :func:`danet_train.training.run.check_output`.
+        UsageError: As :func:`danet_train.training.outputs.check_output`.
         DataError: The dataset is empty, or its classes are not the checkpoint's.
         QuantisationError: An activation is not finite.
         TrainingError: The loss is not finite.
@@ -132,11 +132,18 @@ def fine_tune_to_file(
         on_phase(f"finding the first scales on {min(config.quantisation.frames, len(train))} frames")
     network = _quantised(config, checkpoint, train, device)
 
-    def score(model: DANet, how: str) -> ConfusionMatrix:
+    def counts(model: DANet, how: str) -> ConfusionMatrix:
         on_phase(f"scoring {how}")
-        return evaluate(model, val, config.normalisation, on_sample, config.evaluation)
+        return score(
+            model,
+            val,
+            config.normalisation,
+            config.evaluation,
+            faults=config.bad_samples,
+            advance=on_sample,
+        ).matrix
 
-    int8_before = score(network.model, "INT8 before the fine-tuning")
+    int8_before = counts(network.model, "INT8 before the fine-tuning")
     on_phase("fine-tuning")
     history = History()
     started = time.perf_counter()
@@ -152,9 +159,9 @@ def fine_tune_to_file(
     seconds = time.perf_counter() - started
     network.round_scales()
 
-    int8 = score(network.model, "INT8")
+    int8 = counts(network.model, "INT8")
     plain = network.plain_model()
-    float32 = score(plain.to(device), "floating point")
+    float32 = counts(plain.to(device), "floating point")
     scores = {
         **scores_of(float32, val.classes),
         "int8_before": scores_of(int8_before, val.classes),

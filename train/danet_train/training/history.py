@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,11 +17,15 @@ NAMED_SKIPPED = 5
 
 
 class Score(NamedTuple):
-    """The scores on the validation split after update ``step``; NaN where nothing was scored."""
+    """The scores on the validation split after update ``step``; NaN where nothing was scored.
+
+    ``skipped`` samples of the split could not be read and do not count.
+    """
 
     step: int
     miou: float
     pixel_accuracy: float
+    skipped: int = 0
 
 
 @dataclass
@@ -53,19 +57,43 @@ class History:
                 known.add(skipped.name)
                 self.first_skipped.append(skipped)
 
-    def score(self, matrix: ConfusionMatrix) -> bool:
+    def score(self, matrix: ConfusionMatrix, skipped: int = 0) -> bool:
         """Add an evaluation after the updates so far; whether it is the best one yet.
 
         Of equal scores the first is the best. One where nothing was scored is the best only of its kind.
         """
         best = self.best
-        self.scores.append(Score(len(self.losses), matrix.miou, matrix.pixel_accuracy))
+        self.scores.append(Score(len(self.losses), matrix.miou, matrix.pixel_accuracy, skipped))
         return best is None or _rank(self.scores[-1]) > _rank(best)
 
     @property
     def best(self) -> Score | None:
         """The first of the highest mIoU; None before the first evaluation."""
         return max(self.scores, key=_rank, default=None)
+
+    def state(self) -> dict[str, Any]:
+        """All of it as plain values, for :meth:`of_state`."""
+        return {
+            "losses": self.losses,
+            "rates": self.rates,
+            "scores": [tuple(score) for score in self.scores],
+            "skipped": self.skipped,
+            "first_skipped": [tuple(skipped) for skipped in self.first_skipped],
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> History:
+        """What :meth:`state` gave."""
+        return cls(
+            losses=list(map(float, state["losses"])),
+            rates=list(map(float, state["rates"])),
+            scores=[
+                Score(int(step), float(miou), float(accuracy), int(skipped))
+                for step, miou, accuracy, skipped in state["scores"]
+            ],
+            skipped=int(state["skipped"]),
+            first_skipped=[Skipped(*map(str, entry)) for entry in state["first_skipped"]],
+        )
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON: ``loss_curve``, ``val_curve``, ``best``, ``skipped``.

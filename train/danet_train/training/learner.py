@@ -78,15 +78,18 @@ class Learner:
         self._align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
         self._network: nn.Module = model
         if config.loop.compile:
-            self._network = torch.compile(model)
+            self._network = torch.compile(model)  # type: ignore[assignment]
         if world.size > 1:
-            self._network = DistributedDataParallel(
+            parallel = DistributedDataParallel(
                 self._network,
                 device_ids=[self._device] if self._device.type == "cuda" else None,
-                broadcast_buffers=False,  # statistics are synchronised or frozen, so they are equal
                 gradient_as_bucket_view=True,
                 find_unused_parameters=0 in head_weights(config.loss).values(),
             )
+            # Statistics are synchronised or frozen, so they are equal. (The option of the constructor has
+            # another name since torch 2.13.)
+            parallel.broadcast_buffers = False
+            self._network = parallel
 
     def update(self, batch: Batch, weights: Tensor | None, *, asked_to_stop: bool = False) -> Update:
         """Update the weights once; the learning rate is set.

@@ -135,7 +135,7 @@ def make_learner(
     """
     model = _make_model(config, num_classes, fresh=fresh).to(device).train()
     if world.size > 1 and not config.loop.frozen_batch_norm:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     if config.loop.frozen_batch_norm:
         freeze_statistics(model)
     if config.loop.attention == "blockwise":

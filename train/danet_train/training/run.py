@@ -1,62 +1,41 @@
-"""A training run from data on disk to its checkpoints and their record.
-
-Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
-
-- ``checkpoint.json``: the record: scores, curves, configuration.
-- ``checkpoint.best.pt``: the weights of the best evaluation so far, where the run evaluates on its way
-  (``loop.evaluate_every``). Written whenever there is a better one.
-
-``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
-"""
+"""A training run from data to its files (:mod:`danet_train.training.outputs`), and its continuation."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import NamedTuple, NoReturn
 
 from danet_train.checkpoint import save_checkpoint
 from danet_train.data.sample import Dataset
-from danet_train.errors import UsageError
-from danet_train.evaluation.scoring import evaluate, scores_of
-from danet_train.files import check_file_target, replacing
+from danet_train.errors import InterruptedTrainingError
+from danet_train.evaluation.scoring import scores_of
 from danet_train.metrics import ConfusionMatrix
-from danet_train.model.danet import DANet
 from danet_train.training.config import TrainConfig
+from danet_train.training.distributed import ALONE, World, joined
 from danet_train.training.history import History
+from danet_train.training.learner import Learner
 from danet_train.training.loop import Progress, make_learner, prepare, updates
+from danet_train.training.monitor import (
+    Monitor,
+    TensorBoardMonitor,
+    check_tensorboard,
+    forget_curves,
+)
+from danet_train.training.outputs import best_path, check_output, state_path, write_record
+from danet_train.training.scoring import SplitScore, score_split
+from danet_train.training.state import Resumed, load_state, save_state
 
 
-def record_path(checkpoint: Path) -> Path:
-    """Where the JSON record of a checkpoint lies: beside it, ``checkpoint.pt`` -> ``checkpoint.json``."""
-    return checkpoint.with_suffix(".json")
+class Listeners(NamedTuple):
+    """Who is told how a run goes, as :func:`train_to_file` says."""
 
-
-def best_path(checkpoint: Path) -> Path:
-    """Where the best weights of a run lie: ``checkpoint.pt`` -> ``checkpoint.best.pt``."""
-    return checkpoint.with_suffix(f".best{checkpoint.suffix}")
-
-
-def check_output(out: Path, *, overwrite: bool = False) -> None:
-    """Find out before training that a checkpoint cannot be written to ``out``, or would replace a file.
-
-    Raises:
-        UsageError: ``out`` is the path of a record or of a folder, cannot be written, or, where ``overwrite``
-            is false, it, its record or its best weights exist.
-    """
-    if out.suffix == ".json":
-        raise UsageError(
-            f"{out} would be the record of the checkpoint; name the checkpoint e.g. checkpoint.pt"
-        )
-    for path in (out, record_path(out), best_path(out)):
-        check_file_target(path)
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    on_start: Callable[[int], None]
+    on_step: Callable[[Progress], None]
+    on_sample: Callable[[], None]
+    on_score: Callable[[int, SplitScore], None]
 
 
 def train_to_file(
@@ -66,96 +45,184 @@ def train_to_file(
     out: Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
+    tensorboard: Path | None = None,
+    world: World = ALONE,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+    on_start: Callable[[int], None] = lambda step: None,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_sample: Callable[[], None] = lambda: None,
-    on_score: Callable[[int, ConfusionMatrix], None] = lambda step, matrix: None,
+    on_score: Callable[[int, SplitScore], None] = lambda step, scored: None,
 ) -> tuple[ConfusionMatrix, float]:
     """Train, evaluate, and write ``out`` and its JSON record; both appear only when all went well.
 
     Evaluations on the way change nothing of what is trained: the weights are those of a run without them.
+    So are those of a run that was interrupted and resumed, on a CPU bit for bit.
 
     Args:
         config: Of the run.
         train: The split to learn from.
         val: The split to score on.
-        out: The checkpoint to write, with any suffix but ``.json``. What stands beside it: see the module.
-        overwrite: Whether a checkpoint, a record and best weights there may be replaced.
+        out: The checkpoint to write, with any suffix but ``.json``. What stands beside it:
+            :mod:`danet_train.training.outputs`.
+        overwrite: Whether the files of another run there may be replaced.
+        resume: Continue from the state that an interrupted run left beside ``out``.
+        tensorboard: A folder for curves and pictures, or None.
+        world: The processes that train together, each of which calls this.
+        asked_to_stop: Asked with each update and each sample; when it is true on any process the run saves
+            its state and ends.
+        on_start: Called before the first update, with how many there were already; this and the others on
+            every process.
         on_step: Called after each update.
-        on_sample: Called after each validation sample.
-        on_score: Called after each evaluation with the number of updates before it and the counts.
+        on_sample: Called after each validation sample of this process.
+        on_score: Called after each evaluation, with the number of updates before it and what the split gave.
 
     Returns:
         The counts on ``val`` after the last update, and the seconds that the updates took.
 
     Raises:
-        UsageError: As :func:`check_output`, before training.
-        DanetTrainError: As :func:`danet_train.training.loop.train_model`.
+        UsageError: As :func:`check_output` before training; TensorBoard is asked for and not there.
+        InterruptedTrainingError: It was asked to stop.
+        DanetTrainError: As :func:`danet_train.training.loop.train_model`; on ``resume`` as
+            :func:`danet_train.training.state.load_state`.
     """
-    check_output(out, overwrite=overwrite)
-    best_path(out).unlink(missing_ok=True)  # of an earlier run
-    device = prepare(config, train)
-    learner = make_learner(config, len(train.classes), device)
-    model = learner.model
-    history = History()
+    if world.is_main:
+        check_output(out, overwrite=overwrite, resume=resume)
+        if tensorboard is not None:
+            check_tensorboard(tensorboard, overwrite=overwrite, resume=resume)
+    device = prepare(config, train, world)
+    with joined(world, device):
+        learner = make_learner(config, len(train.classes), device, world, fresh=not resume)
+        start = Resumed(0, History(), None, 0.0)
+        if resume:
+            start = load_state(state_path(out), config, train, val, learner, world)
+        elif world.is_main:
+            for path in (best_path(out), state_path(out)):
+                path.unlink(missing_ok=True)  # of another run
+        run = _Run(
+            config=config,
+            train=train,
+            val=val,
+            out=out,
+            learner=learner,
+            world=world,
+            asked_to_stop=asked_to_stop,
+            listeners=Listeners(on_start, on_step, on_sample, on_score),
+            start=start,
+        )
+        if tensorboard is None or not world.is_main:
+            return run.finish(Monitor())
+        if not resume:
+            forget_curves(tensorboard)
+        with TensorBoardMonitor(tensorboard, val, config, first=start.step) as monitor:
+            return run.finish(monitor)
 
-    def save(path: Path, step: int, matrix: ConfusionMatrix) -> None:
-        metadata = {"step": step, "seed": config.seed, **scores_of(matrix, val.classes)}
+
+@dataclass
+class _Run:
+    """The updates that are left, and what happens between them."""
+
+    config: TrainConfig
+    train: Dataset
+    val: Dataset
+    out: Path
+    learner: Learner
+    world: World
+    asked_to_stop: Callable[[], bool]
+    listeners: Listeners
+    start: Resumed
+
+    def __post_init__(self) -> None:
+        self._history, self._seconds = self.start.history, self.start.seconds
+        self._matrix = ConfusionMatrix(len(self.val.classes))
+
+    def finish(self, monitor: Monitor) -> tuple[ConfusionMatrix, float]:
+        """Make the updates, and write what comes of them."""
+        config, first = self.config, self.start.step
+        self.listeners.on_start(first)
+        if first and self._is_due(first) and first not in [score.step for score in self._history.scores]:
+            self._score(first, monitor)
+        stream = updates(
+            self.learner,
+            config,
+            self.train,
+            self.world,
+            first=first,
+            generators=self.start.generators,
+            asked_to_stop=self.asked_to_stop,
+        )
+        started = time.perf_counter()
+        for progress in stream:
+            self._seconds += time.perf_counter() - started
+            self._history.note(progress)
+            self.listeners.on_step(progress)
+            monitor.note(progress, self._history.skipped)
+            due = self._is_due(progress.step)
+            if due or progress.stop or progress.step % config.loop.save_every == 0:
+                self._save_state()
+            if progress.stop:
+                self._interrupt()
+            if due:
+                self._score(progress.step, monitor)
+                if progress.step < config.steps:
+                    self._save_state()  # with its scores
+            started = time.perf_counter()
+        if self.world.is_main:
+            scores = scores_of(self._matrix, self.val.classes)
+            self._save(self.out)
+            write_record(self.out, config, scores, self._seconds, self._history)
+            state_path(self.out).unlink(missing_ok=True)
+        return self._matrix, self._seconds
+
+    def _is_due(self, step: int) -> bool:
+        every = self.config.loop.evaluate_every
+        return step == self.config.steps or (every is not None and step % every == 0)
+
+    def _score(self, step: int, monitor: Monitor) -> None:
+        scored = score_split(
+            self.learner.model,
+            self.val,
+            self.config,
+            self.world,
+            on_sample=self.listeners.on_sample,
+            asked_to_stop=self.asked_to_stop,
+        )
+        if scored is None:  # the state was saved before, and the evaluation is made again
+            self._interrupt()
+        self._matrix = scored.matrix
+        is_best = self._history.score(*scored)
+        if is_best and self.config.loop.evaluate_every is not None and self.world.is_main:
+            self._save(best_path(self.out))
+        monitor.score(step, scored.matrix, self.learner.model)
+        self.listeners.on_score(step, scored)
+
+    def _save(self, path: Path) -> None:
         save_checkpoint(
-            path, model, classes=train.classes, normalisation=config.normalisation, metadata=metadata
+            path,
+            self.learner.model,
+            classes=self.train.classes,
+            normalisation=self.config.normalisation,
+            metadata={
+                "step": len(self._history.losses),
+                "seed": self.config.seed,
+                **scores_of(self._matrix, self.val.classes),
+            },
         )
 
-    every = config.loop.evaluate_every
-    evaluation_seconds = 0.0
-    matrix = ConfusionMatrix(len(val.classes))
-    started = time.perf_counter()
-    for progress in updates(learner, config, train):
-        history.note(progress)
-        on_step(progress)
-        if progress.step == config.steps or (every is not None and progress.step % every == 0):
-            paused = time.perf_counter()
-            with undisturbed(model):
-                matrix = evaluate(model, val, config.normalisation, on_sample, config.evaluation)
-            if history.score(matrix) and every is not None:
-                save(best_path(out), progress.step, matrix)
-            on_score(progress.step, matrix)
-            evaluation_seconds += time.perf_counter() - paused
-    seconds = time.perf_counter() - started - evaluation_seconds
-    save(out, config.steps, matrix)
-    write_record(out, config, scores_of(matrix, val.classes), seconds, history)
-    return matrix, seconds
+    def _save_state(self) -> None:
+        save_state(
+            state_path(self.out),
+            self.config,
+            self.train,
+            self.val,
+            self.learner,
+            self._history,
+            self._seconds,
+            self.world,
+        )
 
-
-@contextmanager
-def undisturbed(model: DANet) -> Iterator[None]:
-    """Put the modes of all modules and torch's generators back after the block, as training left them."""
-    modes = {module: module.training for module in model.modules()}
-    device = next(model.parameters()).device
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def write_record(
-    out: Path, config: TrainConfig, scores: dict[str, Any], seconds: float, history: History
-) -> None:
-    """Write the JSON record of the checkpoint ``out``.
-
-    Args:
-        out: The checkpoint.
-        config: Of the run.
-        scores: What was measured, by name; plain values.
-        seconds: That the updates took.
-        history: Of the updates.
-    """
-    record = {
-        **scores,
-        "steps": config.steps,
-        "training_seconds": round(seconds, 2),
-        **history.document(),
-        "config": config.model_dump(mode="json"),
-    }
-    with replacing(record_path(out)) as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    def _interrupt(self) -> NoReturn:
+        raise InterruptedTrainingError(
+            f"interrupted after update {len(self._history.losses)} of {self.config.steps}; to continue, give "
+            f"the same command with --resume (the state is {state_path(self.out)})"
+        )

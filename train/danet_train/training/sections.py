@@ -145,8 +145,8 @@ class LoopConfig(BaseModel):
     Attributes:
         evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
             None scores it only at the end.
-        save_every: What the training is resumed from is saved after so many updates; None saves it only when
-            the training is interrupted.
+        save_every: What the training is resumed from is saved after so many updates, besides around each
+            evaluation and when the training is interrupted.
         accumulate: The batch of an update goes through the network in so many parts, for less memory. The
             update is the same where batch statistics are frozen; else they are those of each part.
         frozen_batch_norm: Keep the running statistics as they are, and normalise with them; the weights and
@@ -162,7 +162,7 @@ class LoopConfig(BaseModel):
     model_config = CLOSED
 
     evaluate_every: int | None = Field(default=None, ge=1)
-    save_every: int | None = Field(default=1000, ge=1)
+    save_every: int = Field(default=1000, ge=1)
     accumulate: int = Field(default=1, ge=1)
     frozen_batch_norm: bool = False
     channels_last: bool = True
@@ -202,8 +202,9 @@ class EvaluationConfig(BaseModel):
             mmsegmentation's 769, 512 for the authors' 768.
         scales: Factors on the image's size; more than one is multi-scale evaluation.
         flip: Whether the mirror image is looked at too.
-        fit: The long and the short side that the image is resized to fit, keeping its ratio, before
-            ``scales``; e.g. (2048, 512) for ADE20K. None keeps the image's own size.
+        base_hw: The short and the long side within which the image is resized, keeping its ratio, before
+            ``scales``; e.g. (512, 2048) for ADE20K. ``authors`` look at the long side alone. None keeps the
+            image's own size.
         windows_at_once: Windows that the network is shown in one batch.
         protocol: Where the references differ. ``mmsegmentation``: the picture is resized in 8 bits, the last
             windows are moved inside it, logits are averaged over windows and softmax over views, and the
@@ -221,7 +222,7 @@ class EvaluationConfig(BaseModel):
         1.0,
     )
     flip: bool = False
-    fit: Annotated[tuple[_Positive, _Positive] | None, Field(strict=False)] = None
+    base_hw: Annotated[tuple[_Positive, _Positive] | None, Field(strict=False)] = None
     windows_at_once: int = Field(default=1, ge=1)
     protocol: Literal["mmsegmentation", "authors"] = "mmsegmentation"
 
@@ -240,12 +241,8 @@ class EvaluationConfig(BaseModel):
             )
         if len(set(self.scales)) != len(self.scales):
             raise ValueError("scales must differ from each other")
-        if self.fit is not None and self.fit[0] < self.fit[1]:
-            raise ValueError(f"fit must be the long side and then the short one, not {self.fit}")
-        if self.protocol == "authors" and self.fit is not None and self.fit[0] != self.fit[1]:
-            raise ValueError(
-                "the authors resize by the long side alone; give their base size twice, e.g. [2048, 2048]"
-            )
+        if self.base_hw is not None and self.base_hw[0] > self.base_hw[1]:
+            raise ValueError(f"base_hw must be the short side and then the long one, not {self.base_hw}")
         return self
 
 

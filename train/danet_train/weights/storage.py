@@ -60,13 +60,8 @@ def read_stored(path: Path) -> StoredWeights:
         NoCheckpointError: There is no such file.
         CheckpointError: The file is damaged, or holds something else, or Python objects besides tensors.
     """
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise NoCheckpointError(f"{path} does not exist; give a checkpoint file") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file") from error
-    content = _unpickle(path, data)
+    data = _bytes_of(path)
+    content = _checkpoint_content(path, _unpickle(path, data))
     state = content["state_dict"]
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
@@ -76,7 +71,26 @@ def read_stored(path: Path) -> StoredWeights:
     return StoredWeights(content, _unwrapped(state), hashlib.sha256(data).hexdigest())
 
 
-def _unpickle(path: Path, data: bytes) -> dict[str, Any]:
+def read_plain(path: Path) -> object:
+    """Whatever tensors and plain values a file holds, on the CPU.
+
+    Raises:
+        NoCheckpointError: There is no such file.
+        CheckpointError: The file is damaged, or holds Python objects besides tensors.
+    """
+    return _unpickle(path, _bytes_of(path))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoCheckpointError(f"{path} does not exist; give a checkpoint file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file") from error
+
+
+def _unpickle(path: Path, data: bytes) -> object:
     if not data.startswith(_FIRST_BYTES):
         raise CheckpointError(
             f"{path} ({len(data)} bytes) is no checkpoint: expected a file that torch.save wrote, which "
@@ -85,7 +99,8 @@ def _unpickle(path: Path, data: bytes) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about old pickles before it refuses or reads them
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            return content
     except _UNREADABLE as error:
         if "weights_only" in str(error) and "Unsupported" in str(error):
             reason = (
@@ -96,6 +111,9 @@ def _unpickle(path: Path, data: bytes) -> dict[str, Any]:
         else:
             reason = "is no checkpoint, or is damaged or cut off; expected a file that torch.save wrote"
         raise CheckpointError(f"{path} ({len(data)} bytes) {reason}") from error
+
+
+def _checkpoint_content(path: Path, content: object) -> dict[str, Any]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         return content
     if isinstance(content, dict) and content and all(isinstance(item, Tensor) for item in content.values()):

@@ -1,0 +1,91 @@
+"""The files of a training run, and whether they may be written.
+
+Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
+
+- ``checkpoint.json``: the record: scores, curves, configuration.
+- ``checkpoint.best.pt``: the weights of the best evaluation so far, where the run evaluates on its way
+  (``loop.evaluate_every``). Written whenever there is a better one.
+- ``checkpoint.state.pt``: what the training is resumed from, while it is unfinished. Written every
+  ``loop.save_every`` updates, around each evaluation and at an interruption; removed at the end.
+
+``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
+Each file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from danet_train.errors import UsageError
+from danet_train.files import check_file_target, replacing
+from danet_train.training.config import TrainConfig
+from danet_train.training.history import History
+
+
+def record_path(checkpoint: Path) -> Path:
+    """Where the JSON record of a checkpoint lies: beside it, ``checkpoint.pt`` -> ``checkpoint.json``."""
+    return checkpoint.with_suffix(".json")
+
+
+def best_path(checkpoint: Path) -> Path:
+    """Where the best weights of a run lie: ``checkpoint.pt`` -> ``checkpoint.best.pt``."""
+    return checkpoint.with_suffix(f".best{checkpoint.suffix}")
+
+
+def state_path(checkpoint: Path) -> Path:
+    """Where the state of an unfinished run lies: ``checkpoint.pt`` -> ``checkpoint.state.pt``."""
+    return checkpoint.with_suffix(f".state{checkpoint.suffix}")
+
+
+def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    """Find out before training that a checkpoint cannot be written to ``out``, or would replace a file.
+
+    Args:
+        out: The checkpoint to write.
+        overwrite: Whether what stands there may be replaced.
+        resume: Whether the state and the best weights that stand there are the run's own.
+
+    Raises:
+        UsageError: ``out`` is the path of a record or of a folder, cannot be written, or, where ``overwrite``
+            is false, a file of a run exists.
+    """
+    if out.suffix == ".json":
+        raise UsageError(
+            f"{out} would be the record of the checkpoint; name the checkpoint e.g. checkpoint.pt"
+        )
+    for path in (out, record_path(out), best_path(out), state_path(out)):
+        check_file_target(path)
+        own = resume and path in (best_path(out), state_path(out))
+        if not path.exists() or overwrite or own:
+            continue
+        if path == state_path(out):
+            raise UsageError(
+                f"{path} is the state of an unfinished training; continue that with --resume, or begin anew "
+                "with --overwrite"
+            )
+        raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+
+
+def write_record(
+    out: Path, config: TrainConfig, scores: dict[str, Any], seconds: float, history: History
+) -> None:
+    """Write the JSON record of the checkpoint ``out``.
+
+    Args:
+        out: The checkpoint.
+        config: Of the run.
+        scores: What was measured, by name; plain values.
+        seconds: That the updates took.
+        history: Of the updates.
+    """
+    record = {
+        **scores,
+        "steps": config.steps,
+        "training_seconds": round(seconds, 2),
+        **history.document(),
+        "config": config.model_dump(mode="json"),
+    }
+    with replacing(record_path(out)) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

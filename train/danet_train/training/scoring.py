@@ -1,0 +1,98 @@
+"""Scoring a network in the middle of its training, by all processes, without a trace in what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from danet_train.data.sample import Dataset
+from danet_train.evaluation.scoring import score
+from danet_train.metrics import ConfusionMatrix
+from danet_train.model.danet import DANet
+from danet_train.training.config import TrainConfig
+from danet_train.training.distributed import World
+
+
+class SplitScore(NamedTuple):
+    """What a split gave.
+
+    Attributes:
+        matrix: The counts over what could be read.
+        skipped: So many samples could not, or have no labels.
+    """
+
+    matrix: ConfusionMatrix
+    skipped: int
+
+
+class _StoppedError(Exception):
+    """The evaluation was cut short."""
+
+
+def score_split(
+    model: DANet,
+    split: Dataset,
+    config: TrainConfig,
+    world: World,
+    *,
+    on_sample: Callable[[], None],
+    asked_to_stop: Callable[[], bool],
+) -> SplitScore | None:
+    """The counts of the whole split; each process predicts its share, and all call this.
+
+    Args:
+        model: In training; its modes and torch's generators are put back.
+        split: To score on.
+        config: Says how the network looks at an image, and what becomes of one that cannot be read.
+        world: The processes that train together.
+        on_sample: Called after each sample of this process.
+        asked_to_stop: Asked after each sample.
+
+    Returns:
+        The same on every process; None where any was asked to stop.
+    """
+
+    def advance() -> None:
+        on_sample()
+        if asked_to_stop():
+            raise _StoppedError
+
+    matrix, stopped = ConfusionMatrix(model.config.num_classes), False
+    share, skipped = split[world.rank :: world.size], 0
+    try:
+        with undisturbed(model):
+            scored = score(
+                model,
+                share,
+                config.normalisation,
+                config.evaluation,
+                faults=config.bad_samples,
+                advance=advance,
+            )
+        matrix, skipped = scored.matrix, len(scored.skipped)
+    except _StoppedError:
+        stopped = True
+    device = next(model.parameters()).device
+    told = [*matrix.counts.ravel().tolist(), skipped, int(stopped)]
+    counts = world.sum(torch.tensor(told, device=device)).cpu()
+    if counts[-1]:
+        return None
+    matrix.counts = np.asarray(counts[:-2].numpy(), np.int64).reshape(matrix.counts.shape)
+    return SplitScore(matrix, len(split.skipped) + int(counts[-2]))
+
+
+@contextmanager
+def undisturbed(model: DANet) -> Iterator[None]:
+    """Put the modes of all modules and torch's generators back after the block, as training left them."""
+    modes = {module: module.training for module in model.modules()}
+    device = next(model.parameters()).device
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
