@@ -86,6 +86,7 @@ def test_the_record_holds_the_curve_and_the_best_weights_are_those_of_its_highes
         "step": highest,
         "miou": points[highest],
         "pixel_accuracy": next(p["pixel_accuracy"] for p in record["val_curve"] if p["step"] == highest),
+        "skipped": 0,
     }
     best = read_checkpoint(tmp_path / "c.best.pt")
     assert best.metadata["step"] == highest

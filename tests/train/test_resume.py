@@ -253,12 +253,12 @@ def test_there_must_be_something_to_resume_and_nothing_is_begun_anew_over_it(tmp
 
 
 def test_an_evaluation_that_fails_loses_no_update(tmp_path, splits, whole, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise DataError("val/x.png is cut off")
 
     out = tmp_path / "c.pt"
     with monkeypatch.context() as patch:
-        patch.setattr("danet_train.training.scoring.evaluate", fail)
+        patch.setattr("danet_train.training.scoring.score", fail)
         with pytest.raises(DataError):
             train_to_file(_config(), *splits, out)
     assert torch.load(state_path(out), weights_only=True)["step"] == 2

@@ -56,18 +56,26 @@ def batches(
         for start in range(first * batch_size, len(samples), batch_size)
         for offset in range(share)
     ]
-    loader = DataLoader(
-        _Share(samples, mine),
-        batch_size=share,
-        num_workers=workers,
-        collate_fn=_collate,
-        drop_last=True,
-        worker_init_fn=_start_worker,
-    )
-    for batch in loader:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    threads = cv2.getNumThreads()
+    if workers:
+        # Here, before they are forked: each would else start a thread a core, and a process that is forked
+        # beside OpenCV's threads waits for ever for them.
+        cv2.setNumThreads(1)
+    try:
+        loader = DataLoader(
+            _Share(samples, mine),
+            batch_size=share,
+            num_workers=workers,
+            collate_fn=_collate,
+            drop_last=True,
+            worker_init_fn=_outlive_signals,
+        )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    finally:
+        cv2.setNumThreads(threads)
 
 
 class _Share(TorchDataset[TrainingItem | DataError]):
@@ -87,9 +95,8 @@ class _Share(TorchDataset[TrainingItem | DataError]):
             return error
 
 
-def _start_worker(_worker: int) -> None:
-    cv2.setNumThreads(1)  # each worker would else start a thread a core
-    # A signal to all processes asks the training to stop, which must not lose its loaders before.
+def _outlive_signals(_worker: int) -> None:
+    """A signal to all processes asks the training to stop, which must not lose its loaders before."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -24,13 +24,9 @@ def energies(query: Tensor, key: Tensor) -> Tensor:
     Returns:
         (B, n, N). A sum of a hundred thousand is common in channel attention, and float16 ends at 65504.
     """
-    kind = query.device.type
-    half = query.dtype == torch.float16
-    if torch.is_autocast_enabled(kind):
-        half = torch.get_autocast_dtype(kind) == torch.float16
-    if not half:
+    if _product_dtype(query) != torch.float16:
         return query @ key
-    with torch.autocast(kind, enabled=False):
+    with torch.autocast(query.device.type, enabled=False):
         return query.float() @ key.float()
 
 
@@ -49,11 +45,18 @@ def blockwise_context(query: Tensor, key: Tensor, value: Tensor, rows: int) -> T
     Returns:
         (B, C, N), of the dtype of ``value``, or autocast's.
     """
-    kind = value.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else value.dtype
-    with torch.autocast(kind, enabled=False):
+    dtype = _product_dtype(value)
+    with torch.autocast(value.device.type, enabled=False):
         context: Tensor = _BlockwiseContext.apply(query.to(dtype), key.to(dtype), value.to(dtype), rows)  # type: ignore[no-untyped-call]
     return context
+
+
+def _product_dtype(operand: Tensor) -> torch.dtype:
+    """The type in which a product of ``operand`` is made: its own, or that of autocast."""
+    kind = operand.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return operand.dtype
 
 
 class _BlockwiseContext(torch.autograd.Function):
