@@ -69,7 +69,17 @@ RANGE_PARTS = (
     "label_agreement_rounded_fp32",
     "kept_fp32",
 )
-TRAINING_PARTS = ("miou", "pixel_accuracy", "iou", "steps", "training_seconds", "loss_curve", "config")
+TRAINING_PARTS = (
+    "miou",
+    "pixel_accuracy",
+    "iou",
+    "steps",
+    "training_seconds",
+    "loss_curve",
+    "val_curve",
+    "best",
+    "config",
+)
 
 
 def parts(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

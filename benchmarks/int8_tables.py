@@ -8,7 +8,6 @@ and exits 1 where it is not. What was not measured yet is left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from readme_table import README, markdown, with_block
+from readme_table import keep_readme, markdown
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MARKERS = (
@@ -231,21 +230,5 @@ def block(results: Path) -> str:
     return "\n\n".join(make(found) for name, make in makers.items() if (found := read(name)) is not None)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where it is out of date")
-    arguments = parser.parse_args()
-    text = README.read_text(encoding="utf-8")
-    wanted = with_block(text, block(RESULTS), MARKERS)
-    if arguments.check:
-        if wanted != text:
-            print("README.md is out of date: run python benchmarks/int8_tables.py", file=sys.stderr)
-        return int(wanted != text)
-    if wanted != text:
-        README.write_text(wanted, encoding="utf-8")
-        print(f"written to {README}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_readme(__doc__.splitlines()[0], block(RESULTS), MARKERS))

@@ -245,16 +245,16 @@ def with_block(text: str, made: str, markers: tuple[str, str] = (BEGIN, END)) ->
     return f"{before}{markers[0]}\n{made}\n{markers[1]}{after}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def keep_readme(description: str, made: str, markers: tuple[str, str] = (BEGIN, END)) -> int:
+    """Be the command line of a script that makes a block: write it, or check it; the exit code."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where it is out of date")
     arguments = parser.parse_args()
-    made = block(RESULTS)
     text = README.read_text(encoding="utf-8")
-    wanted = with_block(text, made)
+    wanted = with_block(text, made, markers)
     if arguments.check:
         if wanted != text:
-            print("README.md is out of date: run python benchmarks/readme_table.py", file=sys.stderr)
+            print(f"README.md is out of date: run python {sys.argv[0]}", file=sys.stderr)
             return 1
         print("README.md is up to date")
         return 0
@@ -266,4 +266,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_readme(__doc__.splitlines()[0], block(RESULTS)))

@@ -1,0 +1,98 @@
+"""The README's figures of training, made from the JSON files that the benchmarks wrote; needs no GPU.
+
+python benchmarks/training_tables.py [--check]
+
+Rewrites the block between two markers in README.md; with --check says whether it is what would be written,
+and exits 1 where it is not. What was not measured yet is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from int8_tables import Document, machine, mib, prose
+from readme_table import keep_readme, markdown
+
+RESULTS = Path(__file__).resolve().parent / "results"
+MARKERS = (
+    "<!-- made by benchmarks/training_tables.py: begin -->",
+    "<!-- made by benchmarks/training_tables.py: end -->",
+)
+NAMED_SHARE = 0.09
+"""A part of the loader's time is named from this share on."""
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def trained(document: Document, ladder: Document) -> str:
+    """The results table; the checkpoint of the ladder of precisions is the one that was trained."""
+    model, best = document["config"]["model"], document["best"]
+    row = [
+        "CamVid, val",
+        f"DANet-R{model['depth']}, {model['base_channels']} channels, from scratch",
+        f"{document['steps']}",
+        percent(document["miou"]),
+        f"{percent(best['miou'])} after {best['step']}",
+        f"{document['training_seconds'] / 60:.0f} min, {machine(ladder)}",
+    ]
+    return markdown(["data", "network", "updates", "mIoU", "best on the way", "training"], [row])
+
+
+def loader(document: Document) -> str:
+    """Samples a second of one worker process, beside decoding and resizing alone."""
+    rows = []
+    for name, measured in document["measured"].items():
+        rates = measured["samples_per_second"]
+        parts = sorted(measured["shares"].items(), key=lambda part: -part[1])
+        rows.append(
+            [
+                f"{name}, {measured['size']}",
+                measured["configuration"],
+                f"{rates['pipeline']:.1f}",
+                f"{rates['decode and resize']:.1f}",
+                f"{measured['pipeline_over_decode_and_resize']:.2f}",
+                ", ".join(f"{part} {100 * share:.0f} %" for part, share in parts if share >= NAMED_SHARE),
+            ]
+        )
+    told = (
+        "What one worker process loads, in samples a second of its processor time, beside decoding and "
+        f"resizing alone, the two in turn ({machine(document)}; `python benchmarks/loader.py`). To keep "
+        "ahead of the GPU, `workers` must be as many as its samples a second over these:"
+    )
+    header = ["data", "recipe", "samples/s", "decode, resize", "ratio of times", "where the time goes"]
+    return f"{prose(told)}\n\n{markdown(header, rows)}"
+
+
+def attention(document: Document) -> str:
+    """Memory of the attention in training."""
+    ratios = document["plain_over_blockwise"]
+    plain, blockwise = (mib(document["median"][form]["memory_bytes"]) for form in ("plain", "blockwise"))
+    return prose(
+        f"`loop.attention: blockwise` never holds PAM's N x N map. At N = {document['positions']}, a crop of "
+        f"1024x1024, forward and backward of the attention take {blockwise} MiB beyond their operands, with "
+        f"the plain map {plain} MiB, {ratios['memory_bytes']:.1f} times as much, and the plain map takes "
+        f"{ratios['cpu_seconds']:.2f} times the processor time; in FP32 on {machine(document)} "
+        "(`python benchmarks/training_attention.py`; on a GPU not measured)."
+    )
+
+
+def block(results: Path) -> str:
+    """What stands between the markers, from the results that are there."""
+    made = []
+    for make, *names in (
+        (trained, "camvid_training", "camvid_ladder"),
+        (loader, "loader"),
+        (attention, "training_attention"),
+    ):
+        files = [results / f"{name}.json" for name in names]
+        if all(file.is_file() for file in files):
+            made.append(make(*(json.loads(file.read_text(encoding="utf-8")) for file in files)))
+    return "\n\n".join(made)
+
+
+if __name__ == "__main__":
+    sys.exit(keep_readme(__doc__.splitlines()[0], block(RESULTS), MARKERS))
