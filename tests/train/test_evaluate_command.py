@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from danet_train import CITYSCAPES, open_dataset, read_checkpoint, save_checkpoint
 from danet_train.commands.evaluate import evaluate
 from danet_train.data.torch_samples import normalise
-from danet_train.errors import ConfigError, DataError, UsageError
+from danet_train.errors import ConfigError, DataError, OutOfMemoryError, UsageError
 from danet_train.evaluation.prediction import predict
 from danet_train.training.sections import EvaluationConfig
 
@@ -148,6 +148,36 @@ def test_the_predictions_are_the_networks_in_the_datasets_values(tmp_path, check
     again = _run(checkpoint_file, "--data", synthetic_root, "--predictions", folder)
     assert isinstance(again.exception, UsageError)
     assert [path.read_bytes() for path in stored] == before
+    replaced = _run(checkpoint_file, "--data", synthetic_root, "--predictions", folder, "--overwrite")
+    assert replaced.exit_code == 0, replaced.output
+
+
+def test_a_folder_of_labels_and_a_checkpoint_are_replaced_by_nothing(
+    tmp_path, checkpoint_file, synthetic_root
+):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "a.png").write_bytes(b"a label")
+    command = (checkpoint_file, "--data", synthetic_root, "--overwrite")
+    result = _run(*command, "--predictions", labels)
+    assert isinstance(result.exception, UsageError)
+    assert (labels / "a.png").read_bytes() == b"a label"
+    result = _run(*command, "--json", checkpoint_file)
+    assert isinstance(result.exception, UsageError)
+    assert "which is read" in str(result.exception)
+    (tmp_path / "other.json").write_text("{}")
+    result = _run(*command[:-1], "--json", tmp_path / "other.json")
+    assert isinstance(result.exception, UsageError)
+    assert "--overwrite" in str(result.exception)
+
+
+def test_a_window_beyond_all_memory_is_told_in_words(tmp_path, checkpoint_file, synthetic_root):
+    result = _run(
+        checkpoint_file, "--data", synthetic_root, "--device", "cpu", "--mode", "slide",
+        "--window", 2000000, "--protocol", "authors",
+    )  # fmt: skip
+    assert isinstance(result.exception, OutOfMemoryError), result.exception
+    assert "--window" in str(result.exception)
 
 
 def test_the_whole_image_is_scored_unless_asked_otherwise():

@@ -330,3 +330,17 @@ def test_a_label_of_another_size_a_file_that_is_there_and_a_wrong_suffix_are_ref
         result = _run(*start, tmp_path / target)
         assert isinstance(result.exception, UsageError)
         assert words in str(result.exception)
+    result = _run(*start, tmp_path / "p.png", "--json", tmp_path / "p.png", "--overwrite")
+    assert isinstance(result.exception, UsageError)
+    assert "another output" in str(result.exception)
+    result = _run(*start, files / "image.png", "--overwrite")
+    assert isinstance(result.exception, UsageError)
+    assert "which is read" in str(result.exception)
+
+
+def test_the_picture_of_a_ribbon_is_no_ribbon(tmp_path, files):
+    cv2.imwrite(str(tmp_path / "tall.png"), np.zeros((600, 12, 3), np.uint8))
+    result = _run(files / "c.pt", tmp_path / "tall.png", "-o", tmp_path / "p.png", "--pixel", "3,3")
+    assert result.exit_code == 0, result.output
+    height, width = cv2.imread(str(tmp_path / "p.png")).shape[:2]
+    assert height < 3 * width

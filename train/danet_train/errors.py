@@ -5,6 +5,7 @@ DanetTrainError                  exit code 1: the work could not be done
 │   └── NoCheckpointError        exit code 2: the path that was given is not there
 ├── DataError                    a dataset, an image or a label is missing, damaged or inconsistent
 │   └── NoDatasetError           exit code 2: the folder or the split that was given is not there
+├── OutOfMemoryError             what was asked for takes more memory than there is
 ├── QuantisationError            a network cannot be fine-tuned for INT8, or its trained scales are damaged
 ├── InterruptedTrainingError     a training was asked to stop; its state is saved
 ├── TrainingError                training went astray (a loss that is not finite)
@@ -44,6 +45,10 @@ class NoDatasetError(DataError):
     """The folder or the split that was given is not there: wrong usage, not a bad dataset."""
 
     exit_code: ClassVar[int] = 2
+
+
+class OutOfMemoryError(DanetTrainError):
+    """What was asked for takes more memory than there is."""
 
 
 class QuantisationError(DanetTrainError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +66,27 @@ def check_file_target(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file to write")
     _make_parent(path)
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Find out before long work that an output would replace another output, an input, or another file.
+
+    Args:
+        outputs: Files to write.
+        inputs: Files that are read; none of them is replaced, asked for or not.
+        overwrite: Whether another file that is there may be replaced.
+
+    Raises:
+        UsageError: It would, or an output cannot be written.
+    """
+    taken = {path.resolve(): f"{path}, which is read" for path in inputs}
+    for path in outputs:
+        check_file_target(path)
+        if path.resolve() in taken:
+            raise UsageError(f"{path} would replace {taken[path.resolve()]}; give another path")
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+        taken[path.resolve()] = "another output"
 
 
 def _make_parent(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from danet_train.commands.dataset_help import CLASSES_HELP, DATA_HELP
 from danet_train.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def evaluate(
     checkpoint: Annotated[
         Path, typer.Argument(help="Of this project, of mmsegmentation or of DANet's authors.")
     ],
-    data: Annotated[Path, typer.Option(help="Root of the dataset (Cityscapes' layout or a plain folder).")],
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help="A classes.yaml, or cityscapes or camvid.")] = None,
+    classes: Annotated[str | None, typer.Option(help=CLASSES_HELP)] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -75,7 +76,7 @@ def evaluate(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a folder of predictions that is there.")
+        bool, typer.Option("--overwrite", help="Replace scores and predictions of before that are there.")
     ] = False,
     bad_samples: Annotated[
         Literal["stop", "skip"],
@@ -102,17 +103,18 @@ def evaluate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_train.checkpoint import read_checkpoint
+    from danet_train.commands.memory import telling_of_memory
     from danet_train.commands.tables import score_table
     from danet_train.data.layouts import open_dataset
     from danet_train.evaluation.predictions import prediction_folder
     from danet_train.evaluation.record import evaluation_record
     from danet_train.evaluation.scoring import check_classes_agree, score
-    from danet_train.files import check_file_target, replacing
+    from danet_train.files import check_outputs, replacing
     from danet_train.training.distributed import pick_device
 
     settings = _settings(config, {key: value for key, value in chosen.items() if value is not None})
     if json_file is not None:
-        check_file_target(json_file)
+        check_outputs([json_file], [checkpoint], overwrite=overwrite)
     loaded = read_checkpoint(checkpoint)
     dataset = open_dataset(data, split, classes, bad_samples=bad_samples)
     check_classes_agree(loaded.classes, loaded.model.config.num_classes, dataset.classes)
@@ -124,7 +126,11 @@ def evaluate(
         if predictions is None
         else prediction_folder(predictions, dataset.classes, overwrite=overwrite)
     )
-    with writing as keep, Progress(*columns, console=console, transient=True) as progress:
+    with (
+        writing as keep,
+        telling_of_memory("--window and --windows-at-once, or --base"),
+        Progress(*columns, console=console, transient=True) as progress,
+    ):
         task = progress.add_task("scoring", total=len(dataset))
         scored = score(
             loaded.model.to(target),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from danet_train.commands.dataset_help import CLASSES_HELP
 from danet_train.errors import UsageError
 
 
@@ -22,7 +23,7 @@ def explain(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help="A classes.yaml, or cityscapes or camvid, where the checkpoint names no classes."),
+        typer.Option(help=f"{CLASSES_HELP} Where the checkpoint names no classes."),
     ] = None,
     pixel: Annotated[
         list[str] | None,
@@ -60,19 +61,18 @@ def explain(
 
     from danet_train.checkpoint import read_checkpoint
     from danet_train.classes import find_classes, numbered_classes
+    from danet_train.commands.memory import telling_of_memory
     from danet_train.data.sample import read_image, read_label
     from danet_train.errors import DataError
     from danet_train.evaluation.scoring import check_classes_agree
     from danet_train.explain.explanation import explain_image
     from danet_train.explain.picture import draw
-    from danet_train.files import check_file_target, replacing
+    from danet_train.files import check_outputs, replacing
     from danet_train.training.distributed import pick_device
 
-    for path in (output, json_file):
-        if path is not None:
-            check_file_target(path)
-            if path.exists() and not overwrite:
-                raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    outputs = [path for path in (output, json_file) if path is not None]
+    inputs = [path for path in (checkpoint, image, label) if path is not None]
+    check_outputs(outputs, inputs, overwrite=overwrite)
     loaded = read_checkpoint(checkpoint, say=typer.echo)
     model = loaded.model
     named = loaded.classes
@@ -89,14 +89,15 @@ def explain(
             f"{image} is {picture.shape[1]}x{picture.shape[0]}, but {label} is "
             f"{truth.shape[1]}x{truth.shape[0]}; give the label of this image"
         )
-    explanation = explain_image(
-        model.to(pick_device(device)),
-        picture,
-        loaded.normalisation,
-        pixels=pixels,
-        channels=channel or [],
-        size_hw=size_hw,
-    )
+    with telling_of_memory("--size"):
+        explanation = explain_image(
+            model.to(pick_device(device)),
+            picture,
+            loaded.normalisation,
+            pixels=pixels,
+            channels=channel or [],
+            size_hw=size_hw,
+        )
     draw(explanation, picture, table, truth, output)
     for look in explanation.pixels:
         x, y, weight = look.most_attended[0]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-CLASSES_HELP = "A classes.yaml, or the name of a table: cityscapes, camvid, ade20k, voc2012."
+from danet_train.commands.dataset_help import CLASSES_HELP, DATA_HELP
 
 
 def _list_configs(asked: bool) -> None:
@@ -23,14 +23,7 @@ def _list_configs(asked: bool) -> None:
 
 
 def train(
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Root of the dataset: Cityscapes, ADE20K (ADEChallengeData2016) or PASCAL VOC 2012 as "
-            "downloaded, the last with SegmentationClassAug and aug.txt for its split train, or a folder of "
-            "SPLIT/images, SPLIT/labels and classes.yaml."
-        ),
-    ],
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
     output: Annotated[
         Path,
         typer.Option(

@@ -13,6 +13,9 @@ from danet_train.data.sample import Image
 from danet_train.errors import DataError, UsageError
 from danet_train.files import new_folder
 
+_MARKER = ".danet-predictions"
+"""An empty file that tells a folder of predictions from one of labels."""
+
 
 @contextmanager
 def prediction_folder(
@@ -26,15 +29,16 @@ def prediction_folder(
     Args:
         folder: To make.
         classes: Of the dataset; Cityscapes' predictions hold labelIds.
-        overwrite: Whether a folder of PNGs may be replaced.
+        overwrite: Whether a folder of earlier predictions may be replaced.
 
     Raises:
-        UsageError: The folder exists and may not be replaced, or holds more than PNGs.
+        UsageError: The folder exists and may not be replaced, or is none that this function made.
         DataError: A PNG cannot be made.
     """
     if overwrite and folder.is_dir():
         _check_replaceable(folder)
     with new_folder(folder, overwrite=overwrite) as unfinished:
+        (unfinished / _MARKER).touch()
 
         def write(name: str, prediction: Image) -> None:
             done, png = cv2.imencode(".png", classes.encode(prediction))
@@ -48,10 +52,8 @@ def prediction_folder(
 
 
 def _check_replaceable(folder: Path) -> None:
-    others = [path for path in sorted(folder.rglob("*")) if not (path.is_dir() or path.suffix == ".png")]
-    if folder.is_symlink() or others:
-        what = f"it holds {others[0].relative_to(folder)}" if others else "it is a link"
+    if folder.is_symlink() or not (folder / _MARKER).is_file():
         raise UsageError(
-            f"--overwrite replaces a folder of predictions, PNGs alone; {folder} is none: {what}; give "
-            "another path, or move it away yourself"
+            f"--overwrite replaces a folder of predictions that danet eval made; {folder} is none (it has no "
+            f"{_MARKER}); give another path, or move it away yourself"
         )

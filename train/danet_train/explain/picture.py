@@ -27,6 +27,8 @@ _DPI = 150
 _MARKS = ("#00e5ff", "#ff4fd8", "#b6ff00", "#ff9100", "#ffffff", "#8c7bff")
 _BRIGHTEST = 99.9
 """The scale of a channel ends at this percentile, and begins at what is left of 100."""
+_TALLEST = 2.5
+"""A panel is at most so many times as high as wide; a taller image is drawn narrower."""
 _FAINTEST = 0.1
 """The scale of weights begins at this part of an even look."""
 _HEAT = "inferno"
@@ -49,7 +51,7 @@ def draw(
     rows = [1, -(-len(explanation.pixels) // _COLUMNS), -(-2 * len(explanation.channels) // _COLUMNS)]
     rows = [count for count in rows if count]
     width = _WIDTH_INCHES * (_RIGHT - _LEFT) / (_COLUMNS + _GAP * (_COLUMNS - 1))
-    panel = width * image.shape[0] / image.shape[1]
+    panel = width * min(image.shape[0] / image.shape[1], _TALLEST)
     heights = [count * (panel + 0.34) + 0.48 for count in rows]
     note = "\n".join(textwrap.fill(text, 170) for text in explanation.notes)
     bottom = 0.22 * (note.count("\n") + 1) + 0.1 if note else 0.0
@@ -151,12 +153,13 @@ def _channels(
             if channel.train_id is None
             else f", {classes.names[channel.train_id]} {channel.separation:+.1f}"
         )
+        norm = _scale(np.stack([maps.before, maps.after]))  # one scale, so that the two can be compared
         for cell, values, when in (
             (cells[2 * index], maps.before, "before"),
             (cells[2 * index + 1], maps.after, f"after{told}"),
         ):
             full = explanation.at_image_size(values)
-            _show(cell, full, f"Channel {channel.number} {when}", cmap="viridis", norm=_scale(full))
+            _show(cell, full, f"Channel {channel.number} {when}", cmap="viridis", norm=norm)
             _bar(cell, cell.images[-1], "both")
 
 
