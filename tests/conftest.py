@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Whoever starts the tests in the background may leave these ignored, and what is ignored is handed on to every
-# process that a test starts and then sends one of them.
+# Whoever starts the tests in the background may leave these ignored, and what is ignored is handed on to
+# every process that a test starts and then sends one of them.
 for _number, _handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGTERM, signal.SIG_DFL),

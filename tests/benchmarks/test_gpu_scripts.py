@@ -421,6 +421,7 @@ def test_results_go_into_a_file_named_after_the_gpu(load):
     assert load("measurement").gpu_file("NVIDIA H200 (SXM)").name == "nvidia-h200-sxm.json"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: `make gpu` runs them")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_without_a_gpu_the_script_says_so_and_measures_nothing(script):

@@ -183,6 +183,7 @@ def test_copies_of_the_gates_frames_are_refused_by_their_contents(
     assert manifest.variants["int8"].quantisation.gate_overlap == 1
 
 
+@pytest.mark.slow
 def test_auto_takes_the_method_that_agrees_best_with_fp32(bundle, images, tmp_path):
     settings = CalibrationSettings("auto", range_frames=0)
     calibrate_bundle(bundle, images, None, tmp_path / "out", settings=settings)

@@ -26,6 +26,8 @@ from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.quantisation.trained_scales import read_trained_scales
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 SIZE = (64, 128)
 GEOMETRY = plan_geometry(SIZE)
 
@@ -133,7 +135,6 @@ def test_a_scale_without_a_place_in_the_model_is_an_export_error(bundle, network
         locate_scales(model, network.plain_model(), network.scales())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "options"),
     [

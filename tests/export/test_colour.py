@@ -17,6 +17,8 @@ from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import Pixels
 from danet_train.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 NV12, UYVY = Pixels("nv12"), Pixels("uyvy")
 OPENCVS = {"nv12": cv2.COLOR_YUV2BGR_NV12, "uyvy": cv2.COLOR_YUV2BGR_UYVY}
@@ -95,7 +97,6 @@ def test_labels_are_those_of_the_bgr_file_on_the_frame_that_opencv_converts(mode
     assert not any("frame" in node.input for node in nodes[1:]), "only the cast may read UINT8"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [NV12, UYVY], ids=["nv12", "uyvy"])
 def test_labels_of_a_real_video_are_those_of_the_bgr_file(model, shared_data, pixels):
     frame_hw = (540, 960)
@@ -110,7 +111,6 @@ def test_labels_of_a_real_video_are_those_of_the_bgr_file(model, shared_data, pi
     assert np.mean(np.array(got) == np.array(expected)) >= 0.999
 
 
-@pytest.mark.slow
 def test_the_fp16_file_converts_in_fp32(model):
     geometry = plan_geometry((64, 128), pixels=NV12)
     exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, torch.float16), geometry)
@@ -124,7 +124,6 @@ def test_the_fp16_file_converts_in_fp32(model):
     assert before_network[-1] == 10, "FP16"
 
 
-@pytest.mark.slow
 def test_int8_can_tell_the_conversion_by_its_names(model):
     """modelopt would quantise its sums and its resize."""
     for pixels in (NV12, UYVY, Pixels()):

@@ -45,6 +45,7 @@ GEOMETRIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_labels_are_pytorchs_at_every_geometry(model, name):
     result = compare(model, GEOMETRIES[name])
@@ -88,6 +89,7 @@ def swap_query_and_key(exported):
     node.input[0], node.input[1] = node.input[1], node.input[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutate",
     [without("PositionAttention", 3), without_channels, flip_channel_sign, swap_query_and_key],
@@ -109,6 +111,7 @@ def test_the_papers_ablations_export_too(branches):
     parity.require_agreement(result)
 
 
+@pytest.mark.slow
 def test_bottlenecks_export_too():
     torch.manual_seed(0)
     model = build_model(50, base_channels=4, stem_channels=8, head_channels=16, attention_channels=4).eval()

@@ -13,6 +13,8 @@ import torch
 from danet_export.frames import pattern
 from danet_train.model.danet import build_model
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 
 def danet(*arguments):
     return subprocess.run(

@@ -21,6 +21,8 @@ from danet_runtime.pixel_formats import Pixels
 from danet_runtime.profiling import golden_frame
 from danet_train.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 SIZES = {"nv12": (192, 128), "uyvy": (128, 256)}
 """Of the picture that holds the golden frame, for frames of 128x128."""
 
@@ -88,7 +90,6 @@ def test_the_labels_are_those_of_the_picture_and_not_of_its_bytes(
         assert np.mean(labels == other(bgr)) > 0.9
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_for_rtx_builds_it(bundle: Bundle, precision: str) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
@@ -118,7 +119,6 @@ def test_a_format_that_cannot_be_is_refused_before_anything_is_written(
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.slow
 def test_the_command_records_matrix_and_range(checkpoint_file: Path, tmp_path: Path) -> None:
     options = ("--pixel-format", "nv12", "--colour", "bt709", "--range", "full")
     danet("export", checkpoint_file, "-o", tmp_path / "b", "--size", "64x128", *options)

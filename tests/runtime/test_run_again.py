@@ -18,6 +18,8 @@ from danet_runtime.commands.outputs import Outputs
 from danet_runtime.commands.placeholders import Placeholders
 from danet_runtime.errors import UsageError
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 CAMERA = "synthetic:?size=48x64&fps=50"
 
 

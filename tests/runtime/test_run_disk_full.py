@@ -17,7 +17,10 @@ from small_disk import can_mount, on_small_disk
 from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.bundle import Bundle
 
-pytestmark = pytest.mark.skipif(not can_mount(), reason="mounting a small tmpfs is not permitted here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not can_mount(), reason="mounting a small tmpfs is not permitted here"),
+]
 
 NO_SPACE = "No space left on device"
 

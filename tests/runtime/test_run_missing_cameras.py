@@ -21,6 +21,8 @@ from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.sources.gstreamer import ChildSource
 from danet_runtime.sources.opening import open_sources
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 PATTERN = "synthetic:?size=48x64&fps=50"
 REPORT = ("--report", "report.json")
 PATIENT = ("--source-timeout-s", 20)  # an opening beside other work may take longer than two seconds
@@ -64,7 +66,6 @@ def test_a_missing_camera_is_lost_while_the_others_run_and_joins_them_when_it_co
     command.leaves_nothing()
 
 
-@pytest.mark.slow
 def test_a_missing_camera_that_comes_with_another_size_says_so_and_the_others_go_on(
     start: Callable[..., RunningCommand], bundle: Bundle
 ) -> None:

@@ -22,6 +22,8 @@ from danet_runtime.sinks import SharedMaskReader
 from danet_runtime.sinks.shared_layout import FOLDER, segment_path
 from danet_runtime.sources.gstreamer import has_element
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 SYSTEM_PYTHON = "/usr/bin/python3"
 RECORDER = Path(__file__).resolve().parents[1] / "support" / "rtsp_recorder.py"
 PATTERN = "synthetic:?size=48x64&fps=50"
@@ -188,7 +190,6 @@ def test_a_push_that_nobody_receives_costs_the_stream_no_frame_and_is_counted(
 
 
 @needs_encoder
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_encoder_that_dies_or_hangs_on_the_way_is_started_again_and_delays_nobody(
     start: Callable[..., RunningCommand], bundle: Bundle, number: int
@@ -223,7 +224,6 @@ def test_an_encoder_that_dies_or_hangs_on_the_way_is_started_again_and_delays_no
 
 
 @needs_encoder
-@pytest.mark.slow
 @pytest.mark.skipif(
     not has_element("rtspclientsink")
     or subprocess.run(

@@ -21,6 +21,8 @@ from mjpeg_camera import MjpegCamera
 from danet_runtime.bundle import Bundle
 from danet_runtime.sinks.shared_layout import segment_path
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 PATTERN = "synthetic:?size=48x64&fps=50"
 FROZEN = "synthetic:?size=48x4&fps=50"  # it moves by four columns a frame
 OUTPUTS = ("-o", "out.mp4", "--masks", "masks", "--sink", "jsonl:out.jsonl", "--report", "report.json")
@@ -97,7 +99,6 @@ def test_it_ends_as_asked_while_it_starts(
     command.leaves_nothing()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("after_s", [0.15 * step for step in range(1, 13)])
 def test_it_ends_as_asked_at_any_moment_of_its_start(
     start: Callable[..., RunningCommand], bundle: Bundle, shm: str, after_s: float
@@ -178,7 +179,6 @@ def test_a_slow_output_is_finished_with_what_was_captured(
     command.leaves_nothing()
 
 
-@pytest.mark.slow
 def test_an_output_that_takes_nothing_holds_up_neither_the_others_nor_the_end(
     start: Callable[..., RunningCommand], bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def run(selection):
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_kernels_compute_what_their_float64_references_say():
     run("not slow")
 

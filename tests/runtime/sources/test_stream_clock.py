@@ -69,6 +69,7 @@ def test_timestamps_that_are_mended_a_little_are_no_jump() -> None:
     assert ages(StreamClock("x"), frames) == pytest.approx([0, 0, 50, 0], abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_element("gdppay"), reason="GStreamer is not installed")
 def test_the_health_says_that_a_senders_clock_was_set_and_ages_are_right_after_it(
     segmenter_with: Callable,
