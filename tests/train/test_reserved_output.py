@@ -107,7 +107,7 @@ def test_another_process_holds_it_until_it_dies_even_by_force(tmp_path):
 
 
 def test_only_the_main_process_of_several_takes_it(tmp_path, splits):
-    """The second process of two gets as far as its place among them, where there is no GPU for it."""
+    """The second of two gets past the lock, to what two processes on a CPU cannot share."""
     out, second = tmp_path / "c.pt", World(rank=1, size=2, local_rank=1)
     with reserved(out):
         with pytest.raises(Exception, match="batch statistics") as caught:
