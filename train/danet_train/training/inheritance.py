@@ -17,7 +17,7 @@ _OWN = "published"
 """What was published of the base says nothing of what begins from it."""
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] - yaml has no types
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Reads ``1e-3`` as a number.
 
     YAML 1.2 (section 10.3.2) has it so; PyYAML follows YAML 1.1, where a float needs a point and the exponent
