@@ -1,5 +1,8 @@
 """One run at a time writes a checkpoint: a second one is refused, and the first does not notice."""
 
+import errno
+import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -115,3 +118,14 @@ def test_only_the_main_process_of_several_takes_it(tmp_path, splits):
         assert "another run" not in str(caught.value)
     with reserved(tmp_path / "d.pt"), reserved(out):
         assert _files(tmp_path) == [".c.lock", ".d.lock"]
+
+
+def test_where_the_file_system_has_no_locks_the_run_goes_on_and_says_so(tmp_path, monkeypatch, caplog):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with caplog.at_level(logging.WARNING), reserved(tmp_path / "c.pt"):
+        pass
+    assert ".c.lock cannot be locked (No locks available); start no second run" in caplog.text
+    assert _files(tmp_path) == []
