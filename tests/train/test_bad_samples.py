@@ -73,8 +73,6 @@ def test_each_fault_ends_a_run_that_stops_and_names_its_file(folder, name, messa
             list(batches(samples, 2, workers=workers))
         assert "Traceback" not in str(caught.value)
     with pytest.raises(DataError, match=message):
-        samples.count_pixels(2)
-    with pytest.raises(DataError, match=message):
         TrainingSamples(one, 2, WHOLE, Normalisation(), seed=0, in_memory=True)
 
 
@@ -112,10 +110,20 @@ def test_the_same_sample_takes_its_place_whoever_loads_it(folder):
     assert [s for batch in together for s in batch.skipped] == [s for e in expected for s in e.skipped]
 
 
-def test_pixels_are_counted_without_the_bad_samples(folder):
-    for in_memory in (False, True):
-        counts = _samples(folder, in_memory=in_memory).count_pixels(2)
-        np.testing.assert_array_equal(counts, [80 * len(GOOD), 0])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_pixels_are_counted_without_the_bad_labels(folder, in_memory):
+    """Of the bad samples f, h and j have labels in order; b has not."""
+    counts = _samples(folder, in_memory=in_memory).count_pixels(2)
+    np.testing.assert_array_equal(counts, [80 * len(GOOD) + 90, 2 * 80])
+
+
+def test_pixels_are_counted_from_the_labels_alone(folder):
+    for image in (folder / "train/images").iterdir():
+        image.write_bytes(b"")
+    counts = _samples(folder).count_pixels(2)
+    np.testing.assert_array_equal(counts, [80 * len(GOOD) + 90, 2 * 80])
+    with pytest.raises(DataError, match=r"b\.png holds the label value 77"):
+        _samples(folder, policy="stop").count_pixels(2)
 
 
 def test_a_dataset_of_bad_samples_alone_is_an_error_and_no_endless_loop(folder):
@@ -125,9 +133,11 @@ def test_a_dataset_of_bad_samples_alone_is_an_error_and_no_endless_loop(folder):
     with pytest.raises(DataError, match=message):
         _samples(folder)[3]
     with pytest.raises(DataError, match=message):
-        _samples(folder).count_pixels(2)
-    with pytest.raises(DataError, match=message):
         _samples(folder, in_memory=True)
+    for label in (folder / "train/labels").iterdir():
+        label.write_bytes(b"")
+    with pytest.raises(DataError, match=message):
+        _samples(folder).count_pixels(2)
 
 
 def test_the_choice_is_stop_and_can_be_made_on_the_command_line(folder, tmp_path):

@@ -1,10 +1,13 @@
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from danet_train.errors import ConfigError
 from danet_train.training.config import TrainConfig, read_config
+from danet_train.training.distributed import World
 
 PACKAGED = sorted(path.stem for path in (Path(str(files("danet_train"))) / "configs").glob("*.yaml"))
 
@@ -50,6 +53,17 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ("model: {depth: 20}", "20"),
         ("model: {depth: 18, multi_grid: [1]}", "multi_grid"),
         ("augmentation: {scale: [2.0, 1.0]}", "low <= high"),
+        ("seed: 9223372036854775808", "seed: Input should be less than or equal to 9223372036854775807"),
+        (
+            "augmentation: {crop_hw: [120, 193]}\nloss: {label_stride: 3}",
+            r"multiple of .* \(120, 195\)",
+        ),
+        ("augmentation: {crop_hw: [769, 768]}\nloss: {label_stride: 3}", r"e\.g\. \(771, 768\)"),
+        (
+            "model: {align_corners: true}\naugmentation: {crop_hw: [120, 192]}\nloss: {label_stride: 3}",
+            "set loss.label_stride: 1",
+        ),
+        ("optimiser: {lr: 1e}", "got '1e'"),
         ("- steps", "mapping"),
         ("steps: [", "not YAML"),
     ],
@@ -65,3 +79,28 @@ def test_a_wrong_setting_is_refused_by_name_and_file(tmp_path, text, message):
 def test_a_configuration_that_does_not_exist_lists_those_that_do():
     with pytest.raises(ConfigError, match="demo"):
         read_config("dem")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("1e-3", 1e-3), ("1E-3", 1e-3), ("1.e-3", 1e-3), ("1.5e-3", 1.5e-3), (".5e-2", 5e-3), ("+2e-3", 2e-3),
+     ("3e+0", 3.0), ("1e1", 10.0), ("0.25", 0.25), ("2", 2.0)],
+)  # fmt: skip
+def test_a_number_is_read_as_yaml_1_2_has_it(tmp_path, written, value):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"optimiser: {{lr: {written}}}")
+    assert read_config(str(path)).optimiser.lr == value
+
+
+@pytest.mark.parametrize("written", ["'1e-3'", "e-3", "1e-3x", "0x1e-3"])
+def test_a_word_stays_a_word(tmp_path, written):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"backbone_weights: {written}")
+    assert read_config(str(path)).backbone_weights == written.strip("'")
+
+
+def test_the_largest_seed_is_one_that_torch_and_numpy_take(tmp_path):
+    seed = read_config("demo", seed=2**63 - 1).seed
+    torch.manual_seed(seed)
+    np.random.default_rng([seed, 1, 2]).random()
+    assert World(rank=1, size=2).seed(seed) >= 0

@@ -31,7 +31,7 @@ CLASSES = 4
 def _config(**changes):
     return TrainConfig.model_validate({
         "model": {"depth": 18, **SMALL, "dropout": 0.0},
-        "augmentation": {"crop_hw": [32, 48]},
+        "augmentation": {"crop_hw": [33, 48]},
         "optimiser": {"kind": "sgd", "lr": 0.05, "clip_norm": 3.0},
         "loss": {"mean_over": "valid", "class_balance": 0.5},
         "steps": 3, "batch_size": 4, "device": "cpu", "threads": 1, **changes,
@@ -41,8 +41,8 @@ def _config(**changes):
 def _batch(size=4, seed=0, dtype=torch.float64):
     """Images whose labels are ignored to very different degrees."""
     generator = torch.Generator().manual_seed(seed)
-    image = torch.randn(size, 3, 32, 48, generator=generator, dtype=dtype)
-    label = torch.randint(0, CLASSES, (size, 32, 48), generator=generator)
+    image = torch.randn(size, 3, 33, 48, generator=generator, dtype=dtype)
+    label = torch.randint(0, CLASSES, (size, 33, 48), generator=generator)
     for index in range(size):
         label[index, : round(32 * index / size)] = 255
     return Batch(image, label, ())

@@ -151,3 +151,6 @@ def test_the_list_shows_each_configuration_with_what_was_published():
         assert f"{row[6]:.2f}" in lines[name]
     assert "70.03" in lines["cityscapes_paper_r50_fcn"]
     assert set(lines) > OWN
+    assert "…" not in result.output
+    assert set(packaged_names()) <= set(lines)
+    assert max(len(line) for line in result.output.splitlines()) <= 80

@@ -244,6 +244,15 @@ def test_a_configuration_of_another_network_is_refused(plain_file, changes, mess
         fine_tuning_config(config(), read_checkpoint(plain_file), steps=0)
 
 
+def test_a_label_stride_is_refused_where_the_checkpoint_aligns_corners(tmp_path):
+    save_checkpoint(tmp_path / "aligned.pt", lively_model(align_corners=True))
+    source = read_checkpoint(tmp_path / "aligned.pt")
+    strided = config(augmentation={"crop_hw": [33, 48]}, loss={"label_stride": 3})
+    with pytest.raises(ConfigError, match=r"label_stride 3 does not go .* set loss\.label_stride: 1"):
+        fine_tuning_config(strided, source)
+    assert fine_tuning_config(config(), source).model.align_corners
+
+
 def test_a_checkpoint_of_other_classes_is_refused(synthetic_root, tmp_path):
     save_checkpoint(tmp_path / "c.pt", lively_model(num_classes=5))
     with pytest.raises(DataError, match="5 classes, the dataset 19"):

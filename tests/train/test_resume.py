@@ -208,11 +208,10 @@ def test_other_data_is_refused(interrupted, splits):
         train_to_file(_config(), train[:5], val, interrupted, resume=True)
     with pytest.raises(DataError, match="val split of samples of other names"):
         train_to_file(_config(), train, train[3:], interrupted, resume=True)
-    renamed = type(train)(
-        train.pairs, train.classes.model_copy(update={"names": ("street", *train.classes.names[1:])})
-    )
+    names = ("street", *train.classes.names[1:])
+    renamed = [type(one)(one.pairs, one.classes.model_copy(update={"names": names})) for one in splits]
     with pytest.raises(DataError, match="the class 'road', not 'street'"):
-        train_to_file(_config(), renamed, val, interrupted, resume=True)
+        train_to_file(_config(), *renamed, interrupted, resume=True)
 
 
 class _Harmful:

@@ -11,10 +11,9 @@ from danet_train.training.inheritance import packaged_names
 
 def config_table() -> Table:
     """Name, network, and the published mIoU in percent at one scale and at several, and by whom."""
-    table = Table(box=box.SIMPLE)
-    table.add_column("configuration", no_wrap=True)
-    for heading in ("network", "mIoU", "multi", "published by"):
-        table.add_column(heading)
+    table = Table(box=box.SIMPLE, show_edge=False)  # 80 columns hold it
+    for heading in ("configuration", "network", "mIoU", "multi", "published by"):
+        table.add_column(heading, no_wrap=True)
     for name in packaged_names():
         config = read_config(name)
         parts = [part.upper() for part in ("pam", "cam") if getattr(config.model, part)]

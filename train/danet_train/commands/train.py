@@ -113,7 +113,7 @@ def train(
     from danet_train.checkpoint import read_checkpoint
     from danet_train.commands.tables import score_table
     from danet_train.commands.training_display import TrainingDisplay
-    from danet_train.data.layouts import open_dataset
+    from danet_train.data.layouts import check_splits_differ, open_dataset
     from danet_train.errors import InterruptedTrainingError, UsageError
     from danet_train.training.config import read_config
     from danet_train.training.distributed import pick_device, world_from_environment
@@ -150,6 +150,7 @@ def train(
         open_dataset(data, split, classes, bad_samples=settings.bad_samples)
         for split in (train_split, val_split)
     )
+    check_splits_differ(train_split, learn, val_split, score)
     console = Console(quiet=not world.is_main)
     what = "training" if source is None else "fine-tuning"
     processes = f" in {world.size} processes" if world.size > 1 else ""

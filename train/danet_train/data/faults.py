@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from danet_train.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from danet_train.data.sample import Sample
+Read = TypeVar("Read")
+"""What reading gives: a whole sample, or its labels alone."""
 
 FaultPolicy = Literal["stop", "skip"]
 """``stop`` lets the sample's error end the run; ``skip`` leaves the sample out and goes on."""
@@ -23,7 +24,7 @@ class Skipped(NamedTuple):
     why: str
 
 
-def read_sample(samples: Sequence[Sample], index: int, policy: FaultPolicy) -> Sample | Skipped:
+def read_sample(samples: Sequence[Read], index: int, policy: FaultPolicy) -> Read | Skipped:
     """Sample ``index``, or, under ``skip``, why it cannot be read.
 
     Raises:
@@ -38,7 +39,7 @@ def read_sample(samples: Sequence[Sample], index: int, policy: FaultPolicy) -> S
         return Skipped(names[index] if names is not None else str(index), str(error))
 
 
-def read_samples(samples: Sequence[Sample], policy: FaultPolicy) -> Iterator[Sample | Skipped]:
+def read_samples(samples: Sequence[Read], policy: FaultPolicy) -> Iterator[Read | Skipped]:
     """Every sample in order, each read once; under ``skip`` what cannot be read comes as a :class:`Skipped`.
 
     Raises:

@@ -13,7 +13,7 @@ from danet_train.data import ade20k, cityscapes, plain_folder, voc2012
 from danet_train.data.faults import FaultPolicy
 from danet_train.data.pairing import listing, paired
 from danet_train.data.sample import Dataset
-from danet_train.errors import DataError, NoDatasetError
+from danet_train.errors import DataError, NoDatasetError, UsageError
 
 _LAYOUTS = (cityscapes, voc2012, ade20k, plain_folder)
 """In the order in which they are looked for; a plain folder would be found in ADE20K's."""
@@ -58,3 +58,20 @@ def open_dataset(
         f"(ADE20K), JPEGImages/ and ImageSets/Segmentation/ (PASCAL VOC), nor {split}/images or images (a "
         f"plain folder); it holds {listing(root)}"
     )
+
+
+def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: Dataset) -> None:
+    """Refuse two splits that are the same files, as a plain folder without split folders gives for any name.
+
+    One name for both is a wish to score on what is learnt from.
+
+    Raises:
+        UsageError: The names differ and the images do not.
+    """
+    learnt, scored = ({pair.image for pair in dataset.pairs} for dataset in (train, val))
+    if train_split != val_split and learnt == scored:
+        raise UsageError(
+            f"the splits {train_split!r} and {val_split!r} are the same {len(val)} images, in "
+            f"{val.pairs[0].image.parent}; make a folder for each split ({val_split}/images, ...), or give "
+            "--train-split and --val-split one name to score on what is learnt from"
+        )

@@ -51,3 +51,8 @@ def header(data: bytes) -> PngHeader:
     """The header of a PNG in which :func:`damage` finds nothing."""
     bits, colour = data[24], data[25]
     return PngHeader("grey" if colour == _GREY else "palette" if colour == _PALETTE else "other", bits)
+
+
+def size_hw(data: bytes) -> tuple[int, int]:
+    """Height and width that the header states of a PNG in which :func:`damage` finds nothing."""
+    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")

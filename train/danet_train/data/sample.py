@@ -14,13 +14,13 @@ import numpy.typing as npt
 import PIL.Image
 
 from danet_train.classes import ClassTable
-from danet_train.data import png
+from danet_train.data import jpeg, png
 from danet_train.data.faults import Skipped
 from danet_train.errors import DataError
 
 Image = npt.NDArray[np.uint8]
-_JPEG_START = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
+_MOST_PIXELS = 89_478_485
+"""Of a palette PNG; beyond, Pillow takes a picture for a decompression bomb."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Dataset(Sequence[Sample]):
         """The samples' names, in order."""
         return tuple(pair.name for pair in self.pairs)
 
+    @property
+    def labels(self) -> Labels:
+        """The samples' labels alone, in order, read without their images."""
+        return Labels(self.pairs, self.classes)
+
     def __len__(self) -> int:
         return len(self.pairs)
 
@@ -80,13 +85,41 @@ class Dataset(Sequence[Sample]):
             return Dataset(self.pairs[index], self.classes)
         pair = self.pairs[index]
         image = read_image(pair.image)
-        label = self.classes.decode(read_label(pair.label), str(pair.label))
+        label = self.labels[index]
         if image.shape[:2] != label.shape:
             raise DataError(
                 f"{pair.image} is {image.shape[1]}x{image.shape[0]}, but {pair.label} is "
                 f"{label.shape[1]}x{label.shape[0]}; an image and its labels must have the same size"
             )
         return Sample(image, label, pair.name)
+
+
+class Labels(Sequence[Image]):
+    """(H, W) uint8 train ids of each sample, 255 where ignored, read from its file at each access."""
+
+    def __init__(self, pairs: Sequence[Pair], classes: ClassTable) -> None:
+        self._pairs = pairs
+        self._classes = classes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The samples' names, in order."""
+        return tuple(pair.name for pair in self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Labels: ...
+
+    def __getitem__(self, index: int | slice) -> Image | Labels:
+        if isinstance(index, slice):
+            return Labels(self._pairs[index], self._classes)
+        path = self._pairs[index].label
+        return self._classes.decode(read_label(path), str(path))
 
 
 def read_image(path: Path) -> Image:
@@ -111,7 +144,7 @@ def read_label(path: Path) -> Image:
         raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
     kind, bits = png.header(data)
     if kind == "palette":
-        return _palette_indices(data)
+        return _palette_indices(path, data)
     label = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if label.ndim != 2 or label.dtype != np.uint8:
         raise DataError(
@@ -121,10 +154,16 @@ def read_label(path: Path) -> Image:
     return label if bits == 8 else np.asarray(label // (255 // (2**bits - 1)), np.uint8)
 
 
-def _palette_indices(data: bytes) -> Image:
+def _palette_indices(path: Path, data: bytes) -> Image:
     # OpenCV would give the colours.
-    with PIL.Image.open(BytesIO(data)) as picture:
-        return np.array(picture, np.uint8)
+    height, width = png.size_hw(data)
+    if height * width > _MOST_PIXELS:
+        raise DataError(f"{path} states {width}x{height} pixels; expected at most {_MOST_PIXELS} in all")
+    try:
+        with PIL.Image.open(BytesIO(data)) as picture:
+            return np.array(picture, np.uint8)
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is damaged: {error}; copy it again") from error
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -136,8 +175,8 @@ def _read_bytes(path: Path) -> bytes:
     if data.startswith(png.SIGNATURE) and (found := png.damage(data)) is not None:
         raise DataError(f"{path} is damaged: {found}; copy it again")
     # OpenCV fills the rest of a cut-off picture with grey and says nothing.
-    if data.startswith(_JPEG_START) and _JPEG_END not in data[-64:]:
-        raise DataError(f"{path} is cut off after {len(data)} bytes; copy it again")
+    if data.startswith(jpeg.SIGNATURE) and not jpeg.is_whole(data):
+        raise DataError(f"{path} is cut off after {len(data)} bytes, or damaged; copy it again")
     return data
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from danet_train.classes import IGNORE
 from danet_train.data.augmentation import augment
 from danet_train.data.faults import FaultPolicy, Skipped, none_readable, read_sample, read_samples
-from danet_train.data.sample import Image, Sample
+from danet_train.data.sample import Dataset, Image, Sample
 from danet_train.normalisation import Normalisation
 from danet_train.training.sections import AugmentationConfig
 
@@ -108,14 +108,26 @@ class TrainingSamples(TorchDataset[TrainingItem]):
     def count_pixels(self, num_classes: int) -> npt.NDArray[np.int64]:
         """(C,) pixels of each class over the source, before augmentation; reads every label once.
 
+        The images of a :class:`Dataset` are not read: what is wrong with one is found when it is learnt from.
+        Its labels count all the same, in memory or not.
+
         Raises:
-            DataError: A sample cannot be read under ``stop``, or none can.
+            DataError: A label cannot be read under ``stop``, or none can.
         """
         counts = np.zeros(256, np.int64)
+        for label in self._labels():
+            counts += np.bincount(label.ravel(), minlength=256)
+        return counts[:num_classes]
+
+    def _labels(self) -> Iterator[Image]:
+        if isinstance(self._source, Dataset):
+            for label in read_samples(self._source.labels, self._bad_samples):
+                if not isinstance(label, Skipped):
+                    yield label
+            return
         for sample in self._held or read_samples(self._source, self._bad_samples):
             if isinstance(sample, Sample):
-                counts += np.bincount(sample.label.ravel(), minlength=256)
-        return counts[:num_classes]
+                yield sample.label
 
     def __getitem__(self, index: int) -> TrainingItem:
         """The item at ``index``.

@@ -96,6 +96,27 @@ def check_classes_agree(trained: ClassTable | None, num_classes: int, asked: Cla
         )
 
 
+def check_splits_agree(train: ClassTable, val: ClassTable) -> None:
+    """Refuse to score on a split whose classes are not those that are learnt.
+
+    The values that label images hold for them may differ.
+
+    Raises:
+        DataError: The number or the names of the classes differ.
+    """
+    advice = "give both splits the same classes.yaml, or one class table with --classes"
+    if len(train) != len(val):
+        raise DataError(
+            f"the training split has {len(train)} classes, the validation split {len(val)}; {advice}"
+        )
+    for index, (learnt, scored) in enumerate(zip(train.names, val.names, strict=True)):
+        if learnt != scored:
+            raise DataError(
+                f"class {index} is {learnt!r} in the training split, but {scored!r} in the validation split; "
+                f"{advice}"
+            )
+
+
 def scores_of(matrix: ConfusionMatrix, classes: ClassTable) -> dict[str, Any]:
     """The scores as plain values for JSON, each 0..1, None where it is no number; by class under its name."""
 

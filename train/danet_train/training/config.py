@@ -63,7 +63,7 @@ class TrainConfig(BaseModel):
     published: PublishedResult | None = None
     steps: int = Field(default=40_000, ge=1)
     batch_size: int = Field(default=8, ge=2)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     workers: int = Field(default=0, ge=0)
     in_memory: bool = False
     bad_samples: FaultPolicy = "stop"
@@ -77,6 +77,23 @@ class TrainConfig(BaseModel):
         if self.batch_size % self.loop.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of loop.accumulate {self.loop.accumulate}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _label_stride_meets_the_logits(self) -> TrainConfig:
+        """Each pixel that the loss looks at must lie in the middle of the logits that are resized to it."""
+        stride, crop = self.loss.label_stride, self.augmentation.crop_hw
+        if any(size % stride for size in crop):
+            nearest = tuple(-(-size // stride) * stride for size in crop)
+            raise ValueError(
+                f"augmentation.crop_hw {crop} must be a multiple of loss.label_stride {stride}, e.g. "
+                f"{nearest}"
+            )
+        if stride > 1 and self.model.align_corners:
+            raise ValueError(
+                f"loss.label_stride {stride} takes the middles of cells, where logits resized with "
+                "model.align_corners do not lie; set loss.label_stride: 1"
             )
         return self
 

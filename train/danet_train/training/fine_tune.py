@@ -17,7 +17,7 @@ from danet_train.data.faults import Skipped, read_sample
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
-from danet_train.evaluation.scoring import check_classes_agree, score, scores_of
+from danet_train.evaluation.scoring import check_classes_agree, check_splits_agree, score, scores_of
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.quantisation.network import QuantisedNetwork
@@ -26,7 +26,7 @@ from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.loop import Progress, prepare, updates
 from danet_train.training.optimiser import make_optimiser
-from danet_train.training.outputs import check_output, write_record
+from danet_train.training.outputs import check_output, reserved, write_record
 
 EVALUATIONS = 3
 """How often the validation split is scored: INT8 before, INT8 after, and floating point after."""
@@ -80,6 +80,11 @@ def fine_tuning_config(
         )
     if steps is not None and steps < 1:
         raise ConfigError(f"steps must be 1 or more (got {steps})")
+    if held.align_corners and config.loss.label_stride > 1:
+        raise ConfigError(
+            f"loss.label_stride {config.loss.label_stride} does not go with the checkpoint's align_corners; "
+            "set loss.label_stride: 1"
+        )
     settings = config.quantisation
     return config.model_copy(
         update={
@@ -120,68 +125,70 @@ def fine_tune_to_file(
         on_phase: Called before each part of the work with what it is, in words.
 
     Raises:
-        UsageError: As :func:`danet_train.training.outputs.check_output`.
-        DataError: The dataset is empty, or its classes are not the checkpoint's.
+        UsageError: As :func:`danet_train.training.outputs.check_output`; another run writes the same files.
+        DataError: The dataset is empty, its classes are not the checkpoint's, or the splits' classes differ.
         QuantisationError: An activation is not finite.
         TrainingError: The loss is not finite.
     """
-    check_output(out, overwrite=overwrite)
-    check_classes_agree(checkpoint.classes, checkpoint.model.config.num_classes, train.classes)
-    device = prepare(config, train)
-    if checkpoint.scales is None:
-        on_phase(f"finding the first scales on {min(config.quantisation.frames, len(train))} frames")
-    network = _quantised(config, checkpoint, train, device)
+    with reserved(out):
+        check_output(out, overwrite=overwrite)
+        check_classes_agree(checkpoint.classes, checkpoint.model.config.num_classes, train.classes)
+        check_splits_agree(train.classes, val.classes)
+        device = prepare(config, train)
+        if checkpoint.scales is None:
+            on_phase(f"finding the first scales on {min(config.quantisation.frames, len(train))} frames")
+        network = _quantised(config, checkpoint, train, device)
 
-    def counts(model: DANet, how: str) -> ConfusionMatrix:
-        on_phase(f"scoring {how}")
-        return score(
-            model,
-            val,
-            config.normalisation,
-            config.evaluation,
-            faults=config.bad_samples,
-            advance=on_sample,
-        ).matrix
+        def counts(model: DANet, how: str) -> ConfusionMatrix:
+            on_phase(f"scoring {how}")
+            return score(
+                model,
+                val,
+                config.normalisation,
+                config.evaluation,
+                faults=config.bad_samples,
+                advance=on_sample,
+            ).matrix
 
-    int8_before = counts(network.model, "INT8 before the fine-tuning")
-    on_phase("fine-tuning")
-    history = History()
-    started = time.perf_counter()
-    network.train_with_frozen_statistics()
-    optimisers = [make_optimiser(network.model, config.optimiser)]
-    if config.quantisation.scale_lr:
-        learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
-        factor = config.quantisation.scale_lr / config.optimiser.lr
-        optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
-    for progress in updates(Learner(network.model, config, optimisers), config, train):
-        history.note(progress)
-        on_step(progress)
-    seconds = time.perf_counter() - started
-    network.round_scales()
+        int8_before = counts(network.model, "INT8 before the fine-tuning")
+        on_phase("fine-tuning")
+        history = History()
+        started = time.perf_counter()
+        network.train_with_frozen_statistics()
+        optimisers = [make_optimiser(network.model, config.optimiser)]
+        if config.quantisation.scale_lr:
+            learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
+            factor = config.quantisation.scale_lr / config.optimiser.lr
+            optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
+        for progress in updates(Learner(network.model, config, optimisers), config, train):
+            history.note(progress)
+            on_step(progress)
+        seconds = time.perf_counter() - started
+        network.round_scales()
 
-    int8 = counts(network.model, "INT8")
-    plain = network.plain_model()
-    float32 = counts(plain.to(device), "floating point")
-    scores = {
-        **scores_of(float32, val.classes),
-        "int8_before": scores_of(int8_before, val.classes),
-        "int8": scores_of(int8, val.classes),
-    }
-    save_checkpoint(
-        out,
-        plain,
-        classes=train.classes,
-        normalisation=config.normalisation,
-        metadata={
-            "step": config.steps,
-            "seed": config.seed,
-            "fine_tuned_from_sha256": checkpoint.sha256,
-            **scores,
-        },
-        scales=network.scales(),
-    )
-    write_record(out, config, scores, seconds, history)
-    return FineTuned(int8_before, int8, float32, seconds)
+        int8 = counts(network.model, "INT8")
+        plain = network.plain_model()
+        float32 = counts(plain.to(device), "floating point")
+        scores = {
+            **scores_of(float32, val.classes),
+            "int8_before": scores_of(int8_before, val.classes),
+            "int8": scores_of(int8, val.classes),
+        }
+        save_checkpoint(
+            out,
+            plain,
+            classes=train.classes,
+            normalisation=config.normalisation,
+            metadata={
+                "step": config.steps,
+                "seed": config.seed,
+                "fine_tuned_from_sha256": checkpoint.sha256,
+                **scores,
+            },
+            scales=network.scales(),
+        )
+        write_record(out, config, scores, seconds, history)
+        return FineTuned(int8_before, int8, float32, seconds)
 
 
 def _quantised(

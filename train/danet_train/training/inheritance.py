@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,21 @@ from danet_train.errors import ConfigError
 _FOLDER = Path(str(files("danet_train"))) / "configs"
 _OWN = "published"
 """What was published of the base says nothing of what begins from it."""
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads ``1e-3`` as a number.
+
+    YAML 1.2 (section 10.3.2) has it so; PyYAML follows YAML 1.1, where a float needs a point and the exponent
+    a sign, and 1e-3 is a word.
+    """
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    "-+.0123456789",
+)
 
 
 def packaged_names() -> list[str]:
@@ -92,7 +108,7 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if content is None:

@@ -8,13 +8,20 @@ Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
 - ``checkpoint.state.pt``: what the training is resumed from, while it is unfinished. Written every
   ``loop.save_every`` updates, around each evaluation and at an interruption; removed at the end.
 
+- ``.checkpoint.lock``: while a run is at work, so that no second one writes the same files.
+
 ``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
 Each file is written whole or not at all.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +29,8 @@ from danet_train.errors import UsageError
 from danet_train.files import check_file_target, replacing
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
+
+_logger = logging.getLogger(__name__)
 
 
 def record_path(checkpoint: Path) -> Path:
@@ -66,6 +75,57 @@ def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) ->
                 "with --overwrite"
             )
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+
+
+@contextmanager
+def reserved(out: Path) -> Iterator[None]:
+    """Keep every other run away from the files of ``out`` while the block runs.
+
+    The lock is the kernel's, on ``.checkpoint.lock`` beside ``checkpoint.pt``: it ends with the process,
+    however that ends, and a lock file that stayed behind hinders nobody.
+
+    Raises:
+        UsageError: Another run holds it, or ``out`` cannot be written.
+    """
+    check_file_target(out)
+    path = out.with_name(f".{out.stem}.lock")
+    descriptor = _locked(path, out)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # where there are no locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing leaves it to loaders forked meanwhile
+        os.close(descriptor)
+
+
+def _locked(path: Path, out: Path) -> int:
+    """The descriptor of the locked file that stands at ``path``."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made ({error.strerror}); give another path") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise UsageError(
+                f"another run is writing {out}; wait until it ends, or give another path"
+            ) from error
+        except OSError as error:  # as some file systems of clusters say
+            _logger.warning("%s cannot be locked (%s); start no second run into it", path, error.strerror)
+            return descriptor
+        if _stands_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # of a run that ended between the two calls, and removed it
+
+
+def _stands_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_record(

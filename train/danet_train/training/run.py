@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -11,7 +12,7 @@ from typing import NamedTuple, NoReturn
 from danet_train.checkpoint import save_checkpoint
 from danet_train.data.sample import Dataset
 from danet_train.errors import InterruptedTrainingError
-from danet_train.evaluation.scoring import scores_of
+from danet_train.evaluation.scoring import check_splits_agree, scores_of
 from danet_train.metrics import ConfusionMatrix
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import ALONE, World, joined
@@ -24,7 +25,7 @@ from danet_train.training.monitor import (
     check_tensorboard,
     forget_curves,
 )
-from danet_train.training.outputs import best_path, check_output, state_path, write_record
+from danet_train.training.outputs import best_path, check_output, reserved, state_path, write_record
 from danet_train.training.scoring import SplitScore, score_split
 from danet_train.training.state import Resumed, load_state, save_state
 
@@ -81,41 +82,45 @@ def train_to_file(
         The counts on ``val`` after the last update, and the seconds that the updates took.
 
     Raises:
-        UsageError: As :func:`check_output` before training; TensorBoard is asked for and not there.
+        UsageError: As :func:`check_output` before training; another run writes the same files; TensorBoard is
+            asked for and not there.
+        DataError: The classes of the two splits differ.
         InterruptedTrainingError: It was asked to stop.
         DanetTrainError: As :func:`danet_train.training.loop.train_model`; on ``resume`` as
             :func:`danet_train.training.state.load_state`.
     """
-    if world.is_main:
-        check_output(out, overwrite=overwrite, resume=resume)
-        if tensorboard is not None:
-            check_tensorboard(tensorboard, overwrite=overwrite, resume=resume)
-    device = prepare(config, train, world)
-    with joined(world, device):
-        learner = make_learner(config, len(train.classes), device, world, fresh=not resume)
-        start = Resumed(0, History(), None, 0.0)
-        if resume:
-            start = load_state(state_path(out), config, train, val, learner, world)
-        elif world.is_main:
-            for path in (best_path(out), state_path(out)):
-                path.unlink(missing_ok=True)  # of another run
-        run = _Run(
-            config=config,
-            train=train,
-            val=val,
-            out=out,
-            learner=learner,
-            world=world,
-            asked_to_stop=asked_to_stop,
-            listeners=Listeners(on_start, on_step, on_sample, on_score),
-            start=start,
-        )
-        if tensorboard is None or not world.is_main:
-            return run.finish(Monitor())
-        if not resume:
-            forget_curves(tensorboard)
-        with TensorBoardMonitor(tensorboard, val, config, first=start.step) as monitor:
-            return run.finish(monitor)
+    with reserved(out) if world.is_main else nullcontext():
+        if world.is_main:
+            check_output(out, overwrite=overwrite, resume=resume)
+            if tensorboard is not None:
+                check_tensorboard(tensorboard, overwrite=overwrite, resume=resume)
+        check_splits_agree(train.classes, val.classes)
+        device = prepare(config, train, world)
+        with joined(world, device):
+            learner = make_learner(config, len(train.classes), device, world, fresh=not resume)
+            start = Resumed(0, History(), None, 0.0)
+            if resume:
+                start = load_state(state_path(out), config, train, val, learner, world)
+            elif world.is_main:
+                for path in (best_path(out), state_path(out)):
+                    path.unlink(missing_ok=True)  # of another run
+            run = _Run(
+                config=config,
+                train=train,
+                val=val,
+                out=out,
+                learner=learner,
+                world=world,
+                asked_to_stop=asked_to_stop,
+                listeners=Listeners(on_start, on_step, on_sample, on_score),
+                start=start,
+            )
+            if tensorboard is None or not world.is_main:
+                return run.finish(Monitor())
+            if not resume:
+                forget_curves(tensorboard)
+            with TensorBoardMonitor(tensorboard, val, config, first=start.step) as monitor:
+                return run.finish(monitor)
 
 
 @dataclass
