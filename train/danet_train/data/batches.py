@@ -144,6 +144,8 @@ def _heed_the_parent_alone(_worker: int) -> None:
     But a SIGTERM of the main process, which sends it where it ends, does end this one: it waits for that.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):  # as on macOS and Windows: torch's own handling stays
+        return
     # Blocked in this thread and in all that it starts, so that the one below gets it, and whose it is.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
