@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from danet_train import read_checkpoint
+from danet_train import open_dataset, read_checkpoint
 from danet_train.training.distributed import ALONE, World, world_from_environment
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -153,6 +154,25 @@ def test_interrupted_together_and_resumed_together_two_processes_end_as_if_nothi
     records = [json.loads((tmp_path / name / "c.json").read_text()) for name in ("parts", "whole")]
     assert records[0]["loss_curve"] == records[1]["loss_curve"]
     assert records[0]["val_curve"] == records[1]["val_curve"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [1, 3])
+def test_a_share_of_bad_samples_alone_is_no_error_but_a_split_of_them_is(tmp_path, synthetic_root, bad):
+    """Of the 3 samples to score the second process has one, the second."""
+    data = tmp_path / "data"
+    shutil.copytree(synthetic_root, data)
+    labels = [open_dataset(data, "val").pairs[index].label for index in ([1] if bad == 1 else range(3))]
+    for label in labels:
+        label.write_bytes(label.read_bytes()[:-20])
+    done = _run(_by_two(tmp_path, data, _write(tmp_path, MODEL), "--bad-samples", "skip"))
+    if bad == 1:
+        assert done.returncode == 0, done.stderr
+        assert [p["skipped"] for p in json.loads((tmp_path / "c.json").read_text())["val_curve"]] == [1] * 3
+    else:
+        assert done.returncode != 0
+        assert "none of the 3 samples can be read; the first: " in done.stderr
+        assert "is cut off" in done.stderr
 
 
 @pytest.mark.slow

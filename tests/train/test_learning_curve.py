@@ -64,7 +64,7 @@ def test_an_evaluation_that_draws_random_numbers_and_changes_modes_changes_nothi
         return scored
 
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
-    monkeypatch.setattr("danet_train.training.scoring.score", careless)
+    monkeypatch.setattr("danet_train.training.scoring.tally", careless)
     train_to_file(_config(loop={"evaluate_every": 2}), train, val, tmp_path / "c.pt")
     plain = train_model(_config(), train).state_dict()
     state = read_checkpoint(tmp_path / "c.pt").model.state_dict()

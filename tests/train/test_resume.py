@@ -184,7 +184,7 @@ def interrupted(tmp_path_factory, splits):
         ({"steps": 6}, "steps 5, but"),
         ({"optimiser": {"kind": "adamw", "lr": 0.03, "clip_norm": 1.0}}, "optimiser.lr 0.02, but"),
         ({"model": {"depth": 34, **SMALL}, "seed": 4}, "model.depth 18, but"),
-        ({"loop": {"evaluate_every": 3}}, "loop.evaluate_every 2, but"),
+        ({"loop": {"evaluate_every": 2, "accumulate": 2}}, "loop.accumulate 1, but"),
     ],
 )
 def test_another_configuration_is_refused_by_its_first_field(interrupted, splits, changes, words):
@@ -197,9 +197,28 @@ def test_another_configuration_is_refused_by_its_first_field(interrupted, splits
 def test_what_the_result_does_not_depend_on_may_differ(interrupted, splits, tmp_path, whole):
     out = tmp_path / "c.pt"
     state_path(out).write_bytes(state_path(interrupted).read_bytes())
-    config = _config(workers=1, in_memory=True, loop={"evaluate_every": 2, "save_every": 2})
+    config = _config(
+        workers=1, in_memory=True, loop={"evaluate_every": 3, "save_every": 2}, device="auto",
+        published={"source": "somebody", "miou": 50.0}, quantisation={"frames": 3},
+        backbone_weights="gone.pt",
+    )  # fmt: skip
+    if torch.cuda.is_available():
+        config = config.model_copy(update={"device": "cpu"})
     train_to_file(config, *splits, out, resume=True)
-    assert _same(_files(out)[0], whole[0])
+    last, best, record = _files(out)
+    assert _same(last, whole[0])
+    assert [point["step"] for point in record["val_curve"]] == [3, STEPS]
+    assert best.metadata["step"] == record["best"]["step"]
+
+
+def test_the_best_weights_are_kept_where_the_rest_is_scored_at_the_end_alone(splits, tmp_path):
+    out = tmp_path / "c.pt"
+    with pytest.raises(InterruptedTrainingError):
+        train_to_file(_config(), *splits, out, asked_to_stop=_after(6))  # after the scores of update 2
+    train_to_file(_config(loop={}), *splits, out, resume=True)
+    _, best, record = _files(out)
+    assert [point["step"] for point in record["val_curve"]] == [2, STEPS]
+    assert best.metadata["step"] == record["best"]["step"]
 
 
 def test_other_data_is_refused(interrupted, splits):
@@ -257,9 +276,26 @@ def test_an_evaluation_that_fails_loses_no_update(tmp_path, splits, whole, monke
 
     out = tmp_path / "c.pt"
     with monkeypatch.context() as patch:
-        patch.setattr("danet_train.training.scoring.score", fail)
+        patch.setattr("danet_train.training.scoring.tally", fail)
         with pytest.raises(DataError):
             train_to_file(_config(), *splits, out)
     assert torch.load(state_path(out), weights_only=True)["step"] == 2
     train_to_file(_config(), *splits, out, resume=True)
     assert _same(_files(out)[0], whole[0])
+
+
+def test_killed_between_its_last_file_and_the_end_of_its_state_it_is_resumed(tmp_path, splits, whole):
+    out = tmp_path / "c.pt"
+    with pytest.raises(InterruptedTrainingError):
+        train_to_file(_config(), *splits, out, asked_to_stop=_after(STEPS + 2 * 3 + 1))
+    last_state = state_path(out).read_bytes()
+    train_to_file(_config(), *splits, out, resume=True)
+    state_path(out).write_bytes(last_state)  # as if the end had not come to remove it
+    with pytest.raises(UsageError, match="continue that with --resume"):
+        train_to_file(_config(), *splits, out)
+    train_to_file(_config(), *splits, out, resume=True)
+    assert _same(_files(out)[0], whole[0])
+    assert _files(out)[2] == whole[2]
+    assert not state_path(out).exists()
+    with pytest.raises(UsageError, match=r"c\.pt exists already"):
+        train_to_file(_config(), *splits, out, resume=True)

@@ -1,11 +1,13 @@
 """`danet train` as a process that is asked to end, and to go on."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,16 +27,16 @@ threads: 1
 """
 
 
-def _command(folder, data, *options):
-    (folder / "tiny.yaml").write_text(CONFIG)
+def _command(folder, data, *options, workers=1):
+    (folder / "tiny.yaml").write_text(CONFIG.replace("workers: 1", f"workers: {workers}"))
     danet = [sys.executable, "-c", "from danet_runtime.cli import main; main()"]
     where = ("--data", str(data), "--config", str(folder / "tiny.yaml"), "-o", str(folder / "c.pt"))
     return [*danet, "train", *where, *options]
 
 
-def _start(*arguments):
+def _start(*arguments, **options):
     return subprocess.Popen(
-        _command(*arguments),
+        _command(*arguments, **options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -112,6 +114,67 @@ def test_a_second_signal_ends_the_process_at_once_and_leaves_nothing_half_writte
     assert process.returncode == 1
     assert "danet: interrupted" in said
     assert {path.name for path in tmp_path.iterdir()} <= {"c.state.pt", "tiny.yaml"}
+
+
+def _children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the loaders in Linux's /proc")
+def test_a_loader_that_is_killed_for_memory_ends_the_training_in_words_and_the_other_loader_too(
+    tmp_path, synthetic_root
+):
+    process = _start(tmp_path, synthetic_root, "--steps", "1000000", "--evaluate-every", "20", workers=2)
+    try:
+        _wait_for(process, "step 20 of")
+        loaders = _children(process.pid)
+        assert len(loaders) == 2
+        os.kill(loaders[0], signal.SIGKILL)
+        _, said = process.communicate(timeout=40)
+    finally:
+        for number in (process.pid, *loaders):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+    assert process.returncode == 1, said
+    assert "danet: error: a process that loads samples " in said
+    assert "memory ran out" in said
+    assert "to continue after update" in said
+    assert "with --resume" in said
+    assert "Traceback" not in said
+    assert not any(Path(f"/proc/{loader}").exists() for loader in loaders)
+
+
+@pytest.mark.slow
+def test_a_loader_ends_by_its_parents_sigterm_and_by_no_others(synthetic_root):
+    """The end of a Python process sends it to its children and waits for them without a limit."""
+    code = (
+        "import multiprocessing, sys\n"
+        "from danet_train import open_dataset, Normalisation\n"
+        "from danet_train.data.batches import batches\n"
+        "from danet_train.data.torch_samples import TrainingSamples\n"
+        "from danet_train.training.sections import AugmentationConfig\n"
+        "samples = TrainingSamples(open_dataset(sys.argv[1], 'train'), 400,"
+        " AugmentationConfig(crop_hw=(32, 48)), Normalisation(), 0)\n"
+        "stream = batches(samples, 2, workers=1)\n"
+        "next(stream)\n"
+        "[child] = multiprocessing.active_children()\n"
+        "print(child.pid, flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(child.is_alive(), flush=True)\n"
+        "child.terminate()\n"
+        "child.join(20)\n"
+        "print(child.exitcode, flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(synthetic_root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    os.kill(int(process.stdout.readline()), signal.SIGTERM)
+    time.sleep(0.3)
+    said, _ = process.communicate("\n", timeout=40)
+    assert said.split() == ["True", "0"]
 
 
 def test_an_ignored_signal_stays_ignored():

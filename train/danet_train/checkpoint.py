@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from danet_train.architecture import infer_config, model_from_state
 from danet_train.classes import ClassTable
 from danet_train.errors import CheckpointError
-from danet_train.files import replacing
+from danet_train.files import write_whole
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
 from danet_train.quantisation.activations import quantised_activations
@@ -84,6 +84,7 @@ def save_checkpoint(
     Raises:
         CheckpointError: ``classes`` has another number of classes than the model, or ``scales`` are not those
             of the model's activations.
+        WriteError: The file cannot be written.
     """
     _check_classes(classes, model.config.num_classes)
     if scales is not None:
@@ -101,8 +102,7 @@ def save_checkpoint(
         content[_QUANTISATION] = {"scales": dict(scales)}
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+    write_whole(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path | str) -> DANet:

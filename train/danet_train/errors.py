@@ -8,7 +8,8 @@ DanetTrainError                  exit code 1: the work could not be done
 ├── OutOfMemoryError             what was asked for takes more memory than there is
 ├── QuantisationError            a network cannot be fine-tuned for INT8, or its trained scales are damaged
 ├── InterruptedTrainingError     a training was asked to stop; its state is saved
-├── TrainingError                training went astray (a loss that is not finite)
+├── TrainingError                training cannot go on (a loss that is not finite, a loader that died)
+├── WriteError                   a file cannot be written (the disk is full)
 └── UsageError                   exit code 2: the request itself makes no sense
     └── ConfigError              a configuration has an unknown key, a wrong type or an impossible value
 
@@ -61,6 +62,10 @@ class InterruptedTrainingError(DanetTrainError):
 
 class TrainingError(DanetTrainError):
     """Training cannot go on."""
+
+
+class WriteError(DanetTrainError):
+    """A file cannot be written."""
 
 
 class UsageError(DanetTrainError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from danet_train.errors import UsageError
+from danet_train.errors import UsageError, WriteError
 
 
 @contextmanager
@@ -27,6 +27,22 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        UsageError: As :func:`check_file_target`.
+        WriteError: The disk is full, or writing fails otherwise; whatever stood at ``path`` is untouched.
+    """
+    try:
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise WriteError(
+            f"{path} cannot be written ({error.strerror or error}; {len(content)} bytes); make room there"
+        ) from error
 
 
 @contextmanager

@@ -191,6 +191,7 @@ def train(
                     on_step=display.on_step,
                     on_sample=display.on_sample,
                     on_score=display.on_score,
+                    say=display.warn,
                 )
         except InterruptedTrainingError as interruption:
             if world.is_main:

@@ -108,6 +108,10 @@ class TrainingDisplay:
         without = f" without {scored.skipped} samples that cannot be read" if scored.skipped else ""
         self._console.print(f"step {step} of {self._steps}, mIoU {scored.matrix.miou:.4f}{without}")
 
+    def warn(self, what: str) -> None:
+        """Something went wrong that does not end the training."""
+        self._console.print(f"warning: {what}", markup=False, highlight=False)
+
     def summary(self) -> str | None:
         """How many samples were left out; None where there were none."""
         if not self._skips:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +17,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from danet_train.data.faults import Skipped
 from danet_train.data.torch_samples import TrainingItem, TrainingSamples
-from danet_train.errors import DataError
+from danet_train.errors import DataError, TrainingError
+
+_LOST = "DataLoader worker"
+"""So begins what torch says where a process that loads has died."""
 
 
 class Batch(NamedTuple):
@@ -33,7 +39,7 @@ class Batch(NamedTuple):
 
 def batches(
     samples: TrainingSamples, batch_size: int, *, workers: int, first: int = 0, rank: int = 0, world: int = 1
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of one process, in order.
 
     Batch k over all processes holds the items k * batch_size to (k + 1) * batch_size; each of ``world``
@@ -68,14 +74,27 @@ def batches(
             num_workers=workers,
             collate_fn=_collate,
             drop_last=True,
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=_heed_the_parent_alone,
         )
-        for batch in loader:
+        for batch in _received(loader):
             if isinstance(batch, DataError):
                 raise batch
             yield batch
     finally:
         cv2.setNumThreads(threads)
+
+
+def _received(loader: DataLoader[TrainingItem | DataError]) -> Iterator[Batch | DataError]:
+    """The batches of a loader; one that dies while its batch is handed over is an error like any other."""
+    batches_to_come = iter(loader)
+    while True:
+        try:
+            batch = next(batches_to_come)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            raise RuntimeError(f"{_LOST} broke off ({error})") from error
+        yield batch
 
 
 class _Share(TorchDataset[TrainingItem | DataError]):
@@ -95,10 +114,47 @@ class _Share(TorchDataset[TrainingItem | DataError]):
             return error
 
 
-def _outlive_signals(_worker: int) -> None:
-    """A signal to all processes asks the training to stop, which must not lose its loaders before."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def naming_lost_workers(way_on: Callable[[], str] = str) -> Iterator[None]:
+    """While the block runs, the death of a process that loads is an error of this package.
+
+    Torch tells of it by a signal, so that it may come up anywhere in the main process.
+
+    Args:
+        way_on: Called then; what to add about how to go on.
+
+    Raises:
+        TrainingError: Such a process has died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(_LOST):
+            raise
+        what = str(error).removeprefix(_LOST).split(". ")[0].strip(" .")
+        raise TrainingError(
+            f"a process that loads samples {what}; most often memory ran out: set fewer workers, or "
+            f"in_memory: false{way_on()}"
+        ) from error
+
+
+def _heed_the_parent_alone(_worker: int) -> None:
+    """A signal to all processes asks the training to stop, which must not lose its loaders before.
+
+    But a SIGTERM of the main process, which sends it where it ends, does end this one: it waits for that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):  # as on macOS and Windows: torch's own handling stays
+        return
+    # Blocked in this thread and in all that it starts, so that the one below gets it, and whose it is.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _collate(read: list[TrainingItem | DataError]) -> Batch | DataError:

@@ -52,8 +52,20 @@ def prediction_folder(
 
 
 def _check_replaceable(folder: Path) -> None:
-    if folder.is_symlink() or not (folder / _MARKER).is_file():
-        raise UsageError(
-            f"--overwrite replaces a folder of predictions that danet eval made; {folder} is none (it has no "
-            f"{_MARKER}); give another path, or move it away yourself"
-        )
+    others = [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if not (path.is_dir() or path.suffix == ".png" or path.name == _MARKER)
+    ]
+    if folder.is_symlink():
+        trouble = "it is a link"
+    elif others:
+        trouble = f"it holds {others[0]}"
+    elif not (folder / _MARKER).is_file():
+        trouble = f"it holds no {_MARKER}"
+    else:
+        return
+    raise UsageError(
+        f"--overwrite replaces a folder of predictions that danet eval made, and {folder} is none: {trouble}; "
+        "give another path, or move it away yourself"
+    )

@@ -45,7 +45,7 @@ def score(
     keep: Callable[[str, Image], None] = lambda name, prediction: None,
     advance: Callable[[], None] = lambda: None,
 ) -> Scored:
-    """Predict every sample and count. Leaves the model in eval mode.
+    """Predict every sample and count, as :func:`tally`; that none can be read is an error.
 
     Args:
         model: On any device.
@@ -58,6 +58,36 @@ def score(
 
     Raises:
         DataError: A sample cannot be read and ``faults`` is ``stop``, or none can.
+    """
+    scored = tally(model, dataset, normalisation, settings, faults=faults, keep=keep, advance=advance)
+    if scored.skipped and not scored.samples:
+        raise none_readable(len(scored.skipped), scored.skipped[0])
+    return scored
+
+
+def tally(
+    model: DANet,
+    dataset: Dataset,
+    normalisation: Normalisation,
+    settings: EvaluationConfig,
+    *,
+    faults: FaultPolicy,
+    keep: Callable[[str, Image], None] = lambda name, prediction: None,
+    advance: Callable[[], None] = lambda: None,
+) -> Scored:
+    """Predict every sample and count, even where none can be read. Leaves the model in eval mode.
+
+    Args:
+        model: As for :func:`score`, like all others.
+        dataset: May be a part of a split, of which others count the rest.
+        normalisation: That the model was trained with.
+        settings: How the network looks at an image.
+        faults: What becomes of a sample that cannot be read.
+        keep: Called for each sample that is scored.
+        advance: Called after each sample.
+
+    Raises:
+        DataError: A sample cannot be read and ``faults`` is ``stop``.
     """
     model.eval()
     matrix = ConfusionMatrix(model.config.num_classes)
@@ -72,8 +102,6 @@ def score(
             keep(sample.name, prediction)
         advance()
     total = len(dataset) + len(dataset.skipped)
-    if skipped and len(skipped) == total:
-        raise none_readable(total, skipped[0])
     return Scored(matrix, total - len(skipped), tuple(skipped))
 
 

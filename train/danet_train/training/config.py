@@ -43,7 +43,7 @@ class TrainConfig(BaseModel):
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
             stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
             ``fp16`` is for GPUs without bfloat16: the loss is scaled so that small gradients survive, and
-            updates whose gradients overflow are left out; slow on a CPU.
+            updates whose loss or gradients overflow are left out; slow on a CPU.
         device: ``auto`` takes CUDA where there is one.
         backbone_weights: A file with the backbone's weights to start from: ImageNet's by torchvision's or
             mmsegmentation's names, or any DANet that ``danet import`` takes.

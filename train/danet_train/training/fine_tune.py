@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from danet_train.checkpoint import Checkpoint, save_checkpoint
+from danet_train.data.batches import naming_lost_workers
 from danet_train.data.faults import Skipped, read_sample
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import normalise
@@ -128,7 +130,7 @@ def fine_tune_to_file(
         UsageError: As :func:`danet_train.training.outputs.check_output`; another run writes the same files.
         DataError: The dataset is empty, its classes are not the checkpoint's, or the splits' classes differ.
         QuantisationError: An activation is not finite.
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or a process that loads died.
     """
     with reserved(out):
         check_output(out, overwrite=overwrite)
@@ -160,9 +162,11 @@ def fine_tune_to_file(
             learned = [quantiser.log_scale for quantiser in network.quantisers.values()]
             factor = config.quantisation.scale_lr / config.optimiser.lr
             optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
-        for progress in updates(Learner(network.model, config, optimisers), config, train):
-            history.note(progress)
-            on_step(progress)
+        learner = Learner(network.model, config, optimisers)
+        with naming_lost_workers(), closing(updates(learner, config, train)) as stream:
+            for progress in stream:
+                history.note(progress)
+                on_step(progress)
         seconds = time.perf_counter() - started
         network.round_scales()
 

@@ -99,7 +99,7 @@ class History:
         """Plain values for JSON: ``loss_curve``, ``val_curve``, ``best``, ``skipped``.
 
         The loss curve has at most about a hundred points: means over equal stretches of updates, each with
-        its last update's number and learning rate.
+        its last update's number and learning rate. Losses that overflowed do not count; None where all did.
         """
         return {
             "loss_curve": list(self._curve()),
@@ -116,7 +116,9 @@ class History:
         for start in range(0, len(self.losses), stretch):
             part = self.losses[start : start + stretch]
             end = start + len(part)
-            yield {"step": end, "loss": sum(part) / len(part), "lr": self.rates[end - 1]}
+            finite = [loss for loss in part if math.isfinite(loss)]
+            loss = sum(finite) / len(finite) if finite else None
+            yield {"step": end, "loss": loss, "lr": self.rates[end - 1]}
 
 
 def _rank(score: Score) -> float:

@@ -28,16 +28,18 @@ from danet_train.training.losses import (
 from danet_train.training.optimiser import Optimisers, clip_gradients
 
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
+OVERFLOWS_IN_A_ROW = 20
+"""So many updates in a row whose loss overflows in ``fp16`` end the training; fewer are left out."""
 
 
 class Update(NamedTuple):
     """What an update was like, over all processes.
 
     Attributes:
-        loss: Before it.
+        loss: Before it; not finite where ``fp16`` overflowed and the update was left out.
         heads: The loss of each classifier by name, without its weight.
         gradient_norm: Of all parameters together, before it was clipped; not finite where ``fp16``
-            overflowed and the update was left out.
+            overflowed, in the loss or in the gradients alone, and the update was left out.
         skipped: How many samples were left out on the way to its batch.
         stop: Whether any process was asked to stop.
     """
@@ -75,6 +77,7 @@ class Learner:
         self._world = world
         self._device = next(model.parameters()).device
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=config.precision == "fp16")
+        self._overflows = 0
         self._align_corners = aligns_corners(model.config.align_corners, config.augmentation.crop_hw)
         self._network: nn.Module = model
         if config.loop.compile:
@@ -100,26 +103,46 @@ class Learner:
             asked_to_stop: Whether this process was.
 
         Raises:
-            TrainingError: The loss is not finite.
+            TrainingError: The loss is not finite; under ``fp16`` ``OVERFLOWS_IN_A_ROW`` times.
         """
         for optimiser, _ in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
+        buffers = self._copied_buffers() if self.scaler.is_enabled() else {}
         losses = self._backward(batch, weights)
         values = torch.stack([*losses.values()])
         counted = values.new_tensor([len(batch.skipped), float(asked_to_stop)])
         *means, skipped, stop = self._world.sum(torch.cat([values, counted])).unbind()
         heads = dict(zip(losses, means, strict=True))
         loss = float(weighted_sum(heads, self._config.loss))
+        named = {name: float(mean) for name, mean in heads.items()}
         if not math.isfinite(loss):
-            raise TrainingError(f"the loss is {loss}")
+            self._leave_out(loss, buffers)
+            return Update(loss, named, math.nan, int(skipped), bool(stop))
+        self._overflows = 0
         for optimiser, _ in self.optimisers:
             self.scaler.unscale_(optimiser)
         norm = clip_gradients(self.model.parameters(), self._config.optimiser.clip_norm)
         for optimiser, _ in self.optimisers:
             self.scaler.step(optimiser)
         self.scaler.update()
-        named = {name: float(mean) for name, mean in heads.items()}
         return Update(loss, named, float(norm), int(skipped), bool(stop))
+
+    def _copied_buffers(self) -> dict[str, Tensor]:
+        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+
+    def _leave_out(self, loss: float, buffers: dict[str, Tensor]) -> None:
+        """Make no update of a loss that is not finite, where ``fp16`` may be the cause; else raise.
+
+        The running statistics have seen what overflowed, so they are put back.
+        """
+        if not self.scaler.is_enabled():
+            raise TrainingError(f"the loss is {loss}")
+        self._overflows += 1
+        if self._overflows >= OVERFLOWS_IN_A_ROW:
+            raise TrainingError(f"the loss is {loss} for the {self._overflows}th update in a row")
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])
+        self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
 
     def _backward(self, batch: Batch, weights: Tensor | None) -> dict[str, Tensor]:
         """Add up the gradients of the batch; this process's part of each classifier's loss, by name."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from danet_train.data.batches import batches
+from danet_train.data.batches import batches, naming_lost_workers
 from danet_train.data.faults import Skipped
 from danet_train.data.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
@@ -86,12 +87,13 @@ def train_model(
             that is not there.
         DataError: The dataset is empty.
         CheckpointError: The backbone's weights do not fit.
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or a process that loads died.
     """
     device = prepare(config, dataset)
     learner = make_learner(config, len(dataset.classes), device)
-    for progress in updates(learner, config, dataset):
-        report(progress)
+    with naming_lost_workers(), closing(updates(learner, config, dataset)) as stream:
+        for progress in stream:
+            report(progress)
     trained: DANet = learner.model.eval()
     return trained
 
@@ -155,7 +157,7 @@ def updates(
     first: int = 0,
     generators: Generators | None = None,
     asked_to_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Update the weights until there were ``config.steps`` updates; yields after each.
 
     What the caller does between two updates must leave the weights, the modes of the modules and torch's
@@ -187,17 +189,22 @@ def updates(
         rank=world.rank,
         world=world.size,
     )
-    for step, batch in enumerate(stream, start=first):
-        if step == first and generators is not None:
-            generators.restore(device)  # now, for the loader drew from them when it began
-        lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
-        set_learning_rate(learner.optimisers, lr)
-        try:
-            update = learner.update(batch, weights, asked_to_stop=asked_to_stop())
-        except TrainingError as error:
-            raise TrainingError(f"{error} at step {step + 1}; lower optimiser.lr (now {lr:.2g})") from error
-        skipped = _skipped_everywhere(batch.skipped, world) if update.skipped else ()
-        yield Progress(step + 1, update.loss, lr, skipped, update.heads, update.gradient_norm, update.stop)
+    with closing(stream):
+        for step, batch in enumerate(stream, start=first):
+            if step == first and generators is not None:
+                generators.restore(device)  # now, for the loader drew from them when it began
+            lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
+            set_learning_rate(learner.optimisers, lr)
+            try:
+                update = learner.update(batch, weights, asked_to_stop=asked_to_stop())
+            except TrainingError as error:
+                raise TrainingError(
+                    f"{error} at step {step + 1}; lower optimiser.lr (now {lr:.2g})"
+                ) from error
+            skipped = _skipped_everywhere(batch.skipped, world) if update.skipped else ()
+            yield Progress(
+                step + 1, update.loss, lr, skipped, update.heads, update.gradient_norm, update.stop
+            )
 
 
 def _skipped_everywhere(skipped: Sequence[Skipped], world: World) -> tuple[Skipped, ...]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from danet_train.errors import UsageError
-from danet_train.files import check_file_target, replacing
+from danet_train.files import check_file_target, write_whole
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 
@@ -54,7 +54,8 @@ def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) ->
     Args:
         out: The checkpoint to write.
         overwrite: Whether what stands there may be replaced.
-        resume: Whether the state and the best weights that stand there are the run's own.
+        resume: Whether the run goes on from the state that stands there. All files beside it are the run's
+            own then: it began only where there was none, or to replace them.
 
     Raises:
         UsageError: ``out`` is the path of a record or of a folder, cannot be written, or, where ``overwrite``
@@ -64,9 +65,9 @@ def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) ->
         raise UsageError(
             f"{out} would be the record of the checkpoint; name the checkpoint e.g. checkpoint.pt"
         )
-    for path in (out, record_path(out), best_path(out), state_path(out)):
+    own = resume and state_path(out).exists()
+    for path in (state_path(out), out, record_path(out), best_path(out)):
         check_file_target(path)
-        own = resume and path in (best_path(out), state_path(out))
         if not path.exists() or overwrite or own:
             continue
         if path == state_path(out):
@@ -139,6 +140,9 @@ def write_record(
         scores: What was measured, by name; plain values.
         seconds: That the updates took.
         history: Of the updates.
+
+    Raises:
+        WriteError: The file cannot be written.
     """
     record = {
         **scores,
@@ -147,5 +151,4 @@ def write_record(
         **history.document(),
         "config": config.model_dump(mode="json"),
     }
-    with replacing(record_path(out)) as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_whole(record_path(out), (json.dumps(record, indent=2) + "\n").encode())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from danet_train.checkpoint import save_checkpoint
+from danet_train.data.batches import naming_lost_workers
 from danet_train.data.sample import Dataset
-from danet_train.errors import InterruptedTrainingError
+from danet_train.errors import InterruptedTrainingError, TrainingError, UsageError, WriteError
 from danet_train.evaluation.scoring import check_splits_agree, scores_of
 from danet_train.metrics import ConfusionMatrix
 from danet_train.training.config import TrainConfig
@@ -29,6 +31,8 @@ from danet_train.training.outputs import best_path, check_output, reserved, stat
 from danet_train.training.scoring import SplitScore, score_split
 from danet_train.training.state import Resumed, load_state, save_state
 
+_log = logging.getLogger(__name__)
+
 
 class Listeners(NamedTuple):
     """Who is told how a run goes, as :func:`train_to_file` says."""
@@ -37,6 +41,7 @@ class Listeners(NamedTuple):
     on_step: Callable[[Progress], None]
     on_sample: Callable[[], None]
     on_score: Callable[[int, SplitScore], None]
+    say: Callable[[str], None]
 
 
 def train_to_file(
@@ -54,6 +59,7 @@ def train_to_file(
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_sample: Callable[[], None] = lambda: None,
     on_score: Callable[[int, SplitScore], None] = lambda step, scored: None,
+    say: Callable[[str], None] = _log.warning,
 ) -> tuple[ConfusionMatrix, float]:
     """Train, evaluate, and write ``out`` and its JSON record; both appear only when all went well.
 
@@ -77,6 +83,8 @@ def train_to_file(
         on_step: Called after each update.
         on_sample: Called after each validation sample of this process.
         on_score: Called after each evaluation, with the number of updates before it and what the split gave.
+        say: Called with what went wrong without ending the run, a sentence: a state or the best weights
+            could not be saved on the way. The default logs it.
 
     Returns:
         The counts on ``val`` after the last update, and the seconds that the updates took.
@@ -86,6 +94,7 @@ def train_to_file(
             asked for and not there.
         DataError: The classes of the two splits differ.
         InterruptedTrainingError: It was asked to stop.
+        TrainingError: A process that loads died, or a file at the end could not be written.
         DanetTrainError: As :func:`danet_train.training.loop.train_model`; on ``resume`` as
             :func:`danet_train.training.state.load_state`.
     """
@@ -112,15 +121,16 @@ def train_to_file(
                 learner=learner,
                 world=world,
                 asked_to_stop=asked_to_stop,
-                listeners=Listeners(on_start, on_step, on_sample, on_score),
+                listeners=Listeners(on_start, on_step, on_sample, on_score, say),
                 start=start,
             )
-            if tensorboard is None or not world.is_main:
-                return run.finish(Monitor())
-            if not resume:
-                forget_curves(tensorboard)
-            with TensorBoardMonitor(tensorboard, val, config, first=start.step) as monitor:
-                return run.finish(monitor)
+            with naming_lost_workers(run.way_on):
+                if tensorboard is None or not world.is_main:
+                    return run.finish(Monitor())
+                if not resume:
+                    forget_curves(tensorboard)
+                with TensorBoardMonitor(tensorboard, val, config, first=start.step) as monitor:
+                    return run.finish(monitor)
 
 
 @dataclass
@@ -140,6 +150,18 @@ class _Run:
     def __post_init__(self) -> None:
         self._history, self._seconds = self.start.history, self.start.seconds
         self._matrix = ConfusionMatrix(len(self.val.classes))
+        self._saved_step = self.start.step
+        """How many updates the state tells of; 0 where there is none."""
+        self._saving_fails = False
+
+    def way_on(self) -> str:
+        """How a run that ends now is continued, to be added to a message."""
+        if not self._saved_step:
+            return "; no state was saved before, so begin anew"
+        return (
+            f"; to continue after update {self._saved_step} of {self.config.steps}, give the same command "
+            f"with --resume (the state is {state_path(self.out)})"
+        )
 
     def finish(self, monitor: Monitor) -> tuple[ConfusionMatrix, float]:
         """Make the updates, and write what comes of them."""
@@ -156,28 +178,40 @@ class _Run:
             generators=self.start.generators,
             asked_to_stop=self.asked_to_stop,
         )
-        started = time.perf_counter()
+        with closing(stream):
+            self._follow(stream, monitor)
+        if self.world.is_main:
+            self._write_results()
+        return self._matrix, self._seconds
+
+    def _follow(self, stream: Iterator[Progress], monitor: Monitor) -> None:
+        """Save and score between the updates."""
+        config, started = self.config, time.perf_counter()
         for progress in stream:
             self._seconds += time.perf_counter() - started
             self._history.note(progress)
             self.listeners.on_step(progress)
             monitor.note(progress, self._history.skipped)
             due = self._is_due(progress.step)
-            if due or progress.stop or progress.step % config.loop.save_every == 0:
-                self._save_state()
             if progress.stop:
+                self._save_state()
                 self._interrupt()
+            if due or progress.step % config.loop.save_every == 0:
+                self._try_to_save_state()
             if due:
                 self._score(progress.step, monitor)
                 if progress.step < config.steps:
-                    self._save_state()  # with its scores
+                    self._try_to_save_state()  # with its scores
             started = time.perf_counter()
-        if self.world.is_main:
-            scores = scores_of(self._matrix, self.val.classes)
+
+    def _write_results(self) -> None:
+        scores = scores_of(self._matrix, self.val.classes)
+        try:
             self._save(self.out)
-            write_record(self.out, config, scores, self._seconds, self._history)
-            state_path(self.out).unlink(missing_ok=True)
-        return self._matrix, self._seconds
+            write_record(self.out, self.config, scores, self._seconds, self._history)
+        except (UsageError, WriteError) as error:
+            raise TrainingError(f"after the last update {error}{self.way_on()}") from error
+        state_path(self.out).unlink(missing_ok=True)
 
     def _is_due(self, step: int) -> bool:
         every = self.config.loop.evaluate_every
@@ -196,10 +230,17 @@ class _Run:
             self._interrupt()
         self._matrix = scored.matrix
         is_best = self._history.score(*scored)
-        if is_best and self.config.loop.evaluate_every is not None and self.world.is_main:
-            self._save(best_path(self.out))
+        on_the_way = self.config.loop.evaluate_every is not None or len(self._history.scores) > 1
+        if is_best and on_the_way and self.world.is_main:
+            self._save_best(step)
         monitor.score(step, scored.matrix, self.learner.model)
         self.listeners.on_score(step, scored)
+
+    def _save_best(self, step: int) -> None:
+        try:
+            self._save(best_path(self.out))
+        except (UsageError, WriteError) as error:
+            self.listeners.say(f"update {step} gave the best weights so far, which are lost: {error}")
 
     def _save(self, path: Path) -> None:
         save_checkpoint(
@@ -214,20 +255,35 @@ class _Run:
             },
         )
 
+    def _try_to_save_state(self) -> None:
+        """Save the state; a failure is told of once and does not end the run, for the next may succeed."""
+        try:
+            self._save_state()
+        except TrainingError as error:
+            if not self._saving_fails:
+                self.listeners.say(f"{error}; the training goes on, and it is tried again")
+            self._saving_fails = True
+        else:
+            self._saving_fails = False
+
     def _save_state(self) -> None:
-        save_state(
-            state_path(self.out),
-            self.config,
-            self.train,
-            self.val,
-            self.learner,
-            self._history,
-            self._seconds,
-            self.world,
-        )
+        step = len(self._history.losses)
+        try:
+            save_state(
+                state_path(self.out),
+                self.config,
+                self.train,
+                self.val,
+                self.learner,
+                self._history,
+                self._seconds,
+                self.world,
+            )
+        except (UsageError, WriteError) as error:
+            raise TrainingError(f"after update {step} {error}{self.way_on()}") from error
+        self._saved_step = step
 
     def _interrupt(self) -> NoReturn:
         raise InterruptedTrainingError(
-            f"interrupted after update {len(self._history.losses)} of {self.config.steps}; to continue, give "
-            f"the same command with --resume (the state is {state_path(self.out)})"
+            f"interrupted after update {len(self._history.losses)} of {self.config.steps}{self.way_on()}"
         )

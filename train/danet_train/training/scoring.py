@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from danet_train.data.faults import Skipped, none_readable
 from danet_train.data.sample import Dataset
-from danet_train.evaluation.scoring import score
+from danet_train.evaluation.scoring import tally
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.training.config import TrainConfig
@@ -54,6 +55,9 @@ def score_split(
 
     Returns:
         The same on every process; None where any was asked to stop.
+
+    Raises:
+        DataError: A sample cannot be read under ``stop``, or none of the whole split can.
     """
 
     def advance() -> None:
@@ -62,10 +66,11 @@ def score_split(
             raise _StoppedError
 
     matrix, stopped = ConfusionMatrix(model.config.num_classes), False
-    share, skipped = split[world.rank :: world.size], 0
+    share = split[world.rank :: world.size]
+    readable, skipped = 0, tuple[Skipped, ...]()
     try:
         with undisturbed(model):
-            scored = score(
+            scored = tally(
                 model,
                 share,
                 config.normalisation,
@@ -73,16 +78,21 @@ def score_split(
                 faults=config.bad_samples,
                 advance=advance,
             )
-        matrix, skipped = scored.matrix, len(scored.skipped)
+        matrix, readable, skipped = scored.matrix, scored.samples, scored.skipped
     except _StoppedError:
         stopped = True
     device = next(model.parameters()).device
-    told = [*matrix.counts.ravel().tolist(), skipped, int(stopped)]
+    told = [*matrix.counts.ravel().tolist(), readable, len(skipped), int(stopped)]
     counts = world.sum(torch.tensor(told, device=device)).cpu()
-    if counts[-1]:
+    all_readable, all_skipped, any_stopped = counts[-3:].tolist()
+    if any_stopped:
         return None
-    matrix.counts = np.asarray(counts[:-2].numpy(), np.int64).reshape(matrix.counts.shape)
-    return SplitScore(matrix, len(split.skipped) + int(counts[-2]))
+    all_skipped += len(split.skipped)
+    if all_skipped and not all_readable:  # of the whole split: a share of bad samples alone is none
+        known = [*split.skipped, *(entry for entries in world.gather(skipped[:1]) for entry in entries)]
+        raise none_readable(all_skipped, known[0])
+    matrix.counts = np.asarray(counts[:-3].numpy(), np.int64).reshape(matrix.counts.shape)
+    return SplitScore(matrix, all_skipped)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import torch
 
 from danet_train.data.sample import Dataset
 from danet_train.errors import CheckpointError, ConfigError, DataError, NoCheckpointError
-from danet_train.files import replacing
+from danet_train.files import write_whole
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World
 from danet_train.training.history import History
@@ -39,8 +39,17 @@ _KEYS = {
     "generators",
     "seconds",
 }
-_FREE = {"workers", "in_memory", "loop.save_every"}
-"""What may differ when a training is resumed: the result does not depend on it."""
+_FREE = {
+    "backbone_weights",  # have been read, and all weights are in the state
+    "device",  # the kind that was found is compared, whatever it is called
+    "in_memory",
+    "loop.evaluate_every",
+    "loop.save_every",
+    "published",
+    "quantisation",
+    "workers",
+}
+"""What may differ when a training is resumed, sections as a whole: the weights do not depend on it."""
 _MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 
 
@@ -82,6 +91,10 @@ def save_state(
         history: Of the updates.
         seconds: That they took.
         world: The processes that train together.
+
+    Raises:
+        UsageError: The folder of ``path`` is not there any more, or cannot be written to.
+        WriteError: The file cannot be written.
     """
     device = next(learner.model.parameters()).device
     generators = world.gather(Generators.now(device)._asdict())
@@ -101,8 +114,7 @@ def save_state(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+    write_whole(path, buffer.getbuffer())
 
 
 def load_state(
@@ -174,13 +186,16 @@ def _check_config(path: Path, saved: object, config: TrainConfig) -> None:
     if not isinstance(saved, dict):
         raise CheckpointError(f"{path} is damaged: its config is no mapping")
     then, now = dict(_flat(saved)), dict(_flat(config.model_dump(mode="json")))
-    for field in [*now, *(field for field in then if field not in now)]:
-        if field not in _FREE and (field in then) != (field in now):
+    fields = [*now, *(field for field in then if field not in now)]
+    for field in fields:
+        if field in _FREE or field.split(".")[0] in _FREE:
+            continue
+        if (field in then) != (field in now):
             raise ConfigError(
                 f"{path} is of a configuration {'with' if field in then else 'without'} {field}; resume it "
                 "with the version of DANet Edge that began it"
             )
-        if field not in _FREE and then[field] != now[field]:
+        if then[field] != now[field]:
             raise ConfigError(
                 f"{path} was saved with {field} {then[field]!r}, but the configuration says {now[field]!r}; "
                 "resume with the configuration that the training began with"
