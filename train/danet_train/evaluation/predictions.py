@@ -66,6 +66,6 @@ def _check_replaceable(folder: Path) -> None:
     else:
         return
     raise UsageError(
-        f"--overwrite replaces a folder of predictions that danet eval made, and {folder} is none: {trouble}; "
+        f"--overwrite replaces predictions that danet eval made, and {folder} holds none: {trouble}; "
         "give another path, or move it away yourself"
     )
