@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from danet_train.checkpoint import read_checkpoint, save_checkpoint
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "demo_table.py"
-
 
 @pytest.fixture(scope="module")
-def demo_table():
-    specification = importlib.util.spec_from_file_location("demo_table", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def demo_table(load_benchmark):
+    return load_benchmark("demo_table")
 
 
 def _folder(tmp_path, checkpoint_file, *, miou, pam, cam):
