@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from danet_train import Normalisation, Sample
 from danet_train.data.augmentation import augment
 from danet_train.data.torch_samples import TrainingSamples, normalise
-from danet_train.training.sections import AugmentationConfig
+from danet_train.sections import AugmentationConfig
 
 FILL = (103.53, 116.28, 123.675)
 

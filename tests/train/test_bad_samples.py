@@ -13,8 +13,8 @@ from danet_train.commands.train import train
 from danet_train.data.batches import batches
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import DataError
+from danet_train.sections import AugmentationConfig
 from danet_train.training.config import read_config
-from danet_train.training.sections import AugmentationConfig
 
 WHOLE = AugmentationConfig(scale=(1.0, 1.0), crop_hw=(8, 10), crop_max_ratio=1.0, flip=0.0, photometric=0.0)
 GOOD, BAD = "acegik", "bdfhj"

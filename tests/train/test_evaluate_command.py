@@ -17,7 +17,7 @@ from danet_train.commands.evaluate import evaluate
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError, DataError, OutOfMemoryError, UsageError
 from danet_train.evaluation.prediction import predict
-from danet_train.training.sections import EvaluationConfig
+from danet_train.sections import EvaluationConfig
 
 
 def _run(*arguments):

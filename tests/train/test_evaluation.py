@@ -22,9 +22,9 @@ from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows,
 from danet_train.evaluation.views import view_size
 from danet_train.evaluation.windows import windows_inside, windows_over
 from danet_train.normalisation import Normalisation
+from danet_train.sections import EvaluationConfig
 from danet_train.training.config import TrainConfig
 from danet_train.training.run import train_to_file
-from danet_train.training.sections import EvaluationConfig
 
 NORMALISATION = Normalisation()
 MEAN, STD = np.array(NORMALISATION.mean), np.array(NORMALISATION.std)

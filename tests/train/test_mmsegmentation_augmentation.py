@@ -11,8 +11,8 @@ from danet_train import Sample
 from danet_train.data.augmentation import augment
 from danet_train.data.colour import distort, distort_in_fixed_order
 from danet_train.data.framing import Framed, size_within
+from danet_train.sections import AugmentationConfig
 from danet_train.training.config import read_config
-from danet_train.training.sections import AugmentationConfig
 
 FILL = (103.53, 116.28, 123.675)
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danet_train.model.danet import TrainingLogits
+from danet_train.sections import LossConfig, OhemConfig
 from danet_train.training.config import TrainConfig
 from danet_train.training.losses import total_loss
 from danet_train.training.ohem import hard_pixels
-from danet_train.training.sections import LossConfig, OhemConfig
 
 
 def _batch(seed, images=2, classes=3, height=4, width=5, ignored=0.2):

@@ -152,7 +152,7 @@ def test_a_loader_ends_by_its_parents_sigterm_and_by_no_others(synthetic_root):
         "from danet_train import open_dataset, Normalisation\n"
         "from danet_train.data.batches import batches\n"
         "from danet_train.data.torch_samples import TrainingSamples\n"
-        "from danet_train.training.sections import AugmentationConfig\n"
+        "from danet_train.sections import AugmentationConfig\n"
         "samples = TrainingSamples(open_dataset(sys.argv[1], 'train'), 400,"
         " AugmentationConfig(crop_hw=(32, 48)), Normalisation(), 0)\n"
         "stream = batches(samples, 2, workers=1)\n"

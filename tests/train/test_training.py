@@ -13,13 +13,13 @@ from danet_train.evaluation.prediction import predict
 from danet_train.evaluation.scoring import check_classes_agree, score
 from danet_train.evaluation.upsampling import aligns_corners
 from danet_train.model.danet import TrainingLogits
+from danet_train.sections import LossConfig, ScheduleConfig
 from danet_train.training.config import TrainConfig
 from danet_train.training.loop import train_model
 from danet_train.training.losses import class_weights, cross_entropy, total_loss
 from danet_train.training.optimiser import make_optimiser
 from danet_train.training.run import train_to_file
 from danet_train.training.schedule import learning_rate
-from danet_train.training.sections import LossConfig, ScheduleConfig
 
 SMALL = {
     "base_channels": 4,

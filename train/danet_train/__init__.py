@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from danet_train.model.config import DANetConfig
     from danet_train.model.danet import DANet, build_model
     from danet_train.normalisation import Normalisation
-    from danet_train.training.sections import EvaluationConfig
+    from danet_train.sections import EvaluationConfig
 
 __all__ = [
     "CITYSCAPES",
@@ -47,7 +47,7 @@ _HOMES = {
     "DANet": "danet_train.model.danet",
     "DANetConfig": "danet_train.model.config",
     "DanetTrainError": "danet_train.errors",
-    "EvaluationConfig": "danet_train.training.sections",
+    "EvaluationConfig": "danet_train.sections",
     "Normalisation": "danet_train.normalisation",
     "Sample": "danet_train.data.sample",
     "build_model": "danet_train.model.danet",

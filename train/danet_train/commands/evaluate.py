@@ -14,7 +14,7 @@ from danet_train.errors import UsageError
 
 if TYPE_CHECKING:
     from danet_train.evaluation.scoring import Scored
-    from danet_train.training.sections import EvaluationConfig
+    from danet_train.sections import EvaluationConfig
 
 _NAMED = 5
 """So many skipped samples are named on the terminal; the JSON names all."""
@@ -181,8 +181,8 @@ def _said(scored: Scored, settings: EvaluationConfig) -> list[str]:
 def _settings(config: str | None, chosen: dict[str, Any]) -> EvaluationConfig:
     from pydantic import ValidationError
 
+    from danet_train.sections import EvaluationConfig
     from danet_train.training.config import read_config
-    from danet_train.training.sections import EvaluationConfig
     from danet_train.validation import explain
 
     base = {} if config is None else read_config(config).evaluation.model_dump()

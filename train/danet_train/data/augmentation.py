@@ -7,7 +7,7 @@ import numpy as np
 from danet_train.data.colour import distort, distort_in_fixed_order
 from danet_train.data.framing import Framed, size_within
 from danet_train.data.sample import Sample
-from danet_train.training.sections import AugmentationConfig
+from danet_train.sections import AugmentationConfig
 
 _DRAWS = 11
 """mmsegmentation checks a crop ten times and takes the one that it draws after the last check."""

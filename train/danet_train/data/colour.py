@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from danet_train.data.sample import Image
-from danet_train.training.sections import AugmentationConfig
+from danet_train.sections import AugmentationConfig
 
 _LEVELS = np.arange(256, dtype=np.float32)
 

@@ -14,7 +14,7 @@ from danet_train.evaluation.views import View, looks, network_aligns_corners
 from danet_train.evaluation.windows import Size
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
-from danet_train.training.sections import EvaluationConfig
+from danet_train.sections import EvaluationConfig
 
 BAND_VALUES = 2**25
 """Scores of all classes are made for so many values at a time: 128 MiB in float32."""

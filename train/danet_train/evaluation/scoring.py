@@ -15,7 +15,7 @@ from danet_train.evaluation.prediction import predict
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
-from danet_train.training.sections import EvaluationConfig
+from danet_train.sections import EvaluationConfig
 
 WHOLE_IMAGE = EvaluationConfig()
 

@@ -18,7 +18,7 @@ from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows,
 from danet_train.evaluation.windows import Size, Window, windows_inside, windows_over
 from danet_train.model.danet import DANet
 from danet_train.normalisation import Normalisation
-from danet_train.training.sections import EvaluationConfig
+from danet_train.sections import EvaluationConfig
 
 
 @dataclass(frozen=True)

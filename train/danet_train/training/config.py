@@ -9,8 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from danet_train.data.faults import FaultPolicy
 from danet_train.model.config import DANetConfig
 from danet_train.normalisation import Normalisation
-from danet_train.training.inheritance import find_config, read_settings
-from danet_train.training.sections import (
+from danet_train.sections import (
     CLOSED,
     AugmentationConfig,
     EvaluationConfig,
@@ -21,6 +20,7 @@ from danet_train.training.sections import (
     QuantisationConfig,
     ScheduleConfig,
 )
+from danet_train.training.inheritance import find_config, read_settings
 from danet_train.validation import explain
 
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from danet_train.classes import IGNORE
 from danet_train.model.danet import TrainingLogits
+from danet_train.sections import LossConfig, OhemConfig
 from danet_train.training.ohem import hard_pixels
-from danet_train.training.sections import LossConfig, OhemConfig
 
 _SMALLEST_DIVISOR = 1e-6
 """Where every pixel is ignored the sum is 0, and so is the loss."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from danet_train.classes import IGNORE
-from danet_train.training.sections import OhemConfig
+from danet_train.sections import OhemConfig
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from danet_train.model.danet import DANet
-from danet_train.training.sections import OptimiserConfig
+from danet_train.sections import OptimiserConfig
 
 Optimisers = Sequence[tuple[torch.optim.Optimizer, list[float]]]
 """Each with a factor on the learning rate for each of its parameter groups."""

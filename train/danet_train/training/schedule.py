@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danet_train.training.sections import ScheduleConfig
+from danet_train.sections import ScheduleConfig
 
 
 def learning_rate(step: int, steps: int, base: float, config: ScheduleConfig) -> float:
