@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, Any, NoReturn
 
@@ -95,8 +95,9 @@ def main() -> None:
 
 
 def _run() -> None:
+    came: Sequence[int] = ()
     try:
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt() as came:
             build_app()()
     except KeyboardInterrupt:
         _end_interrupted()
@@ -104,18 +105,25 @@ def _run() -> None:
         if end.code == _INTERRUPTED:
             _end_interrupted()
         raise
-    except OSError as error:  # a full disk, a folder that may not be written: the user's matter, not a bug
+    except Exception as error:
+        if came:  # whatever became of the interruption on its way
+            logging.getLogger(__name__).info("where it happened", exc_info=error)
+            _end_interrupted()
+        _end_failed(error)
+
+
+def _end_failed(error: Exception) -> NoReturn:
+    if isinstance(error, OSError):  # a full disk, a folder without permission: the user's matter, not a bug
         logging.getLogger(__name__).info("where it happened", exc_info=error)
         place = f"{error.filename}: " if error.filename else ""
         advice = "; make room there, or give another path" if is_full(error) else ""
         typer.echo(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
         sys.exit(1)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if not isinstance(code, int):
-            raise
-        typer.echo(f"danet: error: {error}", err=True)
-        sys.exit(code)
+    code = getattr(error, "exit_code", None)
+    if not isinstance(code, int):
+        raise error
+    typer.echo(f"danet: error: {error}", err=True)
+    sys.exit(code)
 
 
 def _end_interrupted() -> NoReturn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, version
@@ -98,3 +100,20 @@ def test_the_package_runs_as_the_command() -> None:
     command = [sys.executable, "-m", "danet_runtime", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"danet {version('danet-runtime')}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("made", [ImportError("initialization failed"), UsageError("not there")])
+def test_an_interruption_of_which_native_code_makes_another_error_is_one(monkeypatch, capsys, number, made):
+    def load() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        except KeyboardInterrupt:
+            raise made from None
+
+    monkeypatch.setattr(cli, "build_app", lambda: load)
+    with pytest.raises(SystemExit) as end:
+        cli._run()
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "danet: interrupted\n"

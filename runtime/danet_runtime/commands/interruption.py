@@ -34,13 +34,20 @@ class InterruptedByUser(KeyboardInterrupt):
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that a service manager gets finished outputs too."""
+def sigterm_as_interrupt() -> Iterator[Sequence[int]]:
+    """Let SIGTERM end the block as Ctrl-C does, so that a service manager gets finished outputs too.
+
+    Yields:
+        The signals that were raised so far. Native code that is being loaded may make another error of what
+        was raised in it: ONNX Runtime then says that its initialisation failed.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
         raise InterruptedByUser
 
     previous = {
@@ -49,7 +56,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
-        yield
+        yield came
     finally:
         for number, handler in previous.items():
             if signal.getsignal(number) is interrupt:
