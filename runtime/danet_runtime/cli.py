@@ -102,7 +102,7 @@ def _run() -> None:
     except KeyboardInterrupt:
         _end_interrupted()
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
+        if end.code == _INTERRUPTED or (came and end.code):
             _end_interrupted()
         raise
     except Exception as error:

@@ -103,7 +103,7 @@ def test_the_package_runs_as_the_command() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("made", [ImportError("initialization failed"), UsageError("not there")])
+@pytest.mark.parametrize("made", [ImportError("initialization"), UsageError("not there"), SystemExit(1)])
 def test_an_interruption_of_which_native_code_makes_another_error_is_one(monkeypatch, capsys, number, made):
     def load() -> None:
         try:
