@@ -11,6 +11,8 @@ import pytest
 from danet_runtime.bundle import Bundle
 from danet_runtime.cli import main
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 FEW = ("--min-class-pixels", "1", "--min-class-frames", "1")  # three small frames are labelled
 
 

@@ -16,6 +16,8 @@ from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle
 from danet_train.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 
 @pytest.fixture(scope="module")
 def bundle(exported_bundle):

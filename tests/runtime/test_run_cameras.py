@@ -17,6 +17,8 @@ from danet_runtime.bundle import Bundle
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sinks.shared_memory import SharedMemorySink
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 PATTERN = "synthetic:?size=48x64&fps=50"
 
 

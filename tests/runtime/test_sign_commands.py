@@ -15,6 +15,8 @@ from danet_runtime import cli
 from danet_runtime.bundle import MANIFEST_NAME, SIGNATURE_NAME, Bundle
 from danet_runtime.errors import DanetError, SignatureError, UsageError
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 VARIABLE = "DANET_KEY_PASSPHRASE"
 
 

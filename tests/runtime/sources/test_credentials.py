@@ -26,6 +26,8 @@ from danet_runtime.sources import open_source
 from danet_runtime.sources.gstreamer import ChildSource, has_element
 from danet_runtime.sources.uri import HIDDEN, Redaction, check_address, redacted, secrets_of
 
+pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
+
 needs_gstreamer = pytest.mark.skipif(not has_element("gdppay"), reason="GStreamer is not installed")
 
 PARTS = st.lists(
