@@ -37,7 +37,7 @@ def trained(document: Document, ladder: Document) -> str:
         f"{document['steps']}",
         percent(document["miou"]),
         f"{percent(best['miou'])} after {best['step']}",
-        f"{document['training_seconds'] / 60:.0f} min, {machine(ladder)}",
+        f"{document['training_seconds'] / 60:.0f} min, {machine(ladder)}, other work beside it",
     ]
     return markdown(["data", "network", "updates", "mIoU", "best on the way", "training"], [row])
 

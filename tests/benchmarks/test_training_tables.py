@@ -33,4 +33,4 @@ def test_the_best_on_the_way_stands_beside_the_last(tables):
     }  # fmt: skip
     ladder = {"machine": {"cpu": "EPYC", "cpu_count": 2}}
     row = tables.trained(document, ladder).splitlines()[-1]
-    assert "| 3000 | 65.77 | 65.96 after 2500 | 60 min, 2 cores of an EPYC |" in row
+    assert "| 3000 | 65.77 | 65.96 after 2500 | 60 min, 2 cores of an EPYC, other work beside it |" in row

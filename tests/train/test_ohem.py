@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_losses import total_loss
 
 from danet_train.model.danet import TrainingLogits
 from danet_train.sections import LossConfig, OhemConfig
 from danet_train.training.config import TrainConfig
-from danet_train.training.losses import total_loss
 from danet_train.training.ohem import hard_pixels
 
 

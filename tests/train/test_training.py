@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from whole_losses import cross_entropy, total_loss
 
 from danet_train import CITYSCAPES, build_model, open_dataset, read_checkpoint
 from danet_train.errors import ConfigError, DataError, TrainingError, UsageError
@@ -16,7 +17,7 @@ from danet_train.model.danet import TrainingLogits
 from danet_train.sections import LossConfig, ScheduleConfig
 from danet_train.training.config import TrainConfig
 from danet_train.training.loop import train_model
-from danet_train.training.losses import class_weights, cross_entropy, total_loss
+from danet_train.training.losses import class_weights
 from danet_train.training.optimiser import make_optimiser
 from danet_train.training.run import train_to_file
 from danet_train.training.schedule import learning_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -46,6 +46,7 @@ def draw(
         truth: (H, W) uint8 train ids, 255 where ignored; None leaves that panel out.
         path: With the suffix ``.png``.
     """
+    scene = _Scene(explanation, image, classes, truth)
     sections = [_results, *([_positions] if explanation.pixels else [])]
     sections += [_channels] if explanation.channels else []
     rows = [1, -(-len(explanation.pixels) // _COLUMNS), -(-2 * len(explanation.channels) // _COLUMNS)]
@@ -67,36 +68,42 @@ def draw(
         cells = [part.add_subplot(place) for place in grid]
         for cell in cells:
             cell.set_axis_off()
-        section(part, cells, explanation, image, classes, truth)
+        section(part, cells, scene)
     if note:
         parts[-1].text(_LEFT, 0.95, note, fontsize=11, va="top", color="#a00000")
     with replacing(path) as partial:
         canvas.print_png(partial, metadata={"Software": None})
 
 
-def _results(
-    part: Any,  # noqa: ANN401 - matplotlib has no types
-    cells: list[Any],
-    explanation: Explanation,
-    image: Image,
-    classes: ClassTable,
-    truth: Image | None,
-) -> None:
+class _Scene(NamedTuple):
+    """What every section of the picture is drawn from, as :func:`draw` takes it."""
+
+    explanation: Explanation
+    image: Image
+    classes: ClassTable
+    truth: Image | None
+
+
+def _results(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN401 - matplotlib has no types
     _heading(part, "Input and result")
-    marked = ", with the pixels of the next row" if explanation.pixels else ""
-    _show(cells[0], image[..., ::-1], f"Input{marked}")
-    for index in range(len(explanation.pixels)):
-        _mark(cells[0], explanation, index)
-    palette = classes.palette()
-    _show(cells[1], palette[explanation.labels], "Segmentation")
-    shown = set(np.unique(explanation.labels).tolist())
+    marked = ", with the pixels of the next row" if scene.explanation.pixels else ""
+    _show(cells[0], scene.image[..., ::-1], f"Input{marked}")
+    for index in range(len(scene.explanation.pixels)):
+        _mark(cells[0], scene.explanation, index)
+    palette = scene.classes.palette()
+    _show(cells[1], palette[scene.explanation.labels], "Segmentation")
+    shown = set(np.unique(scene.explanation.labels).tolist())
     legend = cells[2]
-    if truth is not None:
-        _show(cells[2], palette[truth], "Ground truth (black: ignored)")
-        shown |= set(np.unique(truth).tolist()) - {IGNORE}
+    if scene.truth is not None:
+        _show(cells[2], palette[scene.truth], "Ground truth (black: ignored)")
+        shown |= set(np.unique(scene.truth).tolist()) - {IGNORE}
         legend = cells[3]
     patches = [
-        Patch(facecolor=np.array(classes.colours[index]) / 255, edgecolor="black", label=classes.names[index])
+        Patch(
+            facecolor=np.array(scene.classes.colours[index]) / 255,
+            edgecolor="black",
+            label=scene.classes.names[index],
+        )
         for index in sorted(shown)
     ]
     legend.legend(
@@ -111,54 +118,40 @@ def _results(
     )
 
 
-def _positions(
-    part: Any,  # noqa: ANN401
-    cells: list[Any],
-    explanation: Explanation,
-    image: Image,
-    classes: ClassTable,
-    truth: Image | None,
-) -> None:
+def _positions(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN401
     _heading(
         part,
         "Position attention: where each marked pixel looks (eq. 1), on a logarithmic scale; 1 is an even "
-        f"look at all positions.  PAM's gamma = {explanation.pam_gamma:.3g}",
+        f"look at all positions.  PAM's gamma = {scene.explanation.pam_gamma:.3g}",
     )
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB)
-    for index, (cell, pixel) in enumerate(zip(cells, explanation.pixels, strict=False)):
-        heat = explanation.at_image_size(pixel.weights * pixel.weights.size)
-        name = classes.names[pixel.train_id]
+    grey = cv2.cvtColor(cv2.cvtColor(scene.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB)
+    for index, (cell, pixel) in enumerate(zip(cells, scene.explanation.pixels, strict=False)):
+        heat = scene.explanation.at_image_size(pixel.weights * pixel.weights.size)
+        name = scene.classes.names[pixel.train_id]
         _show(cell, grey, f"{index + 1}: pixel ({pixel.x}, {pixel.y}), {name}")
         _heat(cell, heat)
-        _mark(cell, explanation, index)
+        _mark(cell, scene.explanation, index)
 
 
-def _channels(
-    part: Any,  # noqa: ANN401
-    cells: list[Any],
-    explanation: Explanation,
-    image: Image,
-    classes: ClassTable,
-    truth: Image | None,
-) -> None:
+def _channels(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN401
     _heading(
         part,
         "Channel attention: channels before and after (eq. 4); named is the class that a channel tells best, "
-        f"by so many standard deviations.  CAM's gamma = {explanation.cam_gamma:.3g}",
+        f"by so many standard deviations.  CAM's gamma = {scene.explanation.cam_gamma:.3g}",
     )
-    for index, maps in enumerate(explanation.channels):
+    for index, maps in enumerate(scene.explanation.channels):
         channel = maps.channel
         told = (
             ""
             if channel.train_id is None
-            else f", {classes.names[channel.train_id]} {channel.separation:+.1f}"
+            else f", {scene.classes.names[channel.train_id]} {channel.separation:+.1f}"
         )
         norm = _scale(np.stack([maps.before, maps.after]))  # one scale, so that the two can be compared
         for cell, values, when in (
             (cells[2 * index], maps.before, "before"),
             (cells[2 * index + 1], maps.after, f"after{told}"),
         ):
-            full = explanation.at_image_size(values)
+            full = scene.explanation.at_image_size(values)
             _show(cell, full, f"Channel {channel.number} {when}", cmap="viridis", norm=norm)
             _bar(cell, cell.images[-1], "both")
 

@@ -106,21 +106,6 @@ def cross_entropy_part(
     return Part(total, pixel_count(label, mean_over, weights))
 
 
-def cross_entropy(
-    logits: Tensor,
-    label: Tensor,
-    *,
-    mean_over: Literal["all", "valid"],
-    align_corners: bool,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """:func:`cross_entropy_part` divided: a scalar, 0 where every pixel is ignored."""
-    part = cross_entropy_part(
-        logits, label, mean_over=mean_over, align_corners=align_corners, weights=weights
-    )
-    return divided(part.total, part.divisor)
-
-
 def divided(total: Tensor, divisor: Tensor) -> Tensor:
     """``total / divisor``, 0 where nothing counts."""
     return total / divisor.to(total).clamp(min=_SMALLEST_DIVISOR)
@@ -167,16 +152,3 @@ def weighted_sum(losses: Mapping[str, Tensor], config: LossConfig) -> Tensor:
     for name, loss in losses.items():
         total = total + weight_of[name] * loss
     return total
-
-
-def total_loss(
-    logits: TrainingLogits,
-    label: Tensor,
-    config: LossConfig,
-    *,
-    align_corners: bool,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """The loss of one batch that is an update by itself."""
-    parts = loss_parts(logits, label, config, align_corners=align_corners, weights=weights)
-    return weighted_sum({name: divided(*part) for name, part in parts.items()}, config)

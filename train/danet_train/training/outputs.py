@@ -7,7 +7,6 @@ Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
   (``loop.evaluate_every``). Written whenever there is a better one.
 - ``checkpoint.state.pt``: what the training is resumed from, while it is unfinished. Written every
   ``loop.save_every`` updates, around each evaluation and at an interruption; removed at the end.
-
 - ``.checkpoint.lock``: while a run is at work, so that no second one writes the same files.
 
 ``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
