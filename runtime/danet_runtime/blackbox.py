@@ -16,6 +16,7 @@ import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import DanetError, SinkError, UsageError
@@ -377,7 +378,7 @@ class BlackBox:
             {
                 "reason": reason,
                 "written_unix_ns": time.time_ns(),
-                "written_monotonic_ns": time.monotonic_ns(),
+                "written_monotonic_ns": now_ns(),
                 "classes": tuple(self._classes),
                 "frames": frames,
                 "events": [event.to_dict() for event in events],

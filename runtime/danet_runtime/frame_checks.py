@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.health import Health
 
 _GRID_STRIDE = 8
@@ -63,9 +64,9 @@ class FrameCheck:
 
         Args:
             frame: Of any shape with rows first, of YUV frames the luma alone; only read.
-            capture_time_ns: When it was captured, on the clock of ``time.monotonic_ns``.
+            capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
         """
-        now = time.monotonic_ns()
+        now = now_ns()
         sampled = frame[::_GRID_STRIDE, ::_GRID_STRIDE]
         if self._grid is None or self._grid.shape != sampled.shape:
             self._grid = np.empty(sampled.shape, np.uint8)

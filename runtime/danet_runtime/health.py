@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Literal
 
+from danet_runtime.clock import now_ns
+
 logger = logging.getLogger(__name__)
 
 HealthState = Literal["starting", "ready", "degraded", "stale", "fault"]
@@ -36,7 +38,7 @@ class HealthEvent:
     """One change of the state or of its reasons.
 
     Attributes:
-        monotonic_ns: When, on the clock of ``time.monotonic_ns``.
+        monotonic_ns: When, on the clock of :mod:`danet_runtime.clock`.
         unix_ns: When, on the wall clock, which may jump.
         state: From now on.
         previous: Before.
@@ -159,7 +161,7 @@ class Health:
             state = "degraded" if reasons else "ready"
         if (state, reasons) == (self._state, self._reasons):
             return
-        event = HealthEvent(time.monotonic_ns(), time.time_ns(), state, self._state, reasons)
+        event = HealthEvent(now_ns(), time.time_ns(), state, self._state, reasons)
         self._state, self._reasons = state, reasons
         self._changes += 1
         self._events.append(event)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.health import HealthState
 from danet_runtime.host_memory import page_aligned
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock, FrameInfo
+from danet_runtime.sources.damage import DamageReason
 from danet_runtime.timing import STAGES
 
 
@@ -27,7 +28,7 @@ class Result:
         frame: uint8 as the source gave it, in the layout of ``pixels``: (H, W, 3) where that is BGR.
         labels: (H, W) uint8, positions in the bundle's classes; 255 where there is none.
         frame_id: The frame's number in its source; it grows, with gaps where frames were dropped.
-        capture_time_ns: When the frame was captured, on the clock of ``time.monotonic_ns``.
+        capture_time_ns: When the frame was captured, on the clock of :mod:`danet_runtime.clock`.
         age_ms: Age of the frame at delivery to whoever holds this result, since ``capture_time_ns``.
         stages_ms: Time spent in ``capture``, ``preprocess``, ``inference`` and ``postprocess``.
         media_time_ms: Position in the file, where the source has one.
@@ -39,6 +40,7 @@ class Result:
             is none.
         health: State of the stream when inference ended.
         pixels: Format of the frame.
+        damage: Why the frame is not to be trusted, where damaged frames were asked for; else ``None``.
     """
 
     frame: UInt8Array
@@ -54,6 +56,7 @@ class Result:
     late: bool | None = None
     health: HealthState = "ready"
     pixels: Pixels = BGR
+    damage: DamageReason | None = None
 
     def bgr(self) -> UInt8Array:
         """The frame as (H, W, 3) uint8 BGR: itself where it is that already, else a new array.
@@ -79,7 +82,7 @@ class FrameSlot:
         luma: A view of what is bright or dark in it; see :meth:`danet_runtime.pixel_formats.Pixels.luma`.
         labels: (H, W) uint8, written by the segmenter.
         info: What the source says of the frame.
-        started_ns: When its capture started, on the clock of ``time.monotonic_ns``.
+        started_ns: When its capture started, on the clock of :mod:`danet_runtime.clock`.
         stage_ns: Nanoseconds of each stage, in the order of :data:`danet_runtime.timing.STAGES`.
         readers: How many consumers have not released it.
         writers: How many sinks have not written it.
@@ -108,7 +111,7 @@ class FrameSlot:
 
     def result(self) -> Result:
         """What a consumer gets at this moment: views of the buffers, and the frame's age."""
-        age_ms = (time.monotonic_ns() - self.info.capture_time_ns) / 1e6
+        age_ms = (now_ns() - self.info.capture_time_ns) / 1e6
         late = None if self.deadline_ms is None else bool(self.late) or age_ms > self.deadline_ms
         return Result(
             frame=self.frame,
@@ -124,4 +127,5 @@ class FrameSlot:
             media_time_ms=self.info.media_time_ms,
             name=self.info.name,
             pixels=self.pixels,
+            damage=self.info.damage,
         )

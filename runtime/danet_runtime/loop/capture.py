@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import DanetError, SourceError
 from danet_runtime.frame_checks import FrameCheck
 from danet_runtime.health import Health
@@ -139,7 +140,7 @@ class Capture:
 
     def _read(self, slot: FrameSlot) -> FrameInfo | None:
         while True:
-            slot.started_ns = time.monotonic_ns()
+            slot.started_ns = now_ns()
             try:
                 with self.worker:
                     info = self._source.read_into(slot.frame)
@@ -163,7 +164,7 @@ class Capture:
             info = replace(info, id=info.id + self._id_offset)
         self._last_id = info.id
         slot.info = info
-        now = time.monotonic_ns()
+        now = now_ns()
         if self._source.live:
             # The wait for a frame that was not there yet is nobody's latency; that of one that was, is.
             slot.started_ns = min(now, max(info.capture_time_ns, 0))

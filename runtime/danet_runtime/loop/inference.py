@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import AgreementError, BackendError, FaultError
 from danet_runtime.health import Health
 from danet_runtime.ladder import DeadlineLadder
@@ -110,7 +110,7 @@ class Inference:
             self._health.clear("inference.failing")
         late = None
         if self._options.deadline_ms is not None:
-            age_ms = (time.monotonic_ns() - slot.info.capture_time_ns) / 1e6
+            age_ms = (now_ns() - slot.info.capture_time_ns) / 1e6
             late = age_ms > self._options.deadline_ms
             self._step(age_ms)
         lane.deliver(slot, late)

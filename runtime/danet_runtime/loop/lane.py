@@ -8,12 +8,12 @@ slot is kept for :meth:`Lane.latest`.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from danet_runtime.clock import now_ns
 from danet_runtime.health import Health
 from danet_runtime.loop.capture import Capture
 from danet_runtime.loop.consumer import Consumer
@@ -161,7 +161,7 @@ class Lane:
             self._look_at_age()
 
     def _look_at_age(self) -> None:
-        now = time.monotonic_ns()
+        now = now_ns()
         with self._lock:
             if not self._awaited_ns and self.frames_in and self._health.state != "starting":
                 self._awaited_ns = now
@@ -193,7 +193,7 @@ class Lane:
                 slot.writers = len(self.consumers)
                 slot.readers = slot.writers + 2  # the caller, and the newest
                 newest, self._newest = self._newest, slot
-                self._delivered_ns = time.monotonic_ns()
+                self._delivered_ns = now_ns()
                 if not slot.writers:
                     self._count_out(slot)
         if late and self._options.late == "drop":
@@ -228,7 +228,7 @@ class Lane:
         """The newest result as a copy that the caller owns, or nothing where it is older than asked."""
         with self._lock:
             slot = self._newest
-            if slot is None or (time.monotonic_ns() - slot.info.capture_time_ns) / 1e6 > max_age_ms:
+            if slot is None or (now_ns() - slot.info.capture_time_ns) / 1e6 > max_age_ms:
                 return None
             slot.readers += 1
         try:
@@ -288,7 +288,7 @@ class Lane:
         self._release(slot)
 
     def _count_out(self, slot: FrameSlot) -> None:
-        self.last_ns = time.monotonic_ns()
+        self.last_ns = now_ns()
         slot.is_pending = False
         self.frames_out += 1
         self.latency.add(slot.stage_ns, self.last_ns - slot.started_ns)

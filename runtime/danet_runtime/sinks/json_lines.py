@@ -22,9 +22,10 @@ _BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a wh
 class JsonLinesSink:
     """Writes one JSON object a line and result; see :class:`danet_runtime.sinks.base.Sink`.
 
-    Keys: ``frame_id``, ``source``, ``name``, ``capture_time_ns`` (on the clock of ``time.monotonic_ns``),
-    ``capture_clock``, ``media_time_ms``, ``age_ms``, ``late``, ``health``, ``stages_ms``, ``shares`` (of the
-    frame's pixels, by the name of the class; those that occur) and ``unlabelled`` (the share with no class).
+    Keys: ``frame_id``, ``source``, ``name``, ``capture_time_ns`` (on the clock of
+    :mod:`danet_runtime.clock`), ``capture_clock``, ``media_time_ms``, ``age_ms``, ``late``, ``health``,
+    ``stages_ms``, ``shares`` (of the frame's pixels, by the name of the class; those that occur) and
+    ``unlabelled`` (the share with no class).
 
     Every line goes to the operating system with one call, so that a reader sees it at once and a kill costs
     at most the line being written. A line that does not fit on the disk is taken back.

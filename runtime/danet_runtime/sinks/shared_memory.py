@@ -7,7 +7,6 @@ import mmap
 import os
 import re
 import struct
-import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.errors import SinkError, SourceError, UsageError
 from danet_runtime.health import HealthState
@@ -160,7 +160,7 @@ class SharedMask:
         frame: (H, W, 3) uint8 BGR, where the writer shares it.
         number: How many masks the writer had written with it, from 1; a gap is masks that were not read.
         frame_id: Number of the frame in its source.
-        capture_time_ns: When it was captured, on the clock of ``time.monotonic_ns``.
+        capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
         age_ms: Since then, when it was read.
         health: State of the stream when it was segmented.
         late: Whether its deadline was missed; ``None`` where there is none.
@@ -296,7 +296,7 @@ class SharedMaskReader:
             number=number,
             frame_id=frame_id,
             capture_time_ns=captured_ns,
-            age_ms=(time.monotonic_ns() - captured_ns) / 1e6,
+            age_ms=(now_ns() - captured_ns) / 1e6,
             health=at.STATES[state],
             late=None if late < 0 else bool(late),
             source=source.rstrip(b"\0").decode("utf-8", "replace"),

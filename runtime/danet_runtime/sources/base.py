@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.sources.damage import DamageReason
 
 CaptureClock = Literal["sensor", "stream", "arrival"]
 """Where a capture time comes from: the camera's own clock, the stream's timestamps, or the arrival here."""
@@ -17,10 +18,11 @@ class FrameInfo:
 
     Attributes:
         id: Number within the source, from 0; it only grows.
-        capture_time_ns: When it was captured, on the clock of ``time.monotonic_ns``.
+        capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
         media_time_ms: Position in the file, where the source has one.
         name: Name of the picture, where the source has one.
         clock: What the capture time was read from.
+        damage: Why its pixels are not to be trusted, where they are not and it was asked for all the same.
     """
 
     id: int
@@ -28,6 +30,7 @@ class FrameInfo:
     media_time_ms: float | None = None
     name: str | None = None
     clock: CaptureClock = "arrival"
+    damage: DamageReason | None = None
 
 
 @runtime_checkable
@@ -39,6 +42,9 @@ class Source(Protocol):
     - ``reopen() -> None`` opens it again after a failure, in the reading thread (``SourceError`` where that
       fails too); ids begin at 0 again, and it may come back with another ``size_hw``.
     - ``interrupt() -> None`` makes a ``read_into`` that hangs in another thread return or raise.
+
+    A source that can tell damaged frames has an attribute ``damage``
+    (:class:`danet_runtime.sources.damage.DamageCount`) that counts them; the health of a stream says so.
 
     Any source may have an attribute ``pixels`` (:class:`danet_runtime.pixel_formats.Pixels`) that says in
     which format it writes; one without it writes BGR.

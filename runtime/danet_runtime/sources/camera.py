@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from danet_runtime.clock import from_monotonic_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
@@ -75,6 +76,6 @@ class CameraSource(LiveSource):
         )
 
     def _capture_time(self, time_ns: int | None, now_ns: int) -> tuple[int, CaptureClock]:
-        if time_ns is not None and 0 <= now_ns - time_ns < _OLDEST_NS:
-            return time_ns, "sensor"
+        if time_ns is not None and 0 <= now_ns - (captured_ns := from_monotonic_ns(time_ns)) < _OLDEST_NS:
+            return captured_ns, "sensor"
         return now_ns, "arrival"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.sources.base import FrameInfo
@@ -104,7 +104,7 @@ class ImagesSource:
                 "run pictures of different sizes separately"
             )
         np.copyto(buffer, picture)
-        info = FrameInfo(self._read, time.monotonic_ns(), name=file.name)
+        info = FrameInfo(self._read, now_ns(), name=file.name)
         self._read += 1
         return info
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock, FrameInfo
@@ -102,7 +103,7 @@ class LiveSource:
         time_ns = self._child.read_into(buffer)
         if self._read == 0:
             time_ns = self._without_backlog(self._child, buffer, time_ns)
-        capture_ns, clock = self._capture_time(time_ns, time.monotonic_ns())
+        capture_ns, clock = self._capture_time(time_ns, now_ns())
         info = FrameInfo(self._read, capture_ns, clock=clock)
         self._read += 1
         return info

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.sources.base import FrameInfo, Source
@@ -45,11 +46,11 @@ class PacedSource:
         info = self._source.read_into(buffer)
         if info is None:
             return None
-        now = time.monotonic_ns()
+        now = now_ns()
         self._start_ns = self._start_ns or now
         due_ns = self._start_ns + info.id * self._period_ns
         time.sleep(max(0, due_ns - now) / 1e9)
-        return FrameInfo(info.id, time.monotonic_ns(), info.media_time_ms, info.name)
+        return FrameInfo(info.id, now_ns(), info.media_time_ms, info.name)
 
     def describe(self) -> dict[str, Any]:
         """The source's own description, played at its rate."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
@@ -47,7 +48,7 @@ class SyntheticSource:
         self.live = rate > 0
         self.fps: float | None = rate or None
         self._period_ns = int(1e9 / rate) if rate else 0
-        self._next_ns = time.monotonic_ns()
+        self._next_ns = now_ns()
         self._read = 0
         columns = np.arange(2 * self.size_hw[1])
         rows = np.arange(self.size_hw[0])[:, None]
@@ -62,12 +63,12 @@ class SyntheticSource:
         if self._read == self.count:
             return None
         if self.live:
-            now = time.monotonic_ns()
+            now = now_ns()
             self._next_ns = max(self._next_ns + self._period_ns, now - self._period_ns)
             time.sleep(max(0, self._next_ns - now) / 1e9)
         offset = _STEP * self._read % self.size_hw[1]
         np.copyto(buffer, self._pattern[:, offset : offset + self.size_hw[1]])
-        info = FrameInfo(self._read, time.monotonic_ns())
+        info = FrameInfo(self._read, now_ns())
         self._read += 1
         return info
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError, SourceTruncatedError
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.capture import InPlaceCapture
@@ -57,7 +57,7 @@ class VideoSource:
         if media_time_ms is None:
             self._check_complete()
             return None
-        info = FrameInfo(self._read, time.monotonic_ns(), media_time_ms)
+        info = FrameInfo(self._read, now_ns(), media_time_ms)
         self._read += 1
         self._media_time_ms = media_time_ms
         return info
