@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -177,8 +178,10 @@ def test_a_file_whose_output_is_not_the_manifests_is_refused(
 def test_a_file_that_is_no_model_is_a_backend_error_with_its_cause(
     bundle_maker: Callable[..., Bundle], tmp_path: Path
 ) -> None:
+    with pytest.raises(IntegrityError, match="expected an ONNX model"):
+        bundle_maker(tmp_path / "b", model=b"no model")
     with pytest.raises(BackendError, match="cannot load") as caught:
-        Segmenter(bundle_maker(tmp_path / "b", model=b"no model"))
+        Segmenter(bundle_maker(tmp_path / "b", model=onnx.ModelProto(ir_version=9).SerializeToString()))
     assert caught.value.__cause__ is not None
 
 

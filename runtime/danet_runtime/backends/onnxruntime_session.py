@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 from danet_runtime.dependencies import ONNXRUNTIME, require
@@ -47,6 +48,11 @@ def open_session(model: bytes, *, threads: int | None = None, keeps_memory: bool
     # Waiting threads must not spin: decoder and encoder share the cores. Five alternating runs over a
     # 960x540 video on two loaded cores: 28 to 41 frames a second with spinning, 43 to 59 without.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else ONNX Runtime takes its own format wherever the bytes look like it, in which nothing was checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # A bundle's model was checked to name no other file; if it did, it would be looked for where none can be.
+    # (From 1.24 on; 1.31 still reads one from the working directory where this is not set.)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.enable_cpu_mem_arena = keeps_memory
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -296,18 +296,19 @@ class Manifest(Schema):
 
     def files(self) -> list[FileRef]:
         """Every file that the manifest vouches for."""
-        variants = [variant.file for variant in self.variants.values()]
-        kernels = [kernel.ptx for kernel in self.kernels]
-        lowerings = [self.lowerings.native] if self.lowerings.native else []
         return [
-            *variants,
-            *kernels,
-            *lowerings,
+            *self.model_files(),
+            *(kernel.ptx for kernel in self.kernels),
             self.golden.frame,
             self.golden.labels,
             *self.reports.values(),
             *([self.trained_scales] if self.trained_scales else []),
         ]
+
+    def model_files(self) -> list[FileRef]:
+        """Those of the files that are ONNX."""
+        lowerings = [self.lowerings.native] if self.lowerings.native else []
+        return [*(variant.file for variant in self.variants.values()), *lowerings]
 
     def to_json(self) -> str:
         """The text of ``manifest.json``; the same manifest always gives the same text."""

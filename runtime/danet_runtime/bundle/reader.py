@@ -18,6 +18,7 @@ from danet_runtime.bundle.folder import (
     read_inside,
 )
 from danet_runtime.bundle.manifest import FileRef, Manifest, Precision, Variant, parse_manifest
+from danet_runtime.bundle.model_file import check_model_file
 from danet_runtime.bundle.signature import PublicKey, parse_signature, read_public_key, verify_signature
 from danet_runtime.errors import BundleError, IntegrityError, NoBundleError, SignatureError, UsageError
 from danet_runtime.files import sha256_of
@@ -77,30 +78,40 @@ class Bundle:
         return bundle
 
     def read(self, ref: FileRef) -> bytes:
-        """The content of one file, checked against its size and hash.
+        """The content of one file, checked against its size and hash; of a model, also what it may hold.
 
         Raises:
             IntegrityError: It is missing, leads out of the bundle, is no plain file, or differs from what was
-                written.
+                written; a model file names data or code outside of it
+                (:mod:`danet_runtime.bundle.model_file`).
         """
         try:
             data = read_exactly(self.path, ref.path, size=ref.bytes)
         except FileNotFoundError:
             raise self._missing(ref) from None
         self._require(ref, sha256_of(data))
+        if self._is_model(ref):
+            check_model_file(data, str(self.path / ref.path))
         return data
 
     def check(self, ref: FileRef) -> None:
-        """Check one file against its size and hash, in constant memory.
+        """Check one file as :meth:`read` does; in constant memory, but for a model, which is looked into.
 
         Raises:
             IntegrityError: As of :meth:`read`.
         """
+        if self._is_model(ref):
+            self.read(ref)
+            return
         try:
             digest = hash_exactly(self.path, ref.path, size=ref.bytes)
         except FileNotFoundError:
             raise self._missing(ref) from None
         self._require(ref, digest)
+
+    def _is_model(self, ref: FileRef) -> bool:
+        """By its use or by its name: whoever writes a manifest chooses both."""
+        return ref in self.manifest.model_files() or ref.path.lower().endswith(".onnx")
 
     def _missing(self, ref: FileRef) -> IntegrityError:
         return IntegrityError(f"{self.path / ref.path} is missing; copy the bundle again, or export it again")

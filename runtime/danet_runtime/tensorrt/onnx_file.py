@@ -1,10 +1,10 @@
 """Function bodies and custom nodes of an ONNX file, without the onnx package, which no vehicle has.
 
-An ONNX file is a protobuf message, ``ModelProto``: a sequence of fields, each a key (number and wire type)
-and a value. Model-local functions are its field 25, one ``FunctionProto`` a function, with the name in its
-field 1 and the domain in its field 10. Leaving those fields out and copying every other byte is all that is
-needed, and keeps the graph bit for bit. The nodes are field 1 of the graph, which is field 7; a node's
-``op_type`` is its field 4 and its domain field 7. (Encoding: protobuf.dev, "Encoding"; numbers: onnx.proto.)
+An ONNX file is a protobuf message, ``ModelProto`` (:mod:`danet_runtime.bundle.wire_format`). Model-local
+functions are its field 25, one ``FunctionProto`` a function, with the name in its field 1 and the domain in
+its field 10. Leaving those fields out and copying every other byte is all that is needed, and keeps the graph
+bit for bit. The nodes are field 1 of the graph, which is field 7; a node's ``op_type`` is its field 4 and its
+domain field 7. (Numbers: onnx.proto.)
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from danet_runtime.bundle.wire_format import LENGTH, fields
 from danet_runtime.errors import BundleError
 
 _MODEL_GRAPH: Final = 7
@@ -21,8 +22,6 @@ _FUNCTION_NAME_AND_DOMAIN: Final = (1, 10)
 _OPSET_DOMAIN: Final = (1,)
 _GRAPH_NODES: Final = 1
 _NODE_TYPE_AND_DOMAIN: Final = (4, 7)
-
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def without_functions(model: bytes, domain: str) -> bytes:
@@ -38,9 +37,9 @@ def without_functions(model: bytes, domain: str) -> bytes:
     view = memoryview(model)
     kept: list[memoryview] = []
     has_graph = False
-    for number, wire_type, start, value_start, end in _fields(view):
-        has_graph = has_graph or (number, wire_type) == (_MODEL_GRAPH, _LENGTH)
-        is_function = (number, wire_type) == (_MODEL_FUNCTIONS, _LENGTH)
+    for number, wire_type, start, value_start, end in fields(view):
+        has_graph = has_graph or (number, wire_type) == (_MODEL_GRAPH, LENGTH)
+        is_function = (number, wire_type) == (_MODEL_FUNCTIONS, LENGTH)
         if is_function and _texts(view[value_start:end], _FUNCTION_NAME_AND_DOMAIN)[1] == domain:
             continue
         kept.append(view[start:end])
@@ -67,8 +66,8 @@ def with_bodies(model: bytes, bodies: bytes, domain: str) -> bytes:
     stripped = memoryview(without_functions(model, domain))
     kept = [
         stripped[start:end]
-        for number, wire_type, start, value_start, end in _fields(stripped)
-        if (number, wire_type) != (_MODEL_OPSETS, _LENGTH)
+        for number, wire_type, start, value_start, end in fields(stripped)
+        if (number, wire_type) != (_MODEL_OPSETS, LENGTH)
         or _texts(stripped[value_start:end], _OPSET_DOMAIN)[0] not in ("", "ai.onnx")
     ]
     return b"".join([*kept, bodies])
@@ -100,55 +99,14 @@ def node_types(model: bytes, domain: str) -> list[str]:
 
 
 def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    for number, wire_type, _, value_start, end in _fields(message):
-        if (number, wire_type) == (wanted, _LENGTH):
+    for number, wire_type, _, value_start, end in fields(message):
+        if (number, wire_type) == (wanted, LENGTH):
             yield message[value_start:end]
 
 
 def _texts(message: memoryview, wanted: tuple[int, ...]) -> tuple[str, ...]:
     texts = dict.fromkeys(wanted, "")  # an absent string is empty, and of several the last one counts
-    for number, wire_type, _, value_start, end in _fields(message):
-        if number in texts and wire_type == _LENGTH:
+    for number, wire_type, _, value_start, end in fields(message):
+        if number in texts and wire_type == LENGTH:
             texts[number] = bytes(message[value_start:end]).decode("utf-8", errors="replace")
     return tuple(texts[number] for number in wanted)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
-    """Number, wire type, start, start of the value, and end, of each field of a message."""
-    position = 0
-    while position < len(message):
-        start = position
-        key, position = _varint(message, position)
-        number, wire_type = key >> 3, key & 7
-        value_start = position
-        if wire_type == _VARINT:
-            _, end = _varint(message, position)
-        elif wire_type == _FIXED64:
-            end = position + 8
-        elif wire_type == _FIXED32:
-            end = position + 4
-        elif wire_type == _LENGTH:
-            length, value_start = _varint(message, position)
-            end = value_start + length
-        else:
-            raise BundleError(f"expected an ONNX model, got a field of wire type {wire_type} at byte {start}")
-        if number == 0 or end > len(message):
-            raise BundleError(
-                f"expected an ONNX model, got one that breaks off or is damaged at byte {start}; "
-                "copy or export the bundle again"
-            )
-        yield number, wire_type, start, value_start, end
-        position = end
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            break
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise BundleError(f"expected an ONNX model, got an unreadable number at byte {position}")
