@@ -55,18 +55,13 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
         Height and width of each.
 
     Raises:
-        CalibrationSetError: Frames of one colour, ramps, label images, noise or damaged files, by name.
-        SourceError: A file that is missing, no picture, or cut off.
+        CalibrationSetError: Frames of one colour, ramps, label images, or noise, by name.
+        SourceError: A file that is missing, no picture, damaged, cut off or too large.
     """
     sizes: list[tuple[int, int]] = []
     constant, labels, noise, ramps = list[Path](), list[Path](), list[Path](), list[Path]()
     for file in files:
-        try:
-            picture = decode_picture(file)
-        except cv2.error as error:
-            raise CalibrationSetError(
-                f"{file} is damaged ({error.err}); replace it or take it out"
-            ) from error
+        picture = decode_picture(file)
         sizes.append((picture.shape[0], picture.shape[1]))
         if picture.std() < CONSTANT_BELOW:
             constant.append(file)

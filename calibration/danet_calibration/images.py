@@ -26,6 +26,8 @@ from danet_calibration.pictures import Pictures, find_pictures
 from danet_calibration.selection import Candidate, presample, select
 from danet_calibration.set_coverage import SetCoverage, UsedFrame, describe_set
 from danet_runtime.colour_conversion import to_pixel_format
+from danet_runtime.errors import SourceError
+from danet_runtime.pictures import decode, read_picture_bytes
 from danet_runtime.pixel_formats import BGR, Pixels
 
 LEAST_FRAMES = 8
@@ -234,22 +236,20 @@ def _require_enough(pictures: Pictures, examined: Sequence[str], distinct: Seque
 
 def _read_chosen(file: Path, sha256: str) -> UInt8Array:
     data = _read(file)
-    is_chosen = hashlib.sha256(data).hexdigest() == sha256
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if is_chosen and data else None
-    if picture is None:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise CalibrationSetError(
             f"{file} has changed since it was chosen for the calibration; calibrate again when nothing "
             "writes to its folder"
         )
-    return np.asarray(picture, np.uint8)
+    return decode(data, str(file), cv2.IMREAD_COLOR)
 
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
+        return read_picture_bytes(file)
+    except SourceError as error:
         raise CalibrationSetError(
-            f"{file} was chosen for the calibration and cannot be read any more ({error.strerror}); "
+            f"{file} was chosen for the calibration and cannot be read any more ({error}); "
             "put it back, or calibrate again on the images that are there"
         ) from error
 

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from danet_calibration.errors import CalibrationSetError
+from danet_runtime.errors import SourceError
+from danet_runtime.pictures import decode, read_picture_bytes
 from danet_runtime.sources.images import decode_picture
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -63,8 +64,7 @@ def look_at(file: Path) -> Look:
     """Read a frame at an eighth of its size, which a JPEG decoder does without decoding the rest.
 
     Raises:
-        SourceError: It cannot be read.
-        CalibrationSetError: It is damaged.
+        SourceError: It cannot be read, is damaged, or too large.
     """
     grey = _reduced(file)
     thumbnail = cv2.resize(grey, _THUMBNAIL_HW[::-1], interpolation=cv2.INTER_AREA)
@@ -79,8 +79,7 @@ def look_at_all(files: Sequence[Path], progress: Progress | None = None) -> list
         progress: Is told after each how many of how many are done.
 
     Raises:
-        SourceError: One cannot be read.
-        CalibrationSetError: One is damaged.
+        SourceError: One cannot be read, is damaged, or too large.
     """
     looks = []
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
@@ -155,16 +154,9 @@ def _shows_one_of(
 
 def _reduced(file: Path) -> UInt8Array:
     try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-        grey = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) if data.size else None
-    except (OSError, cv2.error):
-        grey = None
-    if grey is not None:
-        return np.asarray(grey, np.uint8)
-    try:
-        picture = decode_picture(file)  # says what is wrong with it
-    except cv2.error as error:
-        raise CalibrationSetError(f"{file} is damaged ({error.err}); replace it or take it out") from error
+        return decode(read_picture_bytes(file), str(file), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    except SourceError:
+        picture = decode_picture(file)  # of another kind of values, or it says what is wrong with it
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     height, width = (max(1, side // _REDUCTION) for side in grey.shape)
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

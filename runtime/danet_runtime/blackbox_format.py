@@ -24,8 +24,12 @@ BOX_PREFIX = "blackbox-"
 InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]
 
 
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What a clock or a counter gives; beyond, arithmetic with it may fail or take for ever."""
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RecordedFrame(_Strict):
@@ -35,8 +39,8 @@ class RecordedFrame(_Strict):
     """
 
     camera: str
-    frame_id: int
-    capture_time_ns: int
+    frame_id: Int64
+    capture_time_ns: Int64
     capture_clock: CaptureClock
     age_ms: float
     late: bool | None
@@ -51,8 +55,8 @@ class RecordedFrame(_Strict):
 class RecordedEvent(_Strict):
     """One change of the health; see :class:`danet_runtime.health.HealthEvent`."""
 
-    monotonic_ns: int
-    unix_ns: int
+    monotonic_ns: Int64
+    unix_ns: Int64
     state: HealthState
     previous: HealthState
     reasons: tuple[str, ...]
@@ -71,13 +75,13 @@ class Figures(_Strict):
         failed: Results that could not be encoded.
     """
 
-    seen: int
-    skipped: int
-    kept: int
-    kept_bytes: int
+    seen: Int64
+    skipped: Int64
+    kept: Int64
+    kept_bytes: Int64
     limit_s: float
-    limit_bytes: int
-    failed: int
+    limit_bytes: Int64
+    failed: Int64
 
 
 class BlackBoxManifest(_Strict):
@@ -98,8 +102,8 @@ class BlackBoxManifest(_Strict):
     kind: Literal["danet-black-box"] = "danet-black-box"
     schema_version: Literal[1] = 1
     reason: str
-    written_unix_ns: int
-    written_monotonic_ns: int
+    written_unix_ns: Int64
+    written_monotonic_ns: Int64
     classes: tuple[SegmentationClass, ...]
     frames: tuple[RecordedFrame, ...]
     events: tuple[RecordedEvent, ...]

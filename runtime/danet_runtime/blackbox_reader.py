@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox_format import MANIFEST_NAME, BlackBoxManifest, RecordedEvent, RecordedFrame
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError, UsageError
+from danet_runtime.pictures import MOST_FILE_BYTES, decode
 from danet_runtime.result import Result
+from danet_runtime.untrusted_files import read_limited, require_plain_json
+
+_MANIFEST_LIMIT_BYTES = 64 << 20  # some 100 000 frames
 
 
 class BlackBoxRecording:
@@ -38,7 +41,9 @@ class BlackBoxRecording:
         self.path = Path(folder)
         file = self.path / MANIFEST_NAME
         try:
-            self.manifest = BlackBoxManifest.model_validate_json(file.read_bytes())
+            data = read_limited(file, _MANIFEST_LIMIT_BYTES, plain=True)
+            self.manifest = BlackBoxManifest.model_validate_json(data)
+            require_plain_json(data)
         except OSError as error:
             raise SourceError(
                 f"{self.path} is no black box and none is in it: {MANIFEST_NAME} cannot be read "
@@ -51,6 +56,8 @@ class BlackBoxRecording:
                 f"{file} does not follow version 1 of a black box: {place}: {first['msg']}; read it with the "
                 "version of danet that wrote it"
             ) from error
+        except ValueError as error:  # behind ValidationError, which is one
+            raise SourceError(f"{file} is no manifest of a black box: {error}") from error
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -116,11 +123,9 @@ class BlackBoxRecording:
         cv2 = opencv("reading a black box")
         file = self.path / inner
         try:
-            data = np.frombuffer(file.read_bytes(), np.uint8)
+            data = read_limited(file, MOST_FILE_BYTES, plain=True)
         except OSError as error:
             raise SourceError(f"{file} cannot be read: {error.strerror}") from error
-        flag = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
-        picture: UInt8Array | None = cv2.imdecode(data, flag) if data.size else None
-        if picture is None:
-            raise SourceError(f"{file} is damaged")
-        return picture
+        except ValueError as error:
+            raise SourceError(str(error)) from error
+        return decode(data, str(file), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)

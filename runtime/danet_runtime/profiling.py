@@ -14,8 +14,9 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import FrameSpec
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import opencv
-from danet_runtime.errors import AgreementError, BundleError
+from danet_runtime.errors import AgreementError, BundleError, SourceError
 from danet_runtime.machine import describe_machine
+from danet_runtime.pictures import decode
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sources.images import decode_picture
 from danet_runtime.timing import LatencyRecorder, LatencySummary
@@ -68,17 +69,18 @@ def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
     golden = bundle.manifest.golden
     spec = bundle.manifest.frame
     pictures = []
-    for ref, mode, shape in (
-        (golden.frame, cv2.IMREAD_UNCHANGED, stored_shape(spec)),
-        (golden.labels, cv2.IMREAD_UNCHANGED, spec.size_hw),
-    ):
-        picture = cv2.imdecode(np.frombuffer(bundle.read(ref), np.uint8), mode)
-        if picture is None or picture.shape != shape:
-            found = "no picture" if picture is None else str(picture.shape)
+    for ref, shape in ((golden.frame, stored_shape(spec)), (golden.labels, spec.size_hw)):
+        data = bundle.read(ref)
+        try:
+            # The manifest's own size, before a byte is decoded: a small PNG may state gigabytes.
+            picture = decode(data, str(bundle.path / ref.path), cv2.IMREAD_UNCHANGED, size_hw=shape[:2])
+        except SourceError as error:
+            raise BundleError(f"{error}; export the bundle again") from error
+        if picture.shape != shape:
             raise BundleError(
-                f"{bundle.path / ref.path}: expected a picture {shape}, got {found}; export again"
+                f"{bundle.path / ref.path}: expected a picture {shape}, got {picture.shape}; export again"
             )
-        pictures.append(np.asarray(picture, np.uint8))
+        pictures.append(picture)
     return pictures[0].reshape(spec.shape), pictures[1]
 
 

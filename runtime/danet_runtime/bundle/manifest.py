@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from danet_runtime.bundle.folder import path_fault
 from danet_runtime.errors import ManifestError
+from danet_runtime.picture_header import MOST_PIXELS
 from danet_runtime.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.untrusted_files import require_plain_json
 
 SCHEMA_VERSION: Final = 1
 """Version of the manifest that this package writes, and the only one that it reads."""
@@ -42,6 +44,9 @@ def _folders(path: str) -> list[str]:
 BundlePath = Annotated[str, AfterValidator(_inside_bundle)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+PositiveCount = Annotated[int, Field(ge=1, le=2**53)]
+SmallInt = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Extent = Annotated[int, Field(ge=1, le=16384)]
 GridExtent = Annotated[int, Field(ge=1, le=2147483647)]
 SizeHW = tuple[Extent, Extent]
@@ -97,6 +102,8 @@ class FrameSpec(Schema):
     def _format_has_such_a_size(self) -> FrameSpec:
         if fault := self.pixels.fault(self.size_hw):
             raise ValueError(fault)
+        if self.size_hw[0] * self.size_hw[1] > MOST_PIXELS:
+            raise ValueError(f"a frame has at most {MOST_PIXELS} pixels (got {self.size_hw})")
         if self.pixel_format == "bgr" and self.pixels != Pixels():
             raise ValueError(f"bgr has neither colour nor range (got {self.colour}, {self.range})")
         return self
@@ -105,14 +112,14 @@ class FrameSpec(Schema):
 class ModelSpec(Schema):
     """The network inside the model file."""
 
-    architecture: dict[str, int | float | bool | str | tuple[int, ...] | None] = Field(
+    architecture: dict[str, SmallInt | float | bool | str | tuple[SmallInt, ...] | None] = Field(
         description="the arguments of danet_train.build_model"
     )
-    parameters: int = Field(ge=1)
+    parameters: PositiveCount
     size_hw: SizeHW = Field(description="what the network sees, after the resize from the frame")
     fit: Literal["stretch", "letterbox"]
     align_corners: bool
-    tokens: int = Field(ge=1, description="N of the position attention: logit height times logit width")
+    tokens: PositiveCount = Field(description="N of the position attention: logit height times logit width")
 
     @model_validator(mode="after")
     def _size_is_served(self) -> ModelSpec:
@@ -132,15 +139,15 @@ class Accuracy(Schema):
     """Accuracy measured through a variant's own file on labelled frames."""
 
     dataset: str
-    frames: int = Field(ge=1)
+    frames: PositiveCount
     backend: str
     miou: Share
     pixel_accuracy: Share
     iou: dict[str, Share | None] = Field(description="per class; null where the class does not occur")
-    labelled_pixels: dict[str, Annotated[int, Field(ge=0)]] = Field(
+    labelled_pixels: dict[str, Count] = Field(
         default={}, description="per class, in all frames; 0 where no label holds it"
     )
-    labelled_frames: dict[str, Annotated[int, Field(ge=0)]] = Field(
+    labelled_frames: dict[str, Count] = Field(
         default={}, description="per class, how many frames have a label of it"
     )
 
@@ -166,12 +173,12 @@ class Quantisation(Schema):
     """How an INT8 variant was made."""
 
     method: str
-    calibration_frames: int = Field(ge=1)
+    calibration_frames: PositiveCount
     calibration_sha256: Sha256 = Field(description="over the frames' own hashes, in order")
     conv_mac_share_int8: Share = Field(
         description="share of convolution MACs whose inputs are all dequantised"
     )
-    quantize_nodes: int = Field(ge=1)
+    quantize_nodes: PositiveCount
     frames: tuple[CalibrationFrame, ...] = Field(default=(), description="in the order of the hash over all")
     floating_layers: tuple[FloatingLayer, ...] = ()
     gate: Literal["passed", "agreement only", "not measured"] = Field(
@@ -183,8 +190,8 @@ class Quantisation(Schema):
     gate_unmeasured: tuple[str, ...] = Field(
         default=(), description="guarded classes with too few labels to say anything of them"
     )
-    gate_overlap: int = Field(
-        default=0, ge=0, description="labelled frames of the gate that calibration saw too, by their content"
+    gate_overlap: Count = Field(
+        default=0, description="labelled frames of the gate that calibration saw too, by their content"
     )
     agreement: Share | None = Field(
         default=None, description="pixels with FP32's label, on the frames of agreement_of"
@@ -208,7 +215,7 @@ class Variant(Schema):
     """One precision of the model."""
 
     file: FileRef
-    opset: int = Field(ge=1)
+    opset: PositiveCount
     accuracy: Accuracy | None = None
     quantisation: Quantisation | None = None
 
@@ -230,9 +237,9 @@ class Kernel(Schema):
     block: tuple[GridExtent, GridExtent, GridExtent]
     shared_memory_bytes: int = Field(ge=0, le=232448, description="dynamic, a block")
     registers: int = Field(ge=1, le=255, description="a thread, as ptxas reports for this architecture")
-    spill_bytes: int = Field(ge=0)
+    spill_bytes: Count
     ptx_version: str = Field(pattern=r"^[0-9]+\.[0-9]$")
-    shape: dict[str, int] = Field(description="sizes that the code is specialised for")
+    shape: dict[str, SmallInt] = Field(description="sizes that the code is specialised for")
 
 
 class Lowerings(Schema):
@@ -323,12 +330,17 @@ def parse_manifest(text: str | bytes, origin: str) -> Manifest:
         origin: What to call it in an error.
 
     Raises:
-        ManifestError: Not JSON, an unknown schema version, an unknown or missing key, a wrong type or value.
+        ManifestError: Not JSON, an unknown schema version, an unknown, missing or repeated key, a wrong type
+            or value.
     """
     try:
-        return Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
+        require_plain_json(text.encode() if isinstance(text, str) else text)
     except ValidationError as error:
         raise ManifestError(f"{origin}: {_explain(error)}") from error
+    except ValueError as error:  # behind ValidationError, which is one
+        raise ManifestError(f"{origin}: {error}; export the bundle again") from error
+    return manifest
 
 
 def _explain(error: ValidationError) -> str:
@@ -337,7 +349,7 @@ def _explain(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"]) or "the file"
         if key == "schema_version":
             return (
-                f"expected schema_version {SCHEMA_VERSION}, got {item['input']!r}; "
+                f"expected schema_version {SCHEMA_VERSION}, got {str(item['input'])[:80]!r}; "
                 "use the danet version that wrote the bundle, or export it again with this one"
             )
         if item["type"] == "extra_forbidden":

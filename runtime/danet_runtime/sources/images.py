@@ -12,6 +12,7 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.pictures import decode, read_picture_bytes
 from danet_runtime.sources.base import FrameInfo
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -36,23 +37,11 @@ def decode_picture(file: Path) -> UInt8Array:
     """One picture as (H, W, 3) uint8 BGR, turned upright where its EXIF data says so; owned by the caller.
 
     Raises:
-        SourceError: It is no picture, or is cut off. (OpenCV fills the rest of a cut JPEG with grey and
-            says nothing, so completeness is checked here.)
+        SourceError: It is no picture, is cut off, or is larger than :mod:`danet_runtime.pictures` takes.
         MissingDependencyError: OpenCV is not installed.
     """
     cv2 = opencv(f"reading {file}")
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{file} cannot be read: {error.strerror}") from error
-    if not _is_complete(data):
-        raise SourceError(f"{file} is cut off ({len(data)} bytes, no end marker); copy the picture again")
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if picture is None:
-        raise SourceError(
-            f"{file} is no picture that OpenCV {cv2.__version__} can decode; remove or replace it"
-        )
-    return np.asarray(picture, np.uint8)
+    return decode(read_picture_bytes(file), str(file), cv2.IMREAD_COLOR)
 
 
 class ImagesSource:
@@ -123,11 +112,3 @@ class ImagesSource:
         """Forget the pictures; harmless when called twice."""
         self._closed = True
         self._first = None
-
-
-def _is_complete(data: bytes) -> bool:
-    if data.startswith(b"\xff\xd8"):  # JPEG: an end marker after the last start of a scan
-        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" in data
-    return True

@@ -21,6 +21,7 @@ from danet_runtime.tensorrt.engine_folder import read_own_file
 from danet_runtime.tensorrt.kernels import KernelVariant
 from danet_runtime.tensorrt.library import Flavour
 from danet_runtime.tensorrt.lowering import Attention
+from danet_runtime.untrusted_files import require_plain_json
 
 ENGINE_SCHEMA_VERSION: Final = 3
 MANIFEST_SUFFIX: Final = ".engine.json"
@@ -130,6 +131,7 @@ def read_engine_manifest(path: Path) -> EngineManifest:
 
 def _check_version(path: Path, text: bytes) -> None:
     try:
+        require_plain_json(text)
         content = json.loads(text)
     except ValueError as error:
         raise BackendError(f"{path} is no manifest of an engine: {error}") from error

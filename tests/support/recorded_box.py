@@ -1,0 +1,30 @@
+"""A black box as a stream writes it, with words of the test's own in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sink_parts import result
+from stream_parts import until
+
+from danet_runtime import Segmenter
+from danet_runtime.blackbox import BlackBox
+from danet_runtime.bundle import Bundle
+from danet_runtime.health import HealthEvent
+from danet_runtime.sinks import StreamFormat
+
+
+def record(bundle: Bundle, folder: Path, frames: int = 2, *, word: str = "front") -> Path:
+    """Write a black box of a camera with the given name, for a reason and with an event of that name."""
+    with Segmenter(bundle) as segmenter:
+        box = BlackBox()
+        box.open(StreamFormat((48, 64), 25.0, segmenter.classes, segmenter.palette))
+    box.note(HealthEvent(1, 2, "degraded", "ready", (word,)))
+    for number in range(frames):
+        frame = np.full((48, 64, 3), number, np.uint8)
+        box.write(result(frame, number, label=0, capture_time_ns=number * 10**7, source=word, health="ready"))
+        until(lambda: box._handled == box._seen)
+    written = box.save(folder, word)
+    box.close()
+    return written
