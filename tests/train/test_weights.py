@@ -1,5 +1,6 @@
 import json
 import pickle
+import zipfile
 from importlib import import_module
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from danet_train.model.danet import DANet
 from danet_train.weights.authors import translate_authors
 from danet_train.weights.backbone import load_backbone
 from danet_train.weights.mmseg import mmseg_settings, save_mmseg
+from danet_train.weights.storage import read_stored
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEY_LISTS = REPOSITORY.parent / "shared" / "reference" / "checkpoint_keys"
@@ -366,3 +368,31 @@ def test_the_command_is_registered():
     project = tomllib.loads((REPOSITORY / "train/pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, name = project["entry-points"]["danet.commands"]["import"].partition(":")
     assert getattr(import_module(module), name) is import_weights
+
+
+def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused_before_torch_sees_it(tmp_path):
+    torch.save({"state_dict": {"w": torch.zeros(1 << 22)}}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    assert read_stored(tmp_path / "plain.pt").state["w"].numel() == 1 << 22
+    assert (tmp_path / "packed.pt").stat().st_size < 1 << 16  # of 16 MiB
+    with pytest.raises(CheckpointError, match=r"packed\.pt .* packed or overlapping parts"):
+        read_stored(tmp_path / "packed.pt")
+
+
+@pytest.mark.parametrize("kind", ["repeated", "meta", "sparse"])
+def test_a_tensor_that_is_larger_than_what_is_stored_of_it_is_refused(tmp_path, kind):
+    tensor = {
+        "repeated": lambda: torch.zeros(1).expand(100_000, 100_000),
+        "meta": lambda: torch.zeros(100_000, 100_000, device="meta"),
+        "sparse": lambda: torch.sparse_coo_tensor(
+            [[0], [0]], [1.0], (100_000, 100_000), check_invariants=True
+        ),
+    }[kind]()
+    torch.save({"state_dict": {"w": tensor}}, tmp_path / "it.pt")
+    with pytest.raises(CheckpointError, match="repeating view, sparse, or without values"):
+        read_stored(tmp_path / "it.pt")

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import yaml
 from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from danet_train.errors import ConfigError, DataError
+from danet_train.limited_files import read_yaml
 from danet_train.validation import explain
 
 IGNORE = 255
@@ -127,14 +127,13 @@ def read_classes(path: Path) -> ClassTable:
     The label value of a class is its position in the list, or from ``first_value:`` on where that is stated.
 
     Raises:
-        ConfigError: The file is missing, no YAML, or does not follow this form.
+        ConfigError: The file is missing, no YAML, does not follow this form, or is beyond the limits of
+            :mod:`danet_train.limited_files`.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = read_yaml(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); give a classes.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping with 'classes:' (and 'ignore:'), not {content!r:.60}")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from pydantic import ValidationError
 
 from danet_train.errors import ConfigError
@@ -15,6 +17,6 @@ def explain(source: str, error: ValidationError) -> ConfigError:
         if finding["type"] == "extra_forbidden":
             findings.append(f"unknown key {where!r}; remove it or correct its spelling")
         else:
-            findings.append(f"{where}: {finding['msg']} (got {finding['input']!r})")
+            findings.append(f"{where}: {finding['msg']} (got {reprlib.repr(finding['input'])})")
     more = error.error_count() - len(findings)
     return ConfigError(f"{source}: " + "; ".join(findings) + (f"; and {more} more" if more > 0 else ""))

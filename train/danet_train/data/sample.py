@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,10 +18,12 @@ from danet_train.classes import ClassTable
 from danet_train.data import jpeg, png
 from danet_train.data.faults import Skipped
 from danet_train.errors import DataError
+from danet_train.limited_files import read_limited
 
 Image = npt.NDArray[np.uint8]
 _MOST_PIXELS = 89_478_485
-"""Of a palette PNG; beyond, Pillow takes a picture for a decompression bomb."""
+"""Of a picture; beyond, Pillow takes one for a decompression bomb. As BGR it is 256 MiB."""
+_MOST_FILE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,6 @@ def read_label(path: Path) -> Image:
 
 def _palette_indices(path: Path, data: bytes) -> Image:
     # OpenCV would give the colours.
-    height, width = png.size_hw(data)
-    if height * width > _MOST_PIXELS:
-        raise DataError(f"{path} states {width}x{height} pixels; expected at most {_MOST_PIXELS} in all")
     try:
         with PIL.Image.open(BytesIO(data)) as picture:
             return np.array(picture, np.uint8)
@@ -169,15 +169,37 @@ def _palette_indices(path: Path, data: bytes) -> Image:
 def _read_bytes(path: Path) -> bytes:
     """The bytes of a picture that is whole as far as its format can tell."""
     try:
-        data = path.read_bytes()
+        data = read_limited(path, _MOST_FILE_BYTES)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no picture: {error}") from error
     if data.startswith(png.SIGNATURE) and (found := png.damage(data)) is not None:
         raise DataError(f"{path} is damaged: {found}; copy it again")
     # OpenCV fills the rest of a cut-off picture with grey and says nothing.
     if data.startswith(jpeg.SIGNATURE) and not jpeg.is_whole(data):
         raise DataError(f"{path} is cut off after {len(data)} bytes, or damaged; copy it again")
+    height, width = _stated_size_hw(path, data)
+    if height * width > _MOST_PIXELS:
+        raise DataError(f"{path} states {width}x{height} pixels; expected at most {_MOST_PIXELS} in all")
     return data
+
+
+def _stated_size_hw(path: Path, data: bytes) -> tuple[int, int]:
+    """What the header states: memory is taken for no more than that."""
+    if data.startswith(png.SIGNATURE):
+        return png.size_hw(data)
+    if data.startswith(jpeg.SIGNATURE):
+        return jpeg.size_hw(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(BytesIO(data)) as picture:  # of another format; nothing is decoded yet
+                return picture.height, picture.width
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} ({len(data)} bytes) is no picture, or is damaged; expected a PNG or JPEG"
+        ) from error
 
 
 def _decode(path: Path, data: bytes, flags: int) -> Image:

@@ -22,7 +22,9 @@ from danet_train.classes import ClassTable, find_classes
 from danet_train.data.pairing import Split
 from danet_train.data.sample import Pair
 from danet_train.errors import DataError, NoDatasetError
+from danet_train.limited_files import read_limited
 
+_MOST_LIST_BYTES = 64 << 20
 _LISTS = Path("ImageSets") / "Segmentation"
 _OWN, _AUG = "SegmentationClass", "SegmentationClassAug"
 
@@ -74,7 +76,10 @@ def _further_names(root: Path, own: set[str]) -> list[str]:
 
 
 def _names(path: Path) -> list[str]:
-    names = path.read_text(encoding="utf-8").split("\n")
+    try:
+        names = read_limited(path, _MOST_LIST_BYTES).decode("utf-8").split("\n")
+    except ValueError as error:
+        raise DataError(f"{path} is no list of names: {error}") from error
     names = [name.strip() for name in names if name.strip()]
     for name in names:
         if " " in name or "/" in name:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from danet_train.errors import ConfigError
+from danet_train.limited_files import read_yaml
 
 _FOLDER = Path(str(files("danet_train"))) / "configs"
 _OWN = "published"
@@ -107,10 +108,7 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, _Loader)
     if content is None:
         return {}
     if not isinstance(content, dict):

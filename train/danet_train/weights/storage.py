@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import reprlib
 import struct
 import warnings
 import zipfile
@@ -16,10 +17,8 @@ from torch import Tensor
 
 from danet_train.errors import CheckpointError, NoCheckpointError
 
-_FIRST_BYTES = (
-    b"PK\x03\x04",
-    b"\x80",
-)  # a zip archive; a pickle of protocol 2 or later: what torch.save writes
+_ZIP = b"PK\x03\x04"
+_FIRST_BYTES = (_ZIP, b"\x80")  # a zip archive; a pickle of protocol 2 or later: what torch.save writes
 _UNREADABLE = (
     RuntimeError,
     ValueError,
@@ -66,7 +65,13 @@ def read_stored(path: Path) -> StoredWeights:
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
-                f"{path}: state_dict must map names to tensors, not {name!r} to {type(tensor).__name__}"
+                f"{path}: state_dict must map names to tensors, not {reprlib.repr(name)} to "
+                f"{type(tensor).__name__}"
+            )
+        if not _is_stored_whole(tensor):
+            raise CheckpointError(
+                f"{path}: the tensor {name[:80]!r} {tuple(tensor.shape)} is a repeating view, sparse, or "
+                "without values; have it saved again as a plain one"
             )
     return StoredWeights(content, _unwrapped(state), hashlib.sha256(data).hexdigest())
 
@@ -96,6 +101,8 @@ def _unpickle(path: Path, data: bytes) -> object:
             f"{path} ({len(data)} bytes) is no checkpoint: expected a file that torch.save wrote, which "
             f"begins as a zip archive or a pickle, but it begins with {data[:12]!r}; give a checkpoint file"
         )
+    if data.startswith(_ZIP):
+        _check_archive(path, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about old pickles before it refuses or reads them
@@ -113,6 +120,28 @@ def _unpickle(path: Path, data: bytes) -> object:
         raise CheckpointError(f"{path} ({len(data)} bytes) {reason}") from error
 
 
+def _check_archive(path: Path, data: bytes) -> None:
+    """torch.save packs nothing, but torch.load unpacks: a megabyte may become gigabytes."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        raise CheckpointError(f"{path} ({len(data)} bytes) is damaged or cut off: {error}") from error
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    if packed or sum(entry.file_size for entry in entries) > len(data):
+        raise CheckpointError(
+            f"{path} ({len(data)} bytes) holds packed or overlapping parts, which torch.save never writes; "
+            "have it saved again where it was made"
+        )
+
+
+def _is_stored_whole(tensor: Tensor) -> bool:
+    """Whether every value has its own place in the file: a view may repeat four bytes without end."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
 def _checkpoint_content(path: Path, content: object) -> dict[str, Any]:
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         return content
@@ -120,7 +149,11 @@ def _checkpoint_content(path: Path, content: object) -> dict[str, Any]:
         return {"state_dict": content}
     raise CheckpointError(
         f"{path} must hold a dict with 'state_dict', or names with their tensors alone, not "
-        + (f"the keys {list(content)[:4]}" if isinstance(content, dict) else type(content).__name__)
+        + (
+            f"the keys {reprlib.repr(list(content)[:4])}"
+            if isinstance(content, dict)
+            else type(content).__name__
+        )
     )
 
 
