@@ -13,6 +13,7 @@ from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock
+from danet_runtime.sources.gdp import Packet
 from danet_runtime.sources.live import START_S, LiveSource, is_bgr_for_another
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ class CameraSource(LiveSource):
             (str(self._index), wanted.format, wanted.colour, wanted.range),
         )
 
-    def _capture_time(self, time_ns: int | None, now_ns: int) -> tuple[int, CaptureClock]:
+    def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
+        time_ns = packet.time_ns
         if time_ns is not None and 0 <= now_ns - (captured_ns := from_monotonic_ns(time_ns)) < _OLDEST_NS:
             return captured_ns, "sensor"
         return now_ns, "arrival"
