@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from danet_runtime.children.start import module_command
 from danet_runtime.clock import from_monotonic_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
@@ -72,7 +72,7 @@ class CameraSource(LiveSource):
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:
         wanted = self._wanted
         return (
-            (sys.executable, "-m", "danet_runtime.sources.camera_child", "{fd}"),
+            module_command("danet_runtime.sources.camera_child", "{fd}"),
             (str(self._index), wanted.format, wanted.colour, wanted.range),
         )
 

@@ -10,10 +10,10 @@ import functools
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from danet_runtime.children.start import module_command
 from danet_runtime.errors import MissingDependencyError, UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock
@@ -24,8 +24,8 @@ from danet_runtime.sources.stream_clock import StreamClock
 from danet_runtime.sources.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
 
 INSPECT: Final = "gst-inspect-1.0"
-GSTREAMER_CHILD: Final = (sys.executable, "-m", "danet_runtime.children.gstreamer")
-"""What runs a pipeline whose words it reads from its standard input."""
+GSTREAMER_CHILD: Final = "danet_runtime.children.gstreamer"
+"""The module that runs a pipeline whose words it reads from its standard input."""
 
 _INSTALL = (
     "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
@@ -152,7 +152,7 @@ def _command(uri: str, pixels: Pixels) -> tuple[Sequence[str], Sequence[str], st
     # Motion JPEG over HTTP goes through FFmpeg: GStreamer's decoder ends at the first damaged picture.
     if has_gstreamer and scheme not in ("http", "https"):
         pipeline = f"{pipeline_of(uri, pixels)} ! gdppay ! fdsink fd={{fd}} sync=false"
-        return GSTREAMER_CHILD, _words(pipeline, uri), "gstreamer"
+        return module_command(GSTREAMER_CHILD), _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
-        return (sys.executable, "-m", "danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
+        return module_command("danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
     raise MissingDependencyError("GStreamer with gst-inspect-1.0 and gdppay", f"{scheme}:", _INSTALL)
