@@ -104,6 +104,13 @@ def run(
     late: Annotated[
         Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
     ] = "mark",
+    damaged: Annotated[
+        Literal["drop", "mark"],
+        typer.Option(
+            help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
+            "says so) are counted and left out, or delivered with the reason; the health says so either way."
+        ),
+    ] = "drop",
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play files at their own rate, as if they were cameras.")
     ] = False,
@@ -212,6 +219,7 @@ def run(
                 segmenters[0].frame_size_hw,
                 realtime=realtime,
                 pixels=segmenters[0].pixels,
+                damaged=damaged,
                 sizes_hw=sizes,
                 wait_s=wait_for_sources,
                 tell=lambda words: typer.echo(f"danet: {words}", err=True),

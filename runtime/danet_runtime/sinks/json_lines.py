@@ -25,8 +25,8 @@ class JsonLinesSink:
 
     Keys: ``frame_id``, ``source``, ``name``, ``capture_time_ns`` (on the clock of
     :mod:`danet_runtime.clock`), ``capture_clock``, ``media_time_ms``, ``age_ms``, ``late``, ``health``,
-    ``stages_ms``, ``shares`` (of the frame's pixels, by the name of the class; those that occur) and
-    ``unlabelled`` (the share with no class).
+    ``damage``, ``stages_ms``, ``shares`` (of the frame's pixels, by the name of the class; those that occur)
+    and ``unlabelled`` (the share with no class).
 
     Every line goes to the operating system with one call, so that a reader sees it at once and a kill costs
     at most the line being written. A line that does not fit on the disk is taken back. A FIFO, a device or
@@ -120,6 +120,7 @@ class JsonLinesSink:
             "age_ms": round(result.age_ms, 3),
             "late": result.late,
             "health": result.health,
+            "damage": result.damage,
             "stages_ms": {stage: round(ms, 3) for stage, ms in result.stages_ms.items()},
             "shares": {
                 name: count / total for name, count in zip(self._names, named.tolist(), strict=False) if count

@@ -59,6 +59,7 @@ def test_a_line_says_when_how_old_how_healthy_and_how_much_of_what(
         "age_ms": 12.346,
         "late": True,
         "health": "degraded",
+        "damage": None,
         "stages_ms": {"inference": 5.5},
         "shares": {"road": 30 / 48, "car": 12 / 48},
         "unlabelled": 6 / 48,
