@@ -23,7 +23,8 @@ def run(
         typer.Argument(
             help="Video file, picture, folder of pictures, pattern such as 'a/*.png', camera:0, rtsp://..., "
             "http://..., csi://0, gst:PIPELINE, or synthetic: for a test pattern. Several share the model in "
-            "turn; NAME=SOURCE names each."
+            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever it "
+            "is called."
         ),
     ],
     output: Annotated[
@@ -141,7 +142,9 @@ def run(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     trusted_key: TrustedKeys = None,
     legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist; never a device or a FIFO.")
+    ] = False,
 ) -> None:
     """Segment videos, pictures or cameras; write overlays, masks and a report.
 
