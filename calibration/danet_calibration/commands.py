@@ -11,6 +11,7 @@ import typer
 
 from danet_calibration.methods import MethodChoice
 from danet_runtime.commands.arguments import TrustedKeys, require_there
+from danet_runtime.commands.terminal import open_console, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +109,6 @@ def calibrate(
     Where INT8 everywhere fails the gate, the fewest layers go back to FP16 until it holds. Where it cannot
     hold, no bundle is written and the exit code is 1. The verdict is written as JSON either way.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle import Bundle
@@ -127,7 +127,7 @@ def calibrate(
     from danet_train.data.layouts import open_dataset
 
     record = VerdictFile(verdict or output.with_name(f"{output.name}.verdict.json"), output, bundle)
-    console = Console()
+    console = open_console()
     with _recorded(console, record, output):
         opened = Bundle.open(bundle, trusted_key or None)
 
@@ -182,7 +182,7 @@ def calibrate(
             )
         _show(console, output, manifest, record)
     if opened.signed_by is not None:
-        console.print(f"{output} is a new bundle and not signed; sign it with `danet sign`", markup=False)
+        console.print(f"{output} is a new bundle and not signed; sign it with `danet sign`")
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[N
         if isinstance(error, GateError):
             _show_verdict(console, error.verdict, f"{output} (not written)")
         if record.fail(error):
-            typer.echo(f"The verdict is in {record.path}")
+            tell(f"The verdict is in {record.path}")
         raise
 
 
@@ -236,7 +236,7 @@ def _show(console: Console, output: Path, manifest: Manifest, record: VerdictFil
     )
     console.print(decision(report), style="" if report["gate"] == "passed" else "bold yellow")
     record.finish({name: report[name] for name in _VERDICT_PARTS}, Bundle.open(output).sha256)
-    typer.echo(f"The verdict is in {record.path}")
+    tell(f"The verdict is in {record.path}")
 
 
 HELD_OUT_FRAMES = 32

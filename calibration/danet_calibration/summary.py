@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
+
+from danet_runtime.visible_text import visible
 
 
 def ladder_table(verdict: dict[str, Any], title: str) -> Table:
@@ -31,7 +34,7 @@ def ladder_table(verdict: dict[str, Any], title: str) -> Table:
         for name in ladder[0]["class_drop_points"]:
             held = verdict["evidence"][name]
             table.add_row(
-                f"{name} {limit}\n  {held['pixels']} pixels in {held['frames']} frames",
+                Text(f"{visible(name)} {limit}\n  {held['pixels']} pixels in {held['frames']} frames"),
                 *(
                     _points(rung["class_drop_points"][name], rung["class_drop_intervals"][name])
                     for rung in ladder
@@ -112,6 +115,6 @@ def _points(drop: float, interval: list[float] | None) -> str:
     return said
 
 
-def _coloured(gate: str) -> str:
+def _coloured(gate: str) -> Text:
     colour = {"passed": "green", "failed": "red"}.get(gate, "yellow")
-    return f"[{colour}]{gate}[/]"
+    return Text(gate, style=colour)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from danet_runtime.commands.terminal import open_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -68,8 +70,6 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
-    from rich.console import Console
-
     from danet_export.geometry import plan_geometry
     from danet_export.kernels.architectures import KernelRequest, find_architectures
     from danet_runtime.bundle.reader import MANIFEST_NAME
@@ -100,7 +100,7 @@ def export(
     trained = loaded.model.config.align_corners
     sampling = trained if align_corners is None else align_corners
     geometry = plan_geometry(model_hw, frame_hw, fit, sampling, pixels)
-    console = Console()
+    console = open_console()
     table = find_classes(classes) if classes else loaded.classes
     if classes and loaded.classes is not None and table != loaded.classes:
         raise UsageError(

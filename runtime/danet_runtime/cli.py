@@ -17,8 +17,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from danet_runtime.commands.interruption import sigterm_as_interrupt, survive_requests
-from danet_runtime.commands.terminal import forgiving_stderr
+from danet_runtime.commands.terminal import forgiving_stderr, tell, visible_stdout
 from danet_runtime.files import is_full
+from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.visible_text import VisibleFormatter
 
 COMMAND_GROUP = "danet.commands"
 _INTERRUPTED = 130
@@ -41,16 +43,16 @@ def _root(
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """DANet Edge: from PyTorch training to a real-time segmentation stream on a vehicle's GPU."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
 
 
 def _broken(entry: EntryPoint, reason: Exception) -> Callable[[], None]:
     cause = f"{type(reason).__name__}: {reason}"
 
     def command() -> None:
-        typer.echo(f"danet {entry.name}: {entry.value} failed to load: {cause}", err=True)
+        tell(f"danet {entry.name}: {entry.value} failed to load: {cause}", err=True)
         raise typer.Exit(1)
 
     command.__doc__ = f"(broken: {cause})"
@@ -92,8 +94,10 @@ def main() -> None:
     """Run ``danet``: exit code 0 done, 1 failed, interrupted or a gate not met, 2 wrong usage, 3 a fault."""
     # Workers of multiprocessing and of torch start as `python -c`, which imports from the working directory.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
+    # The last line of defence behind danet_runtime.pictures; a stored nv12 picture is half as large again.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2 * MOST_PIXELS))
     survive_requests()
-    with forgiving_stderr():
+    with forgiving_stderr(), visible_stdout():
         _run()
 
 
@@ -120,15 +124,15 @@ def _end_failed(error: Exception) -> NoReturn:
         logging.getLogger(__name__).info("where it happened", exc_info=error)
         place = f"{error.filename}: " if error.filename else ""
         advice = "; make room there, or give another path" if is_full(error) else ""
-        typer.echo(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
+        tell(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
         sys.exit(1)
     code = getattr(error, "exit_code", None)
     if not isinstance(code, int):
         raise error
-    typer.echo(f"danet: error: {error}", err=True)
+    tell(f"danet: error: {error}", err=True)
     sys.exit(code)
 
 
 def _end_interrupted() -> NoReturn:
-    typer.echo("danet: interrupted", err=True)
+    tell("danet: interrupted", err=True)
     sys.exit(1)

@@ -73,7 +73,9 @@ def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:
         data = bundle.read(ref)
         try:
             # The manifest's own size, before a byte is decoded: a small PNG may state gigabytes.
-            picture = decode(data, str(bundle.path / ref.path), cv2.IMREAD_UNCHANGED, size_hw=shape[:2])
+            picture = decode(
+                data, str(bundle.path / ref.path), cv2.IMREAD_UNCHANGED, size_hw=(shape[0], shape[1])
+            )
         except SourceError as error:
             raise BundleError(f"{error}; export the bundle again") from error
         if picture.shape != shape:

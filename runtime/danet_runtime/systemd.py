@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from danet_runtime.visible_text import visible
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,7 +42,7 @@ class SystemdNotifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.setblocking(False)
-                sender.sendto("\n".join(states).encode(), self._address)
+                sender.sendto("\n".join(map(visible, states)).encode(), self._address)
         except OSError as error:
             logger.warning("systemd cannot be notified: %s", error)
 

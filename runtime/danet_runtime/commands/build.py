@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
+from danet_runtime.commands.terminal import open_console
 
 if TYPE_CHECKING:
     from danet_runtime.tensorrt.engine_manifest import EngineManifest
@@ -59,7 +60,6 @@ def build(
 
     Where this machine can run it, a new engine must give the bundle's golden labels before it is kept.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from danet_runtime.bundle import Bundle
@@ -89,7 +89,7 @@ def build(
         rebuild=rebuild,
     )
     manifest = obtained.engine.manifest
-    console = Console(highlight=False)
+    console = open_console()
     table = Table("what", "value", show_header=False)
     table.add_row("outcome", f"reused, built {manifest.built}" if obtained.reused else "built")
     table.add_row("library", f"{backend} {manifest.library_version}")
@@ -103,9 +103,7 @@ def build(
     table.add_row("activation memory", _mebibytes(manifest.activation_memory_bytes))
     table.add_row("build time", f"{manifest.build_seconds:.1f} s")
     console.print(table)
-    console.print(
-        f"{'reused' if obtained.reused else 'written'}: {obtained.engine.path}", soft_wrap=True, markup=False
-    )
+    console.print(f"{'reused' if obtained.reused else 'written'}: {obtained.engine.path}", soft_wrap=True)
 
 
 def _golden(manifest: EngineManifest) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
+from danet_runtime.commands.terminal import open_console, tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle import Bundle
@@ -66,7 +67,6 @@ def compare(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
 ) -> None:
     """Compare the labels of two backends or precisions on the same frames."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.bundle import Bundle
@@ -86,7 +86,7 @@ def compare(
     try:
         count = min(frames, source.count or frames)
         check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with Progress(*columns, console=open_console(stderr=True), transient=True) as progress:
             task = progress.add_task(f"{a} and {b}", total=count)
             compared = run_comparison(
                 opened,
@@ -106,7 +106,7 @@ def compare(
     report = _report(opened, sides, described, compared) | {"least": least, "passed": passed}
     _write(output, opened, sides, compared, report, overwrite=overwrite)
     _show(sides, report)
-    typer.echo(f"written: {output / COMPARISON_NAME}, {len(report['worst'])} pictures")
+    tell(f"written: {output / COMPARISON_NAME}, {len(report['worst'])} pictures")
     if passed is False:
         raise AgreementError(
             f"{sides[0]} and {sides[1]} give {agreement:.4%} of the pixels the same label; expected "
@@ -205,10 +205,9 @@ def _write(
 
 
 def _show(sides: tuple[Side, Side], report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = open_console()
     agreement = report["agreement"]
     console.print(f"A: {sides[0]}, B: {sides[1]}, {report['frames_compared']} frames")
     for key, side in zip("ab", sides, strict=True):
@@ -227,13 +226,13 @@ def _show(sides: tuple[Side, Side], report: dict[str, Any]) -> None:
     classes = Table("class", "IoU of A and B")
     present = {name: value for name, value in report["iou"].items() if value is not None}
     for name, value in sorted(present.items(), key=lambda item: item[1]):
-        classes.add_row(name.replace("[", "\\["), f"{value:.4f}")
+        classes.add_row(name, f"{value:.4f}")
     classes.add_section()
     classes.add_row("mean", "-" if report["mean_iou"] is None else f"{report['mean_iou']:.4f}")
     console.print(classes)
     if report["confusions"]:
         pairs = Table("A says", "B says", "pixels", "share")
         for item in report["confusions"]:
-            names = [(item[side] or "no class").replace("[", "\\[") for side in ("a", "b")]
+            names = [(item[side] or "no class") for side in ("a", "b")]
             pairs.add_row(*names, str(item["pixels"]), f"{item['share']:.4%}")
         console.print(pairs)

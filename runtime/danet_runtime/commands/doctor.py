@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from danet_runtime.commands.terminal import open_console
+
 if TYPE_CHECKING:
     from danet_runtime.bundle.reader import Bundle
     from danet_runtime.bundle.verification import Verdict
@@ -98,7 +100,6 @@ def _gate_row(gate: dict[str, Any]) -> tuple[str, str]:
 
 
 def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     machine = found.machine
@@ -132,5 +133,5 @@ def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, str(value).replace("[", "\\["))
-    Console(highlight=False).print(table)
+        table.add_row(name, str(value))
+    open_console().print(table)

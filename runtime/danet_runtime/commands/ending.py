@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import typer
+from danet_runtime.commands.terminal import open_console, tell
 
 if TYPE_CHECKING:
     from danet_runtime.report import StreamReport
@@ -56,7 +56,7 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
         if path is not None and not isinstance(error, UsageError):
             report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
             for problem in write_report(replace(report, ending="failed", error=str(error)), path):
-                typer.echo(f"danet: error: {problem}", err=True)
+                tell(f"danet: error: {problem}", err=True)
         raise
 
 
@@ -81,13 +81,12 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
 
 
 def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from danet_runtime.commands.tables import latency_table
     from danet_runtime.timing import LatencySummary
 
-    console = Console(highlight=False)
+    console = open_console()
     several = len(report.cameras) > 1
     title = f"Frames ({report.ending}, policy {report.policy})"
     counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
@@ -108,14 +107,14 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
     for camera in report.cameras:
         if camera["damaged"]:
             counted = ", ".join(f"{count} {reason}" for reason, count in camera["damaged"].items())
-            console.print(f"damaged frames of {camera['name']}: {counted}", soft_wrap=True, markup=False)
+            console.print(f"damaged frames of {camera['name']}: {counted}", soft_wrap=True)
         if camera["frames"]["out"]:
             latency = LatencySummary.from_dict(camera["latency"])
             console.print(latency_table(latency, "waiting", camera["name"] if several else None))
     for place in written:
-        console.print(f"written: {place}", soft_wrap=True, markup=False)
+        console.print(f"written: {place}", soft_wrap=True)
     if not has_report:
-        console.print("no report was asked for; --report FILE writes one", markup=False)
+        console.print("no report was asked for; --report FILE writes one")
 
 
 def _files_of(report: StreamReport) -> list[str]:

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from danet_runtime.commands.terminal import open_console, tell
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,6 @@ def build_shown(
         Exit: Ctrl-C or SIGTERM ended it; what was there stays.
     """
     import typer
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.profiling import golden_frame
@@ -66,10 +67,10 @@ def build_shown(
 
     def waiting(process: int | None) -> None:
         who = "another process" if process is None else f"process {process}"
-        typer.echo(f"danet: {who} is building this very engine; waiting for it", err=True)
+        tell(f"danet: {who} is building this very engine; waiting for it", err=True)
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{flavour} {precision}", total=None)
 
         def progress(phase: str, step: int, steps: int) -> None:
@@ -93,7 +94,7 @@ def build_shown(
             )
         except KeyboardInterrupt:
             bar.stop()
-            typer.echo("danet: interrupted; nothing was kept", err=True)
+            tell("danet: interrupted; nothing was kept", err=True)
             raise typer.Exit(1) from None
     return planned, obtained
 
@@ -119,9 +120,8 @@ def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
 
 @cache
 def _tell_of_folder(folder: Path) -> None:
-    import typer
 
-    typer.echo(
+    tell(
         "danet: --trusted-key vouches for the bundle; engines are made of it on this machine and are not "
         f"signed: those in {folder} are trusted because nobody but you can write there",
         err=True,
@@ -130,15 +130,13 @@ def _tell_of_folder(folder: Path) -> None:
 
 def warn_of_doubt(bundle: Bundle, precision: Precision) -> None:
     """One line on stderr where an INT8 variant was never held to its accuracy on labelled frames."""
-    import typer
-
     variant = bundle.manifest.variants.get(precision)
     if precision != "int8" or variant is None:
         return
     held = variant.quantisation
     doubt = held.gate_doubt if held else "nothing measured its accuracy"
     if doubt is not None:
-        typer.echo(
+        tell(
             f"danet: warning: INT8 of {bundle.path} was not gated: {doubt}; "
             "`danet calibrate --labelled` measures it",
             err=True,

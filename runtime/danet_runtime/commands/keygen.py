@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from danet_runtime.commands.arguments import PASSPHRASE_VARIABLE
+from danet_runtime.commands.terminal import tell
 
 
 def keygen(
@@ -45,11 +46,11 @@ def keygen(
     except BaseException:
         key.unlink()
         raise
-    typer.echo(
+    tell(
         f"private key: {key}" + ("" if passphrase else " (not encrypted: keep it where only you can read it)")
     )
-    typer.echo(f"public key:  {public}")
-    typer.echo(f"key id:      {read_public_key(public).key_id}")
+    tell(f"public key:  {public}")
+    tell(f"key id:      {read_public_key(public).key_id}")
 
 
 def _create(file: Path, data: bytes, mode: int) -> None:

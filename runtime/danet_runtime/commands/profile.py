@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys, require_there
+from danet_runtime.commands.terminal import open_console
 
 
 def profile(
@@ -40,7 +41,6 @@ def profile(
     ] = None,
 ) -> None:
     """Measure the latency of one frame, stage by stage, after a warm-up."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from danet_runtime.bundle import Bundle
@@ -49,7 +49,7 @@ def profile(
     from danet_runtime.files import write_json
     from danet_runtime.profiling import measure, profile_frame, require_golden
 
-    console = Console(highlight=False)
+    console = open_console()
     if image is not None:
         require_there(image, "--image")
     opened = Bundle.open(bundle, trusted_key or None)
@@ -57,7 +57,7 @@ def profile(
         opened, precision, backend, threads=threads, engine_folder=engine_dir, build=build
     ) as segmenter:
         frame, labels, origin = profile_frame(segmenter.bundle, image)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with Progress(console=open_console(stderr=True), transient=True) as progress:
             task = progress.add_task("measuring", total=warmup + frames)
             measured = measure(
                 segmenter,
@@ -73,10 +73,9 @@ def profile(
             f"{segmenter.precision} in {segmenter.backend.name}, {origin}, {size}"
             + ("" if measured.agreement is None else f", agreement with its labels {measured.agreement:.4f}"),
             soft_wrap=True,
-            markup=False,
         )
         if json_file is not None:
             write_json(json_file, measured.to_dict(segmenter, origin))
-            console.print(f"written: {json_file}", soft_wrap=True, markup=False)
+            console.print(f"written: {json_file}", soft_wrap=True)
         if measured.agreement is not None:
             require_golden(segmenter, measured.agreement)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danet_runtime.commands.arguments import require_there
+from danet_runtime.commands.terminal import open_console, tell
 
 if TYPE_CHECKING:
     from danet_runtime.blackbox_reader import BlackBoxRecording
@@ -36,7 +37,6 @@ def replay(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a video that exists.")] = False,
 ) -> None:
     """Show what a black box holds, and write it as a video with the states drawn in."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from danet_runtime.blackbox_reader import BlackBoxRecording
@@ -51,14 +51,14 @@ def replay(
         return
     recording = BlackBoxRecording(found[0])
     if found[0] != folder:
-        typer.echo(f"the only black box in {folder}: {found[0]}")
+        tell(f"the only black box in {folder}: {found[0]}")
     _show(recording)
     if output is None:
         return
     from danet_runtime.blackbox_replay import replay as write_replay
 
     columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as progress:
         task = progress.add_task("replay", total=len(recording))
         frames = write_replay(
             recording,
@@ -69,7 +69,7 @@ def replay(
             overwrite=overwrite,
             on_frame=lambda done: progress.update(task, completed=done),
         )
-    typer.echo(f"written: {output}, {frames} frames")
+    tell(f"written: {output}, {frames} frames")
 
 
 def _chosen(folder: Path) -> list[Path]:
@@ -80,13 +80,12 @@ def _chosen(folder: Path) -> list[Path]:
 
 
 def _list(folder: Path, boxes: Sequence[Path]) -> None:
-    from rich.console import Console
 
     from danet_runtime.blackbox_reader import BlackBoxRecording
     from danet_runtime.errors import SourceError
 
-    console = Console(highlight=False)
-    console.print(f"{len(boxes)} black boxes in {folder}, the oldest first:", markup=False, soft_wrap=True)
+    console = open_console()
+    console.print(f"{len(boxes)} black boxes in {folder}, the oldest first:", soft_wrap=True)
     for box in boxes:
         try:
             recording = BlackBoxRecording(box)
@@ -95,23 +94,22 @@ def _list(folder: Path, boxes: Sequence[Path]) -> None:
         else:
             told = f"{len(recording)} frames of {', '.join(recording.cameras) or 'no camera'}; "
             told += recording.manifest.reason
-        console.print(f"{box}: {told}", markup=False, soft_wrap=True)
+        console.print(f"{box}: {told}", soft_wrap=True)
 
 
 def _show(recording: BlackBoxRecording) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = open_console()
     manifest = recording.manifest
     figures = manifest.figures
-    console.print(f"reason: {manifest.reason}", markup=False)
+    console.print(f"reason: {manifest.reason}")
     frames = Table("camera", "frames", "ids", "seconds")
     for camera in recording.cameras:
         mine = [frame for frame in manifest.frames if frame.camera == camera]
         seconds = (mine[-1].capture_time_ns - mine[0].capture_time_ns) / 1e9
         ids = f"{mine[0].frame_id} to {mine[-1].frame_id}"
-        frames.add_row(camera.replace("[", "\\["), str(len(mine)), ids, f"{seconds:.2f}")
+        frames.add_row(camera, str(len(mine)), ids, f"{seconds:.2f}")
     console.print(frames)
     console.print(
         f"{figures.seen} seen, {figures.skipped} skipped, {figures.kept_bytes / 2**20:.1f} MiB kept"
@@ -119,5 +117,5 @@ def _show(recording: BlackBoxRecording) -> None:
     events = Table("s before writing", "state", "reasons")
     for event in recording.events:
         before_s = (manifest.written_monotonic_ns - event.monotonic_ns) / 1e9
-        events.add_row(f"{before_s:.2f}", event.state, "; ".join(event.reasons).replace("[", "\\["))
+        events.add_row(f"{before_s:.2f}", event.state, "; ".join(event.reasons))
     console.print(events)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
+from danet_runtime.commands.terminal import open_console, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,7 +161,6 @@ def run(
     the run before its sources were open; 2 wrong usage; 3 a fault: start the
     process again.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.blackbox import BlackBox
@@ -205,7 +205,7 @@ def run(
         give_up_after_s=give_up_after_s,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     failure: Exception | None = None
     with ExitStack() as stack:
         with start_reported(outputs.report if report is not None else None, bundle) as made:
@@ -225,7 +225,7 @@ def run(
                 damaged=damaged,
                 sizes_hw=sizes,
                 wait_s=wait_for_sources,
-                tell=lambda words: typer.echo(f"danet: {words}", err=True),
+                tell=lambda words: tell(f"danet: {words}", err=True),
             )
             stream = Stream(
                 segmenters,
@@ -270,16 +270,16 @@ def run(
         problems += show(done, outputs.report, [path for box in boxes for path in box.written])
         problems += failed_sinks(done)
         for problem in problems:
-            typer.echo(f"danet: error: {problem}", err=True)
+            tell(f"danet: error: {problem}", err=True)
         for warning in impaired_sinks(done):
-            typer.echo(f"danet: warning: {warning}", err=True)
+            tell(f"danet: warning: {warning}", err=True)
         if failure is not None:
             raise failure
         was_cut_off = (
             bool(signals) and done.ending == "stopped" and not any(one.live for one in frames.values())
         )
         if was_cut_off:
-            typer.echo(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
+            tell(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
         if was_cut_off or problems:
             raise typer.Exit(1)
 
@@ -287,4 +287,4 @@ def run(
 def _tell(console: Console, event: HealthEvent) -> None:
     if event.state != "starting" and (event.previous, event.state) != ("starting", "ready"):
         reasons = f": {'; '.join(event.reasons)}" if event.reasons else ""
-        console.print(f"danet: {event.state}{reasons}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"danet: {event.state}{reasons}", soft_wrap=True)

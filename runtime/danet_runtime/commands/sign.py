@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danet_runtime.commands.arguments import PASSPHRASE_VARIABLE
+from danet_runtime.commands.terminal import tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.signature import SigningKey
@@ -33,8 +34,8 @@ def sign(
 
     signing = _signing_key(key)
     written = sign_bundle(bundle, signing, overwrite=overwrite)
-    typer.echo(f"written: {written}")
-    typer.echo(f"key id:  {signing.public.key_id}")
+    tell(f"written: {written}")
+    tell(f"key id:  {signing.public.key_id}")
 
 
 def _signing_key(file: Path) -> SigningKey:

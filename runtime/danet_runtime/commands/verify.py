@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
+from danet_runtime.commands.terminal import tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.verification import Verdict
@@ -49,9 +50,9 @@ def _show(bundle: Path, verdict: Verdict) -> None:
         ("not in the manifest", verdict.strangers),
     ):
         for name in found[:_SHOWN]:
-            typer.echo(f"{title}: {name}")
+            tell(f"{title}: {name}")
         if len(found) > _SHOWN:
-            typer.echo(f"{title}: and {len(found) - _SHOWN} more")
+            tell(f"{title}: and {len(found) - _SHOWN} more")
     if verdict.signed_by is not None:
         vouching = f"signed by the trusted key {verdict.signed_by}"
     elif verdict.signature_file:
@@ -59,4 +60,4 @@ def _show(bundle: Path, verdict: Verdict) -> None:
     else:
         vouching = "not signed, so nobody vouches for these hashes"
     whole = f"{verdict.files} files are as its manifest says" if verdict.whole else "NOT whole"
-    typer.echo(f"{bundle}: {whole}; {vouching}")
+    tell(f"{bundle}: {whole}; {vouching}")

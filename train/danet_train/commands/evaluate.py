@@ -119,7 +119,7 @@ def evaluate(
     dataset = open_dataset(data, split, classes, bad_samples=bad_samples)
     check_classes_agree(loaded.classes, loaded.model.config.num_classes, dataset.classes)
     target = pick_device(device)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     writing = (
         nullcontext(lambda name, prediction: None)

@@ -18,7 +18,7 @@ def _list_configs(asked: bool) -> None:
 
     from danet_train.commands.config_list import config_table
 
-    Console().print(config_table())
+    Console(markup=False, emoji=False).print(config_table())
     raise typer.Exit
 
 
@@ -151,7 +151,7 @@ def train(
         for split in (train_split, val_split)
     )
     check_splits_differ(train_split, learn, val_split, score)
-    console = Console(quiet=not world.is_main)
+    console = Console(quiet=not world.is_main, markup=False, emoji=False)
     what = "training" if source is None else "fine-tuning"
     processes = f" in {world.size} processes" if world.size > 1 else ""
     console.print(
