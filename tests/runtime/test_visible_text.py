@@ -173,20 +173,17 @@ def run_on_a_terminal(*command: bytes | str, cwd: Path) -> str:
     return told.decode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"\x1b]0;owned\x07\x1b[5m.png",
-        b"caf\xe9\x9b31m.png",
-        "a\u202egnp\u2028.png".encode(),
-        b"a\nb[red].png",
-    ],
-    ids=["escape", "bytes", "bidi", "line and markup"],
-)
-@pytest.mark.parametrize(
-    "command",
-    ["verify", *(pytest.param(name, marks=pytest.mark.slow) for name in ("profile", "run", "eval"))],
-)
+NAMES = {
+    "escape": b"\x1b]0;owned\x07\x1b[5m.png",
+    "bytes": b"caf\xe9\x9b31m.png",
+    "bidi": "a\u202egnp\u2028.png".encode(),
+    "line and markup": b"a\nb[red].png",
+}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("profile", "run", "eval")]
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("command", ["verify", *SLOW])
 def test_no_command_passes_a_files_name_on_as_orders(tmp_path: Path, name: bytes, command: str) -> None:
     (tmp_path / os.fsdecode(name)).write_bytes(b"no picture")
     arguments = {
