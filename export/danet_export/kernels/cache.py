@@ -1,4 +1,7 @@
-"""Compiled kernels kept in the user's cache folder, keyed by everything that decides their code."""
+"""Compiled kernels kept in the user's cache folder, keyed by everything that decides their code.
+
+They are code that goes into bundles and is signed with them: what others own or could write is not taken.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ from danet_export.kernels.compiler import (
     triton_version,
 )
 from danet_export.kernels.specification import KernelSpec
+from danet_runtime.errors import BackendError
 from danet_runtime.files import write_json
+from danet_runtime.tensorrt.engine_folder import make_own_folder, read_own_file, require_own_folder
+
+_FILE_LIMIT_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +74,11 @@ def compile_cached(
         return kept
     compiled = compile_kernel(spec, architecture, dtype)
     try:
+        make_own_folder(file.parent)
         write_json(file, {**asdict(compiled), "ptx_sha256": _sha256(compiled.ptx)})
+        file.chmod(0o644)  # whatever the umask
+    except BackendError:
+        pass  # told when it was read
     except OSError as error:
         _log.warning("the compiled kernel is not kept: %s", error)
     return compiled
@@ -76,13 +87,22 @@ def compile_cached(
 def _read(file: Path) -> CompiledKernel | None:
     """A kept kernel; ``None`` where there is none, or where the file is not whole."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        require_own_folder(file.parent)
+        values = json.loads(read_own_file(file, limit_bytes=_FILE_LIMIT_BYTES))
         if values.pop("ptx_sha256") != _sha256(values["ptx"]):
             raise ValueError("its hash does not fit its PTX")
         return CompiledKernel(**{**values, "block": tuple(values["block"])})
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except BackendError as error:
+        _log.info("why the kernel is not taken: %s", error)
+        _log.warning(
+            "%s is not taken, since others own or can write it or a folder around it; it is compiled again. "
+            "`chmod go-w` on them mends that, or remove the folder",
+            file,
+        )
+        return None
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         _log.warning("%s is not a kept kernel (%s); it is compiled again", file, error)
         return None
 

@@ -23,7 +23,10 @@ def verify(
         bool, typer.Option("--json", help="Print the verdict as JSON, also where it is bad.")
     ] = False,
 ) -> None:
-    """Check a bundle's signature, every file, and that there is no other; exit code 1 where one fails."""
+    """Check a bundle's signature, every file, and that there is no other; exit code 1 where one fails.
+
+    A model file that names data or code outside of it is refused, as everywhere: no signature covers that.
+    """
     import json
 
     from danet_runtime.bundle.verification import verify_bundle

@@ -1,5 +1,7 @@
 """The kernels compiled: parameters, PTX version, resources, specialisation and cache."""
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +172,28 @@ def test_the_cache_is_used_and_a_damaged_file_is_compiled_again(tmp_path, monkey
     assert compile_cached(spec, architecture, "fp16", tmp_path) == first
     file.write_text("[]")
     assert compile_cached(spec, architecture, "fp16", tmp_path) == first
+
+
+@pytest.mark.parametrize("what", ["the file", "the folder", "a link"])
+def test_code_that_others_could_have_put_into_the_cache_is_compiled_again(tmp_path, what, caplog):
+    """It would go into a bundle and be signed with it; its hash stands in the same file."""
+    architecture = ARCHITECTURES["sm_87"]
+    spec = upsample_argmax.specify(1, 3, (8, 8), (64, 64), False, architecture, "tuned")
+    folder = tmp_path / "kernels"
+    first = compile_cached(spec, architecture, "fp16", folder)
+    (file,) = folder.iterdir()
+    values = json.loads(file.read_text())
+    values["ptx"] += "// of somebody else"
+    values["ptx_sha256"] = hashlib.sha256(values["ptx"].encode()).hexdigest()
+    file.write_text(json.dumps(values))
+    assert compile_cached(spec, architecture, "fp16", folder) != first  # one's own is taken at its word
+    if what == "a link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        (file if what == "the file" else folder).chmod(0o777)
+    assert compile_cached(spec, architecture, "fp16", folder) == first
+    assert "is not taken, since others own or can write it" in caplog.text
 
 
 def test_the_cache_tells_apart_what_decides_the_code():
