@@ -76,7 +76,7 @@ class Health:
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._conditions: dict[str, tuple[Severity, str]] = {}
         self._started = False
         self._fault: str | None = None
@@ -101,13 +101,17 @@ class Health:
     @property
     def events(self) -> list[HealthEvent]:
         """The latest changes, oldest first; at most 512 are kept."""
-        with self._lock:
-            return list(self._events)
+        return list(self._events.copy())
 
     @property
     def changes(self) -> int:
         """How many changes there were in all."""
         return self._changes
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """Which calls the listeners, where there is one."""
+        return self._thread
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every change from now on."""

@@ -89,7 +89,7 @@ class Lane:
             number, name, source, options, health, self._free, self._take, failed, self._end_intake
         )
 
-        self._lock = threading.Lock()  # guards everything below, and the slots' reader counts
+        self._lock = threading.RLock()  # guards everything below, and the slots' reader counts
         self._newest: FrameSlot | None = None
         self.frames_in = 0
         self.frames_out = 0

@@ -88,6 +88,11 @@ class Watchdog:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="danet-watchdog", daemon=True)
 
+    @property
+    def thread(self) -> threading.Thread:
+        """Its own."""
+        return self._thread
+
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
