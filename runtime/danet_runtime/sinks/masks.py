@@ -49,6 +49,9 @@ class MasksSink:
         """
         self._cv2 = opencv("writing masks")
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Results of any size are taken."""
+
     def write(self, result: Result) -> None:
         """Write one mask.
 

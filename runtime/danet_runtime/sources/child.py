@@ -5,15 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.children.process import ChildProcess
+from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
 from danet_runtime.errors import SourceError
+from danet_runtime.running import Patience
 from danet_runtime.sources import gdp
 
 _PIPE_BYTES = 1 << 20
@@ -45,14 +45,20 @@ class FrameChild:
         self._name = name
         self._header = bytearray(gdp.HEADER_BYTES)
         self._rows: UInt8Array | None = None
-        self._fd, theirs = os.pipe()
-        with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
-            fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         try:
-            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
+            self._fd, theirs = os.pipe()
         except OSError as error:
+            raise SourceError(f"there is no pipe to be had for {name}: {error.strerror}") from error
+        try:
+            with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
+                fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
+        except BaseException as error:
             os.close(self._fd)
-            raise SourceError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
+            if not isinstance(error, NOTHING_LEFT):
+                raise
+            why = getattr(error, "strerror", None) or str(error) or "no memory is left"
+            raise SourceError(f"{command[0]} cannot be started for {name}: {why}") from error
         finally:
             os.close(theirs)
 
@@ -65,7 +71,7 @@ class FrameChild:
         Raises:
             SourceError: It ends, says nothing in time, or nothing that is a format.
         """
-        self.format = self._await_format(time.monotonic() + start_s, start_s)
+        self.format = self._await_format(start_s)
 
     def read_into(self, buffer: UInt8Array) -> int | None:
         """Write the next frame in place; waits for it.
@@ -110,11 +116,14 @@ class FrameChild:
             os.close(self._fd)
             self._fd = -1
 
-    def _await_format(self, until: float, start_s: float) -> gdp.RawFormat:
+    def _await_format(self, start_s: float) -> gdp.RawFormat:
+        patience = Patience(start_s)
         while True:
-            ready, _, _ = select.select([self._fd], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._process.said()}")
+            while not select.select([self._fd], [], [], step_s := patience.step_s())[0]:
+                if not step_s:
+                    raise SourceError(
+                        f"{self._name} gave no frame within {start_s:g} s{self._process.said()}"
+                    )
             packet = self._packet()
             if packet.kind == gdp.BUFFER:
                 raise SourceError(f"{self._name} sends frames without their format")

@@ -31,6 +31,9 @@ class LiveSource:
         redact: Takes credentials out of what the child says.
         pixels: The format that is wanted; :attr:`pixels` is what comes.
         start_s: The first frame must have come by then.
+
+    Attributes:
+        awaited: Why it is not open yet, where a stream is to open it; else ``None``.
     """
 
     live = True
@@ -47,7 +50,7 @@ class LiveSource:
         self._child: FrameChild | None = None
         self._read = 0
         self._opened_s = 0.0
-        self._why_closed = f"{name} is closed; open it again"
+        self.awaited: str | None = None
 
     def reopen(self) -> None:
         """Start the child, again where there was one.
@@ -71,6 +74,7 @@ class LiveSource:
             raise
         self._read = 0
         self._opened_s = time.monotonic()
+        self.awaited = None
         self.size_hw = child.format.size_hw
         self.fps = child.format.fps
         self.pixels = pixels
@@ -80,11 +84,11 @@ class LiveSource:
         """Stand in for a camera that cannot be opened yet: reads fail, until :meth:`reopen` does not.
 
         Args:
-            size_hw: What its frames are expected to be: buffers and outputs are made for it.
+            size_hw: What its frames are expected to be; those of another size are adopted.
             why: What every read says until then.
         """
         self.size_hw = size_hw
-        self._why_closed = why
+        self.awaited = why
 
     def interrupt(self) -> None:
         """End the child, so that a read or an opening that waits for it fails; from any thread."""
@@ -99,7 +103,7 @@ class LiveSource:
             SourceError: The child has ended, the size changed, or the source is not open.
         """
         if self._child is None:
-            raise SourceError(self._why_closed)
+            raise SourceError(self.awaited or f"{self.name} is closed; open it again")
         time_ns = self._child.read_into(buffer)
         if self._read == 0:
             time_ns = self._without_backlog(self._child, buffer, time_ns)
