@@ -25,7 +25,7 @@ class RunningClock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come while its thread is inside
         # Counted so far, when that was, the most that a step counts: one value, read without the lock.
         self._mark = (0, now_ns(), _LEAST_STEP_NS)
         self._resumed_ns = 0

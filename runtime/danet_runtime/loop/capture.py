@@ -172,6 +172,7 @@ class Capture:
             if info.clock != "arrival":
                 return info  # its age is true
             # It may have waited here for as long as the process stood still, and more of them wait behind it.
+            self._last_id = info.id + self._id_offset
             if self._can_reopen():
                 raise _LostError("the process stood still, and nobody knows how old waiting frames are", 0.0)
 

@@ -31,7 +31,7 @@ class SlotPool:
         self.retired: deque[FrameSlot] = deque()
         self._name = name
         self._free: Handover[FrameSlot] = Handover(count)
-        self._lock = threading.Lock()  # taken before that of the handover
+        self._lock = threading.RLock()  # taken before that of the handover
         self._current: list[FrameSlot] = []
         self._old: list[FrameSlot] = []
 

@@ -49,7 +49,7 @@ class LiveSource:
         self._start_s = start_s
         self._child: FrameChild | None = None
         self._read = 0
-        self._opened_s = 0.0
+        self._opened_ns = 0
         self.awaited: str | None = None
 
     def reopen(self) -> None:
@@ -73,7 +73,7 @@ class LiveSource:
             self.close()
             raise
         self._read = 0
-        self._opened_s = time.monotonic()
+        self._opened_ns = now_ns()
         self.awaited = None
         self.size_hw = child.format.size_hw
         self.fps = child.format.fps
@@ -114,8 +114,8 @@ class LiveSource:
 
     def _without_backlog(self, child: FrameChild, buffer: UInt8Array, time_ns: int | None) -> int | None:
         """Leave out what has piled up since the opening: nobody can say how old it is."""
-        now = time.monotonic()
-        if now - self._opened_s > _BACKLOG_S:
+        if now_ns() - self._opened_ns > _BACKLOG_S * 1e9:
+            now = time.monotonic()
             while child.has_more() and time.monotonic() - now < _BACKLOG_S:
                 time_ns = child.read_into(buffer)
         return time_ns

@@ -34,7 +34,7 @@ print("ready", flush=True)
 while True:
     labels[:] = frame[:] = number % 251
     late = number % 2 == 0
-    sink.write(Result(frame, labels, number, time.monotonic_ns(), 0.0, {}, source="front", late=late))
+    sink.write(Result(frame, labels, number, now_ns(), 0.0, {}, source="front", late=late))
     number += 1
 """
 
