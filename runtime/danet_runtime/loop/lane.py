@@ -274,6 +274,7 @@ class Lane:
                     "unfinished": sum(slot.is_pending for slot in self.slots.slots),
                 },
                 "late": self.frames_late,
+                "damaged": dict(self.capture.damage.counts),
                 "reconnects": self.capture.reconnects,
                 "latency": self.latency.summary().to_dict(),
                 "source": self.source.describe(),
