@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from danet_runtime import cli
+from danet_runtime import cli, entry
 from danet_runtime.errors import UsageError
 
 runner = CliRunner()
@@ -85,7 +85,7 @@ def test_the_runtimes_own_commands_are_registered() -> None:
 def test_listing_the_runtimes_commands_loads_nothing_heavy() -> None:
     code = """
 import sys
-from danet_runtime import cli
+from danet_runtime import cli, entry
 entries = cli.entry_points(group=cli.COMMAND_GROUP)
 cli.entry_points = lambda group: [entry for entry in entries if entry.value.startswith("danet_runtime")]
 cli.build_app()
@@ -114,6 +114,6 @@ def test_an_interruption_of_which_native_code_makes_another_error_is_one(monkeyp
 
     monkeypatch.setattr(cli, "build_app", lambda: load)
     with pytest.raises(SystemExit) as end:
-        cli._run()
+        entry._run()
     assert end.value.code == 1
     assert capsys.readouterr().err == "danet: interrupted\n"
