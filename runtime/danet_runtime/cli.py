@@ -8,6 +8,7 @@ and breaks no other.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -89,6 +90,8 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run ``danet``: exit code 0 done, 1 failed, interrupted or a gate not met, 2 wrong usage, 3 a fault."""
+    # Workers of multiprocessing and of torch start as `python -c`, which imports from the working directory.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     survive_requests()
     with forgiving_stderr():
         _run()

@@ -14,6 +14,7 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import DanetError, SourceError
 from danet_runtime.frame_checks import FrameCheck
 from danet_runtime.health import Health
+from danet_runtime.loop.damage_check import DamageCheck
 from danet_runtime.loop.options import StreamOptions
 from danet_runtime.loop.watch import Worker
 from danet_runtime.pixel_formats import Pixels, pixels_of
@@ -41,6 +42,7 @@ class Capture:
 
     Attributes:
         worker: Its thread.
+        damage: Its damaged frames.
         reconnects: How often the camera was opened again.
     """
 
@@ -73,6 +75,7 @@ class Capture:
             self._pixels.black_level,
             options.jump_shown_s,
         )
+        self.damage = DamageCheck(name, source, options, health)
         self._end = threading.Event()
         self._interrupted = False
         self._is_opening = False
@@ -101,8 +104,11 @@ class Capture:
                 interrupt()
 
     def look(self) -> None:
-        """What the watchdog asks: whether the source is stuck."""
+        """What the watchdog asks: whether the source is stuck, or sends what is damaged."""
+        self.damage.look()
         limit_s = self._options.open_timeout_s if self._is_opening else self._options.source_timeout_s
+        if self.damage.silent_s < limit_s:  # it lives, and waits for a key frame
+            limit_s = max(limit_s, self._options.key_frame_timeout_s)
         if self.has_ended or self.worker.busy_s <= limit_s:
             return
         what = "could not be opened" if self._is_opening else "has given no frame"
@@ -164,6 +170,8 @@ class Capture:
             info = replace(info, id=info.id + self._id_offset)
         self._last_id = info.id
         slot.info = info
+        if info.damage is not None:
+            self.damage.look()  # before anybody gets it, not when the watchdog comes by
         now = now_ns()
         if self._source.live:
             # The wait for a frame that was not there yet is nobody's latency; that of one that was, is.

@@ -253,6 +253,7 @@ class Lane:
                     "unfinished": sum(slot.is_pending for slot in self.slots),
                 },
                 "late": self.frames_late,
+                "damaged": dict(self.capture.damage.counts),
                 "reconnects": self.capture.reconnects,
                 "latency": self.latency.summary().to_dict(),
                 "source": self.source.describe(),

@@ -17,6 +17,7 @@ from danet_runtime.durability import make_folder, sync_descriptor
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
 from danet_runtime.sinks.flushing import Flusher
+from danet_runtime.targets import check_seekable, is_taken
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,13 @@ def check_video_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a path that no video may be written to.
 
     Raises:
-        UsageError: The suffix is unknown, or ``path`` exists and ``overwrite`` is false.
+        UsageError: The suffix is unknown, ``path`` exists and ``overwrite`` is false, or it is no file.
     """
     if path.suffix.lower() not in _CONTAINERS:
         raise UsageError(f"{path}: expected a video with one of {', '.join(_CONTAINERS)}")
-    if path.is_dir() or (path.exists() and not overwrite):
+    if path.is_dir() or (is_taken(path) and not overwrite):
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    check_seekable(path)
 
 
 class VideoFile:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from danet_runtime.children.start import module_command
 from danet_runtime.clock import from_monotonic_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock
+from danet_runtime.sources.gdp import Packet
 from danet_runtime.sources.live import START_S, LiveSource, is_bgr_for_another
 
 logger = logging.getLogger(__name__)
@@ -71,11 +72,12 @@ class CameraSource(LiveSource):
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:
         wanted = self._wanted
         return (
-            (sys.executable, "-m", "danet_runtime.sources.camera_child", "{fd}"),
+            module_command("danet_runtime.sources.camera_child", "{fd}"),
             (str(self._index), wanted.format, wanted.colour, wanted.range),
         )
 
-    def _capture_time(self, time_ns: int | None, now_ns: int) -> tuple[int, CaptureClock]:
+    def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
+        time_ns = packet.time_ns
         if time_ns is not None and 0 <= now_ns - (captured_ns := from_monotonic_ns(time_ns)) < _OLDEST_NS:
             return captured_ns, "sensor"
         return now_ns, "arrival"

@@ -15,10 +15,13 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.children.process import ChildProcess
 from danet_runtime.errors import SourceError
 from danet_runtime.sources import gdp
+from danet_runtime.sources.damage import DamageCount
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
 _LARGEST_FRAME = 16384 * 16384 * 3
+_KEY_FRAME_S = 30.0
+"""What is joined between two key frames may give no frame for so long while others are left out."""
 
 
 class FrameChild:
@@ -29,6 +32,7 @@ class FrameChild:
         name: What to call it in errors.
         redact: Takes credentials out of what the child says.
         words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
+        damage: Counts the frames that the child says it left out.
 
     Raises:
         SourceError: It cannot be started.
@@ -40,9 +44,15 @@ class FrameChild:
     format: gdp.RawFormat
 
     def __init__(
-        self, command: Sequence[str], name: str, redact: Callable[[str], str], words: Sequence[str] = ()
+        self,
+        command: Sequence[str],
+        name: str,
+        redact: Callable[[str], str],
+        words: Sequence[str] = (),
+        damage: DamageCount | None = None,
     ) -> None:
         self._name = name
+        self._damage = damage or DamageCount()
         self._header = bytearray(gdp.HEADER_BYTES)
         self._rows: UInt8Array | None = None
         self._fd, theirs = os.pipe()
@@ -60,21 +70,22 @@ class FrameChild:
         """Wait until it has told its format; :meth:`kill` ends the waiting.
 
         Args:
-            start_s: It must have told by then.
+            start_s: It must have told by then. While it says that it leaves damaged frames out, the next key
+                frame is awaited beyond that, up to half a minute.
 
         Raises:
             SourceError: It ends, says nothing in time, or nothing that is a format.
         """
-        self.format = self._await_format(time.monotonic() + start_s, start_s)
+        self.format = self._await_format(start_s)
 
-    def read_into(self, buffer: UInt8Array) -> int | None:
+    def read_into(self, buffer: UInt8Array) -> gdp.Packet:
         """Write the next frame in place; waits for it.
 
         Args:
             buffer: uint8 in the format's layout and size, C-contiguous; overwritten.
 
         Returns:
-            Its timestamp on the stream's clock in nanoseconds, or ``None`` where it has none.
+            Its header, with its times and why it is not to be trusted, where it is not.
 
         Raises:
             SourceError: The child has ended, or changed its format.
@@ -89,11 +100,13 @@ class FrameChild:
                         f"{self._name} changed from {was.pixel_format} {was.size_hw} to "
                         f"{changed.pixel_format} {changed.size_hw} (height, width) on the way"
                     )
+            elif packet.kind == gdp.DAMAGE:
+                self._damage.add(*gdp.read_damage(self._text(packet.length)))
             elif packet.kind != gdp.BUFFER:
                 self._text(packet.length)
             else:
                 self._frame(packet.length, buffer)
-                return packet.time_ns
+                return packet
 
     def has_more(self) -> bool:
         """Whether more has come already."""
@@ -110,9 +123,18 @@ class FrameChild:
             os.close(self._fd)
             self._fd = -1
 
-    def _await_format(self, until: float, start_s: float) -> gdp.RawFormat:
+    def _await_format(self, start_s: float) -> gdp.RawFormat:
+        started_s = time.monotonic()
+        until_s, most_s = started_s + start_s, started_s + max(start_s, _KEY_FRAME_S)
+        left_out = 0
         while True:
-            ready, _, _ = select.select([self._fd], [], [], max(0.0, until - time.monotonic()))
+            ready, _, _ = select.select([self._fd], [], [], max(0.0, until_s - time.monotonic()))
+            if not ready and left_out:
+                raise SourceError(
+                    f"{self._name} gave no whole frame within {time.monotonic() - started_s:.0f} s, "
+                    f"{left_out} were left out: it sends no key frame, or none arrives whole; let it send "
+                    "key frames more often"
+                )
             if not ready:
                 raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._process.said()}")
             packet = self._packet()
@@ -121,6 +143,11 @@ class FrameChild:
             text = self._text(packet.length)
             if packet.kind == gdp.CAPS:
                 return gdp.read_caps(text)
+            if packet.kind == gdp.DAMAGE:
+                reason, frames = gdp.read_damage(text)
+                self._damage.add(reason, frames)
+                left_out += frames
+                until_s = min(time.monotonic() + start_s, most_s)
 
     def _packet(self) -> gdp.Packet:
         self._fill(memoryview(self._header))

@@ -15,6 +15,7 @@ from danet_runtime.errors import DanetError, SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources import live_source, open_source
 from danet_runtime.sources.base import Source
+from danet_runtime.sources.damage import DamagePolicy
 from danet_runtime.sources.live import LiveSource
 
 _FIRST_PAUSE_S: Final = 0.5
@@ -28,6 +29,7 @@ def open_sources(
     *,
     realtime: bool = False,
     pixels: Pixels = BGR,
+    damaged: DamagePolicy = "drop",
     sizes_hw: Mapping[str, tuple[int, int]] | None = None,
     wait_s: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
@@ -43,6 +45,7 @@ def open_sources(
         size_hw: Height and width that are assumed for a missing camera.
         realtime: Play files at their own rate.
         pixels: The format that is wanted.
+        damaged: What becomes of frames that are known or likely to be corrupt.
         sizes_hw: Where it differs, by name.
         wait_s: Try for so long before a camera counts as missing.
         tell: Called for each that is missing, with why and what is assumed.
@@ -59,8 +62,8 @@ def open_sources(
     cameras: dict[str, LiveSource] = {}
     with ExitStack() as undo:
         for name, text in named.items():
-            camera = live_source(text, pixels)
-            source = camera or open_source(text, realtime=realtime, pixels=pixels)
+            camera = live_source(text, pixels, damaged)
+            source = camera or open_source(text, realtime=realtime, pixels=pixels, damaged=damaged)
             if camera is not None:
                 cameras[name] = camera
             opened[name] = source

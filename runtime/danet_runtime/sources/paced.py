@@ -10,6 +10,7 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.sources.base import FrameInfo, Source
+from danet_runtime.sources.damage import DamageCount
 
 
 class PacedSource:
@@ -36,6 +37,7 @@ class PacedSource:
         self.fps: float | None = source.fps
         self.count = source.count
         self.pixels = pixels_of(source)
+        self.damage: DamageCount = getattr(source, "damage", None) or DamageCount()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
         """Decode the next frame and wait until it is due; its capture time is that moment.
@@ -50,7 +52,7 @@ class PacedSource:
         self._start_ns = self._start_ns or now
         due_ns = self._start_ns + info.id * self._period_ns
         time.sleep(max(0, due_ns - now) / 1e9)
-        return FrameInfo(info.id, now_ns(), info.media_time_ms, info.name)
+        return FrameInfo(info.id, now_ns(), info.media_time_ms, info.name, damage=info.damage)
 
     def describe(self) -> dict[str, Any]:
         """The source's own description, played at its rate."""

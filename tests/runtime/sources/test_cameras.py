@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,8 @@ PATHS = [str(FAKE_OPENCV), *filter(None, os.environ.get("PYTHONPATH", "").split(
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(PATHS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(PATHS))  # of a command
+    monkeypatch.setattr(sys, "path", [str(FAKE_OPENCV), *sys.path])  # of a source in this process
 
     def plan(*sizes: tuple[int, int], **more: Any) -> None:
         monkeypatch.setenv("DANET_FAKE_CAMERA", json.dumps({"sizes": sizes, **more}))

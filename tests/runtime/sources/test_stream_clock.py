@@ -24,7 +24,7 @@ fd = int(sys.argv[1])
 caps = gdp.write_caps((48, 64), 50)
 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
 for number in range(10**6):
-    stamp = time.monotonic_ns() - (3600 * 10**9 if number > 40 else 0)
+    stamp = time.monotonic_ns() + (0 if number > 40 else 3600 * 10**9)
     gdp.write(fd, gdp.write_header(gdp.BUFFER, 48 * 64 * 3, stamp) + bytes([number % 251]) * (48 * 64 * 3))
     time.sleep(0.02)
 """
