@@ -85,7 +85,7 @@ def test_the_runtimes_own_commands_are_registered() -> None:
 def test_listing_the_runtimes_commands_loads_nothing_heavy() -> None:
     code = """
 import sys
-from danet_runtime import cli, entry
+from danet_runtime import cli
 entries = cli.entry_points(group=cli.COMMAND_GROUP)
 cli.entry_points = lambda group: [entry for entry in entries if entry.value.startswith("danet_runtime")]
 cli.build_app()

@@ -28,7 +28,8 @@ class SoundCommand(TyperCommand):
             BadParameter: A number is not finite or too large.
         """
         left = super().parse_args(ctx, args)
-        for parameter in self.params:
+        parameters: list[Any] = list(self.params)
+        for parameter in parameters:
             value = ctx.params.get(parameter.name or "")
             for one in value if isinstance(value, (list, tuple)) else (value,):
                 if problem := _problem(one):
