@@ -23,8 +23,8 @@ def run(
         typer.Argument(
             help="Video file, picture, folder of pictures, pattern such as 'a/*.png', camera:0, rtsp://..., "
             "http://..., csi://0, gst:PIPELINE, or synthetic: for a test pattern. Several share the model in "
-            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever it "
-            "is called."
+            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever "
+            "it is called."
         ),
     ],
     output: Annotated[

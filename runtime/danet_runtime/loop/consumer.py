@@ -118,6 +118,18 @@ class Consumer:
             self._health.set(f"{self._key}.stuck", "degraded", reason)
         else:
             self._health.clear(f"{self._key}.stuck")
+        self._look_at_disk()
+
+    def _look_at_disk(self) -> None:
+        behind_s = getattr(self.sink, "unflushed_s", 0.0)  # one that flushes in a thread of its own
+        if behind_s > self._options.sink_timeout_s:
+            reason = (
+                f"{self._key} has not been flushed to the disk for more than "
+                f"{self._options.sink_timeout_s:g} s; a power cut would cost as much"
+            )
+            self._health.set(f"{self._key}.unflushed", "degraded", reason)
+        else:
+            self._health.clear(f"{self._key}.unflushed")
 
     def describe(self) -> dict[str, Any]:
         """What was written where, and what was not."""

@@ -68,6 +68,11 @@ class PartedSink:
         self._frames = 0
         self._done: list[dict[str, Any]] = []
 
+    @property
+    def unflushed_s(self) -> float:
+        """How long ago the oldest of the part was written that may not be on the disk."""
+        return getattr(self._part, "unflushed_s", 0.0)
+
     def open(self, stream_format: StreamFormat) -> None:
         """Open the first part.
 

@@ -58,6 +58,11 @@ class VideoSink:
         self._has_legend = legend
         self._file: VideoFile | None = None
 
+    @property
+    def unflushed_s(self) -> float:
+        """How long ago the oldest was written that may not be on the disk."""
+        return self._file.unflushed_s if self._file is not None else 0.0
+
     def open(self, stream_format: StreamFormat) -> None:
         """Prepare the encoder; the file appears with the first frame.
 
