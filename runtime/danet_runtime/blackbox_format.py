@@ -15,6 +15,7 @@ from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.health import HealthState
 from danet_runtime.result import Result
 from danet_runtime.sources.base import CaptureClock
+from danet_runtime.sources.damage import DamageReason
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class RecordedFrame(_Strict):
     name: str | None
     frame: InnerPath
     labels: InnerPath
+    damage: DamageReason | None = None
 
 
 class RecordedEvent(_Strict):
@@ -152,4 +154,5 @@ def facts_of(result: Result, inner: str) -> dict[str, Any]:
         "name": result.name,
         "frame": f"{inner}.jpg",
         "labels": f"{inner}.png",
+        "damage": result.damage,
     }

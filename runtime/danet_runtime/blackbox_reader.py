@@ -109,6 +109,7 @@ class BlackBoxRecording:
             source=entry.camera,
             capture_clock=entry.capture_clock,
             late=entry.late,
+            damage=entry.damage,
             health=entry.health,
         )
 

@@ -135,6 +135,7 @@ class StateDrawing:
         before_s = (self._end_ns - result.capture_time_ns) / 1e9
         facts = f"-{before_s:.2f} s   frame {result.frame_id}   age {result.age_ms:.0f} ms"
         facts += {None: "", False: "   in time", True: "   LATE"}[result.late]
+        facts += f"   DAMAGED: {result.damage}" if result.damage else ""
         if previous is not None and result.frame_id > previous.frame_id + 1:
             gap_ms = (result.capture_time_ns - previous.capture_time_ns) / 1e6
             facts += f"   gap: {result.frame_id - previous.frame_id - 1} missing, {gap_ms:.0f} ms"

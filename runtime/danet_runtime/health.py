@@ -173,10 +173,15 @@ class Health:
             logging.ERROR if state == "fault" else logging.INFO, "health: %s %s", state, "; ".join(reasons)
         )
         if self._listeners:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._deliver, name="danet-health", daemon=True)
-                self._thread.start()
             self._queue.put(event)
+            if self._thread is None:
+                thread = threading.Thread(target=self._deliver, name="danet-health", daemon=True)
+                try:
+                    thread.start()
+                except (RuntimeError, MemoryError) as error:  # whoever tells of a change must not fail by it
+                    logger.warning("listeners hear of the health with its next change: %s", error)
+                else:
+                    self._thread = thread
 
     def _deliver(self) -> None:
         while (event := self._queue.get()) is not None:

@@ -31,6 +31,7 @@ class StreamReport:
         frames_late_dropped: Those of them that were not delivered.
         frames_failed: Frames that could not be segmented.
         frames_unfinished: Frames in flight when the stream was stopped or failed.
+        frames_damaged: Frames that came damaged; those left out are in none of the others.
         ending: Why it ended.
         error: The failure's message, or ``None``.
         duration_s: From the start of the first capture until the last sink was done.
@@ -50,6 +51,7 @@ class StreamReport:
     frames_late_dropped: int
     frames_failed: int
     frames_unfinished: int
+    frames_damaged: int
     ending: Ending
     error: str | None
     duration_s: float
@@ -77,6 +79,7 @@ class StreamReport:
             frames_late_dropped=0,
             frames_failed=0,
             frames_unfinished=0,
+            frames_damaged=0,
             ending="failed",
             error=error,
             duration_s=0.0,
@@ -103,6 +106,7 @@ class StreamReport:
                 "failed": self.frames_failed,
                 "unfinished": self.frames_unfinished,
             },
+            "damaged": self.frames_damaged,
             "ending": self.ending,
             "error": self.error,
             "duration_s": self.duration_s,

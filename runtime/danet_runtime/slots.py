@@ -92,6 +92,14 @@ class Handover(Generic[T]):
             self._has_room.notify()
             return item
 
+    def drain(self) -> list[T]:
+        """Take all that is inside, without waiting."""
+        with self._has_item:
+            items = list(self._items)
+            self._items.clear()
+            self._has_room.notify_all()
+            return items
+
     def close(self) -> None:
         """Let nothing more in; what is inside can still be taken. Harmless when called twice."""
         with self._has_item:

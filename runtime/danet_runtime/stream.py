@@ -16,13 +16,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import product
 from types import TracebackType
 
 from danet_runtime.errors import BackendError, DanetError, FaultError, SourceError, UsageError
-from danet_runtime.frame_checks import WallClockCheck
+from danet_runtime.frame_checks import StandstillCheck, WallClockCheck
 from danet_runtime.health import Health, Listener
-from danet_runtime.loop.arguments import check_arguments
+from danet_runtime.loop.arguments import check_arguments, check_frames
 from danet_runtime.loop.lane import Lane
 from danet_runtime.loop.lifecycle import Lifecycle, State
 from danet_runtime.loop.options import StreamOptions
@@ -33,7 +34,7 @@ from danet_runtime.loop.watch import Watchdog, wait_for
 from danet_runtime.report import Ending, StreamReport
 from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
-from danet_runtime.sinks.base import Sink, StreamFormat
+from danet_runtime.sinks.base import Sink
 from danet_runtime.slots import ClosedError, Intake, Policy
 from danet_runtime.sources.base import Source
 from danet_runtime.systemd import SystemdNotifier
@@ -84,6 +85,7 @@ class _Loop:
                 self._fail,
                 max_frames,
                 frames_under_way(self._segmenters),
+                partial(check_frames, self._segmenters),
             )
             for number, (name, source) in enumerate(named.items())
         ]
@@ -91,6 +93,7 @@ class _Loop:
             self._segmenters, self._lanes, self._intake, self._options, self.health, self._fail, self._end
         )
         self._clock = WallClockCheck(self.health, self._options.jump_shown_s)
+        self._standstill = StandstillCheck(self.health, self._options.jump_shown_s)
         self._watchdog = Watchdog([self._look], self._options.watch_every_s)
         self._systemd = SystemdNotifier()
         self._told_ready = False
@@ -150,12 +153,12 @@ class _Loop:
         opened: list[Lane] = []
         try:
             for lane in self._lanes:
-                first = self._segmenters[0]
-                source = lane.source
-                lane.open(StreamFormat(source.size_hw, source.fps, first.classes, first.palette, lane.pixels))
+                lane.open(self._segmenters[0])
                 opened.append(lane)
-                for segmenter, slot in product(self._segmenters, lane.slots):
-                    segmenter.pin(slot.frame, slot.labels)
+                for slot in lane.slots.slots:
+                    for segmenter in self._segmenters:
+                        segmenter.pin(slot.frame, slot.labels)
+                    slot.is_pinned = True
         except BaseException:
             self._raised = True
             for lane in opened:
@@ -166,10 +169,10 @@ class _Loop:
 
     def _start_threads(self) -> None:
         try:
+            self._watchdog.start()  # first: the others count on its clock
             for lane in self._lanes:
                 lane.start()
             self._inference.start()
-            self._watchdog.start()
         except BaseException:  # no more threads to be had, or Ctrl-C: those that run must end
             self._stopping = True
             self._stop_lanes()
@@ -303,6 +306,7 @@ class _Loop:
         if self._is_dropped:
             self.close()
             return
+        self._standstill.look()
         self._clock.look()
         for lane in self._lanes:
             lane.look()
@@ -400,6 +404,7 @@ class _Loop:
         self._watchdog.stop()
         self._close_sources(but=stuck)
         self._systemd.send("STOPPING=1")
+        self._systemd.close()
         self.health.close()
 
     def _give_up_sinks(self) -> None:
@@ -412,7 +417,7 @@ class _Loop:
         """Let the segmenters go of the slots; where the GPU is lost they stay as they are."""
         with suppress(BackendError):
             for segmenter, lane in product(self._segmenters, self._lanes):
-                for slot in lane.slots:
+                for slot in [*lane.slots.slots, *lane.slots.retired]:
                     segmenter.unpin(slot.frame, slot.labels)
 
     def _close_sources(self, but: Sequence[Lane] = ()) -> None:

@@ -1,8 +1,8 @@
 """Pictures that carry their number and the time of their capture, and show when anything in them is wrong.
 
-On top stand two rows of blocks, dark or bright: the number, the time, a check sum of both. Below lies a pattern
-of grey blocks that moves with the number, so that a picture built on another than its own predecessor is seen.
-All of it outlives a codec; a shift by one frame, a grey or a foreign part does not.
+On top stand three rows of blocks, dark or bright: the number, the time, a check sum of both. Below lies a
+pattern of grey blocks that moves with the number, so that a picture built on another than its own predecessor
+is seen. All of it outlives a codec; a shift by one picture, a grey or a foreign part does not.
 """
 
 from __future__ import annotations

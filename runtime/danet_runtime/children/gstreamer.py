@@ -1,8 +1,8 @@
 """The child process that runs a GStreamer pipeline: what ``gst-launch-1.0 -q`` does, with nothing to see.
 
-``python -m danet_runtime.children.gstreamer`` reads the words of the pipeline from its standard input (see
-:mod:`danet_runtime.children.lifeline`): ``gst-launch-1.0`` takes them as arguments, which every user of the
-machine can read, with the passwords of cameras in them. It needs GStreamer's library alone, no bindings.
+Started by :mod:`danet_runtime.children.start`, it reads the words of the pipeline from its standard input
+(see :mod:`danet_runtime.children.lifeline`): ``gst-launch-1.0`` takes them as arguments, which every user of
+the machine can read, with the passwords of cameras in them. It needs GStreamer's library alone, no bindings.
 Exit codes: 0 the pipeline has ended by itself, 1 it failed; errors are said on standard error.
 """
 

@@ -106,6 +106,9 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
     )
     console.print(counts)
     for camera in report.cameras:
+        if camera["damaged"]:
+            counted = ", ".join(f"{count} {reason}" for reason, count in camera["damaged"].items())
+            console.print(f"damaged frames of {camera['name']}: {counted}", soft_wrap=True, markup=False)
         if camera["frames"]["out"]:
             latency = LatencySummary.from_dict(camera["latency"])
             console.print(latency_table(latency, "waiting", camera["name"] if several else None))

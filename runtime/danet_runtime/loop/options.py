@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Literal
 
 from danet_runtime.errors import UsageError
@@ -30,6 +31,9 @@ class StreamOptions:
         frozen_after_s: Identical frames of a live source for so long are a frozen camera.
         black_after_s: Black frames of a live source for so long are a covered or dead camera.
         jump_shown_s: A jump of a clock is shown for so long.
+        damage_shown_s: So long after a damaged frame the health still says so.
+        key_frame_timeout_s: A source that gives only damaged frames for so long is stuck; until then it is
+            waiting for a key frame.
         inference_failures: So many failed inferences in a row are a fault (live sources; of a file the first
             ends the stream).
         sink_failures: So many failed writes in a row and a sink is given up (under ``latest``, and
@@ -56,6 +60,8 @@ class StreamOptions:
     frozen_after_s: float = 2.0
     black_after_s: float = 2.0
     jump_shown_s: float = 10.0
+    damage_shown_s: float = 2.0
+    key_frame_timeout_s: float = 30.0
     inference_failures: int = 3
     sink_failures: int = 10
     reconnect_first_s: float = 0.5
@@ -68,7 +74,7 @@ class StreamOptions:
     def __post_init__(self) -> None:
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
-                raise UsageError(f"{entry.name} must be above 0 (got {value})")
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 < value < inf:
+                raise UsageError(f"{entry.name} must be a finite number above 0 (got {value})")
         if self.late not in ("mark", "drop"):
             raise UsageError(f"late must be 'mark' or 'drop' (got {self.late!r})")

@@ -42,6 +42,7 @@ def summarise(
         frames_late_dropped=counts["late_dropped"],
         frames_failed=counts["failed"],
         frames_unfinished=counts["unfinished"],
+        frames_damaged=sum(sum(camera["damaged"].values()) for camera in cameras),
         ending=ending,
         error=None if failure is None else str(failure) or type(failure).__name__,
         duration_s=duration_s,

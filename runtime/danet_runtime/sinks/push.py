@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.children.start import module_command
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
@@ -126,6 +127,15 @@ class PushSink:
         except ValueError as error:
             raise UsageError(f"{self._shown!r}: {error}; check the quotes") from error
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Send results of this size and format from now on, through a child of their own.
+
+        Raises:
+            SinkError: As :meth:`open`.
+        """
+        self.close()
+        self.open(stream_format)
+
     def write(self, result: Result) -> None:
         """Blend one result and hand it to the child.
 
@@ -146,7 +156,8 @@ class PushSink:
             self._even[:, width:] = self._even[:, width - 1 : width]
         try:
             if self._child is None:
-                self._child = PushChild(GSTREAMER_CHILD, self._shown, self._redact, self._words)
+                command = module_command(GSTREAMER_CHILD)
+                self._child = PushChild(command, self._shown, self._redact, self._words)
                 self._starts += 1
             self._child.write(self._even, _WRITE_S)
         except SinkError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import FrameInfo, Source
+from danet_runtime.sources.damage import DamagePolicy
 from danet_runtime.sources.uri import redacted
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ _ACCEPTED = (
 _CHILD_SCHEMES = ("rtsp", "rtsps", "http", "https", "csi", "gst")
 
 
-def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR) -> AnySource:
+def open_source(
+    text: str | Path, *, realtime: bool = False, pixels: Pixels = BGR, damaged: DamagePolicy = "drop"
+) -> AnySource:
     """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
-    A file is a picture by its suffix, else a video.
+    A file is a picture by its suffix, else a video. What stands in the file system under the whole text is a
+    file whatever it is called, also a link that leads nowhere: names that a shell made of a pattern never
+    become cameras or pipelines.
 
     Args:
         text: The name.
@@ -45,6 +50,8 @@ def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BG
             deliver it untouched where they have it; what OpenCV or FFmpeg decodes (files, pictures, HTTP,
             RTSP without GStreamer) stays BGR, and the segmenter converts it. The source's own ``pixels`` say
             what comes.
+        damaged: What becomes of frames that are known or likely to be corrupt: left out and counted, or
+            delivered with ``FrameInfo.damage``.
 
     Returns:
         The open source; the caller closes it, or hands it to a :class:`danet_runtime.Stream`.
@@ -55,7 +62,7 @@ def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BG
         MissingDependencyError: OpenCV, or GStreamer, is not installed.
     """
     if realtime:
-        return _played(open_source(text, pixels=pixels))
+        return _played(open_source(text, pixels=pixels, damaged=damaged))
     text = str(text)
     path = path_of(text)
     if path is not None:
@@ -64,15 +71,19 @@ def open_source(text: str | Path, *, realtime: bool = False, pixels: Pixels = BG
         from danet_runtime.sources.synthetic import SyntheticSource
 
         return SyntheticSource(text, pixels)
-    camera = live_source(text, pixels)
+    camera = live_source(text, pixels, damaged)
     if camera is None:  # path_of has left nothing else
         raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
     camera.reopen()
     return camera
 
 
-def live_source(text: str, pixels: Pixels = BGR) -> CameraSource | ChildSource | None:
+def live_source(
+    text: str, pixels: Pixels = BGR, damaged: DamagePolicy = "drop"
+) -> CameraSource | ChildSource | None:
     """The camera or network stream that ``text`` names, not opened yet; ``None`` for all else.
+
+    The arguments are those of :func:`open_source`.
 
     Raises:
         UsageError: It makes no sense.
@@ -88,7 +99,7 @@ def live_source(text: str, pixels: Pixels = BGR) -> CameraSource | ChildSource |
     if text.partition(":")[0] in _CHILD_SCHEMES:
         from danet_runtime.sources.gstreamer import ChildSource
 
-        return ChildSource(text, pixels=pixels, is_open=False)
+        return ChildSource(text, pixels=pixels, damaged=damaged, is_open=False)
     return None
 
 
@@ -108,14 +119,18 @@ def _played(source: AnySource) -> AnySource:
 def path_of(text: str) -> Path | None:
     """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
     scheme, colon, rest = text.partition(":")
-    # os.path.exists: a pipeline is no path, and may be longer than any.
-    if os.path.exists(text):  # noqa: PTH110
+    if is_entry(text):
         return Path(text)
     if colon and scheme == "file":
         return Path(rest.removeprefix("//"))
     if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
         return None
     return Path(text)
+
+
+def is_entry(text: str) -> bool:
+    """Whether something stands in the file system under this name, be it a link that leads nowhere."""
+    return os.path.lexists(text)  # not of Path: a pipeline is no path, and may be longer than any
 
 
 def camera_of(text: str) -> int | None:
@@ -137,6 +152,8 @@ def _open_path(text: str) -> VideoSource | ImagesSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
     path = Path(text)
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{redacted(text)} is a link to {path.readlink()}, which is not there")
     if path.is_dir():
         return ImagesSource(pictures_in(path), text)
     if path.is_file():
@@ -151,6 +168,11 @@ def _open_path(text: str) -> VideoSource | ImagesSource:
         if not pictures:
             raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)
+    if path.exists():
+        raise UsageError(
+            f"{redacted(text)} is a device, FIFO or socket, and no file of frames; a "
+            "camera is camera:N, and 'gst:filesrc location=... ! decodebin' reads what comes out of a pipe"
+        )
     if ":" in text:
         raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
     raise UsageError(f"there is no file or folder {redacted(text)!r}; expected {_ACCEPTED}")

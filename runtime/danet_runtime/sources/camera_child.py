@@ -1,7 +1,7 @@
 """The child process that reads a camera of the operating system with OpenCV, where a driver may hang.
 
-``python -m danet_runtime.sources.camera_child FD`` reads the number of the device and the pixel format from
-its standard input (see :mod:`danet_runtime.children.lifeline`) and writes frames to the file descriptor, as
+Started by :mod:`danet_runtime.children.start` with a file descriptor, it reads the number of the device and
+the pixel format from its standard input (see :mod:`danet_runtime.children.lifeline`) and writes frames, as
 :mod:`danet_runtime.sources.gdp` lays them out, each with the driver's time in place of a stream's.
 """
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.children.process import ChildProcess
+from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
+from danet_runtime.running import Patience
 from danet_runtime.sources import gdp
+from danet_runtime.sources.damage import DamageCount
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
 _LARGEST_FRAME = 16384 * 16384 * 3
+_KEY_FRAME_S = 30.0
+"""What is joined between two key frames may give no frame for so long while others are left out."""
 
 
 class FrameChild:
@@ -29,6 +33,7 @@ class FrameChild:
         name: What to call it in errors.
         redact: Takes credentials out of what the child says.
         words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
+        damage: Counts the frames that the child says it left out.
 
     Raises:
         SourceError: It cannot be started.
@@ -40,19 +45,31 @@ class FrameChild:
     format: gdp.RawFormat
 
     def __init__(
-        self, command: Sequence[str], name: str, redact: Callable[[str], str], words: Sequence[str] = ()
+        self,
+        command: Sequence[str],
+        name: str,
+        redact: Callable[[str], str],
+        words: Sequence[str] = (),
+        damage: DamageCount | None = None,
     ) -> None:
         self._name = name
+        self._damage = damage or DamageCount()
         self._header = bytearray(gdp.HEADER_BYTES)
         self._rows: UInt8Array | None = None
-        self._fd, theirs = os.pipe()
-        with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
-            fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         try:
-            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
+            self._fd, theirs = os.pipe()
         except OSError as error:
+            raise SourceError(f"there is no pipe to be had for {name}: {error.strerror}") from error
+        try:
+            with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
+                fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
+        except BaseException as error:
             os.close(self._fd)
-            raise SourceError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
+            if not isinstance(error, NOTHING_LEFT):
+                raise
+            why = getattr(error, "strerror", None) or str(error) or "no memory is left"
+            raise SourceError(f"{command[0]} cannot be started for {name}: {why}") from error
         finally:
             os.close(theirs)
 
@@ -60,21 +77,22 @@ class FrameChild:
         """Wait until it has told its format; :meth:`kill` ends the waiting.
 
         Args:
-            start_s: It must have told by then.
+            start_s: It must have told by then. While it says that it leaves damaged frames out, the next key
+                frame is awaited beyond that, up to half a minute.
 
         Raises:
             SourceError: It ends, says nothing in time, or nothing that is a format.
         """
-        self.format = self._await_format(time.monotonic() + start_s, start_s)
+        self.format = self._await_format(start_s)
 
-    def read_into(self, buffer: UInt8Array) -> int | None:
+    def read_into(self, buffer: UInt8Array) -> gdp.Packet:
         """Write the next frame in place; waits for it.
 
         Args:
             buffer: uint8 in the format's layout and size, C-contiguous; overwritten.
 
         Returns:
-            Its timestamp on the stream's clock in nanoseconds, or ``None`` where it has none.
+            Its header, with its times and why it is not to be trusted, where it is not.
 
         Raises:
             SourceError: The child has ended, or changed its format.
@@ -89,11 +107,13 @@ class FrameChild:
                         f"{self._name} changed from {was.pixel_format} {was.size_hw} to "
                         f"{changed.pixel_format} {changed.size_hw} (height, width) on the way"
                     )
+            elif packet.kind == gdp.DAMAGE:
+                self._damage.add(*gdp.read_damage(self._text(packet.length)))
             elif packet.kind != gdp.BUFFER:
                 self._text(packet.length)
             else:
                 self._frame(packet.length, buffer)
-                return packet.time_ns
+                return packet
 
     def has_more(self) -> bool:
         """Whether more has come already."""
@@ -110,10 +130,19 @@ class FrameChild:
             os.close(self._fd)
             self._fd = -1
 
-    def _await_format(self, until: float, start_s: float) -> gdp.RawFormat:
+    def _await_format(self, start_s: float) -> gdp.RawFormat:
+        patience, most = Patience(start_s), Patience(max(start_s, _KEY_FRAME_S))
+        left_out, started_ns = 0, now_ns()
         while True:
-            ready, _, _ = select.select([self._fd], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            while not select.select([self._fd], [], [], step_s := min(patience.step_s(), most.step_s()))[0]:
+                if step_s:
+                    continue
+                if left_out:
+                    raise SourceError(
+                        f"{self._name} gave no whole frame within {(now_ns() - started_ns) / 1e9:.0f} s, "
+                        f"{left_out} were left out: it sends no key frame, or none arrives whole; let it "
+                        "send key frames more often"
+                    )
                 raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._process.said()}")
             packet = self._packet()
             if packet.kind == gdp.BUFFER:
@@ -121,6 +150,11 @@ class FrameChild:
             text = self._text(packet.length)
             if packet.kind == gdp.CAPS:
                 return gdp.read_caps(text)
+            if packet.kind == gdp.DAMAGE:
+                reason, frames = gdp.read_damage(text)
+                self._damage.add(reason, frames)
+                left_out += frames
+                patience = Patience(start_s)
 
     def _packet(self) -> gdp.Packet:
         self._fill(memoryview(self._header))

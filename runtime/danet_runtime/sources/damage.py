@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from danet_runtime.clock import now_ns
 
@@ -17,6 +17,9 @@ DamageReason = Literal["no key frame yet", "lost packets", "missing reference", 
 - ``decoder``: the decoder met an error in it, or calls it corrupt.
 - ``cut off``: its data end too early.
 """
+
+DAMAGE_REASONS: Final[tuple[DamageReason, ...]] = get_args(DamageReason)
+"""All of them, in a fixed order."""
 
 DamagePolicy = Literal["drop", "mark"]
 """``drop``: such frames are counted and never delivered; ``mark``: delivered, with the reason."""
@@ -41,6 +44,12 @@ class DamageCount:
         """Frames by reason, as a copy."""
         with self._lock:
             return dict(self._counts)
+
+    @property
+    def total(self) -> int:
+        """Frames of all reasons."""
+        with self._lock:
+            return sum(self._counts.values())
 
     @property
     def last_ns(self) -> int:

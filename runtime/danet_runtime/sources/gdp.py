@@ -1,9 +1,11 @@
 """The GStreamer Data Protocol: how a child process sends raw frames with their format and timestamps.
 
-``gdppay`` writes each packet as a header of 62 bytes and a payload, all big-endian: version (2), flags (1),
-padding (1), type (2), length (4), timestamp (8), duration (8), offset (8), end of offset (8), flags of the
-buffer (2), padding (14), checksums (4). The type is 1 for a buffer, 2 for its format ("caps") and 64 or more
-for events. (GStreamer, ``gst-plugins-bad/gst/gdp/dataprotocol.h``.)
+Each packet is a header of 62 bytes and a payload, all big-endian: version (2), flags (1), padding (1),
+type (2), length (4), timestamp (8), duration (8), offset (8), end of offset (8), flags of the buffer (2),
+padding (14), checksums (4). The type is 1 for a buffer, 2 for its format ("caps") and 64 or more for events.
+(GStreamer, ``gst-plugins-bad/gst/gdp/dataprotocol.h``.) Of its own this has: in the offset when a frame
+arrived, in the end of the offset when it was captured by its sender's clock, in the flags why it is not to be
+trusted, and an event that counts frames that were left out.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from typing import Final
 
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.sources.damage import DAMAGE_REASONS, DamageReason
 
 HEADER_BYTES: Final = 62
 BUFFER: Final = 1
 CAPS: Final = 2
+DAMAGE: Final = 0x4001
 NO_TIME: Final = 2**64 - 1
 
 _HEADER = struct.Struct(">HBxHIQQQQH14xHH")
+_DAMAGE = struct.Struct(">BI")
 _VERSION = 0x0100
 _LONGEST_TEXT = 1 << 16
 
@@ -41,14 +46,20 @@ class Packet:
     """A packet's header.
 
     Attributes:
-        kind: ``BUFFER``, ``CAPS``, or an event that says nothing here.
+        kind: ``BUFFER``, ``CAPS``, ``DAMAGE``, or an event that says nothing here.
         length: Bytes of payload that follow.
         time_ns: Timestamp of a buffer on the stream's clock, or ``None``.
+        arrival_ns: When its data arrived, on the clock of :mod:`danet_runtime.clock`, or ``None``.
+        sender_unix_ns: When it was captured by its sender's wall clock, or ``None``.
+        damage: Why it is not to be trusted, or ``None``.
     """
 
     kind: int
     length: int
     time_ns: int | None
+    arrival_ns: int | None = None
+    sender_unix_ns: int | None = None
+    damage: DamageReason | None = None
 
 
 @dataclass(frozen=True)
@@ -82,18 +93,56 @@ def read_header(data: bytes | bytearray) -> Packet:
     Raises:
         SourceError: It is none.
     """
-    version, _, kind, length, time_ns, *_ = _HEADER.unpack(data)
-    if version != _VERSION or (kind not in (BUFFER, CAPS) and (kind < 64 or length > _LONGEST_TEXT)):
+    version, _, kind, length, time_ns, _, arrival_ns, sender_ns, flags, _, _ = _HEADER.unpack(data)
+    is_known = kind in (BUFFER, CAPS) or (kind >= 64 and length <= _LONGEST_TEXT)
+    if version != _VERSION or not is_known:
         raise SourceError(
             f"expected a packet of the GStreamer Data Protocol 1.0, got {bytes(data[:8]).hex()}"
         )
-    return Packet(kind, length, None if time_ns == NO_TIME else time_ns)
+    return Packet(
+        kind,
+        length,
+        None if time_ns == NO_TIME else time_ns,
+        None if arrival_ns == NO_TIME else arrival_ns,
+        None if sender_ns == NO_TIME else sender_ns,
+        DAMAGE_REASONS[flags - 1] if 0 < flags <= len(DAMAGE_REASONS) else None,
+    )
 
 
-def write_header(kind: int, length: int, time_ns: int | None = None) -> bytes:
-    """The header of a packet, without checksums."""
-    moment = NO_TIME if time_ns is None else time_ns
-    return _HEADER.pack(_VERSION, 0, kind, length, moment, NO_TIME, NO_TIME, NO_TIME, 0, 0, 0)
+def write_header(
+    kind: int,
+    length: int,
+    time_ns: int | None = None,
+    *,
+    arrival_ns: int | None = None,
+    sender_unix_ns: int | None = None,
+    damage: DamageReason | None = None,
+) -> bytes:
+    """The header of a packet, without checksums; see :class:`Packet`."""
+    moment, arrived, sent = (
+        NO_TIME if time is None else time for time in (time_ns, arrival_ns, sender_unix_ns)
+    )
+    flags = 0 if damage is None else DAMAGE_REASONS.index(damage) + 1
+    return _HEADER.pack(_VERSION, 0, kind, length, moment, NO_TIME, arrived, sent, flags, 0, 0)
+
+
+def write_damage(reason: DamageReason, frames: int = 1) -> bytes:
+    """A packet that says how many damaged frames were left out."""
+    payload = _DAMAGE.pack(DAMAGE_REASONS.index(reason), frames)
+    return write_header(DAMAGE, len(payload)) + payload
+
+
+def read_damage(payload: bytes) -> tuple[DamageReason, int]:
+    """Read the payload of such a packet.
+
+    Raises:
+        SourceError: It is none.
+    """
+    if len(payload) == _DAMAGE.size:
+        reason, frames = _DAMAGE.unpack(payload)
+        if reason < len(DAMAGE_REASONS):
+            return DAMAGE_REASONS[reason], frames
+    raise SourceError(f"expected a count of damaged frames, got {payload[:8].hex()}")
 
 
 def read_caps(text: bytes) -> RawFormat:

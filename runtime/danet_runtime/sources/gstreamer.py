@@ -10,20 +10,22 @@ import functools
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from danet_runtime.children.start import module_command
 from danet_runtime.errors import MissingDependencyError, UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock
+from danet_runtime.sources.damage import DamagePolicy
+from danet_runtime.sources.gdp import Packet
 from danet_runtime.sources.live import START_S, LiveSource
 from danet_runtime.sources.stream_clock import StreamClock
 from danet_runtime.sources.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
 
 INSPECT: Final = "gst-inspect-1.0"
-GSTREAMER_CHILD: Final = (sys.executable, "-m", "danet_runtime.children.gstreamer")
-"""What runs a pipeline whose words it reads from its standard input."""
+GSTREAMER_CHILD: Final = "danet_runtime.children.gstreamer"
+"""The module that runs a pipeline whose words it reads from its standard input."""
 
 _INSTALL = (
     "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
@@ -47,6 +49,7 @@ class ChildSource(LiveSource):
         pixels: The format that is wanted. GStreamer hands frames through that have it already, and converts
             others; what FFmpeg decodes stays BGR. :attr:`pixels` is what comes, with the matrix and range
             that the stream says of itself.
+        damaged: What becomes of frames that are known or likely to be corrupt.
         is_open: Whether to open it now; :meth:`reopen` does it later.
 
     Raises:
@@ -57,10 +60,16 @@ class ChildSource(LiveSource):
     """
 
     def __init__(
-        self, uri: str, start_s: float = START_S, pixels: Pixels = BGR, *, is_open: bool = True
+        self,
+        uri: str,
+        start_s: float = START_S,
+        pixels: Pixels = BGR,
+        damaged: DamagePolicy = "drop",
+        *,
+        is_open: bool = True,
     ) -> None:
         redact = Redaction(uri)
-        super().__init__(redact.shown, redact, pixels, start_s)
+        super().__init__(redact.shown, redact, pixels, start_s, damaged)
         self._uri = uri
         self._starting = _command(uri, pixels)
         if self._starting[2] == "ffmpeg":
@@ -84,10 +93,10 @@ class ChildSource(LiveSource):
     def _begin(self) -> None:
         self._clock = StreamClock(self.name)
 
-    def _capture_time(self, time_ns: int | None, now_ns: int) -> tuple[int, CaptureClock]:
-        if time_ns is None:
-            return now_ns, "arrival"
-        return self._clock.capture_ns(time_ns, now_ns), "stream"
+    def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
+        if packet.time_ns is None:
+            return now_ns if packet.arrival_ns is None else packet.arrival_ns, "arrival"
+        return self._clock.capture_ns(packet.time_ns, now_ns), "stream"
 
 
 @functools.cache
@@ -143,7 +152,7 @@ def _command(uri: str, pixels: Pixels) -> tuple[Sequence[str], Sequence[str], st
     # Motion JPEG over HTTP goes through FFmpeg: GStreamer's decoder ends at the first damaged picture.
     if has_gstreamer and scheme not in ("http", "https"):
         pipeline = f"{pipeline_of(uri, pixels)} ! gdppay ! fdsink fd={{fd}} sync=false"
-        return GSTREAMER_CHILD, _words(pipeline, uri), "gstreamer"
+        return module_command(GSTREAMER_CHILD), _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
-        return (sys.executable, "-m", "danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
+        return module_command("danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
     raise MissingDependencyError("GStreamer with gst-inspect-1.0 and gdppay", f"{scheme}:", _INSTALL)

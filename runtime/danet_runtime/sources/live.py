@@ -12,6 +12,8 @@ from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock, FrameInfo
 from danet_runtime.sources.child import FrameChild
+from danet_runtime.sources.damage import DamageCount, DamagePolicy
+from danet_runtime.sources.gdp import Packet
 
 START_S = 10.0
 """The first frame must have come by then."""
@@ -31,6 +33,11 @@ class LiveSource:
         redact: Takes credentials out of what the child says.
         pixels: The format that is wanted; :attr:`pixels` is what comes.
         start_s: The first frame must have come by then.
+        damaged: What becomes of frames that are known or likely to be corrupt.
+
+    Attributes:
+        awaited: Why it is not open yet, where a stream is to open it; else ``None``.
+        damage: Counts such frames, over all openings.
     """
 
     live = True
@@ -38,16 +45,25 @@ class LiveSource:
     size_hw: tuple[int, int]
     fps: float | None = None
 
-    def __init__(self, name: str, redact: Callable[[str], str], pixels: Pixels, start_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        redact: Callable[[str], str],
+        pixels: Pixels,
+        start_s: float,
+        damaged: DamagePolicy = "drop",
+    ) -> None:
         self.name = name
+        self.damage = DamageCount()
+        self._damaged: DamagePolicy = damaged
         self.pixels = pixels
         self._redact = redact
         self._wanted = pixels
         self._start_s = start_s
         self._child: FrameChild | None = None
         self._read = 0
-        self._opened_s = 0.0
-        self._why_closed = f"{name} is closed; open it again"
+        self._opened_ns = 0
+        self.awaited: str | None = None
 
     def reopen(self) -> None:
         """Start the child, again where there was one.
@@ -60,7 +76,7 @@ class LiveSource:
         self.close()
         command, words = self._command()
         # Known before it has told its format, so that it can be interrupted while it says nothing.
-        child = self._child = FrameChild(command, self.name, self._redact, words)
+        child = self._child = FrameChild(command, self.name, self._redact, words, self.damage)
         try:
             child.await_format(self._start_s)
             pixels = child.format.pixels(self._wanted)
@@ -70,7 +86,8 @@ class LiveSource:
             self.close()
             raise
         self._read = 0
-        self._opened_s = time.monotonic()
+        self._opened_ns = now_ns()
+        self.awaited = None
         self.size_hw = child.format.size_hw
         self.fps = child.format.fps
         self.pixels = pixels
@@ -80,11 +97,11 @@ class LiveSource:
         """Stand in for a camera that cannot be opened yet: reads fail, until :meth:`reopen` does not.
 
         Args:
-            size_hw: What its frames are expected to be: buffers and outputs are made for it.
+            size_hw: What its frames are expected to be; those of another size are adopted.
             why: What every read says until then.
         """
         self.size_hw = size_hw
-        self._why_closed = why
+        self.awaited = why
 
     def interrupt(self) -> None:
         """End the child, so that a read or an opening that waits for it fails; from any thread."""
@@ -93,28 +110,33 @@ class LiveSource:
             child.kill()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
-        """Wait for the next frame and write it in place.
+        """Wait for the next frame and write it in place; damaged ones are counted, and passed over or marked.
 
         Raises:
             SourceError: The child has ended, the size changed, or the source is not open.
         """
         if self._child is None:
-            raise SourceError(self._why_closed)
-        time_ns = self._child.read_into(buffer)
-        if self._read == 0:
-            time_ns = self._without_backlog(self._child, buffer, time_ns)
-        capture_ns, clock = self._capture_time(time_ns, now_ns())
-        info = FrameInfo(self._read, capture_ns, clock=clock)
-        self._read += 1
-        return info
+            raise SourceError(self.awaited or f"{self.name} is closed; open it again")
+        while True:
+            packet = self._child.read_into(buffer)
+            if self._read == 0:
+                packet = self._without_backlog(self._child, buffer, packet)
+            capture_ns, clock = self._capture_time(packet, now_ns())
+            if packet.damage is not None:
+                self.damage.add(packet.damage)
+                if self._damaged == "drop":
+                    continue
+            info = FrameInfo(self._read, capture_ns, clock=clock, damage=packet.damage)
+            self._read += 1
+            return info
 
-    def _without_backlog(self, child: FrameChild, buffer: UInt8Array, time_ns: int | None) -> int | None:
+    def _without_backlog(self, child: FrameChild, buffer: UInt8Array, packet: Packet) -> Packet:
         """Leave out what has piled up since the opening: nobody can say how old it is."""
-        now = time.monotonic()
-        if now - self._opened_s > _BACKLOG_S:
+        if now_ns() - self._opened_ns > _BACKLOG_S * 1e9:
+            now = time.monotonic()
             while child.has_more() and time.monotonic() - now < _BACKLOG_S:
-                time_ns = child.read_into(buffer)
-        return time_ns
+                packet = child.read_into(buffer)
+        return packet
 
     def close(self) -> None:
         """End the child; harmless when called twice."""
@@ -138,8 +160,8 @@ class LiveSource:
     def _begin(self) -> None:
         """It was opened: what was known of its clock is so no more."""
 
-    def _capture_time(self, time_ns: int | None, now_ns: int) -> tuple[int, CaptureClock]:
-        """When a frame was captured that came with this timestamp at this moment."""
+    def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
+        """When a frame was captured that came with this header at this moment."""
         raise NotImplementedError
 
 

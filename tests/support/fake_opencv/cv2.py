@@ -87,7 +87,9 @@ class VideoCapture:
 
 
 if __name__ == "cv2" and "danet_runtime.sources.camera_child" not in sys.orig_argv:
-    # All other processes have the real one.
+    # All other processes have the real one, and hand their path on to their children.
+    _paths = list(sys.path)
     sys.path[:] = [place for place in sys.path if Path(place) != Path(__file__).parent]
     del sys.modules["cv2"]
     sys.modules["cv2"] = importlib.import_module("cv2")
+    sys.path[:] = _paths
