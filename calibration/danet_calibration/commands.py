@@ -11,7 +11,7 @@ import typer
 
 from danet_calibration.methods import MethodChoice
 from danet_runtime.commands.arguments import TrustedKeys, require_there
-from danet_runtime.commands.terminal import open_console, tell
+from danet_runtime.commands.printing import open_console, tell
 
 if TYPE_CHECKING:
     from rich.console import Console

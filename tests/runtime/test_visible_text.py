@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from danet_runtime import cli
 from danet_runtime.bundle import Bundle
-from danet_runtime.commands.terminal import open_console, tell
+from danet_runtime.commands.printing import open_console, tell
 from danet_runtime.visible_text import VisibleFormatter, visible, visible_stream
 
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -207,3 +207,17 @@ def test_json_of_verify_is_ascii_whatever_the_names_are(bundle: Bundle, tmp_path
     assert done.output.isascii()
     assert is_harmless(done.output.replace("\n", ""))
     assert json.loads(done.output)["strangers"]
+
+
+def test_whatever_prints_does_so_through_the_one_place_that_shows_words_of_others() -> None:
+    """JSON, which escapes by itself, and the version alone are printed past it."""
+    root = Path(__file__).parents[2]
+    files = [file for part in ("runtime", "export", "calibration") for file in (root / part).rglob("*.py")]
+    assert len(files) > 100
+    for file in files:
+        if file.name == "printing.py":
+            continue
+        text = file.read_text()
+        for call in re.findall(r"typer\.echo\(\s*(.{12})", text):
+            assert call.startswith(("json.dumps(", 'f"danet {ver')), (file, call)
+        assert not re.search(r"(?<![A-Za-z_])Console\(", text), file

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
-from danet_runtime.commands.terminal import open_console
+from danet_runtime.commands.printing import open_console
 
 if TYPE_CHECKING:
     from danet_runtime.tensorrt.engine_manifest import EngineManifest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
-from danet_runtime.commands.terminal import open_console, tell
+from danet_runtime.commands.printing import open_console, tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle import Bundle

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danet_runtime.commands.terminal import open_console
+from danet_runtime.commands.printing import open_console
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.reader import Bundle

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from danet_runtime.commands.terminal import open_console, tell
+from danet_runtime.commands.printing import open_console, tell
 
 if TYPE_CHECKING:
     from danet_runtime.report import StreamReport

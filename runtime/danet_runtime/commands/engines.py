@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from danet_runtime.commands.terminal import open_console, tell
+from danet_runtime.commands.printing import open_console, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys, require_there
-from danet_runtime.commands.terminal import open_console
+from danet_runtime.commands.printing import open_console
 
 
 def profile(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danet_runtime.commands.arguments import PASSPHRASE_VARIABLE
-from danet_runtime.commands.terminal import tell
+from danet_runtime.commands.printing import tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.signature import SigningKey

@@ -1,4 +1,4 @@
-"""Printing: what others wrote is shown and not obeyed, and standard error may fail without ending work."""
+"""Standard streams: closed or failing they end no work, and words of others are no orders to a terminal."""
 
 from __future__ import annotations
 
@@ -7,40 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
-import typer
-
-from danet_runtime.visible_text import visible, visible_stream
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def tell(text: str, *, err: bool = False) -> None:
-    """Print one line; whatever is in it stays in it and is seen (:func:`danet_runtime.visible_text.visible`).
-
-    Args:
-        text: May hold names and words of others.
-        err: On standard error.
-    """
-    typer.echo(visible(text), err=err)
-
-
-def open_console(*, stderr: bool = False) -> Console:
-    """A console of rich's that takes text for text: no markup, no emoji codes, no control characters.
-
-    What is printed, and each cell and title of a table, may hold names and words of others. A cell of
-    several lines is made of ``rich.text.Text``.
-    """
-    from rich.console import Console
-    from rich.text import Text
-
-    class VisibleConsole(Console):
-        def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
-            return super().render_str(visible(text), **options)
-
-    return VisibleConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
+from danet_runtime.visible_text import visible_stream
 
 
 class VisibleText(io.TextIOWrapper):
@@ -66,6 +35,28 @@ class ForgivingText(VisibleText):
         """Flush where that is possible."""
         with suppress(OSError):
             super().flush()
+
+
+def open_standard_streams() -> None:
+    """Open the standard streams that the process was started without (``>&-``), on /dev/null.
+
+    The next file to be opened would get their numbers, and what is printed would land in it. Whoever closes a
+    stream does not want what goes there: that is no error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            stream = open(number, mode, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danet_runtime.commands.arguments import TrustedKeys
-from danet_runtime.commands.terminal import tell
+from danet_runtime.commands.printing import tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.verification import Verdict

@@ -1,0 +1,38 @@
+"""Printing what others may have written: it is shown, and not obeyed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from danet_runtime.visible_text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print one line; whatever is in it stays in it and is seen (:func:`danet_runtime.visible_text.visible`).
+
+    Args:
+        text: May hold names and words of others.
+        err: On standard error.
+    """
+    typer.echo(visible(text), err=err)
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """A console of rich's that takes text for text: no markup, no emoji codes, no control characters.
+
+    What is printed, and each cell and title of a table, may hold names and words of others. A cell of
+    several lines is made of ``rich.text.Text``.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    class VisibleConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
+            return super().render_str(visible(text), **options)
+
+    return VisibleConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
