@@ -1,4 +1,4 @@
-"""Manifests of strangers: no size, depth, number or repeated key of theirs takes memory or ends in a trace."""
+"""Manifests of strangers: no size, depth, number or repeated key of theirs takes memory or ends badly."""
 
 from __future__ import annotations
 
