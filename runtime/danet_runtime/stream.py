@@ -167,7 +167,17 @@ class Stream:
             for lane in self._lanes:
                 first = self._segmenters[0]
                 source = lane.source
-                lane.open(StreamFormat(source.size_hw, source.fps, first.classes, first.palette, lane.pixels))
+                lane.open(
+                    StreamFormat(
+                        source.size_hw,
+                        source.fps,
+                        first.classes,
+                        first.palette,
+                        lane.pixels,
+                        aspect_of(source),
+                        is_variable(source),
+                    )
+                )
                 opened.append(lane)
                 for segmenter, slot in product(self._segmenters, lane.slots):
                     segmenter.pin(slot.frame, slot.labels)
