@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from danet_runtime.errors import UsageError
+from danet_runtime.targets import check_kind, followed, is_stream, open_stream
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOT_SERVED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # by a file system that reserves no room
@@ -24,13 +25,19 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends well.
 
     The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
-    file is removed and whatever stood at ``path`` before is untouched.
+    file is removed and whatever stood at ``path`` before is untouched. Where ``path`` is a link, what it
+    leads to is replaced; a stream (see :mod:`danet_runtime.targets`) gets the whole content at the end.
 
     Raises:
         UsageError: ``path`` cannot be written as a file.
         OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
     check_file_target(path)
+    if is_stream(path):
+        with _streaming(path) as partial:
+            yield partial
+        return
+    path = followed(path)
     with _naming_where_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -39,6 +46,15 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _streaming(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="danet-") as folder:
+        partial = Path(folder) / f"partial{path.suffix}"
+        yield partial
+        with partial.open("rb") as made, open(open_stream(path), "wb") as stream:  # noqa: PTH123 - a descriptor
+            shutil.copyfileobj(made, stream)
 
 
 @contextmanager
@@ -55,6 +71,7 @@ def replacing_folder(path: Path, mark: str, *, overwrite: bool = False) -> Itera
         OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
     check_folder_target(path, mark, overwrite=overwrite)
+    path = followed(path)
     with _naming_where_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
@@ -116,11 +133,14 @@ def check_file_target(path: Path) -> None:
     """Find out before long work, not after, that ``path`` cannot be written as a file.
 
     Raises:
-        UsageError: ``path`` is a folder or no name, or its folder cannot be made or written to.
+        UsageError: ``path`` is a folder or no name, it is neither a regular file nor a stream (see
+            :mod:`danet_runtime.targets`), or its folder cannot be made or written to.
     """
     if path.is_dir() or not path.name:
         raise UsageError(f"{path} is a folder; give the path of a file to write")
-    _check_makeable(path.parent)
+    check_kind(path)
+    if not is_stream(path):
+        _check_makeable(followed(path).parent)
 
 
 def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> None:
@@ -135,7 +155,7 @@ def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> No
         UsageError: ``path`` exists and ``overwrite`` is false, or it is something else than a folder of this
             kind, or the folder around it cannot be made or written to.
     """
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; give the path of a folder to write")
@@ -144,7 +164,7 @@ def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> No
             f"{path} holds files but no {mark}, so it is not what would be written there; "
             "--overwrite does not remove it: give another path"
         )
-    _check_makeable(path.parent)
+    _check_makeable(followed(path).parent)
 
 
 def _check_makeable(folder: Path) -> None:

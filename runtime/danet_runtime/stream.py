@@ -32,7 +32,7 @@ from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.slots import ClosedError, Intake, Policy
-from danet_runtime.sources.base import Source
+from danet_runtime.sources.base import Source, aspect_of, is_variable
 from danet_runtime.systemd import SystemdNotifier
 
 logger = logging.getLogger(__name__)

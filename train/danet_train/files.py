@@ -11,15 +11,19 @@ from pathlib import Path
 
 from danet_train.errors import UsageError, WriteError
 
+_MOST_LINKS = 40
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends well.
 
     The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
-    file is removed and whatever stood at ``path`` before is untouched.
+    file is removed and whatever stood at ``path`` before is untouched. Where ``path`` is a link, what it
+    leads to is replaced and the link stays.
     """
     check_file_target(path)
+    path = _followed(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -54,8 +58,9 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; give the path of a folder to make")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    path = _followed(path)
     _make_parent(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
@@ -77,11 +82,14 @@ def check_file_target(path: Path) -> None:
     """Find out before long work, not after, that ``path`` cannot be written as a file.
 
     Raises:
-        UsageError: ``path`` is a folder, or its folder cannot be made or written to.
+        UsageError: ``path`` is a folder, a device, a FIFO or a socket, or an open file of this process under
+            a name such as ``/dev/stdout``; or its folder cannot be made or written to.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file to write")
-    _make_parent(path)
+    if (path.exists() and not path.is_file()) or _is_descriptor(path):
+        raise UsageError(f"{path} is no regular file, and only such a one is replaced; give another path")
+    _make_parent(_followed(path))
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -100,9 +108,26 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite:
         check_file_target(path)
         if path.resolve() in taken:
             raise UsageError(f"{path} would replace {taken[path.resolve()]}; give another path")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
         taken[path.resolve()] = "another output"
+
+
+def _followed(path: Path) -> Path:
+    """Where a link leads to; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Whether ``path`` is a name of an open file of a process, whatever that is: ``/dev/stdout``."""
+    for _ in range(_MOST_LINKS):
+        parent = os.path.realpath(path.parent)
+        if parent.startswith("/proc/"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = Path(parent) / path.readlink()
+    return False
 
 
 def _make_parent(path: Path) -> None:

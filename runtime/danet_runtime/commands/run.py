@@ -23,7 +23,8 @@ def run(
         typer.Argument(
             help="Video file, picture, folder of pictures, pattern such as 'a/*.png', camera:0, rtsp://..., "
             "http://..., csi://0, gst:PIPELINE, or synthetic: for a test pattern. Several share the model in "
-            "turn; NAME=SOURCE names each."
+            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever it "
+            "is called."
         ),
     ],
     output: Annotated[
@@ -105,10 +106,11 @@ def run(
         Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
     ] = "mark",
     damaged: Annotated[
-        Literal["drop", "mark"],
+        Literal["drop", "mark", "stop"],
         typer.Option(
             help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
-            "says so) are counted and left out, or delivered with the reason; the health says so either way."
+            "says so) are counted and left out, or delivered with the reason; the health says so either way. "
+            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one."
         ),
     ] = "drop",
     realtime: Annotated[
@@ -141,7 +143,9 @@ def run(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     trusted_key: TrustedKeys = None,
     legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist; never a device or a FIFO.")
+    ] = False,
 ) -> None:
     """Segment videos, pictures or cameras; write overlays, masks and a report.
 

@@ -15,6 +15,7 @@ from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.targets import is_stream, is_taken, open_stream
 
 _BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
 
@@ -28,7 +29,8 @@ class JsonLinesSink:
     and ``unlabelled`` (the share with no class).
 
     Every line goes to the operating system with one call, so that a reader sees it at once and a kill costs
-    at most the line being written. A line that does not fit on the disk is taken back.
+    at most the line being written. A line that does not fit on the disk is taken back. A FIFO, a device or
+    ``/dev/stdout`` is written through, see :mod:`danet_runtime.targets`.
 
     Args:
         path: Where to.
@@ -44,10 +46,11 @@ class JsonLinesSink:
         if not str(path):
             raise UsageError("jsonl: needs a path, e.g. jsonl:results.jsonl")
         self.path = Path(path)
-        if self.path.exists() and not overwrite:
+        if is_taken(self.path) and not overwrite:
             raise UsageError(f"{self.path} exists already; give another path, or --overwrite to replace it")
         check_file_target(self.path)
         self._fd = -1
+        self._is_stream = False
         self._lines = 0
         self._bytes = 0
 
@@ -60,6 +63,10 @@ class JsonLinesSink:
         self._names = [entry.name for entry in stream_format.classes]
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
+            self._is_stream = is_stream(self.path)
+            if self._is_stream:
+                self._fd = open_stream(self.path)
+                return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, flags, 0o644)
         except OSError as error:
@@ -79,9 +86,10 @@ class JsonLinesSink:
             while len(left):
                 left = left[os.write(self._fd, left) :]
         except OSError as error:
-            with suppress(OSError):  # a pipe has no position
-                os.ftruncate(self._fd, self._bytes)
-                os.lseek(self._fd, self._bytes, os.SEEK_SET)
+            if not self._is_stream:  # whose other lines are not this one's, and which has no position
+                with suppress(OSError):
+                    os.ftruncate(self._fd, self._bytes)
+                    os.lseek(self._fd, self._bytes, os.SEEK_SET)
             raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
         self._lines += 1
         self._bytes += len(line)
@@ -95,7 +103,7 @@ class JsonLinesSink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            if not self._lines and self.path.is_file():
+            if not self._lines and not self._is_stream and self.path.is_file():
                 self.path.unlink()
 
     def _record(self, result: Result) -> dict[str, Any]:

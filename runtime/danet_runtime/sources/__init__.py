@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from danet_runtime.sources.camera import CameraSource
     from danet_runtime.sources.gstreamer import ChildSource
     from danet_runtime.sources.images import ImagesSource
+    from danet_runtime.sources.opencv_video import OpenCvVideoSource
     from danet_runtime.sources.paced import PacedSource
     from danet_runtime.sources.synthetic import SyntheticSource
     from danet_runtime.sources.video import VideoSource
 
     AnySource: TypeAlias = (
-        VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource
+        VideoSource
+        | OpenCvVideoSource
+        | ImagesSource
+        | CameraSource
+        | ChildSource
+        | SyntheticSource
+        | PacedSource
     )
 
 __all__ = ["FrameInfo", "Source", "open_source"]
@@ -39,7 +46,9 @@ def open_source(
 ) -> AnySource:
     """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
-    A file is a picture by its suffix, else a video.
+    A file is a picture by its suffix, else a video. What stands in the file system under the whole text is a
+    file whatever it is called, also a link that leads nowhere: names that a shell made of a pattern never
+    become cameras or pipelines.
 
     Args:
         text: The name.
@@ -49,7 +58,7 @@ def open_source(
             RTSP without GStreamer) stays BGR, and the segmenter converts it. The source's own ``pixels`` say
             what comes.
         damaged: What becomes of frames that are known or likely to be corrupt: left out and counted, or
-            delivered with ``FrameInfo.damage``.
+            delivered with ``FrameInfo.damage``, or (``stop``) the end of a file.
 
     Returns:
         The open source; the caller closes it, or hands it to a :class:`danet_runtime.Stream`.
@@ -57,14 +66,14 @@ def open_source(
     Raises:
         UsageError: ``text`` names none of these.
         SourceError: What it names cannot be read.
-        MissingDependencyError: OpenCV, or GStreamer, is not installed.
+        MissingDependencyError: PyAV, OpenCV, or GStreamer, is not installed.
     """
     if realtime:
         return _played(open_source(text, pixels=pixels, damaged=damaged))
     text = str(text)
     path = path_of(text)
     if path is not None:
-        return _open_path(str(path) if text.startswith("file:") else text)
+        return _open_path(str(path) if text.startswith("file:") else text, damaged)
     if text.partition(":")[0] == "synthetic":
         from danet_runtime.sources.synthetic import SyntheticSource
 
@@ -117,14 +126,18 @@ def _played(source: AnySource) -> AnySource:
 def path_of(text: str) -> Path | None:
     """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
     scheme, colon, rest = text.partition(":")
-    # os.path.exists: a pipeline is no path, and may be longer than any.
-    if os.path.exists(text):  # noqa: PTH110
+    if is_entry(text):
         return Path(text)
     if colon and scheme == "file":
         return Path(rest.removeprefix("//"))
     if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
         return None
     return Path(text)
+
+
+def is_entry(text: str) -> bool:
+    """Whether something stands in the file system under this name, be it a link that leads nowhere."""
+    return os.path.lexists(text)  # not of Path: a pipeline is no path, and may be longer than any
 
 
 def camera_of(text: str) -> int | None:
@@ -142,24 +155,31 @@ def camera_of(text: str) -> int | None:
     return int(index)
 
 
-def _open_path(text: str) -> VideoSource | ImagesSource:
+def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource | ImagesSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
     path = Path(text)
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{redacted(text)} is a link to {path.readlink()}, which is not there")
     if path.is_dir():
         return ImagesSource(pictures_in(path), text)
     if path.is_file():
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return ImagesSource([path], text)
-        from danet_runtime.sources.video import VideoSource
+        from danet_runtime.sources.video import open_video
 
-        return VideoSource(path)
+        return open_video(path, damaged)
     if "://" not in text and glob.has_magic(text):
         found = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - also absolute ones
         pictures = [file for file in found if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
         if not pictures:
             raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)
+    if path.exists():
+        raise UsageError(
+            f"{redacted(text)} is a device, FIFO or socket, and no file of frames; a "
+            "camera is camera:N, and 'gst:filesrc location=... ! decodebin' reads what comes out of a pipe"
+        )
     if ":" in text:
         raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
     raise UsageError(f"there is no file or folder {redacted(text)!r}; expected {_ACCEPTED}")

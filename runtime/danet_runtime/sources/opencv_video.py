@@ -1,4 +1,4 @@
-"""Frames of a video file."""
+"""Frames of a video file where PyAV is not installed, as on a Jetson with JetPack's OpenCV alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,18 @@ logger = logging.getLogger(__name__)
 _ESTIMATE_SLACK_S = 1.0
 
 
-class VideoSource:
+LIMITS = (
+    "OpenCV believes the container's number of frames, gives damaged frames out as whole, pays no heed to "
+    "varying rates and pixels that are not square, and reads no interlaced video"
+)
+"""What :class:`danet_runtime.sources.video.VideoSource` does and this one does not."""
+
+
+class OpenCvVideoSource:
     """Every frame of a video file, in order; see :class:`danet_runtime.sources.base.Source`.
+
+    Where there is a choice, :class:`danet_runtime.sources.video.VideoSource` is it: see :data:`LIMITS`. What
+    OpenCV calls a frame and did not write (interlaced H.264, MPEG-2 and DV with OpenCV 5) is an error here.
 
     A file that ends early is told apart from one that ends well: MP4, MOV and AVI count their frames, and one
     fewer is an error. Matroska and the others only give a duration, from which OpenCV estimates a count (and
@@ -38,7 +48,7 @@ class VideoSource:
         self.path = Path(path)
         if not self.path.is_file():
             raise SourceError(f"{self.path} is not a file; expected a video")
-        self._capture = InPlaceCapture(str(self.path), "CAP_ANY", str(self.path))
+        self._capture = InPlaceCapture(str(self.path.absolute()), "CAP_ANY", str(self.path))
         self.size_hw = self._capture.size_hw
         self.fps = self._capture.fps
         self.count = self._capture.count

@@ -9,15 +9,36 @@ from typing import Any
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import SourceDamagedError, SourceError, SourceTruncatedError
+from danet_runtime.dependencies import PYAV, require
+from danet_runtime.errors import (
+    MissingDependencyError,
+    SourceDamagedError,
+    SourceError,
+    SourceTruncatedError,
+)
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
+from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
 from danet_runtime.sources.video_container import VideoContainer, check_size
 from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_ends import missing_bytes
 from danet_runtime.sources.video_frames import FrameWriter
 
 logger = logging.getLogger(__name__)
+
+
+def open_video(path: Path, damaged: DamagePolicy = "drop") -> VideoSource | OpenCvVideoSource:
+    """Open a video file with PyAV, or with OpenCV, and a word on its limits, where PyAV is not installed.
+
+    The arguments and errors are those of :class:`VideoSource`.
+    """
+    try:
+        require(PYAV, f"reading {path}")
+    except MissingDependencyError:
+        source = OpenCvVideoSource(path)
+        logger.warning("%s is read without PyAV: %s; %s", path, LIMITS, PYAV.install)
+        return source
+    return VideoSource(path, damaged)
 
 
 class VideoSource:
@@ -202,8 +223,8 @@ class VideoSource:
             told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             what = "are marked" if self._policy == "mark" else "were left out"
             raise SourceDamagedError(
-                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); what was made "
-                "of the others is kept"
+                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); what was "
+                "made of the others is kept"
             )
 
     def _gives_nothing(self) -> str:

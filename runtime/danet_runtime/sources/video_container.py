@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -111,7 +111,7 @@ class VideoContainer:
         """A time of the stream as seconds since the beginning of the file."""
         return None if pts is None else float(pts * self.stream.time_base) - self.start_s
 
-    def packets(self) -> Iterator[tuple[Any, DamageReason | None]]:
+    def packets(self) -> Generator[tuple[Any, DamageReason | None], None, None]:
         """Every packet of the video, with what the demuxer knows to be wrong with it.
 
         Where the file cannot be read on, it is tried again from there, up to ten times in a row.

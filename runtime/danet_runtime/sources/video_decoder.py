@@ -152,7 +152,8 @@ class VideoDecoder:
         if number in self._breaks:
             return self._breaks[number]
         reasons = {why for place, why in self._breaks.items() if place < number}
-        for reason in ("no key frame yet", "lost packets"):
-            if reason in reasons:
-                return reason  # type: ignore[return-value]  # one of them
+        if "no key frame yet" in reasons:
+            return "no key frame yet"
+        if "lost packets" in reasons:
+            return "lost packets"
         return "missing reference" if reasons else None

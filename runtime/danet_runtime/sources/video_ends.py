@@ -1,7 +1,7 @@
 """Whether a video file ends before the end that its container announces.
 
-How many frames there should be, containers tell wrongly or not at all; but MP4, MOV, AVI, Matroska and WebM say
-how many bytes they have, and one that was cut off has fewer.
+How many frames there should be, containers tell wrongly or not at all; but MP4, MOV, AVI, Matroska and WebM
+say how many bytes they have, and one that was cut off has fewer.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from danet_runtime.backends.base import UInt8Array
 
@@ -43,7 +44,7 @@ class Orientation:
             return cls(True, b < 0, c < 0)
         return None
 
-    def apply(self, stored: UInt8Array) -> UInt8Array:
+    def apply(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The picture as it is shown: a view of (H, W, ...)."""
         shown = stored.swapaxes(0, 1) if self.is_transposed else stored
         return shown[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
