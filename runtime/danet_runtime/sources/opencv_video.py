@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import SourceError, SourceTruncatedError
+from danet_runtime.dependencies import PYAV, opencv
+from danet_runtime.errors import MissingDependencyError, SourceError, SourceTruncatedError
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.capture import InPlaceCapture
 
@@ -16,10 +19,18 @@ logger = logging.getLogger(__name__)
 
 _ESTIMATE_SLACK_S = 1.0
 
+_INTERLACED: Final = bytes.fromhex(
+    "000001b302002013ffffe018000001b5148200010000000001b80008004000000100000ffff8000001b58ffff3000000000101"
+    "137d2294a445a529488800000102137d2294a445a5294888000001b302002013ffffe018000001b5148200010000000001b800"
+    "0800c000000100000ffff8000001b58ffff3000000000101137d2294a445a529488800000102137d2294a445a5294888"
+)
+"""MPEG-2 of two frames, 32x32, in fields, all of it of one grey."""
+_ITS_GREY: Final = 214
+
 
 LIMITS = (
     "OpenCV believes the container's number of frames, gives damaged frames out as whole, pays no heed to "
-    "varying rates and pixels that are not square, and reads no interlaced video"
+    "varying rates and pixels that are not square"
 )
 """What :class:`danet_runtime.sources.video.VideoSource` does and this one does not."""
 
@@ -27,8 +38,10 @@ LIMITS = (
 class OpenCvVideoSource:
     """Every frame of a video file, in order; see :class:`danet_runtime.sources.base.Source`.
 
-    Where there is a choice, :class:`danet_runtime.sources.video.VideoSource` is it: see :data:`LIMITS`. What
-    OpenCV calls a frame and did not write (interlaced H.264, MPEG-2 and DV with OpenCV 5) is an error here.
+    Where there is a choice, :class:`danet_runtime.sources.video.VideoSource` is it: see :data:`LIMITS`. OpenCV
+    5 takes no note of a picture that it could not convert, as every one of interlaced video, and gives out
+    what was in its memory; nobody can tell from outside. So an OpenCV is tried with such a video first, and
+    one that does it reads no files. Those of JetPack do not (4.10 was tried).
 
     A file that ends early is told apart from one that ends well: MP4, MOV and AVI count their frames, and one
     fewer is an error. Matroska and the others only give a duration, from which OpenCV estimates a count (and
@@ -39,7 +52,7 @@ class OpenCvVideoSource:
 
     Raises:
         SourceError: It is no video that OpenCV can open and decode.
-        MissingDependencyError: OpenCV is not installed.
+        MissingDependencyError: OpenCV is not installed, or is such a one.
     """
 
     live = False
@@ -48,6 +61,13 @@ class OpenCvVideoSource:
         self.path = Path(path)
         if not self.path.is_file():
             raise SourceError(f"{self.path} is not a file; expected a video")
+        if not writes_what_it_gives():
+            raise MissingDependencyError(
+                PYAV.title,
+                f"reading {self.path} (this OpenCV {opencv('reading videos').__version__} gives out pictures that "
+                "it has not written)",
+                PYAV.install,
+            )
         self._capture = InPlaceCapture(str(self.path.absolute()), "CAP_ANY", str(self.path))
         self.size_hw = self._capture.size_hw
         self.fps = self._capture.fps
@@ -107,3 +127,22 @@ def _counts_its_frames(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
     return head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
+
+
+@functools.cache
+def writes_what_it_gives() -> bool:
+    """Whether OpenCV gives out the frames of an interlaced video, and not what was in its memory.
+
+    Raises:
+        MissingDependencyError: OpenCV is not installed.
+    """
+    cv2 = opencv("reading videos")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "interlaced.m2v"
+        path.write_bytes(_INTERLACED)
+        capture = cv2.VideoCapture(str(path))
+        try:
+            _, frame = capture.read()
+            return frame is not None and bool((abs(frame.astype(int) - _ITS_GREY) <= 3).all())
+        finally:
+            capture.release()

@@ -19,7 +19,7 @@ from danet_runtime.errors import (
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
 from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
-from danet_runtime.sources.video_container import VideoContainer, check_size
+from danet_runtime.sources.video_container import MOST_PIXELS, VideoContainer, check_size
 from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_ends import missing_bytes
 from danet_runtime.sources.video_frames import FrameWriter
@@ -231,6 +231,8 @@ class VideoSource:
         counts = self.damage.counts
         told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         why = f"; its frames are damaged ({told})" if counts else ""
+        if not self._container.context.width:
+            why += f"; it states no size, or one of more than {MOST_PIXELS} pixels, which is not read"
         return (
             f"{self.path} opens but gives no frame: {self._container.context.name} video in "
             f"{self._container.name}{why}; expected at least one whole key frame"
