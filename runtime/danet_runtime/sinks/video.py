@@ -22,10 +22,10 @@ DEFAULT_FPS = 10.0
 class VideoSink:
     """Writes the overlay of every result to a video; see :class:`danet_runtime.sinks.base.Sink`.
 
-    The video has the frames' size (an odd one is extended by one pixel). Of a file it has the rate, or
-    where that varies the times, and the shape of the pixels; of a camera every frame is shown when it was
-    captured, so that it plays at the right speed and gaps are seen (not in .avi). It stands at its path from the first frame on and stays playable when the process is
-    killed, see
+    The video has the frames' size (an odd one is extended by one pixel). Of a file it has the rate, or where
+    that varies the times, and the shape of the pixels; of a camera every frame is shown when it was captured,
+    so that it plays at the right speed and gaps are seen (AVI keeps only the rate). It stands at its path from
+    the first frame on and stays playable when the process is killed, see
     :class:`danet_runtime.sinks.video_file.VideoFile`. A file that it replaces is gone from then on.
 
     Args:

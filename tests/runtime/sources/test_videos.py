@@ -291,7 +291,7 @@ def test_bytes_behind_the_end_of_a_video_are_not_missed(tmp_path: Path) -> None:
     [
         "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{}\n#EXT-X-ENDLIST\n",
         "ffconcat version 1.0\nfile {}\n",
-        "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        "v=0\nc=IN IP4 127.0.0.1\nm=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
         '<?xml version="1.0"?><MPD type="static" xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>{}'
         "</BaseURL></Period></MPD>",
         ";FFMETADATA1\nmajor_brand=isom\n",
