@@ -40,8 +40,8 @@ class OpenCvVideoSource:
 
     Where there is a choice, :class:`danet_runtime.sources.video.VideoSource` is it: see :data:`LIMITS`.
     OpenCV 5 takes no note of a picture that it could not convert, as every one of interlaced video, and gives
-    out what was in its memory; nobody can tell from outside. So an OpenCV is tried with such a video first, and
-    one that does it reads no files. Those of JetPack do not (4.10 was tried).
+    out what was in its memory; nobody can tell from outside. So an OpenCV is tried with such a video first,
+    and one that does it reads no files. Those of JetPack do not (4.10 was tried).
 
     A file that ends early is told apart from one that ends well: MP4, MOV and AVI count their frames, and one
     fewer is an error. Matroska and the others only give a duration, from which OpenCV estimates a count (and
@@ -64,8 +64,8 @@ class OpenCvVideoSource:
         if not writes_what_it_gives():
             raise MissingDependencyError(
                 PYAV.title,
-                f"reading {self.path} (OpenCV {opencv('reading videos').__version__}, which is here, gives out "
-                "pictures that it has not written)",
+                f"reading {self.path} (OpenCV {opencv('reading videos').__version__} is here, and gives "
+                "out pictures that it has not written)",
                 PYAV.install,
             )
         self._capture = InPlaceCapture(str(self.path.absolute()), "CAP_ANY", str(self.path))
