@@ -40,6 +40,7 @@ def test_damage_midway_keeps_the_rest_counts_it_and_ends_with_1(
     assert report["cameras"][0]["damaged"] == {"decoder": 1, "missing reference": 8}
 
 
+@pytest.mark.slow
 def test_stop_ends_at_the_first_damaged_frame(danet: Run, bundle: Bundle, tmp_path: Path) -> None:
     video = make(tmp_path, kind("mpeg4.avi"), Plan(packet=spoil({15}, "noise")))
     done = danet("run", bundle.path, video, "--masks", "m", "--damaged", "stop")
@@ -48,6 +49,7 @@ def test_stop_ends_at_the_first_damaged_frame(danet: Run, bundle: Bundle, tmp_pa
     assert len(list((tmp_path / "m").glob("*.png"))) == 15
 
 
+@pytest.mark.slow
 def test_a_file_that_begins_between_key_frames_ends_well_and_says_so(
     danet: Run, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -58,7 +60,7 @@ def test_a_file_that_begins_between_key_frames_ends_well_and_says_so(
     assert len(list((tmp_path / "m").glob("*.png"))) == 28
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("suffix", ["mp4", pytest.param("mkv", marks=pytest.mark.slow)])
 def test_the_overlay_keeps_varying_times_and_the_shape_of_the_pixels(
     danet: Run, bundle: Bundle, tmp_path: Path, suffix: str
 ) -> None:
@@ -71,6 +73,7 @@ def test_the_overlay_keeps_varying_times_and_the_shape_of_the_pixels(
     assert aspect == Fraction(4, 3)
 
 
+@pytest.mark.slow
 def test_a_turned_video_is_upright_in_the_overlay_too(danet: Run, bundle: Bundle, tmp_path: Path) -> None:
     video = make(tmp_path, kind("h264.mp4"), Plan(4, turned=90, aspect=Fraction(4, 3)))
     done = danet("run", bundle.path, video, "-o", "out.mp4", "--masks", "m")
@@ -79,6 +82,7 @@ def test_a_turned_video_is_upright_in_the_overlay_too(danet: Run, bundle: Bundle
     assert (aspect, size_hw) == (Fraction(3, 4), (256, 128))
 
 
+@pytest.mark.slow
 def test_files_played_at_their_own_rate_keep_varying_times(
     danet: Run, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -93,6 +97,7 @@ def test_files_played_at_their_own_rate_keep_varying_times(
     assert captured[3] - captured[2] > 0.5e9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plan",
     [Plan(6, turned=90), Plan(6, sound_s=3.0), Plan(8, hidden_s=2 / 25)],
@@ -107,6 +112,7 @@ def test_compare_takes_the_frames_of_the_video(
     assert json.loads((tmp_path / "c" / "comparison.json").read_text())["frames_compared"] == 6
 
 
+@pytest.mark.slow
 def test_compare_does_not_pass_on_a_damaged_video(danet: Run, bundle: Bundle, tmp_path: Path) -> None:
     video = make(tmp_path, kind("mpeg4.avi"), Plan(packet=spoil({15}, "noise")))
     done = danet("compare", bundle.path, "--images", video, "--b", "onnxruntime:fp32", "-o", "c")

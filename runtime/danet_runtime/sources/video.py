@@ -151,7 +151,7 @@ class VideoSource:
             "live": self.live,
             "decoder": "PyAV",
             "container": self._container.name,
-            "codec": self._container.context.name,
+            "codec": self._container.codec,
             "start_s": self._container.start_s,
             "is_transposed": orientation.is_transposed,
             "flips": [orientation.flips_rows, orientation.flips_columns],
@@ -234,7 +234,7 @@ class VideoSource:
         if not self._container.context.width:
             why += f"; it states no size, or one of more than {MOST_PIXELS} pixels, which is not read"
         return (
-            f"{self.path} opens but gives no frame: {self._container.context.name} video in "
+            f"{self.path} opens but gives no frame: {self._container.codec} video in "
             f"{self._container.name}{why}; expected at least one whole key frame"
         )
 

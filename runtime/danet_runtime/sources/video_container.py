@@ -70,7 +70,11 @@ class VideoContainer:
         stream: PyAV's stream.
         context: PyAV's decoder, not opened yet.
         name: Of the container's format.
+        codec: Name of the decoder.
         fps: Frames a second on average, or ``None`` where there is no sensible rate.
+        start_s: The time at which the file begins, on its own clock.
+        aspect: Width to height of a stored pixel; 1 where none is told.
+        announced_frames: How many frames the container says it has: counted, or of its duration and rate.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,32 +88,21 @@ class VideoContainer:
             rate = self.stream.average_rate or self.stream.guessed_rate
             fps = float(rate) if rate else 0.0
             self.fps: float | None = fps if 0 < fps < _FPS_LIMIT else None
+            self.codec = str(self.context.name)
+            # Read now: behind a closed file PyAV's stream is memory of others.
+            self._tick = Fraction(self.stream.time_base.numerator, self.stream.time_base.denominator)
+            self.start_s = float(self._container.start_time or 0) / 1e6
+            told = self.stream.sample_aspect_ratio
+            has_shape = told and told > 0
+            self.aspect = Fraction(told.numerator, told.denominator) if has_shape else Fraction(1)
+            self.announced_frames = self._announced()
         except BaseException:
             self.close()
             raise
 
-    @property
-    def aspect(self) -> Fraction:
-        """Width to height of a stored pixel; 1 where none is told."""
-        told = self.stream.sample_aspect_ratio
-        return Fraction(told.numerator, told.denominator) if told and told > 0 else Fraction(1)
-
-    @property
-    def announced_frames(self) -> int | None:
-        """How many frames the container says it has: counted, or of its duration and rate."""
-        if self.stream.frames:
-            return int(self.stream.frames)
-        duration_us = self._container.duration
-        return round(duration_us * self.fps / 1e6) if duration_us and self.fps else None
-
-    @property
-    def start_s(self) -> float:
-        """The time at which the file begins, on its own clock."""
-        return float(self._container.start_time or 0) / 1e6
-
     def seconds(self, pts: int | None) -> float | None:
         """A time of the stream as seconds since the beginning of the file."""
-        return None if pts is None else float(pts * self.stream.time_base) - self.start_s
+        return None if pts is None else float(pts * self._tick) - self.start_s
 
     def packets(self) -> Generator[tuple[Any, DamageReason | None], None, None]:
         """Every packet of the video, with what the demuxer knows to be wrong with it.
@@ -139,7 +132,7 @@ class VideoContainer:
         times = sorted(time for time, _ in shown if time is not None)
         if not times or self.fps is None:
             return Scan(len(shown), is_variable=False)
-        period = 1 / (Fraction(self.fps).limit_denominator(1001) * self.stream.time_base)
+        period = 1 / (Fraction(self.fps).limit_denominator(1001) * self._tick)
         worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
         return Scan(len(shown), is_variable=worst > period / 2 + 1)
 
@@ -185,6 +178,12 @@ class VideoContainer:
                 f"({getattr(error, 'strerror', None) or error}); the file may be damaged, cut off or no "
                 "video (an MP4 whose recording was not closed has no index; playlists are not followed)"
             ) from error
+
+    def _announced(self) -> int | None:
+        if self.stream.frames:
+            return int(self.stream.frames)
+        duration_us = self._container.duration
+        return round(duration_us * self.fps / 1e6) if duration_us and self.fps else None
 
     def _choose(self) -> Any:  # noqa: ANN401 - of PyAV
         cover = self.av.stream.Disposition.attached_pic

@@ -348,6 +348,7 @@ def test_tags_in_latin_1_do_not_matter(tmp_path: Path) -> None:
     assert numbers(read_all(open_source(path))[0]) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_a_file_of_flipped_bytes_ends_in_frames_or_in_an_error_of_ours(tmp_path: Path, seed: int) -> None:
     names = (
@@ -392,3 +393,13 @@ def test_sizes_that_change_on_the_way_are_an_error(tmp_path: Path) -> None:
     assert numbers(frames) == list(range(len(frames)))
     assert len(frames) >= 3
     assert "must keep one size" in str(error)
+
+
+def test_a_closed_video_can_still_be_described_for_a_report(tmp_path: Path) -> None:
+    source = open_source(make(tmp_path, kind("h264.mp4"), Plan(3)))
+    before = source.describe()
+    source.close()
+    source.close()
+    assert source.describe() == before
+    with pytest.raises(SourceError, match="closed"):
+        source.read_into(np.empty((128, 256, 3), np.uint8))
