@@ -1,7 +1,7 @@
-"""A camera of the truth over RTSP: pictures that carry their number and time, encoded live, over a bad network.
+"""A camera of the truth over RTSP: pictures that carry their number and time, live, over a bad network.
 
-It speaks as much of RTSP (RFC 2326) as a client asks for, over UDP or interleaved in the TCP connection, and notes
-which pictures came through whole.
+It speaks as much of RTSP (RFC 2326) as a client asks for, over UDP or interleaved in the TCP connection, and
+notes which pictures came through whole.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class PictureStart:
     Attributes:
         is_picture: Whether there is a slice at all, and not only parameters.
         is_key: Whether decoding may begin here.
-        is_closed: Nothing that is shown from here on builds on what was before; else only what is shown later.
+        is_closed: Nothing from here on builds on what was before; else only what is shown later does not.
         recovered_after: So many pictures on, all is right: that of a stream which renews itself bit by bit.
     """
 
@@ -82,7 +82,7 @@ def read_start(data: bytes, codec: Codec, is_byte_stream: bool) -> PictureStart:
 
 
 def begins_picture(payload: bytes, codec: Codec) -> bool:
-    """Whether an RTP packet is the first of its picture: it holds parameters, or the slice at the top left."""
+    """Whether an RTP packet is the first of its picture: with parameters, or the slice at the top left."""
     if len(payload) < 5:
         return False
     if codec == "h264":

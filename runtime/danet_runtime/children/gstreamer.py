@@ -4,9 +4,9 @@ Started by :mod:`danet_runtime.children.start`, it reads the words of the pipeli
 (see :mod:`danet_runtime.children.lifeline`): ``gst-launch-1.0`` takes them as arguments, which every user of
 the machine can read, with the passwords of cameras in them. It needs GStreamer's library alone, no bindings.
 
-With the number of a pipe and ``drop`` or ``mark`` as arguments it is a source: the frames that reach the element
-:data:`danet_runtime.children.picture_flow.SINK` are written to the pipe, without those that are damaged or with
-what is wrong with them.
+With the number of a pipe and ``drop`` or ``mark`` as arguments it is a source: the frames that reach the
+element :data:`danet_runtime.children.picture_flow.SINK` are written to the pipe, without those that are
+damaged or with what is wrong with them.
 
 Exit codes: 0 the pipeline has ended by itself, 1 it failed; errors are said on standard error.
 """
@@ -17,12 +17,14 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_char_p, c_int
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from danet_runtime.children import gstreamer_library as of
 from danet_runtime.children.gstreamer_library import Library, Problem
 from danet_runtime.children.lifeline import read_message
-from danet_runtime.sources.damage import DamagePolicy
+
+if TYPE_CHECKING:
+    from danet_runtime.sources.damage import DamagePolicy
 
 _NAME: Final = b"danet-gstreamer"
 _PR_SET_NAME: Final = 15
@@ -121,11 +123,10 @@ def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME, 0, 0, 0)
     if len(sys.argv) == 1:
         return run(words)
-    from danet_runtime.children.picture_flow import PictureFlow
+    from danet_runtime.children.picture_flow import PictureFlow  # and numpy with it, which no sink needs
 
-    fd, damaged = int(sys.argv[1]), sys.argv[2]
-    if damaged not in get_args(DamagePolicy):
-        raise ValueError(f"expected drop or mark, got {damaged!r}")
+    fd = int(sys.argv[1])
+    damaged: DamagePolicy = "mark" if sys.argv[2] == "mark" else "drop"
     return run(words, lambda library, pipeline: PictureFlow(library, fd, damaged).attach(pipeline))
 
 

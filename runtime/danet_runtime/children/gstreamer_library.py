@@ -106,6 +106,7 @@ _FUNCTIONS: Final = (
     ("gst_parse_launchv", c_void_p, (POINTER(c_char_p), POINTER(POINTER(Problem)))),
     ("gst_element_set_state", c_int, (c_void_p, c_int)),
     ("gst_element_get_bus", c_void_p, (c_void_p,)),
+    ("gst_element_get_base_time", c_uint64, (c_void_p,)),
     ("gst_element_get_factory", c_void_p, (c_void_p,)),
     ("gst_element_factory_get_metadata", c_char_p, (c_void_p, c_char_p)),
     ("gst_element_get_static_pad", c_void_p, (c_void_p, c_char_p)),
@@ -206,14 +207,14 @@ class Library:
         return words
 
     def each_element(self, pipeline: int, call: Callable[[int], None]) -> None:
-        """Call with every element that is in a pipeline, and every one that comes into it, before it is used."""
+        """Call with every element that is in a pipeline or comes into it, before it is used."""
         gobject = self._gobject
 
-        @_ADDED
+        @_ADDED  # type: ignore[untyped-decorator]
         def added(_bin: int, _inner: int, element: int, _data: int) -> None:
             call(element)
 
-        @_EACH
+        @_EACH  # type: ignore[untyped-decorator]
         def found(value: int, _data: int) -> None:
             call(gobject.g_value_get_object(value))
 
@@ -225,7 +226,7 @@ class Library:
     def each_pad(self, element: int, call: Callable[[int], None]) -> None:
         """Call with every pad that an element will have."""
 
-        @_PAD_ADDED
+        @_PAD_ADDED  # type: ignore[untyped-decorator]
         def added(_element: int, pad: int, _data: int) -> None:
             call(pad)
 
@@ -238,7 +239,7 @@ class Library:
     def probe(self, pad: int, kinds: int, call: Callable[[ProbeInfo], int]) -> None:
         """Call with all of some kinds that passes a pad; it returns ``PROBE_OK`` or ``PROBE_DROP``."""
 
-        @_PROBE
+        @_PROBE  # type: ignore[untyped-decorator]
         def probed(_pad: int, info: Any, _data: int) -> int:  # noqa: ANN401 - a pointer of ctypes
             return call(info.contents)
 

@@ -1,4 +1,4 @@
-"""Probes in a pipeline: packets are watched, damaged pictures kept from the decoder, frames written to a pipe."""
+"""Probes in a pipeline: packets are watched, damaged pictures kept back, frames written to a pipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 from collections import OrderedDict
-from typing import Final
+from typing import Final, TypeVar
 
 from danet_runtime.children.coded_pictures import Codec, PictureStart, read_start
 from danet_runtime.children.gstreamer_library import (
@@ -30,7 +30,7 @@ from danet_runtime.children.gstreamer_library import (
 )
 from danet_runtime.children.picture_gate import PictureGate
 from danet_runtime.children.rtp_watch import HEADER_BYTES, Picture, RtpWatch, SenderReports
-from danet_runtime.clock import now_ns
+from danet_runtime.clock import from_monotonic_ns, now_ns
 from danet_runtime.sources import gdp
 from danet_runtime.sources.damage import DamagePolicy, DamageReason
 
@@ -42,8 +42,10 @@ _DEPAYLOADERS: Final[dict[str, Codec]] = {"rtph264depay": "h264", "rtph265depay"
 _BEGINNING: Final = 4096  # bytes; parameters and messages before the first slice are far fewer
 _MUCH: Final = 1 << 18
 _KEPT: Final = 512
+_OLDEST_NS: Final = 10_000_000_000
 _ANY_KEY: Final = PictureStart(True, True)
 _ANY_DELTA: Final = PictureStart(True, False)
+_Kept = TypeVar("_Kept")
 
 
 class PictureFlow:
@@ -71,6 +73,7 @@ class PictureFlow:
     def attach(self, pipeline: int) -> None:
         """Probe what is in a pipeline and what will come into it; frames are written from its sink."""
         library = self._library
+        self._pipeline = pipeline
         library.each_element(pipeline, self._see)
         sink = library.gst.gst_bin_get_by_name(pipeline, SINK.encode())
         pad = library.gst.gst_element_get_static_pad(sink, b"sink")
@@ -118,10 +121,10 @@ class PictureFlow:
                     watch = RtpWatch(codec, int(rate[1]) if rate else 90_000)
                     self._watches.append(watch)
             if watch is not None:
-                now = now_ns()
-                for buffer in library.buffers(info):
-                    pts = Buffer.from_address(buffer).pts
-                    watch.packet(library.beginning(buffer, HEADER_BYTES), pts, now)
+                for address in library.buffers(info):
+                    buffer = Buffer.from_address(address)
+                    data = library.beginning(address, HEADER_BYTES)
+                    watch.packet(data, buffer.pts, self._arrival_ns(buffer.dts))
             return PROBE_OK
 
         library.probe(pad, PROBE_BUFFER | PROBE_BUFFER_LIST, passed)
@@ -177,6 +180,15 @@ class PictureFlow:
             if (picture := watch.of(pts)) is not None:
                 return picture
         return None
+
+    def _arrival_ns(self, dts: int) -> int:
+        """When a packet came, by the time that its receiver gave it; it may have waited since."""
+        now = now_ns()
+        base = self._library.gst.gst_element_get_base_time(self._pipeline)
+        if dts == NO_TIME or not base:
+            return now
+        arrival_ns = from_monotonic_ns(base + dts)  # GStreamer's own clock, unless an element brings another
+        return arrival_ns if 0 <= now - arrival_ns < _OLDEST_NS else now
 
     # What is written.
 
@@ -254,7 +266,7 @@ class PictureFlow:
             os._exit(1)
 
 
-def _keep(table: OrderedDict, key: int, value: object) -> None:
+def _keep(table: OrderedDict[int, _Kept], key: int, value: _Kept) -> None:
     table[key] = value
     if len(table) > _KEPT:
         table.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Before a decoder: what builds on a picture that never came whole goes no further, until the next key frame."""
+"""Before a decoder: what builds on a picture that never came whole is kept back, to the next key frame."""
 
 from __future__ import annotations
 

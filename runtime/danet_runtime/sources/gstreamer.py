@@ -137,7 +137,7 @@ def pipeline_of(uri: str, pixels: Pixels = BGR) -> str:
         head = f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM)"
     else:
         check_address(uri)
-        head = f'rtspsrc location="{uri}" buffer-mode=none latency={_REORDER_MS} ! decodebin'
+        head = f'rtspsrc location="{uri}" buffer-mode=slave latency={_REORDER_MS} ! decodebin'
     return f"{head} ! {to_memory}videoconvert ! {caps}"
 
 

@@ -1,4 +1,4 @@
-"""Capture times by the sender's own wall clock, as RTCP sender reports tell it, where it is in step with ours."""
+"""Capture times by the sender's wall clock, as RTCP sender reports tell it, where it is in step with ours."""
 
 from __future__ import annotations
 
