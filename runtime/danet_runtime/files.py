@@ -1,4 +1,4 @@
-"""Writing files and folders so that a reader sees either all of them or nothing."""
+"""Writing files and folders so that a reader sees either all of them or nothing, also after a power cut."""
 
 from __future__ import annotations
 
@@ -13,37 +13,71 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from danet_runtime.durability import exchange, make_folder, sync_descriptor, sync_file, sync_folder, sync_tree
 from danet_runtime.errors import UsageError
+from danet_runtime.partials import partial_file, partial_folder, remove_dead, retired_folder
+from danet_runtime.targets import check_kind, followed, is_stream, open_stream
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOT_SERVED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # by a file system that reserves no room
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends well.
+def replacing(path: Path, *, one_of_many: bool = False) -> Iterator[Path]:
+    """Yield an empty file beside ``path`` to write to; rename it to ``path`` when the block ends well.
 
     The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
-    file is removed and whatever stood at ``path`` before is untouched.
+    file is removed and whatever stood at ``path`` before is untouched. Where ``path`` is a link, what it
+    leads to is replaced; a stream (see :mod:`danet_runtime.targets`) gets the whole content at the end. When
+    this returns, the file is on the disk: its content was flushed before it got its name, and its name after.
+
+    Args:
+        path: The file; its folder is made.
+        one_of_many: It is one of thousands: flushing them, and removing what a killed process left, is done
+            by the caller for all of them.
 
     Raises:
         UsageError: ``path`` cannot be written as a file.
         OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
     check_file_target(path)
-    with _naming_where_full(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-        try:
+    if is_stream(path):
+        with _streaming(path) as partial:
             yield partial
+        return
+    path = followed(path)
+    with _naming_where_full(path):
+        make_folder(path.parent)
+        if not one_of_many:
+            remove_dead(path)
+        with partial_file(path) as partial:
+            yield partial
+            if not one_of_many:
+                sync_file(partial)
             partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        if not one_of_many:
+            sync_folder(path.parent)
+
+
+@contextmanager
+def _streaming(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="danet-") as folder:
+        partial = Path(folder) / f"partial{path.suffix}"
+        yield partial
+        with partial.open("rb") as made, open(open_stream(path), "wb") as stream:  # noqa: PTH123 - a descriptor
+            shutil.copyfileobj(made, stream)
+            stream.flush()
+            sync_descriptor(stream.fileno())
 
 
 @contextmanager
 def replacing_folder(path: Path, mark: str, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a new folder beside ``path``; rename it to ``path`` when the block ends well.
+    """Yield a new folder beside ``path``; give it that name when the block ends well.
+
+    When this returns, everything in it is on the disk. A folder that was there is exchanged for it in one
+    step, so that at every moment one of them stands there, and removed afterwards. A file system that does
+    not serve that (some network and FUSE ones) has a moment with neither: a process that is killed just then
+    leaves the old one as ``.NAME.*.old``, and the next that writes there puts it back.
 
     Args:
         path: The folder.
@@ -54,23 +88,21 @@ def replacing_folder(path: Path, mark: str, *, overwrite: bool = False) -> Itera
         UsageError: ``path`` cannot be written as such a folder (see :func:`check_folder_target`).
         OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
+    remove_dead(followed(path))
     check_folder_target(path, mark, overwrite=overwrite)
+    path = followed(path)
     with _naming_where_full(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        partial.chmod(0o755)
-        try:
+        make_folder(path.parent)
+        with partial_folder(path) as partial:
             yield partial
-            if path.exists():
-                retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-                path.rename(retired)
+            sync_tree(partial)
+            if not path.exists():
                 partial.rename(path)
-                shutil.rmtree(retired)
-            else:
-                partial.rename(path)
-        finally:
-            if partial.exists():
-                shutil.rmtree(partial, ignore_errors=True)
+            elif not exchange(partial, path):
+                with retired_folder(path):
+                    partial.rename(path)
+                    sync_folder(path.parent)
+            sync_folder(path.parent)  # before what was there is removed
 
 
 @contextmanager
@@ -116,11 +148,14 @@ def check_file_target(path: Path) -> None:
     """Find out before long work, not after, that ``path`` cannot be written as a file.
 
     Raises:
-        UsageError: ``path`` is a folder or no name, or its folder cannot be made or written to.
+        UsageError: ``path`` is a folder or no name, it is neither a regular file nor a stream (see
+            :mod:`danet_runtime.targets`), or its folder cannot be made or written to.
     """
     if path.is_dir() or not path.name:
         raise UsageError(f"{path} is a folder; give the path of a file to write")
-    _check_makeable(path.parent)
+    check_kind(path)
+    if not is_stream(path):
+        _check_makeable(followed(path).parent)
 
 
 def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> None:
@@ -135,7 +170,7 @@ def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> No
         UsageError: ``path`` exists and ``overwrite`` is false, or it is something else than a folder of this
             kind, or the folder around it cannot be made or written to.
     """
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; give the path of a folder to write")
@@ -144,7 +179,7 @@ def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> No
             f"{path} holds files but no {mark}, so it is not what would be written there; "
             "--overwrite does not remove it: give another path"
         )
-    _check_makeable(path.parent)
+    _check_makeable(followed(path).parent)
 
 
 def _check_makeable(folder: Path) -> None:

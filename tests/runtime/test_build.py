@@ -162,7 +162,7 @@ def test_a_full_disk_is_told_with_its_place_and_the_engine_stays(build, tmp_path
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     # The first is found before the build, the other when the plan is written.
-    for place in ("danet_runtime.files.os.posix_fallocate", "danet_runtime.tensorrt.engine_store.os.fsync"):
+    for place in ("danet_runtime.files.os.posix_fallocate", "danet_runtime.durability.os.fsync"):
         with monkeypatch.context() as patch:
             patch.setattr(place, full)
             if "fallocate" in place:

@@ -1,15 +1,17 @@
-"""Writing files and folders so that a reader sees either all of them or nothing."""
+"""Writing files and folders so that a reader sees either all of them or nothing, also after a power cut."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from danet_train.durability import exchange, make_folder, sync_file, sync_folder, sync_tree
 from danet_train.errors import UsageError, WriteError
+from danet_train.partials import partial_file, partial_folder, remove_dead, retired_folder
+
+_MOST_LINKS = 40
 
 
 @contextmanager
@@ -17,16 +19,19 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends well.
 
     The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
-    file is removed and whatever stood at ``path`` before is untouched.
+    file is removed and whatever stood at ``path`` before is untouched. Where ``path`` is a link, what it
+    leads to is replaced and the link stays. When this returns, the file is on the disk: its content was
+    flushed before it got its name, and its name after.
     """
     check_file_target(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    path = _followed(path)
+    make_folder(path.parent)
+    remove_dead(path)
+    with partial_file(path) as partial:
         yield partial
+        sync_file(partial)
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -47,41 +52,45 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a new folder beside ``path``; rename it to ``path`` when the block ends well.
+    """Yield a new folder beside ``path``; give it that name when the block ends well.
+
+    When this returns, everything in it is on the disk. A folder that was there is exchanged for it in one
+    step where the file system serves that, so that at every moment one of them stands there.
 
     Raises:
         UsageError: ``path`` exists already and ``overwrite`` is false, or it or a part of it is a file.
     """
+    remove_dead(_followed(path))
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file; give the path of a folder to make")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    path = _followed(path)
     _make_parent(path)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        partial.chmod(0o755)
+    with partial_folder(path) as partial:
         yield partial
-        if path.exists():
-            retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(retired)
+        sync_tree(partial)
+        if not path.exists():
             partial.rename(path)
-            shutil.rmtree(retired)
-        else:
-            partial.rename(path)
-    finally:
-        if partial.exists():
-            shutil.rmtree(partial, ignore_errors=True)
+        elif not exchange(partial, path):
+            with retired_folder(path):
+                partial.rename(path)
+                sync_folder(path.parent)
+        sync_folder(path.parent)  # before what was there is removed
 
 
 def check_file_target(path: Path) -> None:
     """Find out before long work, not after, that ``path`` cannot be written as a file.
 
     Raises:
-        UsageError: ``path`` is a folder, or its folder cannot be made or written to.
+        UsageError: ``path`` is a folder, a device, a FIFO or a socket, or an open file of this process under
+            a name such as ``/dev/stdout``; or its folder cannot be made or written to.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file to write")
-    _make_parent(path)
+    if (path.exists() and not path.is_file()) or _is_descriptor(path):
+        raise UsageError(f"{path} is no regular file, and only such a one is replaced; give another path")
+    _make_parent(_followed(path))
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -100,14 +109,31 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite:
         check_file_target(path)
         if path.resolve() in taken:
             raise UsageError(f"{path} would replace {taken[path.resolve()]}; give another path")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
         taken[path.resolve()] = "another output"
 
 
+def _followed(path: Path) -> Path:
+    """Where a link leads to; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Whether ``path`` is a name of an open file of a process, whatever that is: ``/dev/stdout``."""
+    for _ in range(_MOST_LINKS):
+        parent = os.path.realpath(path.parent)
+        if parent.startswith("/proc/"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = Path(parent) / path.readlink()
+    return False
+
+
 def _make_parent(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     except OSError as error:
         raise UsageError(f"{path.parent} cannot be made ({error.strerror}); give another path") from error
     if not os.access(path.parent, os.W_OK):

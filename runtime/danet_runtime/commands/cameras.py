@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 _NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)=(?P<source>.+)")
 
 
 def named_sources(sources: list[str]) -> dict[str, str]:
-    """The sources by name: as they were given, else ``source``, or ``camera-0`` and so on for several."""
+    """The sources by name: as they were given, else ``source``, or ``camera-0`` and so on for several.
+
+    What stands in the file system under the whole text is that file and has no name in front of it.
+    """
     from danet_runtime.errors import UsageError
+    from danet_runtime.sources import is_entry
 
     named: dict[str, str] = {}
     for number, text in enumerate(sources):
-        # os.path.exists: a pipeline is no path, and may be longer than any.
-        match = None if os.path.exists(text) else _NAMED.fullmatch(text)  # noqa: PTH110
+        match = None if is_entry(text) else _NAMED.fullmatch(text)
         default = "source" if len(sources) == 1 else f"camera-{number}"
         name = match["name"] if match else default
         if name in named:

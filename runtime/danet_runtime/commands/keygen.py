@@ -26,6 +26,7 @@ def keygen(
     keys made so can be used too.
     """
     from danet_runtime.bundle.signature import generate_key_pair, read_public_key
+    from danet_runtime.durability import make_folder, sync_folder
     from danet_runtime.errors import UsageError
     from danet_runtime.files import check_file_target
 
@@ -38,13 +39,14 @@ def keygen(
     if passphrase and not secret:
         secret = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
     private_pem, public_pem = generate_key_pair(secret if passphrase else None)
-    key.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(key.parent)
     _create(key, private_pem, 0o600)
     try:
         _create(public, public_pem, 0o644)
     except BaseException:
         key.unlink()
         raise
+    sync_folder(key.parent)
     typer.echo(
         f"private key: {key}" + ("" if passphrase else " (not encrypted: keep it where only you can read it)")
     )

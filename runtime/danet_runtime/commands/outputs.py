@@ -90,15 +90,16 @@ class Outputs:
         from danet_runtime.commands.collisions import check_apart
         from danet_runtime.errors import UsageError
         from danet_runtime.files import check_file_target
+        from danet_runtime.targets import is_taken
 
         places = self.places()
         check_apart(sources, bundles, places)
-        if self.report is not None and self.report.exists() and not self.overwrite:
+        if self.report is not None and is_taken(self.report) and not self.overwrite:
             raise UsageError(
                 f"{self.report} exists already; give another path with --report, or --overwrite to replace it"
             )
         for place in places:
-            if place.kind == "file" and (place.path.is_dir() or not place.path.exists()):
+            if place.kind == "file" and not place.path.is_file():
                 check_file_target(place.path)
 
     def places(self) -> list[Place]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -105,11 +106,15 @@ class SinkTarget:
 def sink_target(text: str | Path) -> SinkTarget:
     """What a text names, without making anything.
 
+    What stands in the file system under the whole text is that file or folder, whatever it is called.
+
     Raises:
         UsageError: It names no sink.
     """
     text = str(text)
     scheme, colon, rest = text.partition(":")
+    if os.path.lexists(text):
+        return _path_target(text)
     if colon and scheme == "file":
         text, colon = rest.removeprefix("//"), ""
     if colon and scheme == "masks":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.durability import make_folder
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.flushing import Flusher
+from danet_runtime.targets import is_stream, is_taken, open_stream
 
 _BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
 
@@ -28,7 +32,10 @@ class JsonLinesSink:
     and ``unlabelled`` (the share with no class).
 
     Every line goes to the operating system with one call, so that a reader sees it at once and a kill costs
-    at most the line being written. A line that does not fit on the disk is taken back.
+    at most the line being written. A line that does not fit on the disk is taken back. A file is flushed to
+    the disk every second (:mod:`danet_runtime.sinks.flushing`) and at the end: a power cut costs the lines
+    since, and may cut the last one that is left. A FIFO, a device or ``/dev/stdout`` is written through, see
+    :mod:`danet_runtime.targets`.
 
     Args:
         path: Where to.
@@ -44,12 +51,19 @@ class JsonLinesSink:
         if not str(path):
             raise UsageError("jsonl: needs a path, e.g. jsonl:results.jsonl")
         self.path = Path(path)
-        if self.path.exists() and not overwrite:
+        if is_taken(self.path) and not overwrite:
             raise UsageError(f"{self.path} exists already; give another path, or --overwrite to replace it")
         check_file_target(self.path)
         self._fd = -1
+        self._is_stream = False
         self._lines = 0
         self._bytes = 0
+        self._flusher: Flusher | None = None  # of a file; nothing can be flushed of a pipe
+
+    @property
+    def unflushed_s(self) -> float:
+        """How long ago the oldest line was written that may not be on the disk."""
+        return self._flusher.behind_s if self._flusher is not None else 0.0
 
     def open(self, stream_format: StreamFormat) -> None:
         """Make the file.
@@ -60,10 +74,20 @@ class JsonLinesSink:
         self._names = [entry.name for entry in stream_format.classes]
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, flags, 0o644)
+            self._is_stream = is_stream(self.path)
+            if self._is_stream:
+                self._fd = open_stream(self.path)
+            else:
+                make_folder(self.path.parent)
+                self._fd = os.open(self.path, flags, 0o644)
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                self._flusher = Flusher.of_file(self.path, self._fd)
+                self._flusher.start()
         except OSError as error:
             raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Results of any size are taken."""
 
     def write(self, result: Result) -> None:
         """Write one line.
@@ -73,30 +97,51 @@ class JsonLinesSink:
         """
         if self._fd < 0:
             raise SinkError(f"{self.path} is not open")
+        if self._flusher is not None and self._flusher.error is not None:
+            raise SinkError(self._unflushed(self._flusher.error))
         line = json.dumps(self._record(result), separators=(",", ":"), allow_nan=False).encode() + b"\n"
         left = memoryview(line)
         try:
             while len(left):
                 left = left[os.write(self._fd, left) :]
         except OSError as error:
-            with suppress(OSError):  # a pipe has no position
-                os.ftruncate(self._fd, self._bytes)
-                os.lseek(self._fd, self._bytes, os.SEEK_SET)
+            if not self._is_stream:  # whose other lines are not this one's, and which has no position
+                with suppress(OSError):
+                    os.ftruncate(self._fd, self._bytes)
+                    os.lseek(self._fd, self._bytes, os.SEEK_SET)
             raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
         self._lines += 1
         self._bytes += len(line)
+        if self._flusher is not None:
+            self._flusher.note()
 
     def describe(self) -> dict[str, Any]:
         """Path and number of lines."""
         return {"kind": self.name, "path": str(self.path), "frames": self._lines}
 
     def close(self) -> None:
-        """Close the file; one without lines is removed. Harmless when called twice."""
-        if self._fd >= 0:
+        """Flush and close the file; one without lines is removed. Harmless when called twice.
+
+        Raises:
+            SinkError: Not everything reached the disk.
+        """
+        if self._fd < 0:
+            return
+        try:
+            if self._flusher is not None:
+                self._flusher.close()
+        except OSError as error:
+            raise SinkError(self._unflushed(error)) from error
+        finally:
             os.close(self._fd)
             self._fd = -1
-            if not self._lines and self.path.is_file():
-                self.path.unlink()
+        if not self._lines and not self._is_stream and self.path.is_file():
+            self.path.unlink()
+
+    def _unflushed(self, error: OSError) -> str:
+        return (
+            f"{self.path} cannot be flushed to the disk: {error.strerror or error}; lines of it may be lost"
+        )
 
     def _record(self, result: Result) -> dict[str, Any]:
         counts = label_counts(result.labels)

@@ -1,9 +1,10 @@
-"""A video file that is playable at every moment, also after its process was killed or the disk ran full."""
+"""A video file that is playable at every moment, also after a kill, a power cut or a full disk."""
 
 from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +13,11 @@ import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import PYAV, require
+from danet_runtime.durability import make_folder, sync_descriptor
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
+from danet_runtime.sinks.flushing import Flusher
+from danet_runtime.targets import check_seekable, is_taken
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +47,13 @@ def check_video_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a path that no video may be written to.
 
     Raises:
-        UsageError: The suffix is unknown, or ``path`` exists and ``overwrite`` is false.
+        UsageError: The suffix is unknown, ``path`` exists and ``overwrite`` is false, or it is no file.
     """
     if path.suffix.lower() not in _CONTAINERS:
         raise UsageError(f"{path}: expected a video with one of {', '.join(_CONTAINERS)}")
-    if path.is_dir() or (path.exists() and not overwrite):
+    if path.is_dir() or (is_taken(path) and not overwrite):
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
+    check_seekable(path)
 
 
 class VideoFile:
@@ -58,7 +63,9 @@ class VideoFile:
     are finished (FFmpeg's ``hybrid_fragmented``); .mkv is written in clusters, .avi as Motion JPEG frame by
     frame. So the file stands at its path from the first frame on and can be played at every moment. Each
     packet goes to the operating system at once: a full disk shows at the frame that did not fit, and what was
-    written before stays.
+    written before stays. What the operating system has is flushed to the disk every second
+    (:mod:`danet_runtime.sinks.flushing`) and when the file is finished: a power cut costs at most what was
+    shown in that second, the fragment before it, and what came while the flush ran.
 
     AVI has a rate and no times: there pictures with times of their own are shown one after the other at the
     rate, which is said once. All others keep times to a millisecond or better.
@@ -104,9 +111,14 @@ class VideoFile:
         self._stream: Any = None
         try:
             check_file_target(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         except (OSError, UsageError) as error:
             raise SinkError(f"{path} cannot be written: {error}") from error
+
+    @property
+    def unflushed_s(self) -> float:
+        """How long ago the oldest was written that may not be on the disk."""
+        return self._file.flusher.behind_s if self._file is not None else 0.0
 
     def write(self, picture: UInt8Array, time_s: float | None = None) -> None:
         """Encode one picture and hand it to the operating system.
@@ -118,8 +130,9 @@ class VideoFile:
         Raises:
             SinkError: It cannot be written, as on a full disk; no later one can be either.
         """
-        if self._file is not None and self._file.error is not None:
-            raise SinkError(self._broken(self._file.error))
+        if self._file is not None and (broken := self._file.error) is not None:
+            self._file.error = broken
+            raise SinkError(self._broken(broken))
         try:
             if self._container is None:
                 self._start()
@@ -144,13 +157,15 @@ class VideoFile:
         container, self._container = self._container, None
         if container is None or self._file is None:
             return
-        was_broken = self._file.error is not None
+        was_broken, was_told = self._file.error is not None, self._file.is_told
         try:
             if not was_broken:
                 container.mux(self._stream.encode(None))
             container.close()  # after a failure nothing of it reaches the file: see _GuardedFile
+            if self.frames:
+                self._file.flusher.close()
         except (OSError, ValueError, self._av.FFmpegError) as error:
-            if not was_broken:
+            if not was_told:
                 raise SinkError(self._broken(self._file.error or error)) from error
         finally:
             self._file.close()
@@ -208,34 +223,59 @@ class _GuardedFile:
     """The file under the muxer: after a failed write nothing changes it any more.
 
     Finishing a hybrid MP4 hides its fragments behind an index at the end. Where that index does not fit on
-    the disk, the fragments must stay as they are.
+    the disk, the fragments must stay as they are. So it is with a power cut: the index is flushed before the
+    eight bytes at the beginning that lead to it are written, since a disk may have the later write first.
 
     Attributes:
-        error: What failed.
+        error: What failed, a write or a flush; set to tell that it was raised.
+        flusher: Flushes it while it is written.
     """
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        self.error: BaseException | None = None
+        self._at = self._end = 0
+        self._error: BaseException | None = None
+        self.flusher = Flusher.of_file(path, self._fd)
+        self.flusher.start()
+
+    @property
+    def error(self) -> BaseException | None:
+        return self._error or self.flusher.error
+
+    @error.setter
+    def error(self, error: BaseException) -> None:
+        self._error = error
+
+    @property
+    def is_told(self) -> bool:
+        return self._error is not None
 
     def write(self, data: bytes) -> int:
         if self.error is None:
             view = memoryview(data)
             try:
+                if self._at < self._end:
+                    sync_descriptor(self._fd)
                 while len(view):
                     view = view[os.write(self._fd, view) :]
             except OSError as error:
                 self.error = error
                 raise
+            self.flusher.note()
+        self._at += len(data)
+        self._end = max(self._end, self._at)
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return os.lseek(self._fd, offset, whence)
+        self._at = os.lseek(self._fd, offset, whence)
+        return self._at
 
     def tell(self) -> int:
         return os.lseek(self._fd, 0, os.SEEK_CUR)
 
     def close(self) -> None:
         if self._fd >= 0:
+            with suppress(OSError):  # what is broken is flushed as far as it goes
+                self.flusher.close()
             os.close(self._fd)
             self._fd = -1

@@ -39,7 +39,9 @@ def open_source(
 ) -> AnySource:
     """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
-    A file is a picture by its suffix, else a video.
+    A file is a picture by its suffix, else a video. What stands in the file system under the whole text is a
+    file whatever it is called, also a link that leads nowhere: names that a shell made of a pattern never
+    become cameras or pipelines.
 
     Args:
         text: The name.
@@ -117,14 +119,18 @@ def _played(source: AnySource) -> AnySource:
 def path_of(text: str) -> Path | None:
     """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
     scheme, colon, rest = text.partition(":")
-    # os.path.exists: a pipeline is no path, and may be longer than any.
-    if os.path.exists(text):  # noqa: PTH110
+    if is_entry(text):
         return Path(text)
     if colon and scheme == "file":
         return Path(rest.removeprefix("//"))
     if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
         return None
     return Path(text)
+
+
+def is_entry(text: str) -> bool:
+    """Whether something stands in the file system under this name, be it a link that leads nowhere."""
+    return os.path.lexists(text)  # not of Path: a pipeline is no path, and may be longer than any
 
 
 def camera_of(text: str) -> int | None:
@@ -146,6 +152,8 @@ def _open_path(text: str) -> VideoSource | ImagesSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
     path = Path(text)
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{redacted(text)} is a link to {path.readlink()}, which is not there")
     if path.is_dir():
         return ImagesSource(pictures_in(path), text)
     if path.is_file():
@@ -160,6 +168,11 @@ def _open_path(text: str) -> VideoSource | ImagesSource:
         if not pictures:
             raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)
+    if path.exists():
+        raise UsageError(
+            f"{redacted(text)} is a device, FIFO or socket, and no file of frames; a "
+            "camera is camera:N, and 'gst:filesrc location=... ! decodebin' reads what comes out of a pipe"
+        )
     if ":" in text:
         raise UsageError(f"{redacted(text)!r} is no source; expected {_ACCEPTED}")
     raise UsageError(f"there is no file or folder {redacted(text)!r}; expected {_ACCEPTED}")

@@ -38,7 +38,7 @@ class VideoSource:
         self.path = Path(path)
         if not self.path.is_file():
             raise SourceError(f"{self.path} is not a file; expected a video")
-        self._capture = InPlaceCapture(str(self.path), "CAP_ANY", str(self.path))
+        self._capture = InPlaceCapture(str(self.path.absolute()), "CAP_ANY", str(self.path))
         self.size_hw = self._capture.size_hw
         self.fps = self._capture.fps
         self.count = self._capture.count

@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from danet_runtime.durability import make_folder, sync_folder
 from danet_runtime.errors import BackendError
 
 _ROOT: Final = 0
@@ -25,8 +26,10 @@ def make_own_folder(folder: Path) -> None:
     Raises:
         BackendError: It is there, and others can write to it or own it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(_PRIVATE, exist_ok=True)
+    make_folder(folder.parent)
+    if not folder.exists():
+        folder.mkdir(_PRIVATE, exist_ok=True)
+        sync_folder(folder.parent)
     require_own_folder(folder)
 
 

@@ -245,10 +245,3 @@ def _write(path: Path, content: bytes) -> None:
     with replacing(path) as partial, partial.open("wb") as file:
         keep_own(file.fileno())
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -80,8 +79,6 @@ class TimingCache:
             with replacing(self.path) as partial, partial.open("wb") as file:
                 keep_own(file.fileno())
                 file.write(bytes(content))
-                file.flush()
-                os.fsync(file.fileno())
 
     def _read(self) -> bytes:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from sink_parts import result, run_and_kill
 from stream_parts import Camera, Echo, Record, stream_of, until
 
+from danet_runtime import targets
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.result import Result
 from danet_runtime.sinks import Sink, StreamFormat
@@ -151,3 +154,26 @@ def test_a_full_disk_is_counted_and_told_and_the_other_sinks_go_on(segmenter_wit
     told = stream.report().cameras[0]["sinks"][0]
     assert (told["frames"], told["written"], told["failed"]) == (0, 0, 5)
     assert any("No space left" in reason for event in stream.health.events for reason in event.reasons)
+
+
+def test_a_fifo_gets_the_lines_once_somebody_reads_it(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "out.jsonl"
+    os.mkfifo(fifo)
+    monkeypatch.setattr(targets, "READER_WAIT_S", 0.1)
+    sink = JsonLinesSink(fifo)
+    with pytest.raises(SinkError, match="nobody has opened this FIFO for reading within"):
+        sink.open(stream_format())
+    sink.close()
+    monkeypatch.undo()
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(fifo.read_text()), daemon=True)
+    reader.start()
+    sink = JsonLinesSink(fifo)
+    sink.open(stream_format())
+    sink.write(result(FRAME, 4))
+    sink.close()
+    reader.join(10)
+    assert json.loads(read[0])["frame_id"] == 4
+    assert fifo.is_fifo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,7 +55,7 @@ def import_weights(
         typer.Option(help="What to write: this project's checkpoint, or a file for mmsegmentation."),
     ] = "checkpoint",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there, whatever it is.")
+        bool, typer.Option("--overwrite", help="Replace a file that is there; never a device.")
     ] = False,
 ) -> None:
     """Turn published weights into a checkpoint, every tensor accounted for, or a checkpoint into theirs."""
@@ -65,7 +66,7 @@ def import_weights(
     from danet_train.weights.mmseg import mmseg_settings, save_mmseg
 
     check_file_target(output)
-    if output.exists() and not overwrite:
+    if os.path.lexists(output) and not overwrite:
         raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
     table = None if classes is None else find_classes(classes)
     notes: list[str] = []

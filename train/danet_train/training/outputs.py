@@ -67,7 +67,7 @@ def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) ->
     own = resume and state_path(out).exists()
     for path in (state_path(out), out, record_path(out), best_path(out)):
         check_file_target(path)
-        if not path.exists() or overwrite or own:
+        if not os.path.lexists(path) or overwrite or own:
             continue
         if path == state_path(out):
             raise UsageError(
