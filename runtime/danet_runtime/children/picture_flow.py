@@ -30,7 +30,7 @@ from danet_runtime.children.gstreamer_library import (
 )
 from danet_runtime.children.picture_gate import PictureGate
 from danet_runtime.children.rtp_watch import HEADER_BYTES, Picture, RtpWatch, SenderReports
-from danet_runtime.clock import from_monotonic_ns, now_ns
+from danet_runtime.clock import MonotonicTimes, now_ns
 from danet_runtime.sources import gdp
 from danet_runtime.sources.damage import DamagePolicy, DamageReason
 
@@ -63,6 +63,7 @@ class PictureFlow:
         self._policy: DamagePolicy = damaged
         self._watches: list[RtpWatch] = []
         self._reports = SenderReports()
+        self._received = MonotonicTimes()
         self._arrivals: OrderedDict[int, int] = OrderedDict()  # at a decoder, by timestamp
         self._suspects: OrderedDict[int, DamageReason] = OrderedDict()  # that a decoder got all the same
         self._shift_ns: int | None = None  # from GStreamer's timestamps to those of RTP
@@ -187,7 +188,9 @@ class PictureFlow:
         base = self._library.gst.gst_element_get_base_time(self._pipeline)
         if dts == NO_TIME or not base:
             return now
-        arrival_ns = from_monotonic_ns(base + dts)  # GStreamer's own clock, unless an element brings another
+        arrival_ns = self._received.now_ns(
+            base + dts
+        )  # GStreamer's own clock, unless an element brings another
         return arrival_ns if 0 <= now - arrival_ns < _OLDEST_NS else now
 
     # What is written.
