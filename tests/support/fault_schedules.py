@@ -230,8 +230,8 @@ class Drive:
             steps = ", ".join(f"{kind} {chance:.2f}" for kind, chance in self.plan)
             raise AssertionError(
                 f"seed {self.seed}, {when}: it does not hold that {'; that '.join(dict.fromkeys(wrong))}. "
-                f"Steps: {steps}. Policy {self.policy}, deadline {self.deadline_ms}, error {self.error!r}, health "
-                f"{self.stream.health.state} {self.stream.health.reasons}"
+                f"Steps: {steps}. Policy {self.policy}, deadline {self.deadline_ms}, error {self.error!r}, "
+                f"health {self.stream.health.state} {self.stream.health.reasons}"
             )
 
     def camera(self, chance: float) -> Unreliable:
