@@ -93,6 +93,7 @@ class Unreliable(Camera):
 
     Attributes:
         taken_ns: By id in the stream, when the frame was really captured.
+        sizes_hw: By id in the stream, its size.
     """
 
     def __init__(self) -> None:
@@ -104,6 +105,7 @@ class Unreliable(Camera):
         self.comes_as = HW
         self.waiting: list[int] = []  # when those were captured that wait here since before a pause
         self.taken_ns: dict[int, int] = {}
+        self.sizes_hw: dict[int, tuple[int, int]] = {}
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
         number = self._total
@@ -111,6 +113,7 @@ class Unreliable(Camera):
         if info is None:
             return None
         self.taken_ns[number] = self.waiting.pop(0) if self.waiting else info.capture_time_ns
+        self.sizes_hw[number] = self.size_hw
         if self.damaged:
             self.damaged -= 1
             self.damage.add("lost packets")
@@ -382,6 +385,11 @@ def _belongs_together(drive: Drive, result: Result) -> bool:
     return bool((result.frame == number).all() and (result.labels == number).all())
 
 
+def _has_size_of_camera(drive: Drive, result: Result) -> bool:
+    size_hw = drive.cameras[result.source].sizes_hw.get(result.frame_id)
+    return result.labels.shape == result.frame.shape[:2] == size_hw
+
+
 def _has_true_age(drive: Drive, result: Result) -> bool:
     """Where the camera's clock is not the fault itself; ids are those of the camera."""
     taken_ns = drive.cameras[result.source].taken_ns.get(result.frame_id)
@@ -395,7 +403,7 @@ def _has_honest_health(drive: Drive, result: Result) -> bool:
 
 OF_RESULTS: Final[dict[str, Callable[[Drive, Result], bool]]] = {
     "frame and labels belong together": _belongs_together,
-    "labels have the frame's size": lambda _, result: result.labels.shape == result.frame.shape[:2],
+    "frame and labels have the size that the camera gave": _has_size_of_camera,
     "no age is below the true one": _has_true_age,
     "what is damaged or old is not ready": _has_honest_health,
 }
