@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from danet_runtime.commands.interruption import sigterm_as_interrupt, survive_requests
+from danet_runtime.commands.interruption import ignore_requests, sigterm_as_interrupt, survive_requests
 from danet_runtime.commands.terminal import forgiving_stderr
 from danet_runtime.files import is_full
 
@@ -93,8 +93,11 @@ def main() -> None:
     # Workers of multiprocessing and of torch start as `python -c`, which imports from the working directory.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     survive_requests()
-    with forgiving_stderr():
-        _run()
+    try:
+        with forgiving_stderr():
+            _run()
+    finally:
+        ignore_requests()
 
 
 def _run() -> None:
