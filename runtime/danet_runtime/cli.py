@@ -8,21 +8,18 @@ and breaks no other.
 from __future__ import annotations
 
 import logging
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from danet_runtime.commands.interruption import ignore_requests, sigterm_as_interrupt, survive_requests
-from danet_runtime.commands.terminal import forgiving_stderr
-from danet_runtime.files import is_full
+from danet_runtime.commands.numbers import SoundCommand
+from danet_runtime.entry import main
+
+__all__ = ["COMMAND_GROUP", "build_app", "main"]
 
 COMMAND_GROUP = "danet.commands"
-_INTERRUPTED = 130
-"""What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
 
 _ORDER = (
     *("synthesize", "train", "import", "eval", "explain", "export", "calibrate"),
@@ -84,54 +81,5 @@ def build_app() -> typer.Typer:
             _check(command)
         except Exception as reason:  # noqa: BLE001 - whatever a stranger's module raises, the others stay usable
             command = _broken(entry, reason)
-        app.command(entry.name)(command)
+        app.command(entry.name, cls=SoundCommand)(command)
     return app
-
-
-def main() -> None:
-    """Run ``danet``: exit code 0 done, 1 failed, interrupted or a gate not met, 2 wrong usage, 3 a fault."""
-    # Workers of multiprocessing and of torch start as `python -c`, which imports from the working directory.
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
-    survive_requests()
-    try:
-        with forgiving_stderr():
-            _run()
-    finally:
-        ignore_requests()
-
-
-def _run() -> None:
-    came: Sequence[int] = ()
-    try:
-        with sigterm_as_interrupt() as came:
-            build_app()()
-    except KeyboardInterrupt:
-        _end_interrupted()
-    except SystemExit as end:
-        if end.code == _INTERRUPTED or (came and end.code):
-            _end_interrupted()
-        raise
-    except Exception as error:
-        if came:  # whatever became of the interruption on its way
-            logging.getLogger(__name__).info("where it happened", exc_info=error)
-            _end_interrupted()
-        _end_failed(error)
-
-
-def _end_failed(error: Exception) -> NoReturn:
-    if isinstance(error, OSError):  # a full disk, a folder without permission: the user's matter, not a bug
-        logging.getLogger(__name__).info("where it happened", exc_info=error)
-        place = f"{error.filename}: " if error.filename else ""
-        advice = "; make room there, or give another path" if is_full(error) else ""
-        typer.echo(f"danet: error: {place}{error.strerror or error}{advice}", err=True)
-        sys.exit(1)
-    code = getattr(error, "exit_code", None)
-    if not isinstance(code, int):
-        raise error
-    typer.echo(f"danet: error: {error}", err=True)
-    sys.exit(code)
-
-
-def _end_interrupted() -> NoReturn:
-    typer.echo("danet: interrupted", err=True)
-    sys.exit(1)

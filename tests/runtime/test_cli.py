@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from danet_runtime import cli
+from danet_runtime import cli, entry
 from danet_runtime.errors import UsageError
 
 runner = CliRunner()
@@ -114,6 +114,6 @@ def test_an_interruption_of_which_native_code_makes_another_error_is_one(monkeyp
 
     monkeypatch.setattr(cli, "build_app", lambda: load)
     with pytest.raises(SystemExit) as end:
-        cli._run()
+        entry._run()
     assert end.value.code == 1
     assert capsys.readouterr().err == "danet: interrupted\n"

@@ -25,7 +25,7 @@ _EARLY: Final[dict[int, bool]] = {}
 
 
 class InterruptedByUser(KeyboardInterrupt):
-    """What SIGINT and SIGTERM raise while nothing better is known to be done.
+    """What SIGINT, SIGTERM and SIGHUP raise while nothing better is known to be done.
 
     CPython remembers an exact ``KeyboardInterrupt`` that passes code which was compiled from text, as every
     data class is, and then ends by SIGINT whatever exit code was chosen; a subclass it lets pass.
@@ -33,8 +33,10 @@ class InterruptedByUser(KeyboardInterrupt):
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[Sequence[int]]:
-    """Let SIGTERM end the block as Ctrl-C does, so that a service manager gets finished outputs too.
+def signals_as_interrupt() -> Iterator[Sequence[int]]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does: a service manager, too, gets finished outputs.
+
+    A signal that is ignored (``nohup``) stays ignored.
 
     Yields:
         The signals that were raised so far. Native code that is being loaded may make another error of what
@@ -51,7 +53,7 @@ def sigterm_as_interrupt() -> Iterator[Sequence[int]]:
 
     previous = {
         number: signal.signal(number, interrupt)
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in ENDING
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:

@@ -23,8 +23,8 @@ def run(
         typer.Argument(
             help="Video file, picture, folder of pictures, pattern such as 'a/*.png', camera:0, rtsp://..., "
             "http://..., csi://0, gst:PIPELINE, or synthetic: for a test pattern. Several share the model in "
-            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever it "
-            "is called."
+            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever "
+            "it is called."
         ),
     ],
     output: Annotated[
@@ -133,14 +133,18 @@ def run(
     wait_for_sources: Annotated[
         float,
         typer.Option(
-            min=0, help="Seconds that cameras have to come up; one missing then is awaited further."
+            min=0,
+            help="Wait for so many seconds until all cameras have come up. By default those that are there "
+            "begin a second after the first of them; one that is missing then is awaited further, and joins "
+            "them when it comes.",
         ),
     ] = 0.0,
     camera_size: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=HEIGHTxWIDTH of a camera that may be missing at the start; by default the bundle's "
-            "frame size. May be given again."
+            help="NAME=HEIGHTxWIDTH that outputs expect of a camera that is missing at the start; one that "
+            "comes with another size is taken with that. By default the bundle's frame size. May be given "
+            "again."
         ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,

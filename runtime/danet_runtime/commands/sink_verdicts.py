@@ -24,6 +24,10 @@ def failed_sinks(report: StreamReport) -> list[str]:
             found.append(
                 f"{key}: nothing got through, {failed} of {tried} writes failed{_also_dropped(sink)}{why}"
             )
+        elif not sink["written"] and sink.get("skipped"):
+            found.append(
+                f"{key}: nothing got through, all {sink['skipped']} results had another size than it takes"
+            )
         elif sink.get("not_encoded") and not sink.get("kept"):
             found.append(
                 f"{key}: nothing was kept, {sink['not_encoded']} frames could not be encoded or are too large"
@@ -32,12 +36,18 @@ def failed_sinks(report: StreamReport) -> list[str]:
 
 
 def impaired_sinks(report: StreamReport) -> list[str]:
-    """One line for each output that went on after writes that failed; it has holes, and told so meanwhile."""
-    return [
-        f"{key}: {sink['failed']} of {sink['written'] + sink['failed']} writes failed{_reason(report, key)}"
-        for key, sink in _sinks_of(report)
-        if sink["failed"] and sink["written"] and not sink["given_up"]
-    ]
+    """One line for each output that went on although it has holes, and told so meanwhile."""
+    found = []
+    for key, sink in _sinks_of(report):
+        if sink["written"] and not sink["given_up"]:
+            failed, skipped = sink["failed"], sink.get("skipped")
+            if failed:
+                found.append(
+                    f"{key}: {failed} of {sink['written'] + failed} writes failed{_reason(report, key)}"
+                )
+            if skipped:
+                found.append(f"{key}: {skipped} results had another size than it takes, and are not in it")
+    return found
 
 
 def _sinks_of(report: StreamReport) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Standard error that may fail: a log on a full disk or a lost terminal ends no work."""
+"""Standard streams that may be closed or fail: a log on a full disk or a lost terminal ends no work."""
 
 from __future__ import annotations
 
@@ -23,6 +23,28 @@ class ForgivingText(io.TextIOWrapper):
         """Flush where that is possible."""
         with suppress(OSError):
             super().flush()
+
+
+def open_standard_streams() -> None:
+    """Open the standard streams that the process was started without (``>&-``), on /dev/null.
+
+    The next file to be opened would get their numbers, and what is printed would land in it. Whoever closes a
+    stream does not want what goes there: that is no error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "r" if number == 0 else "w"
+            stream = open(number, mode, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from danet_runtime.errors import SinkError
 from danet_runtime.health import Health
 from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.sink_format import SinkFormat
 from danet_runtime.loop.watch import Worker
 from danet_runtime.result import FrameSlot
 from danet_runtime.sinks.base import Sink, StreamFormat
@@ -39,6 +40,7 @@ class Consumer:
         written: Results that were written.
         dropped: Results that came while the sink was busy.
         failures: Writes that failed.
+        skipped: Results of a size that the sink does not take.
         lost: Whether the sink was given up.
     """
 
@@ -61,9 +63,11 @@ class Consumer:
         self._failed = failed
         self._place: Handover[FrameSlot] = Handover(1, policy)
         self._row = 0
+        self._format = SinkFormat(sink, key, health)
         self.worker = Worker(key, self._drain)
         self.written = 0
         self.failures = 0
+        self.skipped = 0
         self.lost = False
 
     @property
@@ -71,9 +75,9 @@ class Consumer:
         """Results that the sink was not ready for."""
         return self._place.dropped
 
-    def open(self, stream_format: StreamFormat) -> None:
-        """Open the sink; see :meth:`danet_runtime.sinks.base.Sink.open`."""
-        self.sink.open(stream_format)
+    def open(self, stream_format: StreamFormat, *, is_assumed: bool = False) -> None:
+        """Open the sink; see :meth:`danet_runtime.loop.sink_format.SinkFormat.open`."""
+        self._format.open(stream_format, is_assumed=is_assumed)
 
     def give(self, slot: FrameSlot) -> None:
         """Hand over one result; waits only under ``every``."""
@@ -133,6 +137,7 @@ class Consumer:
             **self.sink.describe(),
             "written": self.written,
             "dropped": self.dropped,
+            "skipped": self.skipped,
             "failed": self.failures,
             "given_up": self.lost,
         }
@@ -154,7 +159,8 @@ class Consumer:
                 self._done(slot, 0)
             try:
                 with self.worker:
-                    self.sink.close()
+                    if self._format.is_open:
+                        self.sink.close()
             except BaseException as error:  # noqa: BLE001 - told to the caller
                 self._failed(_as_error(error, self._key))
 
@@ -162,6 +168,9 @@ class Consumer:
         started = time.monotonic_ns()
         try:
             with self.worker:
+                if not self._format.fits(slot):
+                    self.skipped += 1
+                    return
                 self.sink.write(slot.result())
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; it is counted and told
             self._note_failure(error)

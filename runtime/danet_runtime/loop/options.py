@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Literal
 
 from danet_runtime.errors import UsageError
@@ -73,7 +74,7 @@ class StreamOptions:
     def __post_init__(self) -> None:
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and not value > 0:
-                raise UsageError(f"{entry.name} must be above 0 (got {value})")
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 < value < inf:
+                raise UsageError(f"{entry.name} must be a finite number above 0 (got {value})")
         if self.late not in ("mark", "drop"):
             raise UsageError(f"late must be 'mark' or 'drop' (got {self.late!r})")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from danet_runtime.errors import SinkError, UsageError
+from danet_runtime.errors import SinkError, SinkFormatError, UsageError
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.sinks.presentation import PresentationClock
@@ -33,8 +33,9 @@ def parts_of(path: Path) -> list[Path]:
 class PartedSink:
     """Begins a new file after so many minutes of what is shown; see :class:`danet_runtime.sinks.base.Sink`.
 
-    A result is in exactly one part. Minutes are those of the camera, or of the file that is played; nothing
-    is begun while nothing comes. A part that cannot be finished counts as a failed write, and the next begins
+    A result is in exactly one part. With results of another size a part begins as well, where a file has one
+    size. Minutes are those of the camera, or of the file that is played; nothing is begun while nothing
+    comes. A part that cannot be finished counts as a failed write, and the next begins
     all the same.
 
     Args:
@@ -82,6 +83,23 @@ class PartedSink:
         self._clock = PresentationClock(stream_format.fps or _DEFAULT_FPS)
         if self._part is not None:
             self._part.open(stream_format)
+
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Take results of another size or format: in a new part, where the one that is written cannot.
+
+        Raises:
+            SinkError: The part before could not be finished.
+        """
+        self._format = stream_format
+        adopt = getattr(self._part, "adopt", None)
+        try:
+            if adopt is not None:
+                adopt(stream_format)
+                return
+        except SinkFormatError:
+            pass
+        if (unfinished := self._finish()) is not None:
+            raise unfinished
 
     def write(self, result: Result) -> None:
         """Write one result, into a new part where it is time for one.
