@@ -80,7 +80,9 @@ def test_the_pictures_of_a_camera_are_true_and_as_old_as_their_arrival() -> None
             info, found = read(source)
             assert found is not None
             assert info.clock == "arrival"
-            assert found.time_ns <= info.capture_time_ns <= now_ns()
+            assert info.capture_time_ns <= now_ns()
+            # 1 to 14 ms; less than none where the child was not scheduled, and cannot know when they came.
+            assert info.capture_time_ns - found.time_ns < 500e6
         assert source.damage.total == 0
 
 
