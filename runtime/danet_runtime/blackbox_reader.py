@@ -53,8 +53,8 @@ class BlackBoxRecording:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise SourceError(
-                f"{file} does not follow version 1 of a black box: {place}: {first['msg']}; read it with the "
-                "version of danet that wrote it"
+                f"{file} does not follow version 1 or 2 of a black box: {place}: {first['msg']}; read it "
+                "with the version of danet that wrote it"
             ) from error
         except ValueError as error:  # behind ValidationError, which is one
             raise SourceError(f"{file} is no manifest of a black box: {error}") from error

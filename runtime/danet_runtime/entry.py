@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from danet_runtime.commands.interruption import signals_as_interrupt, survive_requests
+from danet_runtime.commands.interruption import ignore_requests, signals_as_interrupt, survive_requests
 from danet_runtime.commands.terminal import forgiving_stderr, open_standard_streams, visible_stdout
 from danet_runtime.picture_header import MOST_PIXELS
 from danet_runtime.visible_text import visible
@@ -29,8 +29,11 @@ def main() -> None:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2 * MOST_PIXELS))
     survive_requests()
     open_standard_streams()
-    with forgiving_stderr(), visible_stdout():
-        _run()
+    try:
+        with forgiving_stderr(), visible_stdout():
+            _run()
+    finally:
+        ignore_requests()
 
 
 def _run() -> None:

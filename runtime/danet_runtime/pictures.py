@@ -16,6 +16,7 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.picture_header import MOST_PIXELS, read_header
+from danet_runtime.sources.completeness import is_complete
 from danet_runtime.untrusted_files import read_limited
 
 MOST_FILE_BYTES: Final = 256 << 20
@@ -52,7 +53,7 @@ def decode(data: bytes, origin: str, flags: int, *, size_hw: tuple[int, int] | N
         MissingDependencyError: OpenCV is not installed.
     """
     cv2 = opencv(f"reading {origin}")
-    if not _is_complete(data):
+    if not is_complete(data):
         raise SourceError(f"{origin} is cut off ({len(data)} bytes, no end marker); copy the picture again")
     header = read_header(data)
     if header is None:
@@ -76,11 +77,3 @@ def decode(data: bytes, origin: str, flags: int, *, size_hw: tuple[int, int] | N
     if picture.dtype != np.uint8:
         raise SourceError(f"{origin}: expected 8 bits a value, got {picture.dtype}; store it with 8 bits")
     return np.asarray(picture, np.uint8)
-
-
-def _is_complete(data: bytes) -> bool:
-    if data.startswith(b"\xff\xd8"):  # JPEG: an end marker after the last start of a scan
-        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" in data
-    return True

@@ -57,12 +57,17 @@ def run(
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1, each time into a new folder in it; `danet replay` shows them."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. Requests within 5 s are "
+            "answered by one."
         ),
     ] = None,
     black_box_keep: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep so many of its recordings, the newest; by default all."),
+        typer.Option(
+            min=1,
+            help="Keep so many of its recordings, those with the highest numbers; by default all, but on "
+            "request no more than take 16 times --black-box-mb.",
+        ),
     ] = None,
     black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
     black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
@@ -107,10 +112,11 @@ def run(
         Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
     ] = "mark",
     damaged: Annotated[
-        Literal["drop", "mark"],
+        Literal["drop", "mark", "stop"],
         typer.Option(
             help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
-            "says so) are counted and left out, or delivered with the reason; the health says so either way."
+            "says so) are counted and left out, or delivered with the reason; the health says so either way. "
+            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one."
         ),
     ] = "drop",
     realtime: Annotated[
@@ -195,6 +201,7 @@ def run(
         overwrite=overwrite,
     )
     outputs.check(named, (bundle, *(ladder or ())))
+    outputs.remove_leftovers()
     sinks = outputs.open_sinks(legend)
     boxes = []
     for name, folder in outputs.boxes.items():
@@ -265,10 +272,14 @@ def run(
                     progress.update(task, completed=stream.frames_out)
         except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
             failure = error
-        for box in boxes:
-            box.finish()
+        unfinished = [
+            folder for folder, box in zip(outputs.boxes.values(), boxes, strict=True) if not box.finish()
+        ]
         done = stream.report()
         problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
+        problems += [
+            f"the black box in {folder} is not written yet; the disk is slow" for folder in unfinished
+        ]
         if outputs.report is not None:
             problems += write_report(done, outputs.report)
         problems += show(done, outputs.report, [path for box in boxes for path in box.written])
