@@ -58,7 +58,7 @@ def decode(data: bytes, origin: str, flags: int, *, size_hw: tuple[int, int] | N
     header = read_header(data)
     if header is None:
         raise SourceError(
-            f"{origin} is damaged, or is no picture that OpenCV {cv2.__version__} can decode; remove or "
+            f"{origin} is no picture that OpenCV {cv2.__version__} can decode, or is damaged; remove or "
             "replace it (PNG, JPEG, BMP, TIFF, WebP, PBM, PGM and PPM are taken)"
         )
     stated = f"{origin} states {header.height}x{header.width} pixels (height x width)"
@@ -72,7 +72,8 @@ def decode(data: bytes, origin: str, flags: int, *, size_hw: tuple[int, int] | N
         raise SourceError(f"{origin} is damaged ({error.err}); remove or replace it") from error
     if picture is None:
         raise SourceError(
-            f"{origin} is no {header.format} that OpenCV {cv2.__version__} can decode; remove or replace it"
+            f"{origin} is no picture ({header.format}) that OpenCV {cv2.__version__} can decode; remove or "
+            "replace it"
         )
     if picture.dtype != np.uint8:
         raise SourceError(f"{origin}: expected 8 bits a value, got {picture.dtype}; store it with 8 bits")

@@ -378,7 +378,7 @@ def test_a_picture_that_is_missing_or_damaged_is_named(tmp_path: Path, stream_fo
     (folder / "camera-0" / "000001.png").write_bytes(b"")
     recording = iter(BlackBoxRecording(folder))
     next(recording)
-    with pytest.raises(SourceError, match=r"000001\.png is damaged"):
+    with pytest.raises(SourceError, match=r"000001\.png is no picture"):
         next(recording)
     (folder / "camera-0" / "000000.jpg").unlink()
     with pytest.raises(SourceError, match=r"000000\.jpg cannot be read"):
