@@ -56,12 +56,17 @@ def run(
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1, each time into a new folder in it; `danet replay` shows them."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. Requests within 5 s are "
+            "answered by one."
         ),
     ] = None,
     black_box_keep: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep so many of its recordings, the newest; by default all."),
+        typer.Option(
+            min=1,
+            help="Keep so many of its recordings, those with the highest numbers; by default all, but on "
+            "request no more than take 16 times --black-box-mb.",
+        ),
     ] = None,
     black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
     black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
@@ -195,6 +200,7 @@ def run(
         overwrite=overwrite,
     )
     outputs.check(named, (bundle, *(ladder or ())))
+    outputs.remove_leftovers()
     sinks = outputs.open_sinks(legend)
     boxes = []
     for name, folder in outputs.boxes.items():
@@ -265,10 +271,14 @@ def run(
                     progress.update(task, completed=stream.frames_out)
         except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
             failure = error
-        for box in boxes:
-            box.finish()
+        unfinished = [
+            folder for folder, box in zip(outputs.boxes.values(), boxes, strict=True) if not box.finish()
+        ]
         done = stream.report()
         problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
+        problems += [
+            f"the black box in {folder} is not written yet; the disk is slow" for folder in unfinished
+        ]
         if outputs.report is not None:
             problems += write_report(done, outputs.report)
         problems += show(done, outputs.report, [path for box in boxes for path in box.written])

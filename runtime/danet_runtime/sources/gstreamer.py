@@ -20,6 +20,7 @@ from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock
 from danet_runtime.sources.damage import DamagePolicy
 from danet_runtime.sources.gdp import Packet
+from danet_runtime.sources.http_address import HttpAddress
 from danet_runtime.sources.live import START_S, LiveSource
 from danet_runtime.sources.sender_clock import SenderClock
 from danet_runtime.sources.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
@@ -47,8 +48,9 @@ class ChildSource(LiveSource):
     (``num-buffers``, ``filesrc``) therefore begins anew, again and again; give a file by its path.
 
     Args:
-        uri: ``rtsp://``, ``rtsps://``, ``http(s)://``, ``csi://N``, or ``gst:PIPELINE`` whose pipeline ends
-            with a source of video that ``videoconvert`` takes.
+        uri: ``rtsp://``, ``rtsps://``, ``http(s)://``
+            (:class:`danet_runtime.sources.http_address.HttpAddress`), ``csi://N``, or ``gst:PIPELINE`` whose
+            pipeline ends with a source of video that ``videoconvert`` takes.
         start_s: The first frame must have come by then.
         pixels: The format that is wanted. GStreamer hands frames through that have it already, and converts
             others; what FFmpeg decodes stays BGR. :attr:`pixels` is what comes, with the matrix and range
@@ -151,11 +153,13 @@ def _words(pipeline: str, uri: str) -> list[str]:
 def _command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> tuple[Sequence[str], Sequence[str], str]:
     """What to start, what to write to its standard input, and what decodes."""
     scheme = uri.partition(":")[0]
+    if scheme in ("http", "https"):  # a client of its own keeps to the camera's host
+        HttpAddress.of(uri)
+        return module_command("danet_runtime.sources.http_child", "{fd}"), (uri,), "ffmpeg"
     if scheme in NETWORK_SCHEMES:
         check_address(uri)
     has_gstreamer = shutil.which(INSPECT) is not None
-    # Motion JPEG over HTTP goes through FFmpeg: GStreamer's decoder ends at the first damaged picture.
-    if has_gstreamer and scheme not in ("http", "https"):
+    if has_gstreamer:
         pipeline = f"{pipeline_of(uri, pixels)} ! fakesink name={SINK} sync=false enable-last-sample=false"
         return module_command(GSTREAMER_CHILD, "{fd}", damaged), _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
