@@ -117,6 +117,25 @@ def test_twenty_joins_give_no_corrupt_frame(codec: str, over_udp: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "between", ["rtph264depay ! h264parse ! avdec_h264", "rtph264depay ! avdec_h264", "decodebin3"]
+)
+def test_a_pipeline_of_the_users_own_is_guarded_likewise(between: str) -> None:
+    with RtspCamera(CameraRules(key_every=25)) as camera:
+        until(lambda: camera.frames > 5)
+        source = ChildSource(f"gst:rtspsrc location={camera.uri} latency=20 ! {between}")
+        try:
+            buffer = np.empty((*source.size_hw, 3), np.uint8)
+            camera.wire_rules.loss = 0.01
+            for _ in range(60):
+                info = source.read_into(buffer)
+                assert info is not None
+                assert truth.read(buffer) is not None
+        finally:
+            source.close()
+
+
+@pytest.mark.slow
 def test_a_stream_that_renews_itself_bit_by_bit_gives_whole_frames_only() -> None:
     with RtspCamera(CameraRules(intra_refresh=True, key_every=40)) as camera:
         until(lambda: camera.frames > 45)  # the only key frame is over
@@ -135,9 +154,10 @@ def test_a_camera_is_asked_for_a_key_frame_at_once_where_it_takes_requests() -> 
             first = numbers(watching.frames(10))
             assert first[0] < 25 + 100
             wire.loss = 1.0
-            until(lambda: camera.frames > first[-1] + 8)
+            lost_from = camera.frames
+            until(lambda: camera.frames > lost_from + 8)
             wire.loss = 0.0
-            told = numbers(watching.frames(40))
+            told = numbers([*watching.frames(1), *watching.seconds(3.0)])
             gap = max(after - before for before, after in itertools.pairwise(told))
             assert 8 < gap < 100
             assert camera.requests >= 2
@@ -232,8 +252,14 @@ def check_ages(seen: list[Seen], clock: str) -> None:
     told = [one for one in seen if one.info.clock == clock]
     assert len(told) > len(seen) / 2
     errors = [one.error_ms for one in told]
-    assert min(errors) > -TOLERANCE_MS
     assert max(errors) < TOLERANCE_MS
+    if clock == "sensor":
+        assert min(errors) > -TOLERANCE_MS
+        return
+    # Without the sender's clock nobody knows what is common to all: the time of encoding, the fastest way, and
+    # at first how long the packets waited for the pipeline to start.
+    settled = errors[len(errors) // 4 :]
+    assert min(settled) > max(settled) - TOLERANCE_MS
 
 
 def test_a_delay_that_grows_is_seen_in_the_ages() -> None:
@@ -256,7 +282,6 @@ def test_ages_are_right_over_delay_and_disorder(over_udp: bool, reports: bool, d
     with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
         seen = watching.seconds(7.0)
         numbers(seen)
-        assert (seen[-1].now_ns - seen[-1].info.capture_time_ns) / 1e6 > 1000 * delay_s - TOLERANCE_MS
         check_ages(seen, "sensor" if reports else "stream")
 
 
