@@ -256,8 +256,8 @@ def check_ages(seen: list[Seen], clock: str) -> None:
     if clock == "sensor":
         assert min(errors) > -TOLERANCE_MS
         return
-    # Without the sender's clock nobody knows what is common to all: the time of encoding, the fastest way, and
-    # at first how long the packets waited for the pipeline to start.
+    # Without the sender's clock nobody knows what is common to all: the time of encoding, the fastest way,
+    # and at first how long the packets waited for the pipeline to start.
     settled = errors[len(errors) // 4 :]
     assert min(settled) > max(settled) - TOLERANCE_MS
 
