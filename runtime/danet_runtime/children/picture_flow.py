@@ -195,7 +195,7 @@ class PictureFlow:
         """When a packet came, by the time that its receiver gave it; it may have waited since."""
         now = now_ns()
         base = self._library.gst.gst_element_get_base_time(self._pipeline)
-        if dts == NO_TIME or not base:
+        if dts in (0, NO_TIME) or not base:  # 0 stands for all that came before the pipeline played
             return now
         arrival_ns = self._received.now_ns(
             base + dts
