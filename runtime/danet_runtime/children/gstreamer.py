@@ -3,7 +3,9 @@
 Started by :mod:`danet_runtime.children.start`, it reads the words of the pipeline from its standard input
 (see :mod:`danet_runtime.children.lifeline`): ``gst-launch-1.0`` takes them as arguments, which every user of
 the machine can read, with the passwords of cameras in them. It needs GStreamer's library alone, no bindings.
-Exit codes: 0 the pipeline has ended by itself, 1 it failed; errors are said on standard error.
+Exit codes: 0 the pipeline has ended by itself, 1 it failed; errors are said on standard error. So are, as
+``COUNT n``, the buffers that have passed an element of the name :data:`COUNTER` and were taken by all behind
+it: the one that is just being handed on is not among them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from typing import Any, Final
 from danet_runtime.children.lifeline import read_message
 
 LIBRARY: Final = "libgstreamer-1.0.so.0"
+COUNTER: Final = "danet-count"
+_COUNT_EVERY_NS: Final = 100_000_000
+_BUFFER_PROBE, _PROBE_OK = 1 << 4, 1
 _NAME: Final = b"danet-gstreamer"
 _PR_SET_NAME: Final = 15
 
@@ -25,6 +30,9 @@ _REQUEST_STATE: Final = 1 << 22
 _NULL, _PAUSED, _PLAYING = 1, 3, 4
 _FAILURE, _NO_PREROLL = 0, 3
 _FOR_EVER: Final = 2**64 - 1
+
+
+_Probe = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
 
 
 class _Error(Structure):
@@ -66,6 +74,9 @@ def _library() -> Any:  # noqa: ANN401 - functions of a C library
         ("gst_message_parse_request_state", None, (c_void_p, POINTER(c_int))),
         ("gst_object_get_path_string", c_void_p, (c_void_p,)),
         ("gst_bin_recalculate_latency", c_int, (c_void_p,)),
+        ("gst_bin_get_by_name", c_void_p, (c_void_p, c_char_p)),
+        ("gst_element_get_static_pad", c_void_p, (c_void_p, c_char_p)),
+        ("gst_pad_add_probe", ctypes.c_ulong, (c_void_p, c_int, _Probe, c_void_p, c_void_p)),
         ("gst_mini_object_unref", None, (c_void_p,)),
     ):
         function = getattr(gst, name)
@@ -94,20 +105,60 @@ def run(words: list[str]) -> int:
     if not pipeline or problem:
         _say("ERROR", f"the pipeline cannot be built: {_words_of(problem) or 'it is empty'}")
         return 1
+    counter = _Counter(gst, pipeline) if any(COUNTER in word for word in words) else None
     bus = gst.gst_element_get_bus(pipeline)
     started = gst.gst_element_set_state(pipeline, _PAUSED)
     is_live = started == _NO_PREROLL
     if started != _FAILURE:
         started = gst.gst_element_set_state(pipeline, _PLAYING)
     # Where it failed, the element that it failed in has left an error on the bus.
-    code = _follow(gst, pipeline, bus, is_live, 1_000_000_000 if started == _FAILURE else _FOR_EVER)
+    code = _follow(gst, pipeline, bus, is_live, 1_000_000_000 if started == _FAILURE else _FOR_EVER, counter)
+    if counter is not None:
+        counter.tell(has_ended=code == 0)
     gst.gst_element_set_state(pipeline, _NULL)
     return code
 
 
-def _follow(gst: Any, pipeline: int, bus: int, is_live: bool, wait_ns: int) -> int:  # noqa: ANN401
+class _Counter:
+    """Counts the buffers that pass one element and were taken by all behind it."""
+
+    def __init__(self, gst: Any, pipeline: int) -> None:  # noqa: ANN401
+        self._passed = 0
+        self._told = -1
+        self._probe = _Probe(self._note)  # kept: C calls it
+        pad = gst.gst_element_get_static_pad(gst.gst_bin_get_by_name(pipeline, COUNTER.encode()), b"src")
+        gst.gst_pad_add_probe(pad, _BUFFER_PROBE, self._probe, None, None)
+
+    def _note(self, _pad: int, _info: int, _data: int) -> int:
+        self._passed += 1
+        return _PROBE_OK
+
+    def tell(self, *, has_ended: bool) -> None:
+        """Say the count, where it has changed; at the end of the stream the last one has been taken, too."""
+        taken = self._passed if has_ended else max(0, self._passed - 1)
+        if taken != self._told:
+            self._told = taken
+            _say("COUNT", str(taken), after="")
+
+
+def _follow(
+    gst: Any,  # noqa: ANN401
+    pipeline: int,
+    bus: int,
+    is_live: bool,
+    wait_ns: int,
+    counter: _Counter | None,
+) -> int:
     wanted = _EOS | _ERROR | _WARNING | _BUFFERING | _CLOCK_LOST | _LATENCY | _REQUEST_STATE
-    while message := gst.gst_bus_timed_pop_filtered(bus, wait_ns, wanted):
+    is_counting = counter is not None and wait_ns == _FOR_EVER
+    while True:
+        message = gst.gst_bus_timed_pop_filtered(bus, _COUNT_EVERY_NS if is_counting else wait_ns, wanted)
+        if is_counting and counter is not None:
+            counter.tell(has_ended=False)
+        if not message:
+            if is_counting:
+                continue
+            break
         kind = message.contents.type
         if kind == _EOS:
             return 0
@@ -152,8 +203,8 @@ def _words_of(problem: Any) -> str:  # noqa: ANN401
     return (problem.contents.message or b"").decode("utf-8", "replace") if problem else ""
 
 
-def _say(kind: str, words: str) -> None:
-    sys.stderr.write(f"{kind}: {' '.join(words.split())}\n")
+def _say(kind: str, words: str, after: str = ":") -> None:
+    sys.stderr.write(f"{kind}{after} {' '.join(words.split())}\n")
     sys.stderr.flush()
 
 

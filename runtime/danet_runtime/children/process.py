@@ -13,6 +13,7 @@ from contextlib import suppress
 from danet_runtime.children.lifeline import message
 
 _KEPT_LINES = 20
+_COUNT = b"COUNT "
 
 
 class ChildProcess:
@@ -27,6 +28,9 @@ class ChildProcess:
 
     Raises:
         OSError: It cannot be started.
+
+    Attributes:
+        count: What it has counted so far, in lines such as ``COUNT 7`` on its standard error.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class ChildProcess:
     ) -> None:
         self._redact = redact
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.count = 0
         self._process = subprocess.Popen(
             [part.replace("{fd}", str(fd)) for part in command],
             stdin=subprocess.PIPE,
@@ -92,4 +97,7 @@ class ChildProcess:
         if stream is not None:
             with suppress(ValueError):  # closed under the reader
                 for line in stream:
-                    self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))
+                    if line.startswith(_COUNT):
+                        self.count = int(line[len(_COUNT) :])
+                    else:
+                        self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))
