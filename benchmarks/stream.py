@@ -24,6 +24,7 @@ from rich.table import Table
 
 from danet_runtime import Bundle, Segmenter, Stream, StreamOptions
 from danet_runtime.backends.base import DeviceTimes, UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.commands.arguments import parse_size
 from danet_runtime.files import write_json
 from danet_runtime.machine import describe_machine
@@ -107,7 +108,7 @@ class Ticks:
         time.sleep(max(0.0, self._next - time.monotonic()))
         buffer[0] = self._read % 256
         self._read += 1
-        return FrameInfo(self._read - 1, time.monotonic_ns())
+        return FrameInfo(self._read - 1, now_ns())
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "ticks"}

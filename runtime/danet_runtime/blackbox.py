@@ -149,6 +149,9 @@ class BlackBox:
                 self._thread = threading.Thread(target=self._encode_all, name="danet-blackbox", daemon=True)
                 self._thread.start()
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Results of any size are taken."""
+
     def write(self, result: Result) -> None:
         """Copy one result for the encoder; never waits for it.
 

@@ -13,6 +13,10 @@ from typing import Final
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux alone has the first
 
 
+_SLEPT_NS: Final = 10_000_000
+"""The clocks are read one after the other; by more than this they part only in a machine that sleeps."""
+
+
 def now_ns() -> int:
     """Nanoseconds of ``CLOCK_BOOTTIME`` where the system has it, else of ``CLOCK_MONOTONIC``.
 
@@ -21,6 +25,22 @@ def now_ns() -> int:
     return time.clock_gettime_ns(_CLOCK)
 
 
-def from_monotonic_ns(time_ns: int) -> int:
-    """What this clock showed when the monotonic one showed ``time_ns``, had the machine not slept since."""
-    return time_ns + now_ns() - time.monotonic_ns()
+class MonotonicTimes:
+    """Brings times of the monotonic clock, as drivers stamp frames with, to this one.
+
+    The two part while the machine is suspended. A time from before a sleep that was not noticed yet is taken
+    for one of before it: what was captured in the moment after may seem older than it is, nothing younger.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_ns = self._ahead_before_ns = now_ns() - time.monotonic_ns()
+        self._noticed_ns = 0  # monotonic; times up to then are from before the last sleep
+
+    def now_ns(self, time_ns: int) -> int:
+        """What this clock showed when the monotonic one showed ``time_ns``."""
+        monotonic_ns = time.monotonic_ns()
+        ahead_ns = now_ns() - monotonic_ns
+        if ahead_ns - self._ahead_ns > _SLEPT_NS:
+            self._ahead_before_ns, self._noticed_ns = self._ahead_ns, monotonic_ns
+        self._ahead_ns = ahead_ns
+        return time_ns + (self._ahead_before_ns if time_ns <= self._noticed_ns else ahead_ns)

@@ -9,6 +9,7 @@ DanetError                       exit code 1: the work could not be done, or a g
 ├── SourceError                  frames could not be read
 │   └── SourceTruncatedError     the source broke off after it had delivered frames
 ├── SinkError                    a result could not be written
+│   └── SinkFormatError          a sink keeps the size that it has, and was given another
 ├── BackendError                 a model could not be loaded, built or run
 │   └── FaultError               exit code 3: this process cannot go on, its supervisor must restart it
 ├── AgreementError               labels agree with others, or with the golden frame's, on too few pixels
@@ -64,6 +65,10 @@ class SourceTruncatedError(SourceError):
 
 class SinkError(DanetError):
     """A result cannot be written."""
+
+
+class SinkFormatError(SinkError):
+    """A sink cannot go on with frames of another size or format than it has begun with."""
 
 
 class BackendError(DanetError):

@@ -14,6 +14,7 @@ import numpy as np
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.health import Health
+from danet_runtime.running import RUNNING
 
 _GRID_STRIDE = 8
 """Every eighth pixel in both directions is looked at: a real sensor's noise differs there, too."""
@@ -22,7 +23,7 @@ BLACK_BELOW = 3.0
 """Mean level over that of black, 0..255, below which a frame is black."""
 
 _JUMP_NS = 1_000_000_000
-"""The wall clock is trusted to run within a second of the monotonic one."""
+"""The wall clock is trusted to run within a second of :mod:`danet_runtime.clock`."""
 
 
 class FrameCheck:
@@ -59,6 +60,10 @@ class FrameCheck:
         self._jumped_ns: int | None = None
         self._jump_shown_ns = int(jump_shown_s * 1e9)
 
+    def restart(self) -> None:
+        """What was seen before says nothing of now, as after a time in which nobody looked."""
+        self._changed_ns = self._lit_ns = now_ns()
+
     def look(self, frame: UInt8Array, capture_time_ns: int) -> None:
         """Look at one frame.
 
@@ -94,7 +99,9 @@ class FrameCheck:
 
 
 class WallClockCheck:
-    """Notices that the wall clock jumped against the monotonic one: a time server, or a suspended machine.
+    """Notices that the wall clock was set, as by a time server.
+
+    It is held against :mod:`danet_runtime.clock`: a machine that was suspended is not told of as a jump.
 
     Args:
         health: Told what holds.
@@ -104,12 +111,12 @@ class WallClockCheck:
     def __init__(self, health: Health, shown_s: float = 10.0) -> None:
         self._health = health
         self._shown_ns = int(shown_s * 1e9)
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._offset_ns = time.time_ns() - now_ns()
         self._jumped_ns: int | None = None
 
     def look(self) -> None:
         """Compare the clocks; called now and then."""
-        now = time.monotonic_ns()
+        now = now_ns()
         offset = time.time_ns() - now
         jump, self._offset_ns = offset - self._offset_ns, offset
         if abs(jump) > _JUMP_NS:
@@ -118,3 +125,35 @@ class WallClockCheck:
         elif self._jumped_ns is not None and now - self._jumped_ns > self._shown_ns:
             self._jumped_ns = None
             self._health.clear("clock")
+
+
+class StandstillCheck:
+    """Looks at the running clock, and tells that the process stood still: stopped, suspended or starved.
+
+    What its limits hold meanwhile is not counted (:mod:`danet_runtime.running`), but masks grow old.
+
+    Args:
+        health: Told what holds.
+        shown_s: How long it is shown.
+    """
+
+    def __init__(self, health: Health, shown_s: float = 10.0) -> None:
+        self._health = health
+        self._shown_ns = int(shown_s * 1e9)
+        self._looked_ns: int | None = None
+        self._told_ns: int | None = None
+
+    def look(self) -> None:
+        """Called every so many seconds, as was told to :meth:`RunningClock.begin`."""
+        now = now_ns()
+        RUNNING.look()
+        # Another thread may have looked before, and another stream's watchdog: each tells its own health.
+        resumed_ns, looked_ns = RUNNING.resumed_ns(), self._looked_ns
+        self._looked_ns = now
+        if looked_ns is not None and resumed_ns > looked_ns:
+            self._told_ns = RUNNING.now_ns()
+            seconds = (now - looked_ns) / 1e9
+            self._health.set("standstill", "degraded", f"the process stood still for {seconds:.1f} s")
+        elif self._told_ns is not None and RUNNING.now_ns() - self._told_ns > self._shown_ns:
+            self._told_ns = None
+            self._health.clear("standstill")

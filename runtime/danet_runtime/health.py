@@ -76,7 +76,7 @@ class Health:
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._conditions: dict[str, tuple[Severity, str]] = {}
         self._started = False
         self._fault: str | None = None
@@ -101,13 +101,17 @@ class Health:
     @property
     def events(self) -> list[HealthEvent]:
         """The latest changes, oldest first; at most 512 are kept."""
-        with self._lock:
-            return list(self._events)
+        return list(self._events.copy())
 
     @property
     def changes(self) -> int:
         """How many changes there were in all."""
         return self._changes
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """Which calls the listeners, where there is one."""
+        return self._thread
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every change from now on."""
@@ -169,10 +173,15 @@ class Health:
             logging.ERROR if state == "fault" else logging.INFO, "health: %s %s", state, "; ".join(reasons)
         )
         if self._listeners:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._deliver, name="danet-health", daemon=True)
-                self._thread.start()
             self._queue.put(event)
+            if self._thread is None:
+                thread = threading.Thread(target=self._deliver, name="danet-health", daemon=True)
+                try:
+                    thread.start()
+                except (RuntimeError, MemoryError) as error:  # whoever tells of a change must not fail by it
+                    logger.warning("listeners hear of the health with its next change: %s", error)
+                else:
+                    self._thread = thread
 
     def _deliver(self) -> None:
         while (event := self._queue.get()) is not None:

@@ -38,7 +38,8 @@ class Result:
             arrival.
         late: Whether the deadline was missed, at delivery to whoever holds this result; ``None`` where there
             is none.
-        health: State of the stream when inference ended.
+        health: State of the stream when inference ended; ``stale`` where a live source's mask is older than
+            the stream allows, at delivery to whoever holds this result.
         pixels: Format of the frame.
         damage: Why the frame is not to be trusted, where damaged frames were asked for; else ``None``.
     """
@@ -74,10 +75,12 @@ class FrameSlot:
         size_hw: Height and width of the source's frames.
         source: Name of the camera.
         pixels: What the source writes.
+        fps: Rate of the source, where it tells one.
 
     Attributes:
         size_hw: Height and width.
         pixels: Format of the frame.
+        fps: Rate of the source.
         frame: uint8 in the layout of ``pixels``, written by the source.
         luma: A view of what is bright or dark in it; see :meth:`danet_runtime.pixel_formats.Pixels.luma`.
         labels: (H, W) uint8, written by the segmenter.
@@ -88,14 +91,23 @@ class FrameSlot:
         writers: How many sinks have not written it.
         late: Whether it missed the deadline at the end of inference.
         deadline_ms: Of the stream.
+        stale_after_ms: Of the stream, where the source is live: an older mask is stale.
+        is_pinned: Whether the segmenters have been shown its buffers.
         is_pending: Whether it was captured and neither written, dropped nor given up.
         health: State of the stream when it was segmented.
     """
 
-    def __init__(self, size_hw: tuple[int, int], source: str = "source", pixels: Pixels = BGR) -> None:
+    def __init__(
+        self,
+        size_hw: tuple[int, int],
+        source: str = "source",
+        pixels: Pixels = BGR,
+        fps: float | None = None,
+    ) -> None:
         self._source = source
         self.size_hw = size_hw
         self.pixels = pixels
+        self.fps = fps
         self.frame: UInt8Array = page_aligned(pixels.shape(size_hw))
         self.luma = pixels.luma(self.frame)
         self.labels: UInt8Array = page_aligned(size_hw)
@@ -106,6 +118,8 @@ class FrameSlot:
         self.writers = 0
         self.late: bool | None = None
         self.deadline_ms: float | None = None
+        self.stale_after_ms: float | None = None
+        self.is_pinned = False
         self.is_pending = False
         self.health: HealthState = "starting"
 
@@ -113,6 +127,9 @@ class FrameSlot:
         """What a consumer gets at this moment: views of the buffers, and the frame's age."""
         age_ms = (now_ns() - self.info.capture_time_ns) / 1e6
         late = None if self.deadline_ms is None else bool(self.late) or age_ms > self.deadline_ms
+        health = self.health
+        if self.stale_after_ms is not None and age_ms > self.stale_after_ms and health != "fault":
+            health = "stale"  # the watchdog may not have looked since, as after a standstill
         return Result(
             frame=self.frame,
             labels=self.labels,
@@ -123,7 +140,7 @@ class FrameSlot:
             age_ms=age_ms,
             stages_ms={name: ns / 1e6 for name, ns in zip(STAGES[:4], self.stage_ns, strict=False)},
             late=late,
-            health=self.health,
+            health=health,
             media_time_ms=self.info.media_time_ms,
             name=self.info.name,
             pixels=self.pixels,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from danet_runtime.backends.base import (
     PinningBackend,
     PipelinedBackend,
     UInt8Array,
+    fault_of_target,
 )
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
@@ -25,6 +27,9 @@ from danet_runtime.frame_fitting import FrameFitting, NativeBuffers
 from danet_runtime.pixel_formats import Pixels
 
 logger = logging.getLogger(__name__)
+
+
+CLOSE_GRACE_S: Final = 2.0
 
 
 class InferenceTimes(NamedTuple):
@@ -55,10 +60,11 @@ class Collected(NamedTuple):
 class Segmenter:
     """Labels frames with one variant of a bundle.
 
-    Use from one thread at a time: the buffers for resizing are its own. A frame of the bundle's own layout
-    and size (:attr:`frame_shape`) goes to the backend without a copy. A BGR frame of another size is resized
-    on the host (bilinear, needs OpenCV) and its labels are brought back to its own size by nearest neighbour;
-    for a bundle that takes nv12 or uyvy it is converted on the host as well, and the log says so once.
+    Any thread may call it: calls wait for each other, since buffers and model are one. A frame of the
+    bundle's own layout and size (:attr:`frame_shape`) goes to the backend without a copy. A BGR frame of
+    another size is resized on the host (bilinear, needs OpenCV) and its labels are brought back to its own
+    size by nearest neighbour; for a bundle that takes nv12 or uyvy it is converted on the host as well, and
+    the log says so once.
 
     Args:
         bundle: An open bundle, or the path of one.
@@ -104,6 +110,7 @@ class Segmenter:
         self._fitting = FrameFitting(self.frame_size_hw, self.pixels)
         self._spare: list[NativeBuffers] = []  # one for each frame under way that is not the model's own
         self._closed = False
+        self._turn = _Turn()
         if isinstance(backend, str):
             self.backend: Backend = open_backend(self.bundle, self.precision, backend, threads=threads)
         else:
@@ -135,16 +142,24 @@ class Segmenter:
         Args:
             frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; C-contiguous, only read, and
                 only during the call.
-            labels: (H, W) uint8, C-contiguous, of the frame's size, owned by the caller; overwritten.
+            labels: (H, W) uint8, C-contiguous, of the frame's size, owned by the caller; overwritten. Of a
+                memory of its own: none of the frame's.
 
         Raises:
-            FrameError: One of the arrays is not such an array.
-            BackendError: The model failed, or the segmenter is closed.
+            FrameError: One of the arrays is not such an array, or the labels are read-only.
+            BackendError: The model failed, the segmenter is closed, or a handler of a signal calls that came
+                while its thread was inside.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        size_hw = self._check(frame, labels)
-        if self._closed:
-            raise BackendError("the segmenter is closed; open another")
+        frame, labels = self._check(frame, labels)
+        try:
+            with self._turn:
+                self._raise_if_closed()
+                return self._infer(frame, labels)
+        finally:
+            self._close_if_asked()
+
+    def _infer(self, frame: UInt8Array, labels: UInt8Array) -> InferenceTimes:
         started = time.monotonic_ns()
         if frame.shape == self.frame_shape:
             self.backend.infer(frame[None], labels[None])
@@ -153,7 +168,7 @@ class Segmenter:
         try:
             self._fitting.fit(frame, native.frame)
             prepared = time.monotonic_ns()
-            has_model_size = size_hw == self.frame_size_hw
+            has_model_size = labels.shape == self.frame_size_hw
             self.backend.infer(native.frame[None], (labels if has_model_size else native.labels)[None])
             inferred = time.monotonic_ns()
             return InferenceTimes(
@@ -170,19 +185,26 @@ class Segmenter:
     def submit(self, frame: UInt8Array, labels: UInt8Array) -> Submission:
         """Begin with a frame where the backend overlaps (:attr:`depth` above 1); does not wait for it.
 
-        One thread submits; another one may :meth:`collect` at the same time, in the same order.
+        Another thread may :meth:`collect` at the same time, in the same order. No more than :attr:`depth`
+        frames may be under way, whoever submits.
 
         Args:
             frame: As of :meth:`infer_into`; unchanged until it is collected.
             labels: As of :meth:`infer_into`; written until it is collected.
 
         Raises:
-            FrameError: One of the arrays is not such an array.
+            FrameError: One of the arrays is not such an array, or the labels are read-only.
             BackendError: The backend did not take it, offers no overlap, or the segmenter is closed.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        size_hw = self._check(frame, labels)
-        backend = self._pipelined()
+        frame, labels = self._check(frame, labels)
+        try:
+            with self._turn:
+                return self._submit(self._pipelined(), frame, labels)
+        finally:
+            self._close_if_asked()
+
+    def _submit(self, backend: PipelinedBackend, frame: UInt8Array, labels: UInt8Array) -> Submission:
         started = time.monotonic_ns()
         if frame.shape == self.frame_shape:
             return Submission(backend.submit(frame[None], labels[None]), labels, None, started, 0)
@@ -190,7 +212,7 @@ class Segmenter:
         try:
             self._fitting.fit(frame, native.frame)
             submitted = time.monotonic_ns()
-            target = labels if size_hw == self.frame_size_hw else native.labels
+            target = labels if labels.shape == self.frame_size_hw else native.labels
             ticket = backend.submit(native.frame[None], target[None])
         except BaseException:
             self._spare.append(native)
@@ -244,8 +266,7 @@ class Segmenter:
             self.backend.unpin(frame, labels)
 
     def _pipelined(self) -> PipelinedBackend:
-        if self._closed:
-            raise BackendError("the segmenter is closed; open another")
+        self._raise_if_closed()
         if self._pipeline is None:
             raise BackendError(f"{self.backend.name} takes one frame after the other; use infer_into")
         return self._pipeline
@@ -273,13 +294,19 @@ class Segmenter:
             raise FrameError(f"a frame must be a numpy array, {expected} (got {type(frame).__name__})")
         raise FrameError(f"a frame must be {expected} (got {frame.dtype} {frame.shape})")
 
-    def _check(self, frame: UInt8Array, labels: UInt8Array) -> tuple[int, int]:
+    def _check(self, frame: UInt8Array, labels: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+        """The arrays as native code may use them: of no subclass, whose views may have other shapes."""
         size_hw = self.size_of(frame)
         _check_contiguous("frame", frame)
+        if not isinstance(labels, np.ndarray):
+            raise FrameError(f"labels must be a numpy array, uint8 {size_hw} (got {type(labels).__name__})")
         if labels.dtype != np.uint8 or labels.shape != size_hw:
             raise FrameError(f"labels must be uint8 {size_hw} (got {labels.dtype} {labels.shape})")
         _check_contiguous("labels", labels)
-        return size_hw
+        fault = fault_of_target("labels", labels, frame)
+        if fault is not None:
+            raise FrameError(fault)
+        return _plain(frame), _plain(labels)
 
     def _take_spare(self) -> NativeBuffers:
         return self._spare.pop() if self._spare else self._make_native()
@@ -297,10 +324,32 @@ class Segmenter:
         return time.monotonic_ns() - inferred_ns
 
     def close(self) -> None:
-        """Release the backend; harmless when called twice."""
-        if not self._closed:
-            self._closed = True
-            self.backend.close()
+        """Release the backend; harmless when called twice, and from any thread.
+
+        An inference that is under way is waited for, for at most two seconds: the thread that is in it
+        releases the backend where it comes back later.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._turn.begin(CLOSE_GRACE_S):
+            try:
+                self.backend.close()
+            finally:
+                self._turn.end()
+        else:
+            logger.warning("an inference is under way; the backend is closed when it has come back")
+
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise BackendError("the segmenter is closed; open another")
+
+    def _close_if_asked(self) -> None:
+        if self._closed and self._turn.begin(0):
+            try:
+                self.backend.close()
+            finally:
+                self._turn.end()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -309,6 +358,40 @@ class Segmenter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Turn:
+    """One call at a time; a call that comes out of another one, which would wait for itself, is refused."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+
+    def begin(self, limit_s: float = -1) -> bool:
+        """Wait for the turn, so long at most; at once false where the calling thread has it already."""
+        if not self._lock.acquire(blocking=False) and (
+            self._thread == threading.get_ident() or not self._lock.acquire(timeout=limit_s)
+        ):
+            return False
+        self._thread = threading.get_ident()
+        return True
+
+    def end(self) -> None:
+        """The next one has its turn."""
+        self._thread = None
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        if not self.begin():
+            raise BackendError(
+                "the segmenter was called while this very thread was inside it, as in a handler of a signal; "
+                "call it when the call before has returned"
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
 
 def _most_precise(bundle: Bundle) -> Precision:
@@ -322,6 +405,10 @@ def _palette(classes: tuple[SegmentationClass, ...]) -> UInt8Array:
         palette[label] = entry.color[::-1]  # the manifest has RGB
     palette.flags.writeable = False
     return palette
+
+
+def _plain(array: UInt8Array) -> UInt8Array:
+    return array if type(array) is np.ndarray else array.view(np.ndarray)
 
 
 def _check_contiguous(name: str, array: UInt8Array) -> None:

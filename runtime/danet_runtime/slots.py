@@ -45,7 +45,7 @@ class Handover(Generic[T]):
         self._items: deque[T] = deque()
         self._closed = False
         self._dropped = 0
-        lock = threading.Lock()
+        lock = threading.RLock()  # a signal's handler may come while its thread is inside
         self._has_room = threading.Condition(lock)
         self._has_item = threading.Condition(lock)
 
@@ -92,6 +92,14 @@ class Handover(Generic[T]):
             self._has_room.notify()
             return item
 
+    def drain(self) -> list[T]:
+        """Take all that is inside, without waiting."""
+        with self._has_item:
+            items = list(self._items)
+            self._items.clear()
+            self._has_room.notify_all()
+            return items
+
     def close(self) -> None:
         """Let nothing more in; what is inside can still be taken. Harmless when called twice."""
         with self._has_item:
@@ -123,7 +131,7 @@ class Intake(Generic[T]):
         self._closed = [False] * len(self._policies)
         self._dropped = [0] * len(self._policies)
         self._next = 0
-        lock = threading.Lock()
+        lock = threading.RLock()  # a signal's handler may come while its thread is inside
         self._has_item = threading.Condition(lock)
         self._has_room = [threading.Condition(lock) for _ in self._policies]
 

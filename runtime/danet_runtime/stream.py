@@ -13,24 +13,28 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import product
 from types import TracebackType
 
 from danet_runtime.errors import BackendError, DanetError, FaultError, SourceError, UsageError
-from danet_runtime.frame_checks import WallClockCheck
+from danet_runtime.frame_checks import StandstillCheck, WallClockCheck
 from danet_runtime.health import Health, Listener
-from danet_runtime.loop.arguments import check_arguments
+from danet_runtime.loop.arguments import check_arguments, check_frames
 from danet_runtime.loop.lane import Lane
+from danet_runtime.loop.lifecycle import Lifecycle, State
 from danet_runtime.loop.options import StreamOptions
 from danet_runtime.loop.overlapped import frames_under_way, make_inference
 from danet_runtime.loop.summary import summarise
+from danet_runtime.loop.turns import Turns
 from danet_runtime.loop.watch import Watchdog, wait_for
 from danet_runtime.report import Ending, StreamReport
 from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
-from danet_runtime.sinks.base import Sink, StreamFormat
+from danet_runtime.sinks.base import Sink
 from danet_runtime.slots import ClosedError, Intake, Policy
 from danet_runtime.sources.base import Source
 from danet_runtime.systemd import SystemdNotifier
@@ -41,60 +45,21 @@ SINGLE = "source"
 """What the one camera of a stream is called where nobody named it."""
 
 
-class Stream:
-    """Segments every frame, or always the latest frame, of one or more cameras.
+class _Loop:
+    """What runs: held by its threads, and by the :class:`Stream` that nothing here refers to.
 
-    ::
-
-        with Segmenter("bundle") as segmenter, Stream(segmenter, open_source("drive.mp4")) as stream:
-            for result in stream:
-                print(result.frame_id, result.age_ms)
-
-    The arrays of a result belong to the stream (see :class:`danet_runtime.result.Result`). The stream takes
-    over the sources and the sinks and closes them; the segmenters stay the caller's and must outlive it.
-
-    What ends a stream: its sources have ended, :meth:`stop`, leaving the ``with`` block, or a failure. A
-    failure is raised in the caller, by the loop, :meth:`run` or the end of the block, after the sinks were
-    finished (what was written stays usable):
-
-    - of the model: a file's first, a live source's after several in a row, or one that the backend calls
-      final; an inference that hangs is a fault, and its thread is given up;
-    - of a source: the frames before are still segmented and written, other cameras go on, and the health says
-      which one is lost. A live source that can be opened again is, without end, unless the options say
-      otherwise;
-    - of a sink: the other sinks and the caller go on; a file all of whose sinks are lost is read no further.
-
-    Where several things fail the first is raised, unless a later one is a fault, which asks for a restart.
-
-    Args:
-        segmenters: One, or several from the best to the fastest, of the same classes: with a deadline,
-            sustained misses step down and room steps up again.
-        sources: An open source, or several by name: they share the model in turn, and every result says whose
-            it is.
-        sinks: Of the source, or of each camera by name; opened when the stream starts.
-        policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
-            counted); by default ``latest`` for a live source, else ``every``.
-        max_frames: Stop after so many frames were read, of each camera.
-        options: Times and limits.
-        listeners: Called with every change of the health, from a thread of their own.
-
-    Raises:
-        UsageError: The arguments contradict each other.
-
-    Attributes:
-        health: The state and its reasons.
+    So a stream that is dropped is collected although its threads live, and the watchdog closes the loop.
     """
 
     def __init__(
         self,
         segmenters: Segmenter | Sequence[Segmenter],
         sources: Source | Mapping[str, Source],
-        sinks: Sequence[Sink] | Mapping[str, Sequence[Sink]] = (),
-        policy: Policy | None = None,
-        *,
-        max_frames: int | None = None,
-        options: StreamOptions | None = None,
-        listeners: Iterable[Listener] = (),
+        sinks: Sequence[Sink] | Mapping[str, Sequence[Sink]],
+        policy: Policy | None,
+        max_frames: int | None,
+        options: StreamOptions | None,
+        listeners: Iterable[Listener],
     ) -> None:
         self._options = options or StreamOptions()
         self._segmenters = [segmenters] if isinstance(segmenters, Segmenter) else list(segmenters)
@@ -120,6 +85,7 @@ class Stream:
                 self._fail,
                 max_frames,
                 frames_under_way(self._segmenters),
+                partial(check_frames, self._segmenters),
             )
             for number, (name, source) in enumerate(named.items())
         ]
@@ -127,16 +93,19 @@ class Stream:
             self._segmenters, self._lanes, self._intake, self._options, self.health, self._fail, self._end
         )
         self._clock = WallClockCheck(self.health, self._options.jump_shown_s)
+        self._standstill = StandstillCheck(self.health, self._options.jump_shown_s)
         self._watchdog = Watchdog([self._look], self._options.watch_every_s)
         self._systemd = SystemdNotifier()
         self._told_ready = False
-        self._lock = threading.Lock()
+        self._life = Lifecycle()
+        # Locks that the caller's thread takes may be taken again: a handler of a signal runs in that thread.
+        self._lock = threading.RLock()
         self._failure: BaseException | None = None
         self._raised = False
         self._stopping = False
-        self._started = False
-        self._joined = False
-        self._held: tuple[Lane, FrameSlot] | None = None  # what the caller reads at the moment
+        self._callers: set[int] = set()  # threads inside a method that takes the locks of the loop
+        self._stops: set[int] = set()  # threads that stop the cameras at the moment
+        self._is_dropped = False
 
     @property
     def frames_in(self) -> int:
@@ -153,132 +122,191 @@ class Stream:
         """Frames displaced by newer ones so far."""
         return sum(self._intake.dropped(lane.number) for lane in self._lanes)
 
-    def start(self) -> None:
-        """Allocate the slots, open the sinks and start the threads; does nothing when called again.
+    @property
+    def was_started(self) -> bool:
+        """Whether the start succeeded, whatever has come after."""
+        return self._life.was_started
 
-        Raises:
-            SinkError: A sink cannot be opened; those that were are closed, and so are the sources.
-        """
-        if self._started:
+    def start(self) -> None:
+        """See :meth:`Stream.start`."""
+        if not self._life.begin_start():
             return
-        self._started = True
+        if self._stopping:  # before the start: nothing is opened
+            self._caller.close()
+            self._close_sources()
+            self.health.close()
+            self._life.end_start()
+            self._life.begin_close(may_wait=False)
+            self._life.end_close()
+            return
+        try:
+            self._open()
+            self._start_threads()
+        except BaseException as error:
+            self._life.end_start(error)
+            raise
+        if self._life.end_start():
+            self.close()
+        self._stop_where_asked()
+
+    def _open(self) -> None:
         opened: list[Lane] = []
         try:
             for lane in self._lanes:
-                first = self._segmenters[0]
-                source = lane.source
-                lane.open(StreamFormat(source.size_hw, source.fps, first.classes, first.palette, lane.pixels))
+                lane.open(self._segmenters[0])
                 opened.append(lane)
-                for segmenter, slot in product(self._segmenters, lane.slots):
-                    segmenter.pin(slot.frame, slot.labels)
+                for slot in lane.slots.slots:
+                    for segmenter in self._segmenters:
+                        segmenter.pin(slot.frame, slot.labels)
+                    slot.is_pinned = True
         except BaseException:
-            self._joined = self._raised = True
+            self._raised = True
             for lane in opened:
                 for consumer in lane.consumers:
                     _quietly(consumer.sink.close)
             self._close_sources()
             raise
+
+    def _start_threads(self) -> None:
         try:
+            self._watchdog.start()  # first: the others count on its clock
             for lane in self._lanes:
                 lane.start()
             self._inference.start()
-            self._watchdog.start()
         except BaseException:  # no more threads to be had, or Ctrl-C: those that run must end
-            self.stop()
+            self._stopping = True
+            self._stop_lanes()
             self._intake.abort()
             self._end()
-            self.close()
+            self._caller.abort()
+            self._join()
             raise
 
-    def run(self) -> StreamReport:
-        """Run to the end of the sources and report.
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Note that this thread may hold locks: in its signals' handlers it must not wait for the threads."""
+        me = threading.get_ident()
+        is_outermost = me not in self._callers
+        self._callers.add(me)
+        try:
+            yield
+        finally:
+            if is_outermost:
+                self._callers.discard(me)
+
+    def take(self) -> tuple[Lane, FrameSlot]:
+        """The next result for the caller; waits for it.
 
         Raises:
-            DanetError: What ended the stream early; :meth:`report` tells what was done before.
+            ClosedError: There is no more.
         """
-        with self:
-            for _ in self:
-                pass
-        return self.report()
+        number, slot = self._caller.get()
+        return self._lanes[number], slot
 
-    def latest(self, max_age_ms: float, camera: str | None = None) -> Result | None:
-        """The newest result, as a copy that the caller owns, or nothing where there is none that young.
-
-        Args:
-            max_age_ms: Older masks are not given out.
-            camera: Whose; by default the first.
-
-        Raises:
-            UsageError: There is no such camera.
-        """
+    def latest(self, max_age_ms: float, camera: str | None) -> Result | None:
+        """See :meth:`Stream.latest`."""
         for lane in self._lanes:
             if camera in (None, lane.name):
-                return lane.latest(max_age_ms)
+                with self.calling():
+                    return lane.latest(max_age_ms)
         raise UsageError(
             f"there is no camera {camera!r}, only {', '.join(lane.name for lane in self._lanes)}"
         )
 
     def stop(self) -> None:
-        """End after the frames that were captured already; returns at once, from any thread."""
-        with self._lock:
+        """See :meth:`Stream.stop`."""
+        with self.calling():
             # Where everything was read already it ends by itself, and says so.
             self._stopping = self._stopping or not all(lane.capture.has_ended for lane in self._lanes)
-        for lane in self._lanes:
-            lane.stop()
+            if self._life.state not in ("new", "starting"):
+                self._stop_lanes()
+
+    def _stop_where_asked(self) -> None:
+        """Do what was asked for during the start."""
+        if self._stopping:
+            self._stop_lanes()
+
+    def _stop_lanes(self) -> None:
+        me = threading.get_ident()
+        if me in self._stops:
+            return  # a signal's handler came between: what it asks for is being done
+        self._stops.add(me)
+        try:
+            for lane in self._lanes:
+                lane.stop()
+        finally:
+            self._stops.discard(me)
 
     def close(self) -> None:
-        """Stop, finish the sinks and close the sources; harmless when called twice."""
-        if not self._started:
-            self._started = self._joined = True
-            self._close_sources()
-        if self._joined:
-            return
-        if any(lane.capture.worker.thread.is_alive() for lane in self._lanes):
-            self.stop()
-        self._held = None
-        self._caller.abort()
-        self._join()
+        """See :meth:`Stream.close`."""
+        must_not_wait = self._is_own_thread() or threading.get_ident() in self._callers or self._is_dropped
+        before = self._life.begin_close(may_wait=not must_not_wait)
+        if before is not None:
+            close = self._hand_over if must_not_wait else self._close
+            close(before)
+
+    def drop(self) -> None:
+        """Nobody holds the stream any more. Called by the collector, in whatever thread it happens to run."""
+        self._is_dropped = True  # the watchdog sees it
+        if not self._life.was_started:
+            self.close()
+
+    def _is_own_thread(self) -> bool:
+        workers = [*self._inference.workers, *(worker for lane in self._lanes for worker in lane.workers)]
+        threads = [*(worker.thread for worker in workers), self._watchdog.thread, self.health.thread]
+        return threading.current_thread() in threads
+
+    def _hand_over(self, before: State) -> None:
+        """Let another thread close: this one is waited for, or must not wait."""
+        self._life.hand_over()
+        try:
+            threading.Thread(target=self._close, args=(before,), name="danet-close").start()
+        except BaseException:  # no more threads to be had: nobody closes, but nothing more is read
+            self._stop_lanes()
+            self._caller.abort()
+            self._life.end_close()
+            raise
+
+    def _close(self, before: State) -> None:
+        try:
+            if before == "new":
+                self._close_sources()
+                self._caller.close()
+                return
+            if any(lane.capture.worker.thread.is_alive() for lane in self._lanes):
+                self.stop()
+            self._caller.abort()
+            self._join()
+        finally:
+            self._life.end_close()
+
+    def finish(self) -> None:
+        """The caller has taken the last result: wait for the threads, and close all."""
+        if self._life.begin_close(may_wait=not self._is_own_thread()):
+            try:
+                self._join()
+            finally:
+                self._life.end_close()
 
     def report(self) -> StreamReport:
-        """What was done so far; complete once the stream has ended."""
-        return summarise(
-            self._lanes,
-            self._segmenters[self._inference.level],
-            self.health,
-            self.policy,
-            self._ending(),
-            self._failure,
-        )
-
-    def __enter__(self) -> Stream:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-        if error is None:
-            self._raise_failure()
-
-    def __iter__(self) -> Iterator[Result]:
-        self.start()
-        return self
-
-    def __next__(self) -> Result:
-        self._release_held()
-        try:
-            number, slot = self._caller.get()
-        except ClosedError:
-            self._join()
-            self._raise_failure()
-            raise StopIteration from None
-        self._held = (self._lanes[number], slot)
-        return slot.result()
+        """See :meth:`Stream.report`."""
+        with self.calling():
+            return summarise(
+                self._lanes,
+                self._segmenters[self._inference.level],
+                self.health,
+                self.policy,
+                self._ending(),
+                self._failure,
+            )
 
     # Called from the threads.
 
     def _look(self) -> None:
+        if self._is_dropped:
+            self.close()
+            return
+        self._standstill.look()
         self._clock.look()
         for lane in self._lanes:
             lane.look()
@@ -334,16 +362,13 @@ class Stream:
 
     # The end.
 
-    def _release_held(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            lane, slot = held
-            lane.release(slot)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None and not self._raised:
+    def raise_failure(self) -> None:
+        """Raise what ended the stream early, where nobody was told yet."""
+        with self._lock:
+            if self._failure is None or self._raised:
+                return
             self._raised = True
-            raise self._failure
+        raise self._failure
 
     def _ending(self) -> Ending:
         if self._failure is not None:
@@ -353,9 +378,6 @@ class Stream:
         return "frame limit" if any(lane.reached_limit for lane in self._lanes) else "source ended"
 
     def _join(self) -> None:
-        if self._joined:
-            return
-        self._joined = True
         was_starting = self.health.state == "starting"
         grace_s = self._options.grace_s
         stuck = []
@@ -382,6 +404,7 @@ class Stream:
         self._watchdog.stop()
         self._close_sources(but=stuck)
         self._systemd.send("STOPPING=1")
+        self._systemd.close()
         self.health.close()
 
     def _give_up_sinks(self) -> None:
@@ -394,7 +417,7 @@ class Stream:
         """Let the segmenters go of the slots; where the GPU is lost they stay as they are."""
         with suppress(BackendError):
             for segmenter, lane in product(self._segmenters, self._lanes):
-                for slot in lane.slots:
+                for slot in [*lane.slots.slots, *lane.slots.retired]:
                     segmenter.unpin(slot.frame, slot.labels)
 
     def _close_sources(self, but: Sequence[Lane] = ()) -> None:
@@ -406,6 +429,182 @@ class Stream:
                 lane.source.close()
             except Exception as error:  # noqa: BLE001 - raised again in the caller
                 self._fail(error)
+
+
+class Stream:
+    """Segments every frame, or always the latest frame, of one or more cameras.
+
+    ::
+
+        with Segmenter("bundle") as segmenter, Stream(segmenter, open_source("drive.mp4")) as stream:
+            for result in stream:
+                print(result.frame_id, result.age_ms)
+
+    The arrays of a result belong to the stream (see :class:`danet_runtime.result.Result`). The stream takes
+    over the sources and the sinks and closes them; the segmenters stay the caller's and must outlive it.
+
+    What ends a stream: its sources have ended, :meth:`stop`, leaving the ``with`` block, or a failure. A
+    failure is raised in the caller, by the loop, :meth:`run` or the end of the block, after the sinks were
+    finished (what was written stays usable):
+
+    - of the model: a file's first, a live source's after several in a row, or one that the backend calls
+      final; an inference that hangs is a fault, and its thread is given up;
+    - of a source: the frames before are still segmented and written, other cameras go on, and the health says
+      which one is lost. A live source that can be opened again is, without end, unless the options say
+      otherwise;
+    - of a sink: the other sinks and the caller go on; a file all of whose sinks are lost is read no further.
+
+    Where several things fail the first is raised, unless a later one is a fault, which asks for a restart.
+
+    Any thread may call any method at any time, also a sink, a callback, a listener and a signal handler. One
+    loop at a time takes the results. A stream that nobody holds any more is closed, by a thread of its own;
+    a sink or a listener that refers to the stream holds it.
+
+    Args:
+        segmenters: One, or several from the best to the fastest, of the same classes: with a deadline,
+            sustained misses step down and room steps up again.
+        sources: An open source, or several by name: they share the model in turn, and every result says whose
+            it is.
+        sinks: Of the source, or of each camera by name; opened when the stream starts.
+        policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
+            counted); by default ``latest`` for a live source, else ``every``.
+        max_frames: Stop after so many frames were read, of each camera.
+        options: Times and limits.
+        listeners: Called with every change of the health, from a thread of their own.
+
+    Raises:
+        UsageError: The arguments contradict each other.
+
+    Attributes:
+        health: The state and its reasons.
+    """
+
+    def __init__(
+        self,
+        segmenters: Segmenter | Sequence[Segmenter],
+        sources: Source | Mapping[str, Source],
+        sinks: Sequence[Sink] | Mapping[str, Sequence[Sink]] = (),
+        policy: Policy | None = None,
+        *,
+        max_frames: int | None = None,
+        options: StreamOptions | None = None,
+        listeners: Iterable[Listener] = (),
+    ) -> None:
+        self._loop = _Loop(segmenters, sources, sinks, policy, max_frames, options, listeners)
+        self.policy: Policy = self._loop.policy
+        self.health: Health = self._loop.health
+        self._turns = Turns(self._loop.take)
+        weakref.finalize(self, self._loop.drop).atexit = False
+
+    @property
+    def frames_in(self) -> int:
+        """Frames read so far."""
+        return self._loop.frames_in
+
+    @property
+    def frames_out(self) -> int:
+        """Frames segmented and written so far."""
+        return self._loop.frames_out
+
+    @property
+    def frames_dropped(self) -> int:
+        """Frames displaced by newer ones so far."""
+        return self._loop.frames_dropped
+
+    def start(self) -> None:
+        """Allocate the slots, open the sinks and start the threads; does nothing while the stream runs.
+
+        Where :meth:`stop` came before, nothing is opened, and the stream has ended.
+
+        Raises:
+            SinkError: A sink cannot be opened; those that were are closed, and so are the sources.
+            UsageError: The stream is closed, or its start failed.
+        """
+        self._loop.start()
+
+    def run(self) -> StreamReport:
+        """Run to the end of the sources and report.
+
+        Raises:
+            DanetError: What ended the stream early; :meth:`report` tells what was done before.
+        """
+        with self:
+            for _ in self:
+                pass
+        return self.report()
+
+    def latest(self, max_age_ms: float, camera: str | None = None) -> Result | None:
+        """The newest result, as a copy that the caller owns, or nothing where there is none that young.
+
+        Args:
+            max_age_ms: Older masks are not given out.
+            camera: Whose; by default the first.
+
+        Raises:
+            UsageError: There is no such camera.
+        """
+        return self._loop.latest(max_age_ms, camera)
+
+    def stop(self) -> None:
+        """End after the frames that were captured already; returns at once, from any thread."""
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Stop, finish the sinks and close the sources; harmless when called again, from any thread.
+
+        Whoever calls waits until all is closed. A thread of the stream, as one that runs a sink or a
+        listener, would wait for itself: there it returns at once, and another thread closes. So it does in
+        the handler of a signal that came while its thread was inside the stream, as in the loop.
+        """
+        self._loop.close()
+
+    def report(self) -> StreamReport:
+        """What was done so far; complete once the stream has ended. At any time."""
+        return self._loop.report()
+
+    def __enter__(self) -> Stream:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if error is None:
+            self._loop.raise_failure()
+
+    def __iter__(self) -> Iterator[Result]:
+        if not self._loop.was_started:
+            self.start()
+        return _Results(self._next, self._turns.begin())
+
+    def __next__(self) -> Result:
+        if not self._loop.was_started:
+            self.start()
+        return self._next(self._turns.newest)
+
+    def _next(self, turn: int) -> Result:
+        try:
+            with self._loop.calling():
+                return self._turns.next(turn)
+        except ClosedError:
+            self._loop.finish()
+            self._loop.raise_failure()
+            raise StopIteration from None
+
+
+class _Results:
+    """One loop over a stream; holds the stream."""
+
+    def __init__(self, take: Callable[[int], Result], turn: int) -> None:
+        self._take = take
+        self._turn = turn
+
+    def __iter__(self) -> _Results:
+        return self
+
+    def __next__(self) -> Result:
+        return self._take(self._turn)
 
 
 def _quietly(close: Callable[[], None]) -> None:

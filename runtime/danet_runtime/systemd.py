@@ -32,17 +32,31 @@ class SystemdNotifier:
         is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self.watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else None
         self._last_ping = 0.0
+        self._socket: socket.socket | None = None
 
-    def send(self, *states: str) -> None:
-        """Send lines such as ``READY=1``; what cannot be sent is logged, never raised."""
+    def send(self, *states: str) -> bool:
+        """Send lines such as ``READY=1``; what cannot be sent is logged, never raised.
+
+        Returns:
+            Whether they were sent.
+        """
         if not self._address:
-            return
+            return False
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.setblocking(False)
-                sender.sendto("\n".join(states).encode(), self._address)
+            if self._socket is None:  # kept: a ping must get through also when no file descriptor is left
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.setblocking(False)
+            self._socket.sendto("\n".join(states).encode(), self._address)
         except OSError as error:
             logger.warning("systemd cannot be notified: %s", error)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the socket; harmless when called twice."""
+        sender, self._socket = self._socket, None
+        if sender is not None:
+            sender.close()
 
     @property
     def is_heard(self) -> bool:
@@ -57,5 +71,5 @@ class SystemdNotifier:
         """``WATCHDOG=1``, at most four times in the time that systemd waits."""
         now = time.monotonic()
         if self.watchdog_s is not None and now - self._last_ping >= self.watchdog_s / 4:
-            self._last_ping = now
-            self.send("WATCHDOG=1")
+            # One that was not sent is sent at the next look.
+            self._last_ping = now if self.send("WATCHDOG=1") else self._last_ping

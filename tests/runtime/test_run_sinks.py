@@ -172,9 +172,12 @@ def test_an_rtsp_receiver_that_was_never_there_got_nothing(
 
 
 @pytest.mark.slow
-def test_outputs_that_are_removed_on_the_way_are_told_and_go_on(bundle: Bundle, tmp_path: Path) -> None:
+def test_outputs_that_are_removed_on_the_way_are_told_and_go_on(
+    request: pytest.FixtureRequest, bundle: Bundle, tmp_path: Path
+) -> None:
     outputs = ("-o", "d/out.mp4", "--masks", "masks", "--sink", "jsonl:d/out.jsonl", "--report", "r.json")
     command = RunningCommand(tmp_path / "out", bundle.path, "synthetic:?size=48x64&fps=50", *outputs)
+    request.addfinalizer(command.kill)
     folder = command.folder
     command.ready().until(lambda: (folder / "masks").exists() and (folder / "d/out.mp4").exists())
     for gone in ("d", "masks"):

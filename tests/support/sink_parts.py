@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-import time
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from danet_runtime.clock import now_ns
 from danet_runtime.result import Result
 
 
@@ -19,9 +19,7 @@ def result(
     frame: np.ndarray[Any, Any], frame_id: int = 0, label: int = 1, name: str | None = None, **more: Any
 ) -> Result:
     labels = np.full(frame.shape[:2], label, np.uint8)
-    return Result(
-        frame, labels, frame_id, more.pop("capture_time_ns", time.monotonic_ns()), 1.0, {}, name=name, **more
-    )
+    return Result(frame, labels, frame_id, more.pop("capture_time_ns", now_ns()), 1.0, {}, name=name, **more)
 
 
 def run_and_kill(script: str, *arguments: object) -> str:

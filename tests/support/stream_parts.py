@@ -11,6 +11,7 @@ from typing import Any
 
 from danet_runtime import Stream, StreamOptions
 from danet_runtime.backends.base import DeviceTimes, UInt8Array
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, SinkError, SourceError
 from danet_runtime.result import Result
 from danet_runtime.sinks import StreamFormat
@@ -92,7 +93,7 @@ class Frames:
             return None
         buffer[:] = self.read % 251
         self.read += 1
-        return FrameInfo(self.read - 1, time.monotonic_ns())
+        return FrameInfo(self.read - 1, now_ns())
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "frames"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array, check_buffer
+from danet_runtime.backends.base import UInt8Array, check_buffers
 from danet_runtime.backends.onnxruntime_session import PROVIDERS, open_session
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
@@ -17,7 +18,8 @@ from danet_runtime.errors import BackendError, UsageError
 class OnnxRuntimeBackend:
     """One variant of a bundle in ONNX Runtime.
 
-    Output is written straight into the caller's buffer. ONNX Runtime computes an fp16 variant in FP32 on
+    Output is written straight into the caller's buffer. Calls from several threads wait for each other: they
+    share one binding. ONNX Runtime computes an fp16 variant in FP32 on
     most CPUs: its labels say nothing about the range of FP16.
 
     Args:
@@ -55,6 +57,7 @@ class OnnxRuntimeBackend:
             ) from error
         self._check_signature()
         self._binding: Any = self._session.io_binding()
+        self._running = threading.Lock()
 
     def _check_signature(self) -> None:
         expected = {
@@ -78,14 +81,17 @@ class OnnxRuntimeBackend:
         Raises:
             BackendError: The model failed, a buffer does not fit, or the backend is closed.
         """
-        if self._session is None:
-            raise BackendError("the backend is closed; open another")
-        check_buffer("frame", frame, self._frame_shape)
-        check_buffer("labels", labels, self._labels_shape)
+        check_buffers(frame, self._frame_shape, labels, self._labels_shape)
         try:
-            self._binding.bind_cpu_input("frame", frame)
-            self._binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
-            self._session.run_with_iobinding(self._binding)
+            with self._running:
+                session, binding = self._session, self._binding
+                if session is None:
+                    raise BackendError("the backend is closed; open another")
+                binding.bind_cpu_input("frame", frame)
+                binding.bind_output("labels", "cpu", 0, np.uint8, labels.shape, labels.ctypes.data)
+                session.run_with_iobinding(binding)
+        except BackendError:
+            raise
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed in {self._origin}: {error}") from error
 

@@ -9,13 +9,14 @@ the same label to 98.7 % of the pixels, FP32 and FP16 to all. It is no backend o
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array, check_buffer
+from danet_runtime.backends.base import UInt8Array, check_buffer, check_buffers
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, POLYGRAPHY, require
@@ -49,6 +50,7 @@ class PolygraphyBackend:
         height, width = bundle.manifest.frame.size_hw
         self._frame_shape = (1, *bundle.manifest.frame.shape)
         self._labels_shape = (1, height, width)
+        self._running = threading.Lock()
         model = bundle.read(variant.file)
         off = self._ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._runner: Any = runners.OnnxrtRunner(
@@ -71,17 +73,19 @@ class PolygraphyBackend:
             BackendError: The model failed, its output is not the manifest's, a buffer does not fit, or the
                 backend is closed.
         """
-        if self._runner is None:
-            raise BackendError("the backend is closed; open another")
-        check_buffer("frame", frame, self._frame_shape)
-        check_buffer("labels", labels, self._labels_shape)
+        check_buffers(frame, self._frame_shape, labels, self._labels_shape)
         try:
-            with _quiet():
+            with self._running, _quiet():
+                if self._runner is None:
+                    raise BackendError("the backend is closed; open another")
+                # The runner's own memory, written again by the next call.
                 given = self._runner.infer({"frame": frame})["labels"]
+                check_buffer("the file's labels", given, self._labels_shape)
+                np.copyto(labels, given)
+        except BackendError:
+            raise
         except Exception as error:
             raise BackendError(f"Polygraphy failed in {self._origin}: {error}") from error
-        check_buffer("the file's labels", given, self._labels_shape)
-        np.copyto(labels, given)
 
     def describe(self) -> dict[str, Any]:
         """Name, versions, precision, and that no optimisation of the graph is on."""

@@ -9,11 +9,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from danet_runtime.children.lifeline import message
 
 _KEPT_LINES = 20
 _COUNT = b"COUNT "
+
+NOTHING_LEFT: Final = (OSError, RuntimeError, MemoryError)
+"""What starting a child raises where processes, threads, file descriptors or memory have run out."""
 
 
 class ChildProcess:
@@ -27,7 +31,7 @@ class ChildProcess:
         name: Of the thread that listens to it.
 
     Raises:
-        OSError: It cannot be started.
+        OSError: It cannot be started; so are the others of :data:`NOTHING_LEFT`, and nothing stays behind.
 
     Attributes:
         count: What it has counted so far, in lines such as ``COUNT 7`` on its standard error.
@@ -48,11 +52,15 @@ class ChildProcess:
             start_new_session=True,
         )
         self._listener = threading.Thread(target=self._listen, name=name, daemon=True)
-        self._listener.start()
-        if self._process.stdin is not None:  # stays open: it is the child's sign that this process lives
-            with suppress(BrokenPipeError):  # it has ended: using it says so
-                self._process.stdin.write(message(tuple(word.replace("{fd}", str(fd)) for word in words)))
-                self._process.stdin.flush()
+        try:
+            self._listener.start()
+            if self._process.stdin is not None:  # stays open: it is the child's sign that this process lives
+                with suppress(BrokenPipeError):  # it has ended: using it says so
+                    self._process.stdin.write(message(tuple(word.replace("{fd}", str(fd)) for word in words)))
+                    self._process.stdin.flush()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -86,7 +94,8 @@ class ChildProcess:
         """End it and release its pipes; harmless when called twice."""
         self.kill()
         self._process.wait()
-        self._listener.join(1.0)
+        if self._listener.ident is not None:  # it was started
+            self._listener.join(1.0)
         for stream in (self._process.stdin, self._process.stderr):
             if stream is not None:
                 with suppress(OSError):  # what was not written to a child that has ended

@@ -128,14 +128,18 @@ def run(
     wait_for_sources: Annotated[
         float,
         typer.Option(
-            min=0, help="Seconds that cameras have to come up; one missing then is awaited further."
+            min=0,
+            help="Wait for so many seconds until all cameras have come up. By default those that are there "
+            "begin a second after the first of them; one that is missing then is awaited further, and joins "
+            "them when it comes.",
         ),
     ] = 0.0,
     camera_size: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=HEIGHTxWIDTH of a camera that may be missing at the start; by default the bundle's "
-            "frame size. May be given again."
+            help="NAME=HEIGHTxWIDTH that outputs expect of a camera that is missing at the start; one that "
+            "comes with another size is taken with that. By default the bundle's frame size. May be given "
+            "again."
         ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,

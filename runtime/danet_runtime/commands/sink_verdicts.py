@@ -29,6 +29,10 @@ def failed_sinks(report: StreamReport) -> list[str]:
                 f"{key}: nothing got through, {failed} of {tried} writes failed{_also_dropped(sink)}"
                 f"{_never_sent(sink)}{why}"
             )
+        elif not sink["written"] and sink.get("skipped"):
+            found.append(
+                f"{key}: nothing got through, all {sink['skipped']} results had another size than it takes"
+            )
         elif sink.get("holes") or (failed and _is_kept(sink)):
             said = [*sink.get("holes", ()), *([f"{failed} of {tried} writes failed"] if failed else [])]
             found.append(f"{key} is not whole: {'; '.join(said)}{'' if sink.get('holes') else why}")
@@ -40,13 +44,22 @@ def failed_sinks(report: StreamReport) -> list[str]:
 
 
 def impaired_sinks(report: StreamReport) -> list[str]:
-    """One line for each network output that went on after writes that failed; it told so meanwhile."""
-    return [
-        f"{key}: {sink['failed']} of {sink['written'] + sink['failed']} writes failed{_never_sent(sink)}"
-        f"{_reason(report, key)}"
-        for key, sink in _sinks_of(report)
-        if sink["failed"] and sink["written"] and not sink["given_up"] and not _is_kept(sink)
-    ]
+    """One line for each output that went on although something is missing, and told so meanwhile.
+
+    Writes that failed are named for what is sent to a network only: a file with a hole is a failure.
+    """
+    found = []
+    for key, sink in _sinks_of(report):
+        if sink["written"] and not sink["given_up"]:
+            failed, skipped = sink["failed"], sink.get("skipped")
+            if failed and not _is_kept(sink):
+                found.append(
+                    f"{key}: {failed} of {sink['written'] + failed} writes failed{_never_sent(sink)}"
+                    f"{_reason(report, key)}"
+                )
+            if skipped:
+                found.append(f"{key}: {skipped} results had another size than it takes, and are not in it")
+    return found
 
 
 def _all_late(report: StreamReport) -> list[str]:

@@ -42,6 +42,7 @@ def status_told(stream: Stream, every_s: float = EVERY_S) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        notifier.close()
 
 
 def status_of(stream: Stream, rate: float) -> str:

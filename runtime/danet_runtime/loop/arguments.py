@@ -41,11 +41,20 @@ def check_arguments(
     if len(names) > 1:
         raise UsageError("the models of a stream must have the same classes in the same order")
     for name, source in sources.items():
-        for segmenter in segmenters:
-            _check_pixels(name, source, segmenter)
+        check_frames(segmenters, name, source)
     unknown = set(sinks) - set(sources)
     if unknown:
         raise UsageError(f"there are sinks for {sorted(unknown)}, but cameras only {sorted(sources)}")
+
+
+def check_frames(segmenters: Sequence[Segmenter], name: str, source: Source) -> None:
+    """Refuse a source whose frames one of the models does not take.
+
+    Raises:
+        UsageError: It does not.
+    """
+    for segmenter in segmenters:
+        _check_pixels(name, source, segmenter)
 
 
 def _check_pixels(name: str, source: Source, segmenter: Segmenter) -> None:

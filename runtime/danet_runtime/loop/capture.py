@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import DanetError, SourceError
+from danet_runtime.errors import DanetError, MissingDependencyError, SourceError, UsageError
 from danet_runtime.frame_checks import FrameCheck
 from danet_runtime.health import Health
 from danet_runtime.loop.damage_check import DamageCheck
 from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.slot_pool import SlotPool
 from danet_runtime.loop.watch import Worker
-from danet_runtime.pixel_formats import Pixels, pixels_of
+from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.result import FrameSlot
-from danet_runtime.slots import ClosedError, Handover
-from danet_runtime.sources.base import FrameInfo, Source
+from danet_runtime.running import RUNNING
+from danet_runtime.slots import ClosedError
+from danet_runtime.sources.base import FrameInfo, Source, why_awaited
 from danet_runtime.timing import STAGES
 
 logger = logging.getLogger(__name__)
+
+_FINAL: Final = (UsageError, MissingDependencyError)
+"""What no other try can mend."""
 
 
 class Capture:
@@ -32,11 +37,13 @@ class Capture:
     Args:
         number: In the name of the thread.
         name: Of the camera.
-        source: Opened; not closed here.
+        source: Opened, or awaited (:func:`danet_runtime.sources.base.why_awaited`); not closed here.
         options: Of the stream.
         health: Of the stream.
-        free: Where free slots are taken from; what is read and not wanted is dropped with the stream.
+        slots: Where free slots are taken from; what is read and not wanted is dropped with the stream.
         take: Called with each slot that holds a frame; false: nothing more is wanted.
+        adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
+            that from then on. What it raises is a failed opening.
         failed: Called with what ended it.
         ended: Called when it has ended, whatever the reason.
 
@@ -53,8 +60,9 @@ class Capture:
         source: Source,
         options: StreamOptions,
         health: Health,
-        free: Handover[FrameSlot],
+        slots: SlotPool,
         take: Callable[[FrameSlot], bool],
+        adopt: Callable[[], None],
         failed: Callable[[BaseException], None],
         ended: Callable[[], None],
     ) -> None:
@@ -62,19 +70,12 @@ class Capture:
         self._source = source
         self._options = options
         self._health = health
-        self._free = free
+        self._slots = slots
         self._take = take
+        self._adopt = adopt
         self._failed = failed
         self._ended = ended
-        self._pixels: Pixels = pixels_of(source)
-        self._check = FrameCheck(
-            name,
-            health,
-            options.frozen_after_s,
-            options.black_after_s,
-            self._pixels.black_level,
-            options.jump_shown_s,
-        )
+        self._check = self._make_check()
         self.damage = DamageCheck(name, source, options, health)
         self._end = threading.Event()
         self._interrupted = False
@@ -82,7 +83,8 @@ class Capture:
         self._id_offset = 0
         self._last_id = -1
         self._pause_s = options.reconnect_first_s
-        self._reopened_s = -float("inf")
+        self._reopened_ns = -(10**18)  # long ago
+        self._read_ns = now_ns()  # when the last frame was read
         self.reconnects = 0
         self.worker = Worker(f"capture-{number}", self._run)
 
@@ -121,9 +123,18 @@ class Capture:
 
     def _run(self) -> None:
         try:
+            awaited = why_awaited(self._source)
+            if awaited is not None and not self._reconnect(awaited, pause_s=0.0):
+                return
             while not self._end.is_set():
-                slot = self._free.get()
-                info = self._read(slot)
+                slot = self._slots.get()
+                try:
+                    info = self._read(slot)
+                except _LostError as lost:
+                    self._slots.put(slot)
+                    if not self._reconnect(str(lost), lost.pause_s):
+                        break
+                    continue
                 if info is None:
                     break
                 self._note(slot, info)
@@ -150,17 +161,26 @@ class Capture:
             try:
                 with self.worker:
                     info = self._source.read_into(slot.frame)
-                if info is not None or not self._can_reopen():
-                    return info
-                problem = "ended"
-            except DanetError as error:
+            except Exception as error:
                 if self._end.is_set() and self._source.live:
                     return None  # it was interrupted so that the stream can end
-                if not self._can_reopen():
+                if not self._can_reopen() or isinstance(error, _FINAL):
                     raise
-                problem = str(error)
-            if not self._reconnect(problem, slot):
+                raise _LostError(_words(error)) from error
+            if info is None:
+                if self._can_reopen():
+                    raise _LostError("ended")
                 return None
+            before, self._read_ns = self._read_ns, now_ns()
+            if not (self._source.live and RUNNING.resumed_ns() > before):
+                return info
+            self._check.restart()
+            if info.clock != "arrival":
+                return info  # its age is true
+            # It may have waited here for as long as the process stood still, and more of them wait behind it.
+            self._last_id = info.id + self._id_offset
+            if self._can_reopen():
+                raise _LostError("the process stood still, and nobody knows how old waiting frames are", 0.0)
 
     def _note(self, slot: FrameSlot, info: FrameInfo) -> None:
         self._interrupted = False
@@ -182,47 +202,80 @@ class Capture:
     def _can_reopen(self) -> bool:
         return self._source.live and hasattr(self._source, "reopen")
 
-    def _reconnect(self, problem: str, slot: FrameSlot) -> bool:
+    def _reconnect(self, problem: str, pause_s: float | None = None) -> bool:
         """Open the source again and again; false where the stream is stopped meanwhile.
 
         One that opens and is soon lost again is opened less and less often, like one that does not open.
+        Whatever an opening raises is tried again: what was missing, a file descriptor, a thread or memory,
+        may be there at the next try.
+
+        Args:
+            problem: Why, for the health.
+            pause_s: Before the first try; by default as long as before the last.
+
+        Raises:
+            DanetError: It was lost for too long, or can never be opened.
         """
         self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {problem}")
-        lost_s = time.monotonic()
-        if lost_s - self._reopened_s > self._options.reconnect_most_s:
+        lost_ns = RUNNING.now_ns()
+        if (lost_ns - self._reopened_ns) / 1e9 > self._options.reconnect_most_s:
             self._pause_s = self._options.reconnect_first_s
-        while not self._end.wait(self._pause_s * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter, no secret
-            self._pause_s = min(self._pause_s * 2, self._options.reconnect_most_s)
+        while not self._end.wait(self._jittered() if pause_s is None else pause_s):
+            pause_s = None
             self._health.clear(f"{self._name}.stuck")
             self._interrupted = False
             self._is_opening = True
             try:
                 with self.worker:
                     self._source.reopen()  # type: ignore[attr-defined]  # see _can_reopen
-            except DanetError as error:
-                self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {error}")
+                self._adopt()
+            except _FINAL:
+                raise
+            except Exception as error:
+                words = _words(error)
+                self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {words}")
                 given_up = self._options.give_up_after_s
-                too_long = given_up is not None and time.monotonic() - lost_s > given_up
+                too_long = given_up is not None and (RUNNING.now_ns() - lost_ns) / 1e9 > given_up
                 if too_long and not self._end.is_set():
-                    raise
+                    raise error if isinstance(error, DanetError) else SourceError(words) from error
                 continue
             finally:
                 self._is_opening = False
-            self._check_same(slot)
-            self._reopened_s = time.monotonic()
+            self._check = self._make_check()
+            self._read_ns = now_ns()
+            self._reopened_ns = RUNNING.now_ns()
             self.reconnects += 1
             self._id_offset = self._last_id + 2  # a gap: some were lost, nobody knows how many
             return True
         return False
 
-    def _check_same(self, slot: FrameSlot) -> None:
-        if self._source.size_hw != slot.size_hw:
-            raise SourceError(
-                f"{self._name} came back with frames of {self._source.size_hw}, before it had "
-                f"{slot.size_hw} (height, width); start the stream again for the new size"
-            )
-        if pixels_of(self._source) != slot.pixels:
-            raise SourceError(
-                f"{self._name} came back with frames in {pixels_of(self._source)}, before it had "
-                f"{slot.pixels}; start the stream again for the new format"
-            )
+    def _jittered(self) -> float:
+        pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        self._pause_s = min(self._pause_s * 2, self._options.reconnect_most_s)
+        return pause_s
+
+    def _make_check(self) -> FrameCheck:
+        options = self._options
+        return FrameCheck(
+            self._name,
+            self._health,
+            options.frozen_after_s,
+            options.black_after_s,
+            pixels_of(self._source).black_level,
+            options.jump_shown_s,
+        )
+
+
+class _LostError(Exception):
+    """The camera must be opened again; it says why, and how long to wait before that."""
+
+    def __init__(self, words: str, pause_s: float | None = None) -> None:
+        super().__init__(words)
+        self.pause_s = pause_s
+
+
+def _words(error: Exception) -> str:
+    """What an error says; of those that are not this project's, also what it is."""
+    if isinstance(error, DanetError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

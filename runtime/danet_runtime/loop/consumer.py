@@ -10,6 +10,7 @@ from typing import Any
 from danet_runtime.errors import SinkError
 from danet_runtime.health import Health
 from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.sink_format import SinkFormat
 from danet_runtime.loop.watch import Worker
 from danet_runtime.result import FrameSlot
 from danet_runtime.sinks.base import Sink, StreamFormat
@@ -45,6 +46,7 @@ class Consumer:
         written: Results that were written.
         dropped: Results that came while the sink was busy.
         failures: Writes that failed.
+        skipped: Results of a size that the sink does not take.
         lost: Whether the sink was given up.
     """
 
@@ -70,9 +72,11 @@ class Consumer:
         self._holes_told = 0
         self._hole_shown_until_ns = 0
         self._has_ended = False
+        self._format = SinkFormat(sink, key, health)
         self.worker = Worker(key, self._drain)
         self.written = 0
         self.failures = 0
+        self.skipped = 0
         self.lost = False
 
     @property
@@ -80,9 +84,9 @@ class Consumer:
         """Results that the sink was not ready for."""
         return self._place.dropped
 
-    def open(self, stream_format: StreamFormat) -> None:
-        """Open the sink; see :meth:`danet_runtime.sinks.base.Sink.open`."""
-        self.sink.open(stream_format)
+    def open(self, stream_format: StreamFormat, *, is_assumed: bool = False) -> None:
+        """Open the sink; see :meth:`danet_runtime.loop.sink_format.SinkFormat.open`."""
+        self._format.open(stream_format, is_assumed=is_assumed)
 
     def give(self, slot: FrameSlot) -> None:
         """Hand over one result; waits only under ``every``."""
@@ -146,6 +150,7 @@ class Consumer:
             **self.sink.describe(),
             "written": self.written - unsent,
             "dropped": self.dropped,
+            "skipped": self.skipped,
             "failed": self.failures + (unsent if self._has_ended else 0),
             "given_up": self.lost,
         }
@@ -167,7 +172,8 @@ class Consumer:
                 self._done(slot, 0)
             try:
                 with self.worker:
-                    self.sink.close()
+                    if self._format.is_open:
+                        self.sink.close()
             except BaseException as error:  # noqa: BLE001 - told to the caller
                 self._failed(_as_error(error, self._key))
             self._has_ended = True
@@ -177,6 +183,9 @@ class Consumer:
         started = time.monotonic_ns()
         try:
             with self.worker:
+                if not self._format.fits(slot):
+                    self.skipped += 1
+                    return
                 self._write_at_last(slot)
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; it is counted and told
             self._note_failure(error)

@@ -14,6 +14,7 @@ from danet_runtime.loop.options import StreamOptions
 from danet_runtime.loop.watch import Worker
 from danet_runtime.profiling import check_golden
 from danet_runtime.result import FrameSlot
+from danet_runtime.running import RUNNING
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.slots import ClosedError, Intake
 
@@ -98,11 +99,24 @@ class Inference:
     def _segment(self, lane: Lane, slot: FrameSlot) -> None:
         try:
             with self.workers[0]:
+                self._pin(lane, slot)
                 slot.stage_ns[1:4] = self._segmenters[self.level].infer_into(slot.frame, slot.labels)
         except BackendError as error:
             self._note_failure(lane, slot, error)
             return
         self._deliver(lane, slot)
+
+    def _pin(self, lane: Lane, slot: FrameSlot) -> None:
+        """Show the segmenters slots of a size that was adopted; let them go of those of the one before."""
+        if slot.is_pinned and not lane.slots.retired:
+            return
+        for segmenter in self._segmenters:
+            for old in lane.slots.retired:
+                segmenter.unpin(old.frame, old.labels)
+            if not slot.is_pinned:
+                segmenter.pin(slot.frame, slot.labels)
+        slot.is_pinned = True
+        lane.slots.retired.clear()
 
     def _deliver(self, lane: Lane, slot: FrameSlot) -> None:
         if self._row:
@@ -112,7 +126,9 @@ class Inference:
         if self._options.deadline_ms is not None:
             age_ms = (now_ns() - slot.info.capture_time_ns) / 1e6
             late = age_ms > self._options.deadline_ms
-            self._step(age_ms)
+            # A faster model would not have made those any younger that waited while the process stood still.
+            if slot.info.capture_time_ns >= RUNNING.resumed_ns():
+                self._step(age_ms)
         lane.deliver(slot, late)
 
     def _note_failure(self, lane: Lane, slot: FrameSlot, error: BackendError) -> None:

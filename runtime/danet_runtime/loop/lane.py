@@ -2,11 +2,13 @@
 
 A slot goes round: capture takes a free one and lets the source decode into it; the intake keeps it until
 inference has its turn; every sink and the caller read it; whoever is through with it last frees it. One more
-slot is kept for :meth:`Lane.latest`.
+slot is kept for :meth:`Lane.latest`. A camera that comes back with another size or format gets slots of that
+(:mod:`danet_runtime.loop.slot_pool`); sinks are told with the first frame of it.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,17 +16,22 @@ from dataclasses import replace
 from typing import Any
 
 from danet_runtime.clock import now_ns
+from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.health import Health
 from danet_runtime.loop.capture import Capture
 from danet_runtime.loop.consumer import Consumer
 from danet_runtime.loop.options import StreamOptions
+from danet_runtime.loop.slot_pool import SlotPool
 from danet_runtime.loop.watch import Worker
 from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.result import FrameSlot, Result
+from danet_runtime.segmenter import Segmenter
 from danet_runtime.sinks.base import Sink, StreamFormat
-from danet_runtime.slots import ClosedError, Handover, Intake, Policy
-from danet_runtime.sources.base import Source
+from danet_runtime.slots import ClosedError, Intake, Policy
+from danet_runtime.sources.base import Source, why_awaited
 from danet_runtime.timing import LatencyRecorder
+
+logger = logging.getLogger(__name__)
 
 
 class Lane:
@@ -43,6 +50,11 @@ class Lane:
         failed: Called with what ended the lane or one of its sinks.
         max_frames: Stop after so many frames were read.
         under_way: How many frames inference may have under way; above 1 they are delivered by another thread.
+        accept: Called with the name and the source that came back; raises ``UsageError`` where no model takes
+            its frames.
+
+    Attributes:
+        slots: Its slots.
     """
 
     def __init__(
@@ -59,6 +71,7 @@ class Lane:
         failed: Callable[[BaseException], None],
         max_frames: int | None,
         under_way: int = 1,
+        accept: Callable[[str, Source], None] = lambda name, source: None,
     ) -> None:
         self.number = number
         self.name = name
@@ -71,7 +84,7 @@ class Lane:
         self._caller = caller
         self._failed = failed
         self._max_frames = max_frames
-        self.pixels = pixels_of(source)
+        self._accept = accept
         self.consumers = [
             Consumer(sink, _key(name, sink, index, sinks), policy, options, health, self._written, failed)
             for index, sink in enumerate(sinks)
@@ -81,15 +94,20 @@ class Lane:
         consumers = len(sinks) + 1
         # With frames under way, these hold a slot each beside the one that is being delivered.
         overlapped = under_way if under_way > 1 else 0
-        self.slots: list[FrameSlot] = []
-        self._free: Handover[FrameSlot] = Handover(
-            4 + overlapped + 2 * (1 if policy == "every" else consumers)
-        )
+        self.slots = SlotPool(name, 4 + overlapped + 2 * (1 if policy == "every" else consumers))
         self.capture = Capture(
-            number, name, source, options, health, self._free, self._take, failed, self._end_intake
+            number,
+            name,
+            source,
+            options,
+            health,
+            self.slots,
+            self._take,
+            self._adopt,
+            failed,
+            self._end_intake,
         )
-
-        self._lock = threading.Lock()  # guards everything below, and the slots' reader counts
+        self._lock = threading.RLock()  # guards everything below, and the slots' reader counts
         self._newest: FrameSlot | None = None
         self.frames_in = 0
         self.frames_out = 0
@@ -104,22 +122,24 @@ class Lane:
 
     # From the stream.
 
-    def open(self, stream_format: StreamFormat) -> None:
+    def open(self, segmenter: Segmenter) -> None:
         """Open the sinks and allocate the slots.
+
+        Args:
+            segmenter: Whose classes the labels are of.
 
         Raises:
             SinkError: A sink cannot be opened; those that were are closed.
         """
+        source = self.source
+        pixels = pixels_of(source)
+        wanted = StreamFormat(source.size_hw, source.fps, segmenter.classes, segmenter.palette, pixels)
         opened: list[Consumer] = []
         try:
             for consumer in self.consumers:
-                consumer.open(stream_format)
+                consumer.open(wanted, is_assumed=why_awaited(source) is not None)
                 opened.append(consumer)
-            self.slots = [
-                FrameSlot(self.source.size_hw, self.name, self.pixels) for _ in range(self._free.capacity)
-            ]
-            for slot in self.slots:
-                self._free.put(slot)
+            self.slots.allocate(source.size_hw, pixels, source.fps)
         except BaseException:
             for consumer in opened:
                 with suppress(Exception):
@@ -140,7 +160,7 @@ class Lane:
         """Read nothing more; what was captured is still wanted."""
         self._intake.close(self.number)
         self.capture.stop()
-        self._free.abort()
+        self.slots.close()
 
     @property
     def has_outputs(self) -> bool:
@@ -182,6 +202,7 @@ class Lane:
     def deliver(self, slot: FrameSlot, late: bool | None) -> None:
         """Hand a segmented slot to every sink and the caller; waits only under ``every``."""
         slot.late, slot.deadline_ms = late, self._options.deadline_ms
+        slot.stale_after_ms = 1e3 * self._options.stale_after_s if self.source.live else None
         slot.health = self._health.state
         with self._lock:
             self.frames_late += bool(late)
@@ -250,7 +271,7 @@ class Lane:
                     "dropped": dropped,
                     "late_dropped": self.frames_late_dropped,
                     "failed": self.frames_failed,
-                    "unfinished": sum(slot.is_pending for slot in self.slots),
+                    "unfinished": sum(slot.is_pending for slot in self.slots.slots),
                 },
                 "late": self.frames_late,
                 "damaged": dict(self.capture.damage.counts),
@@ -271,8 +292,24 @@ class Lane:
         displaced = self._intake.put(self.number, slot)
         if displaced is not None:
             displaced.is_pending = False
-            self._free.put(displaced)
+            self.slots.put(displaced)
         return not self.reached_limit
+
+    def _adopt(self) -> None:
+        """The source was opened again: have slots of what it gives now.
+
+        Raises:
+            SourceError: No model takes its frames.
+            MemoryError: There is no room for its frames.
+        """
+        pixels = pixels_of(self.source)
+        try:
+            self._accept(self.name, self.source)
+        except UsageError as error:
+            raise SourceError(str(error)) from error
+        if self.slots.allocate(self.source.size_hw, pixels, self.source.fps):
+            height, width = self.source.size_hw
+            logger.info("%s now has frames of %dx%d in %s", self.name, height, width, pixels)
 
     def _end_intake(self) -> None:
         self._intake.close(self.number)  # the frames before are still wanted
@@ -299,8 +336,7 @@ class Lane:
             slot.readers -= 1
             is_free = slot.readers == 0
         if is_free:
-            with suppress(ClosedError):
-                self._free.put(slot)
+            self.slots.put(slot)
 
 
 def _key(name: str, sink: Sink, index: int, sinks: Sequence[Sink]) -> str:

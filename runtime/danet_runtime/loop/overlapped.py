@@ -91,6 +91,7 @@ class OverlappedInference(Inference):
         segmenter = self._segmenters[self.level]
         try:
             with self.workers[0]:
+                self._pin(lane, slot)
                 submission = segmenter.submit(slot.frame, slot.labels)
         except BackendError as error:
             return _Flight(lane, slot, segmenter, None, error)

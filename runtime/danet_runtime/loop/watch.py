@@ -1,16 +1,21 @@
-"""The watchdog: notices what hangs and who has died, and never waits for either."""
+"""The watchdog: notices what hangs and who has died, and never waits for either.
+
+All limits count on :data:`danet_runtime.running.RUNNING`: while the process stands still, nobody hangs.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
+
+from danet_runtime.running import RUNNING
 
 logger = logging.getLogger(__name__)
 
-_NUDGE_S = 0.5
+_NUDGE_S = 0.2
 
 
 class Worker:
@@ -26,7 +31,7 @@ class Worker:
     def __init__(self, name: str, target: Callable[[], None]) -> None:
         self.name = name
         self._target = target
-        self._busy_since_ns = 0
+        self._busy_since_ns = -1
         self._returned = False
         self.thread = threading.Thread(target=self._run, name=f"danet-{name}", daemon=True)
 
@@ -36,9 +41,9 @@ class Worker:
 
     @property
     def busy_s(self) -> float:
-        """Seconds inside the call; 0 outside."""
+        """Seconds inside the call in which this process ran; 0 outside."""
         since = self._busy_since_ns
-        return (time.monotonic_ns() - since) / 1e9 if since else 0.0
+        return (RUNNING.now_ns() - since) / 1e9 if since >= 0 else 0.0
 
     @property
     def died(self) -> bool:
@@ -46,12 +51,12 @@ class Worker:
         return self.thread.ident is not None and not self.thread.is_alive() and not self._returned
 
     def __enter__(self) -> None:
-        self._busy_since_ns = time.monotonic_ns()
+        self._busy_since_ns = RUNNING.now_ns()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._busy_since_ns = 0
+        self._busy_since_ns = -1
 
 
 def wait_for(workers: Sequence[Worker], grace_s: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
@@ -67,6 +72,7 @@ def wait_for(workers: Sequence[Worker], grace_s: float, meanwhile: Callable[[], 
     """
     while alive := [worker for worker in workers if worker.thread.is_alive()]:
         alive[0].thread.join(min(grace_s, _NUDGE_S))
+        RUNNING.look()  # the watchdog may not run any more, or never did
         meanwhile()
         for worker in alive:
             if worker.thread.is_alive() and worker.busy_s >= grace_s:
@@ -88,8 +94,14 @@ class Watchdog:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="danet-watchdog", daemon=True)
 
+    @property
+    def thread(self) -> threading.Thread:
+        """Its own."""
+        return self._thread
+
     def start(self) -> None:
         """Begin to look."""
+        RUNNING.begin(self._every_s)
         self._thread.start()
 
     def stop(self) -> None:
@@ -104,4 +116,5 @@ class Watchdog:
                 try:
                     check()
                 except Exception:
-                    logger.exception("a check of the watchdog raised")
+                    with suppress(Exception):  # without memory or descriptors the log may fail as well
+                        logger.exception("a check of the watchdog raised")

@@ -30,12 +30,22 @@ class StreamFormat:
     palette: UInt8Array
     pixels: Pixels = BGR
 
+    @property
+    def shown(self) -> str:
+        """Size and pixel format, for a message."""
+        return f"{self.size_hw[0]}x{self.size_hw[1]} in {self.pixels}"
+
 
 @runtime_checkable
 class Sink(Protocol):
     """A place for results; a stream opens it, writes from one thread of its own, and always closes it.
 
     ``close`` finishes the output, so that what was written is usable, also after a failure elsewhere.
+
+    A sink may have a method more: ``adopt(stream_format) -> None`` is called from the thread that writes,
+    before the first result of another size or format. One that raises ``SinkFormatError``, or has no such
+    method, gets nothing until the camera has its old format again. Where the size of a camera that is awaited
+    is only assumed, a sink with the method is opened at the start, any other with the first frame.
     """
 
     name: str

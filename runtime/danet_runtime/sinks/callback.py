@@ -26,6 +26,9 @@ class CallbackSink:
     def open(self, stream_format: StreamFormat) -> None:
         """Nothing is to be prepared."""
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Results of any size are taken."""
+
     def write(self, result: Result) -> None:
         """Call the function."""
         self._function(result)

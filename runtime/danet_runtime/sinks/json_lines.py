@@ -91,6 +91,9 @@ class JsonLinesSink:
         except OSError as error:
             raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Results of any size are taken."""
+
     def write(self, result: Result) -> None:
         """Write one line.
 

@@ -87,6 +87,9 @@ class MasksSink:
         self._flusher = Flusher(self.folder.name, self._flush)
         self._flusher.start()
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Results of any size are taken."""
+
     def write(self, result: Result) -> None:
         """Write one mask.
 

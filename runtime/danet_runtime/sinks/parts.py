@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from danet_runtime.errors import SinkError, UsageError
+from danet_runtime.errors import SinkError, SinkFormatError, UsageError
 from danet_runtime.files import is_full
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import Sink, StreamFormat
@@ -58,8 +58,9 @@ class PartedSink:
 
     A file ends after so many minutes of what is shown (those of the camera, or of the file that is played;
     nothing is begun while nothing comes), and whenever it breaks: the disk is full or lost, or somebody has
-    removed, moved or replaced the file or its folder, which is looked for every second and at the end. A
-    result is in exactly one file.
+    removed, moved or replaced the file or its folder, which is looked for every second and at the end. Where
+    it is split, one also ends where results of another size come and a file has one size. A result is in
+    exactly one file.
 
     After a break it is tried again with pauses that double from 0.5 to 15 s; where the disk was full, only
     once 4 MiB (or a twentieth of a smaller disk) are free again. Writes in a pause fail at once. It goes on
@@ -134,6 +135,23 @@ class PartedSink:
         self._clock = PresentationClock(stream_format.fps or _DEFAULT_FPS)
         if self._part is not None:
             self._part.open(stream_format)
+
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Take results of another size or format: in a new part, where the one that is written cannot.
+
+        Raises:
+            SinkFormatError: It cannot, and the output is not split.
+        """
+        adopt = getattr(self._part, "adopt", None)
+        try:
+            if adopt is not None:
+                adopt(stream_format)
+        except SinkFormatError:
+            if not self._is_split:
+                raise
+            if (problem := self._finish()) is not None:
+                self._tell(str(problem))
+        self._format = stream_format
 
     def write(self, result: Result) -> None:
         """Write one result, into a new part where it is time for one.

@@ -148,6 +148,15 @@ class PushSink:
         except ValueError as error:
             raise UsageError(f"{self._shown!r}: {error}; check the quotes") from error
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Send results of this size and format from now on, through a child of their own.
+
+        Raises:
+            SinkError: As :meth:`open`.
+        """
+        self.close()
+        self.open(stream_format)
+
     def write(self, result: Result) -> None:
         """Blend one result and hand it to the child.
 

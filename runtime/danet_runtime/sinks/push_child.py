@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.children.process import ChildProcess
+from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
 from danet_runtime.errors import SinkError
+from danet_runtime.running import Patience
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
@@ -35,15 +35,21 @@ class PushChild:
         self, command: Sequence[str], name: str, redact: Callable[[str], str], words: Sequence[str] = ()
     ) -> None:
         self._name = name
-        theirs, self._fd = os.pipe()
-        with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
-            fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
-        os.set_blocking(self._fd, False)
         try:
-            self._process = ChildProcess(command, words, theirs, redact, "danet-sink-log")
+            theirs, self._fd = os.pipe()
         except OSError as error:
+            raise SinkError(f"there is no pipe to be had for {name}: {error.strerror}") from error
+        try:
+            with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
+                fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+            os.set_blocking(self._fd, False)
+            self._process = ChildProcess(command, words, theirs, redact, "danet-sink-log")
+        except BaseException as error:
             os.close(self._fd)
-            raise SinkError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
+            if not isinstance(error, NOTHING_LEFT):
+                raise
+            why = getattr(error, "strerror", None) or str(error) or "no memory is left"
+            raise SinkError(f"{command[0]} cannot be started for {name}: {why}") from error
         finally:
             os.close(theirs)
 
@@ -68,14 +74,14 @@ class PushChild:
             SinkError: The child has ended, or does not take it in time; it is of no more use.
         """
         view = frame.data.cast("B")
-        until = time.monotonic() + within_s
+        patience = Patience(within_s)
         while len(view):
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
-                left = until - time.monotonic()
-                if left <= 0 or not select.select([], [self._fd], [], left)[1]:
-                    raise SinkError(f"{self._name} has not taken a frame for {within_s:g} s") from None
+                while not select.select([], [self._fd], [], step_s := patience.step_s())[1]:
+                    if not step_s:
+                        raise SinkError(f"{self._name} has not taken a frame for {within_s:g} s") from None
             except OSError as error:
                 self._process.poll()
                 raise SinkError(f"{self._name} has ended{self._process.said()}") from error

@@ -16,7 +16,7 @@ numbers are little-endian, all offsets from the start of the segment::
     4096  N slots; mask number n is in slot n % N
           0   uint64    sequence: 2n - 1 while mask n is being written, 2n when it is whole
           8   int64     frame id
-          16  int64     capture time in ns on CLOCK_MONOTONIC
+          16  int64     capture time in ns on CLOCK_BOOTTIME
           24  int32     health: 0 starting, 1 ready, 2 degraded, 3 stale, 4 fault
           28  int32     deadline: -1 none, 0 met, 1 missed
           32  uint32    CRC-32 (zlib) of bytes 8 to 31, the labels, and the frame where it is there

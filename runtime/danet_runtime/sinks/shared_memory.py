@@ -82,6 +82,15 @@ class SharedMemorySink:
                 partial.unlink()
             raise SinkError(f"shared memory {self._path} cannot be made: {error.strerror}") from error
 
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Share masks of this size from now on, in a new segment of the same name; readers find it.
+
+        Raises:
+            SinkError: As :meth:`open`.
+        """
+        self.close()
+        self.open(stream_format)
+
     def write(self, result: Result) -> None:
         """Copy one result into the next slot.
 

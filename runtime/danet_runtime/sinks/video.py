@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.errors import SinkError
+from danet_runtime.errors import SinkError, SinkFormatError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
@@ -87,6 +87,23 @@ class VideoSink:
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
         self._clock = PresentationClock(self._fps)
         self._file = VideoFile(self.path, stream_format.size_hw, self._fps)
+
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Take results of another size or format, where none was written yet.
+
+        Raises:
+            SinkFormatError: The video has begun, and has one size.
+            SinkError: It cannot be written.
+        """
+        file = self._file
+        if file is not None and file.frames:
+            raise SinkFormatError(
+                f"{self.path} was begun with another size than {stream_format.shown}, and a video has one; "
+                "with --split-minutes a new part begins"
+            )
+        if file is not None:
+            file.close()
+        self.open(stream_format)
 
     def write(self, result: Result) -> None:
         """Blend and encode one result.

@@ -60,6 +60,10 @@ class WindowSink:
             raise SinkError(
                 "there is no screen: neither DISPLAY nor WAYLAND_DISPLAY is set; write a video with -o"
             )
+        self.adopt(stream_format)
+
+    def adopt(self, stream_format: StreamFormat) -> None:
+        """Show results of this size and format from now on."""
         self._overlay = Overlay(
             stream_format.size_hw,
             stream_format.classes,

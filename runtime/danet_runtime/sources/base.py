@@ -40,8 +40,13 @@ class Source(Protocol):
     A live source may have two methods more, which a stream uses where they are:
 
     - ``reopen() -> None`` opens it again after a failure, in the reading thread (``SourceError`` where that
-      fails too); ids begin at 0 again, and it may come back with another ``size_hw``.
+      fails too; whatever it raises but ``UsageError`` and ``MissingDependencyError`` is tried again); ids
+      begin at 0 again, and it may come back with another ``size_hw`` or ``pixels``.
     - ``interrupt() -> None`` makes a ``read_into`` that hangs in another thread return or raise.
+
+    One that is handed over before it could be opened has an attribute ``awaited`` that says why, ``None``
+    once it was opened. A stream opens it with ``reopen`` before it reads; its ``size_hw`` is a guess until
+    then.
 
     A source that can tell damaged frames has an attribute ``damage``
     (:class:`danet_runtime.sources.damage.DamageCount`) that counts them; the health of a stream says so.
@@ -81,3 +86,9 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the device or file; harmless when called twice."""
+
+
+def why_awaited(source: Source) -> str | None:
+    """Why a source is not open yet, where a stream is to open it; else ``None``."""
+    why: str | None = getattr(source, "awaited", None)
+    return why

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from danet_runtime.children.start import module_command
-from danet_runtime.clock import from_monotonic_ns
+from danet_runtime.clock import MonotonicTimes
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
@@ -19,7 +19,7 @@ from danet_runtime.sources.live import START_S, LiveSource, is_bgr_for_another
 logger = logging.getLogger(__name__)
 
 _DEVICES = Path("/dev")
-_OLDEST_NS = 2_000_000_000  # a timestamp further back is of another clock
+_OLDEST_NS = 2_000_000_000  # a first timestamp further back is of another clock
 
 
 class CameraSource(LiveSource):
@@ -76,8 +76,15 @@ class CameraSource(LiveSource):
             (str(self._index), wanted.format, wanted.colour, wanted.range),
         )
 
+    def _begin(self) -> None:
+        self._times = MonotonicTimes()
+        self._is_ours = False
+
     def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
-        time_ns = packet.time_ns
-        if time_ns is not None and 0 <= now_ns - (captured_ns := from_monotonic_ns(time_ns)) < _OLDEST_NS:
-            return captured_ns, "sensor"
-        return now_ns, "arrival"
+        if packet.time_ns is None:
+            return now_ns, "arrival"
+        age_ns = now_ns - (captured_ns := self._times.now_ns(packet.time_ns))
+        # Once it was shown that the stamps are of this machine's clock, an old one is of an old frame that
+        # waited with the driver while the process stood still or the machine was suspended.
+        self._is_ours = age_ns >= 0 and (self._is_ours or age_ns < _OLDEST_NS)
+        return (captured_ns, "sensor") if self._is_ours else (now_ns, "arrival")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.children.process import ChildProcess
+from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
+from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
+from danet_runtime.running import Patience
 from danet_runtime.sources import gdp
 from danet_runtime.sources.damage import DamageCount
 
@@ -55,14 +56,20 @@ class FrameChild:
         self._damage = damage or DamageCount()
         self._header = bytearray(gdp.HEADER_BYTES)
         self._rows: UInt8Array | None = None
-        self._fd, theirs = os.pipe()
-        with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
-            fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
         try:
-            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
+            self._fd, theirs = os.pipe()
         except OSError as error:
+            raise SourceError(f"there is no pipe to be had for {name}: {error.strerror}") from error
+        try:
+            with suppress(OSError):  # a user may be at the limit; the default size only costs more switches
+                fcntl.fcntl(self._fd, _SET_PIPE_SIZE, _PIPE_BYTES)
+            self._process = ChildProcess(command, words, theirs, redact, "danet-source-log")
+        except BaseException as error:
             os.close(self._fd)
-            raise SourceError(f"{command[0]} cannot be started for {name}: {error.strerror}") from error
+            if not isinstance(error, NOTHING_LEFT):
+                raise
+            why = getattr(error, "strerror", None) or str(error) or "no memory is left"
+            raise SourceError(f"{command[0]} cannot be started for {name}: {why}") from error
         finally:
             os.close(theirs)
 
@@ -124,18 +131,18 @@ class FrameChild:
             self._fd = -1
 
     def _await_format(self, start_s: float) -> gdp.RawFormat:
-        started_s = time.monotonic()
-        until_s, most_s = started_s + start_s, started_s + max(start_s, _KEY_FRAME_S)
-        left_out = 0
+        patience, most = Patience(start_s), Patience(max(start_s, _KEY_FRAME_S))
+        left_out, started_ns = 0, now_ns()
         while True:
-            ready, _, _ = select.select([self._fd], [], [], max(0.0, until_s - time.monotonic()))
-            if not ready and left_out:
-                raise SourceError(
-                    f"{self._name} gave no whole frame within {time.monotonic() - started_s:.0f} s, "
-                    f"{left_out} were left out: it sends no key frame, or none arrives whole; let it send "
-                    "key frames more often"
-                )
-            if not ready:
+            while not select.select([self._fd], [], [], step_s := min(patience.step_s(), most.step_s()))[0]:
+                if step_s:
+                    continue
+                if left_out:
+                    raise SourceError(
+                        f"{self._name} gave no whole frame within {(now_ns() - started_ns) / 1e9:.0f} s, "
+                        f"{left_out} were left out: it sends no key frame, or none arrives whole; let it "
+                        "send key frames more often"
+                    )
                 raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._process.said()}")
             packet = self._packet()
             if packet.kind == gdp.BUFFER:
@@ -147,7 +154,7 @@ class FrameChild:
                 reason, frames = gdp.read_damage(text)
                 self._damage.add(reason, frames)
                 left_out += frames
-                until_s = min(time.monotonic() + start_s, most_s)
+                patience = Patience(start_s)
 
     def _packet(self) -> gdp.Packet:
         self._fill(memoryview(self._header))

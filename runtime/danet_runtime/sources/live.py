@@ -36,6 +36,7 @@ class LiveSource:
         damaged: What becomes of frames that are known or likely to be corrupt.
 
     Attributes:
+        awaited: Why it is not open yet, where a stream is to open it; else ``None``.
         damage: Counts such frames, over all openings.
     """
 
@@ -61,8 +62,8 @@ class LiveSource:
         self._start_s = start_s
         self._child: FrameChild | None = None
         self._read = 0
-        self._opened_s = 0.0
-        self._why_closed = f"{name} is closed; open it again"
+        self._opened_ns = 0
+        self.awaited: str | None = None
 
     def reopen(self) -> None:
         """Start the child, again where there was one.
@@ -85,7 +86,8 @@ class LiveSource:
             self.close()
             raise
         self._read = 0
-        self._opened_s = time.monotonic()
+        self._opened_ns = now_ns()
+        self.awaited = None
         self.size_hw = child.format.size_hw
         self.fps = child.format.fps
         self.pixels = pixels
@@ -95,11 +97,11 @@ class LiveSource:
         """Stand in for a camera that cannot be opened yet: reads fail, until :meth:`reopen` does not.
 
         Args:
-            size_hw: What its frames are expected to be: buffers and outputs are made for it.
+            size_hw: What its frames are expected to be; those of another size are adopted.
             why: What every read says until then.
         """
         self.size_hw = size_hw
-        self._why_closed = why
+        self.awaited = why
 
     def interrupt(self) -> None:
         """End the child, so that a read or an opening that waits for it fails; from any thread."""
@@ -114,7 +116,7 @@ class LiveSource:
             SourceError: The child has ended, the size changed, or the source is not open.
         """
         if self._child is None:
-            raise SourceError(self._why_closed)
+            raise SourceError(self.awaited or f"{self.name} is closed; open it again")
         while True:
             packet = self._child.read_into(buffer)
             if self._read == 0:
@@ -130,8 +132,8 @@ class LiveSource:
 
     def _without_backlog(self, child: FrameChild, buffer: UInt8Array, packet: Packet) -> Packet:
         """Leave out what has piled up since the opening: nobody can say how old it is."""
-        now = time.monotonic()
-        if now - self._opened_s > _BACKLOG_S:
+        if now_ns() - self._opened_ns > _BACKLOG_S * 1e9:
+            now = time.monotonic()
             while child.has_more() and time.monotonic() - now < _BACKLOG_S:
                 packet = child.read_into(buffer)
         return packet

@@ -1,6 +1,7 @@
 """Opening several sources at once: cameras side by side, and those that are not there yet are awaited.
 
-In a vehicle a camera comes up after the computer, or not at all; the others are needed all the same.
+In a vehicle a camera comes up after the computer, connects and says nothing, or never comes; the others are
+needed all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from danet_runtime.errors import DanetError, SourceError
+from danet_runtime.errors import DanetError, MissingDependencyError, SourceError, UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources import live_source, open_source
 from danet_runtime.sources.base import Source
@@ -21,6 +22,8 @@ from danet_runtime.sources.live import LiveSource
 _FIRST_PAUSE_S: Final = 0.5
 _MOST_PAUSE_S: Final = 5.0
 _NUDGE_S: Final = 0.1
+_SETTLING_S: Final = 1.0
+"""Cameras of a kind are open within so much of each other; one that is later joins when it comes."""
 
 
 def open_sources(
@@ -34,11 +37,13 @@ def open_sources(
     wait_s: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Source]:
-    """Open every source, in the time of the slowest.
+    """Open every source, side by side.
 
     A camera or network stream that cannot be opened does not stop the others: it is closed, and a stream
-    opens it again and again, as one that is lost. Buffers and outputs need a size before it has told its own,
-    so one is assumed; a camera that comes with another ends its part of the stream with an error.
+    opens it again and again, as one that is lost. One that connects and says nothing does not stop them
+    either: a second after the first source is open, those that are still being opened are left to the stream
+    as well, unless ``wait_s`` grants them more. Outputs need a size before a camera has told its own, so one
+    is assumed; a stream adopts the one that it comes with.
 
     Args:
         named: What :func:`danet_runtime.sources.open_source` takes, by the names of the cameras.
@@ -47,7 +52,7 @@ def open_sources(
         pixels: The format that is wanted.
         damaged: What becomes of frames that are known or likely to be corrupt.
         sizes_hw: Where it differs, by name.
-        wait_s: Try for so long before a camera counts as missing.
+        wait_s: Wait and try for so long before a camera counts as missing.
         tell: Called for each that is missing, with why and what is assumed.
 
     Returns:
@@ -68,69 +73,113 @@ def open_sources(
                 cameras[name] = camera
             opened[name] = source
             undo.callback(source.close)
-        missing = _open_side_by_side(cameras, wait_s)
+        missing = _Openings(cameras, wait_s).run(has_others=len(cameras) < len(named)) if cameras else {}
         if missing and len(missing) == len(named):
             raise _none_of(missing)
         for name, error in missing.items():
-            size = (sizes_hw or {}).get(name, size_hw)
-            cameras[name].await_opening(size, str(error))
-            tell(f"{name} is missing: {error}; it is awaited with frames of {size[0]}x{size[1]}")
+            cameras[name].await_opening((sizes_hw or {}).get(name, size_hw), str(error))
+            tell(f"{name} is missing: {error}; it is awaited")
         undo.pop_all()
     return opened
 
 
-def _open_side_by_side(cameras: Mapping[str, LiveSource], wait_s: float) -> dict[str, SourceError]:
-    """Open each in a thread of its own; those that could not be, and why."""
-    failures: dict[str, BaseException] = {}
-    until, end = time.monotonic() + wait_s, threading.Event()
+class _Openings:
+    """Cameras that are opened at the same time, each in a thread of its own.
 
-    def open_one(name: str, camera: LiveSource) -> None:
-        pause_s = _FIRST_PAUSE_S
-        while not end.is_set():
+    Args:
+        cameras: By name.
+        wait_s: One that cannot be opened is tried again for so long.
+    """
+
+    def __init__(self, cameras: Mapping[str, LiveSource], wait_s: float) -> None:
+        self._cameras = cameras
+        self._wait_s = wait_s
+        self._end = threading.Event()
+        self._changed = threading.Event()
+        self._failures: dict[str, Exception | None] = {}  # of those that are through with trying
+        self._threads: list[threading.Thread] = []
+
+    def run(self, has_others: bool) -> dict[str, Exception]:
+        """Open them until each is open or given up, or long enough for those that are there to begin.
+
+        Args:
+            has_others: Whether there are sources besides, which are open.
+
+        Returns:
+            Those that are not open, and why.
+
+        Raises:
+            UsageError: One of the names makes no sense.
+            MissingDependencyError: What one of them needs is not installed.
+        """
+        until, settled_s = time.monotonic() + self._wait_s, 0.0
+        try:
+            for name in self._cameras:
+                self._start(name)
+            while len(self._failures) < len(self._cameras):
+                is_any_open = has_others or None in list(self._failures.values())
+                if is_any_open:
+                    settled_s = settled_s or time.monotonic() + _SETTLING_S
+                    if time.monotonic() > max(settled_s, until):
+                        break
+                self._changed.wait(_NUDGE_S)  # in steps: a signal must be able to end it
+                self._changed.clear()
+                self._raise_final()
+        finally:
+            self._end_all()
+        self._raise_final()
+        return {name: why for name in self._cameras if (why := self._failures[name]) is not None}
+
+    def _start(self, name: str) -> None:
+        thread = threading.Thread(target=self._open, args=(name,), name=f"danet-open-{name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread is left: the stream tries again
+            self._failures[name] = SourceError(f"{self._cameras[name].name} cannot be opened: {error}")
+        else:
+            self._threads.append(thread)
+
+    def _open(self, name: str) -> None:
+        camera, pause_s = self._cameras[name], _FIRST_PAUSE_S
+        until = time.monotonic() + self._wait_s
+        failure: Exception | None = SourceError(f"{camera.name} is still being opened")
+        while not self._end.is_set():
             try:
                 camera.reopen()
-            except SourceError as error:
-                failures[name] = error
+            except (UsageError, MissingDependencyError) as error:
+                failure = error
+                break
+            except Exception as error:  # noqa: BLE001 - whatever was missing may be there at the next try
+                if not self._end.is_set():  # else it was interrupted
+                    failure = error
                 if time.monotonic() + pause_s > until:
-                    return
-                end.wait(pause_s)
+                    break
+                self._end.wait(pause_s)
                 pause_s = min(2 * pause_s, _MOST_PAUSE_S)
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller
-                failures[name] = error
-                return
             else:
-                failures.pop(name, None)
-                return
+                failure = None
+                break
+        self._failures[name] = failure
+        self._changed.set()
 
-    threads = [
-        threading.Thread(target=open_one, args=entry, name=f"danet-open-{entry[0]}", daemon=True)
-        for entry in cameras.items()
-    ]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():  # in steps: a signal must be able to end it
-                thread.join(_NUDGE_S)
-    except BaseException:
-        end.set()
-        while any(thread.is_alive() for thread in threads):
-            for camera in cameras.values():
-                camera.interrupt()
-            time.sleep(_NUDGE_S)
-        raise
-    missing: dict[str, SourceError] = {}
-    for name in cameras:
-        failure = failures.get(name)
-        if isinstance(failure, SourceError):
-            missing[name] = failure
-        elif failure is not None:
-            raise failure
-    return missing
+    def _end_all(self) -> None:
+        self._end.set()
+        while any(thread.is_alive() for thread in self._threads):
+            for name, camera in self._cameras.items():
+                if name not in self._failures:
+                    camera.interrupt()
+            self._changed.wait(_NUDGE_S / 2)
+            self._changed.clear()
+
+    def _raise_final(self) -> None:
+        for failure in list(self._failures.values()):
+            if isinstance(failure, (UsageError, MissingDependencyError)):
+                raise failure
 
 
-def _none_of(missing: Mapping[str, SourceError]) -> DanetError:
+def _none_of(missing: Mapping[str, Exception]) -> DanetError:
     if len(missing) == 1:
-        return next(iter(missing.values()))
+        only = next(iter(missing.values()))
+        return only if isinstance(only, DanetError) else SourceError(f"the source cannot be opened: {only!r}")
     reasons = "; ".join(f"{name}: {error}" for name, error in missing.items())
     return SourceError(f"none of the sources can be opened: {reasons}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
@@ -11,6 +11,9 @@ from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.sources.base import FrameInfo, Source
 from danet_runtime.sources.damage import DamageCount
+
+_LATE_NS: Final = 1_000_000_000
+"""Frames that are late by less follow each other faster until they are in time again."""
 
 
 class PacedSource:
@@ -51,6 +54,8 @@ class PacedSource:
         now = now_ns()
         self._start_ns = self._start_ns or now
         due_ns = self._start_ns + info.id * self._period_ns
+        if now - due_ns > _LATE_NS:  # the process stood still, or nobody read: what was missed is not made up
+            self._start_ns, due_ns = self._start_ns + now - due_ns, now
         time.sleep(max(0, due_ns - now) / 1e9)
         return FrameInfo(info.id, now_ns(), info.media_time_ms, info.name, damage=info.damage)
 

@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from danet_runtime.backends.base import DeviceTimes, UInt8Array, check_buffer
+from danet_runtime.backends.base import DeviceTimes, UInt8Array, check_buffer, fault_of_target
 from danet_runtime.errors import BackendError, FaultError, UsageError
 from danet_runtime.tensorrt.cuda_graph import capture_each
 from danet_runtime.tensorrt.cuda_session import CudaSession
@@ -46,7 +46,7 @@ class Enqueue(Protocol):
 class Executor:
     """Runs one model on the first visible GPU; the same over TensorRT, the exported kernels, or PyTorch.
 
-    One thread submits and the same or another one collects; :meth:`close` may come from any.
+    Any thread submits, one at a time, and any collects; :meth:`close` may come from any, too.
 
     Args:
         session: The GPU in use; the executor owns it from here on.
@@ -89,6 +89,7 @@ class Executor:
         self._buffers = HostBuffers(session)
         self._enqueue = enqueue
         self._release = release
+        self._submits = threading.Lock()  # what is enqueued of one frame stands together in the streams
         self._changed = threading.Condition()  # guards everything below
         self._inside = 0
         self._closed = False
@@ -151,8 +152,8 @@ class Executor:
             frame: (1, H, W, 3) uint8, C-contiguous, unchanged until it is collected. One that is on the GPU
                 (see :mod:`danet_runtime.tensorrt.device_arrays`) is read in place where no graph was
                 captured, and copied on the GPU into the graph's own address where one was.
-            labels: (1, H, W) uint8 on the host, C-contiguous, written until it is collected. ``None``: they
-                stay on the GPU, see :meth:`collect_on_device`.
+            labels: (1, H, W) uint8 on the host, C-contiguous, written until it is collected; no memory of the
+                frame's. ``None``: they stay on the GPU, see :meth:`collect_on_device`.
 
         Returns:
             A ticket to collect with.
@@ -167,24 +168,28 @@ class Executor:
         with self._running():
             if labels is not None:
                 check_buffer("labels", labels, self.labels_shape)
+                fault = fault_of_target("labels", labels, frame if isinstance(frame, np.ndarray) else None)
+                if fault is not None:
+                    raise BackendError(fault)
             guest = None
             if isinstance(frame, np.ndarray):
                 check_buffer("frame", frame, self.frame_shape)
             else:
                 reader = self._computes if self.graph != "captured" else self._uploads
                 guest = device_frame(frame, self.frame_shape, self._session, reader)
-            slot = self._take_free()
-            try:
-                slot.target = labels
-                self._start(slot, self._source(slot, frame) if guest is None else guest)
-            except FaultError:
-                raise
-            except BaseException:
-                self._settle(slot)
-                raise
-            with self._changed:
-                self._flying[slot.ticket] = slot
-            return slot.ticket
+            with self._submits:
+                slot = self._take_free()
+                try:
+                    slot.target = labels
+                    self._start(slot, self._source(slot, frame) if guest is None else guest)
+                except FaultError:
+                    raise
+                except BaseException:
+                    self._settle(slot)
+                    raise
+                with self._changed:
+                    self._flying[slot.ticket] = slot
+                return slot.ticket
 
     def collect(self, ticket: int) -> DeviceTimes:
         """Wait until a frame's labels are in their array, and for nothing else.

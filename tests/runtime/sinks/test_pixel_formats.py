@@ -21,6 +21,7 @@ from danet_runtime.blackbox import BlackBox
 from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.blackbox_replay import replay
 from danet_runtime.bundle import Bundle
+from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.result import Result
@@ -60,7 +61,7 @@ class Painted:
         time.sleep(0.01)
         np.copyto(buffer, self._frame)
         self._read += 1
-        return FrameInfo(self._read - 1, time.monotonic_ns())
+        return FrameInfo(self._read - 1, now_ns())
 
     def describe(self) -> dict[str, Any]:
         return {}

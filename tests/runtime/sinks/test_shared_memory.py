@@ -21,7 +21,8 @@ from danet_runtime.sinks.shared_memory import SharedMemorySink
 pytestmark = pytest.mark.skipif(not shared_layout.FOLDER.is_dir(), reason="this system has no /dev/shm")
 
 WRITER = """
-import numpy as np, sys, time
+import numpy as np, sys
+from danet_runtime.clock import now_ns
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.sinks.shared_memory import SharedMemorySink
@@ -34,7 +35,7 @@ print("ready", flush=True)
 while True:
     labels[:] = frame[:] = number % 251
     late = number % 2 == 0
-    sink.write(Result(frame, labels, number, time.monotonic_ns(), 0.0, {}, source="front", late=late))
+    sink.write(Result(frame, labels, number, now_ns(), 0.0, {}, source="front", late=late))
     number += 1
 """
 

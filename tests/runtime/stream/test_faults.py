@@ -88,19 +88,6 @@ def test_a_camera_that_hangs_is_noticed_interrupted_and_opened_again(segmenter_w
     assert said(stream, "no mask that is younger than 0.08 s")
 
 
-def test_a_camera_that_comes_back_with_another_size_is_refused_by_both_sizes(
-    segmenter_with: Callable,
-) -> None:
-    camera = Camera()
-    stream = stream_of(segmenter_with(Echo()), camera, **QUICK)
-    with pytest.raises(SourceError, match=r"\(24, 32\), before it had \(48, 64\)"), stream:  # noqa: PT012
-        until(lambda: stream.frames_out > 5)
-        camera.size_hw = (24, 32)
-        camera.trouble = "die"
-        for _ in stream:
-            pass
-
-
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [("freeze", "same frame again"), ("black", "black frames"), ("clock", "capture times cannot be trusted")],
