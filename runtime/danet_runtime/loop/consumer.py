@@ -224,7 +224,8 @@ class Consumer:
     def _note_failure(self, error: Exception) -> None:
         self.failures += 1
         self._row += 1
-        logger.warning("%s failed (%d in a row): %s", self._key, self._row, error)
+        if self._row & (self._row - 1) == 0:  # the first, second, fourth, ...: it may fail for hours
+            logger.warning("%s failed (%d in a row): %s", self._key, self._row, error)
         self._health.set(f"{self._key}.failing", "degraded", f"{self._key} fails: {error}")
         comes_back = getattr(self.sink, "reconnects", False) or getattr(self.sink, "recovers", False)
         if self._policy == "every" or (self._row >= self._options.sink_failures and not comes_back):

@@ -223,7 +223,8 @@ class PartedSink:
             left_s = _FIRST_PAUSE_S
             self._not_before_s = time.monotonic() + left_s
         if left_s > 0:
-            raise SinkError(f"{problem}; it is tried again in {left_s:.1f} s") from cause
+            # Not how soon: every other wording would be another event of the health.
+            raise SinkError(f"{problem}; it is tried again after a pause") from cause
 
     def _write_to_part(self, result: Result) -> None:
         if self._part is not None:

@@ -166,8 +166,8 @@ class PushSink:
         if not self._words:
             raise SinkError(f"{self._shown} is not open")
         if self._child is None and time.monotonic() < self._not_before:
-            wait_s = self._not_before - time.monotonic()
-            raise SinkError(f"{self._problem}; it is started again in {max(wait_s, 0.0):.1f} s")
+            # Not how soon: every other wording would be another event of the health.
+            raise SinkError(f"{self._problem}; it is started again in at most {self._pause_s:g} s")
         self._overlay.blend_into(result.frame, result.labels, self._picture)
         self._cv2.cvtColor(self._picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
         if self._even is not self._bgrx:
