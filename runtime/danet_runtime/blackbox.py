@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.blackbox_writer import BoxWriter
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
-from danet_runtime.errors import DanetError, SinkError, UsageError
+from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target, replacing_folder
 from danet_runtime.health import HealthEvent
 from danet_runtime.pixel_formats import BGR
@@ -35,7 +36,7 @@ _RECORD_BYTES = 4096
 
 _PNG_FASTEST = 1
 _NEWEST_S = 1.0
-_FAULT_GRACE_S = 60.0
+_CLOSE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ class BlackBox:
 
     Args:
         folder: Where boxes are written at a fault and by :meth:`request`, each into a folder of its own by
-            time and reason; ``None``: only :meth:`save` writes.
+            number, time and reason; ``None``: only :meth:`save` writes.
         seconds: Frames captured longer ago than this, before the newest, are let go.
         megabytes: What is kept at most.
         quality: Of the JPEGs, 1..100.
-        keep: How many boxes stay in ``folder``: when one was written the oldest are removed, also those of
-            runs before; ``None``: all.
+        keep: How many boxes stay in ``folder``: when one was written the oldest are removed, by their
+            numbers, also those of runs before; ``None``: all, and boxes on request end when those of this
+            run take :data:`~danet_runtime.blackbox_writer.FULL_BOXES` times ``megabytes``.
         context: Asked for what else belongs into the manifest, as plain data for JSON: the bundle, the
             backend, ``lambda: stream.report().to_dict()``.
 
@@ -82,8 +84,6 @@ class BlackBox:
 
     Attributes:
         context: As given; it may be set later, since the stream is made after its sinks.
-        written: Folders that were written, and are kept.
-        unwritten: Why those that were asked for and could not be written were not.
     """
 
     name = "blackbox"
@@ -106,10 +106,8 @@ class BlackBox:
         if keep is not None and keep < 1:
             raise UsageError(f"at least 1 black box must be kept (got {keep})")
         self.context = context
-        self._most = keep
-        self._folder = None if folder is None else Path(folder)
-        if self._folder is not None:
-            check_file_target(self._folder / "box")
+        if folder is not None:
+            check_file_target(Path(folder) / "box")
         self._limit_ns = int(seconds * 1e9)
         self._limit_bytes = int(megabytes * 2**20)
         self._quality = quality
@@ -127,10 +125,23 @@ class BlackBox:
         self._is_handled = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._saving = threading.Lock()
-        self._writers: list[threading.Thread] = []
         self._has_faulted = False
-        self.written: list[Path] = []
-        self.unwritten: list[str] = []
+        self._writer: BoxWriter | None = None
+        if folder is not None:
+            self._writer = BoxWriter(
+                Path(folder), self._save, seconds=seconds, full_bytes=self._limit_bytes, keep=keep
+            )
+        self._saved: list[Path] = []  # by save() alone
+
+    @property
+    def written(self) -> list[Path]:
+        """Folders that were written, and are kept."""
+        return [*self._saved, *(self._writer.written if self._writer is not None else ())]
+
+    @property
+    def unwritten(self) -> list[str]:
+        """Why those that were asked for and could not be written were not."""
+        return [] if self._writer is None else list(self._writer.unwritten)
 
     # As a sink.
 
@@ -142,6 +153,8 @@ class BlackBox:
         """
         self._cv2 = opencv("the black box")
         self._classes = stream_format.classes
+        if self._writer is not None:
+            self._writer.open()
         with self._lock:
             self._opened += 1
             if self._thread is None:
@@ -180,11 +193,17 @@ class BlackBox:
             "not_encoded": figures.pop("failed"),  # the stream counts failed writes under that name
             **figures,
             "written_to": [str(path) for path in self.written],
-            "unwritten": list(self.unwritten),
+            "unwritten": self.unwritten,
+            "refused": self._writer.refused if self._writer is not None else 0,
+            "leftovers_removed": self._writer.leftovers if self._writer is not None else 0,
         }
 
     def close(self) -> None:
-        """Encode what waits, and finish what is being written; what is kept stays. Harmless when repeated."""
+        """Encode what waits, and answer no more requests; what is kept stays. Harmless when repeated.
+
+        What is being written is waited for for two seconds, since a stream gives up a sink that does not
+        return; :meth:`finish` waits longer.
+        """
         with self._lock:
             self._opened = max(0, self._opened - 1)
             thread = self._thread
@@ -193,13 +212,12 @@ class BlackBox:
             self._thread = None
         self._waiting.close()
         thread.join()
-        self.finish()
+        if self._writer is not None:
+            self._writer.close(_CLOSE_S)
 
-    def finish(self) -> None:
-        """Wait for what is being written, for at most a minute."""
-        until = time.monotonic() + _FAULT_GRACE_S
-        for writer in list(self._writers):
-            writer.join(max(0.0, until - time.monotonic()))
+    def finish(self) -> bool:
+        """Wait until what was asked for is written, for at most a minute; whether it is."""
+        return self._writer is None or self._writer.finish()
 
     # As a listener, and on request.
 
@@ -209,19 +227,18 @@ class BlackBox:
             self._events.append(event)
             first = event.state == "fault" and not self._has_faulted
             self._has_faulted |= first
-        if first and self._folder is not None:
-            self.request(f"fault: {event.reasons[0] if event.reasons else 'unknown'}")
+        if first and self._writer is not None:
+            self._writer.write_fault(f"fault: {event.reasons[0] if event.reasons else 'unknown'}")
 
     def request(self, reason: str = "request") -> None:
         """Write the box into the folder, in a thread; from anywhere, a signal's handler included.
 
-        The interpreter waits for that thread before it ends. What fails is logged.
+        It is answered once the box is open, and no more when it was closed. Requests that come close together
+        are answered by one box, see :class:`danet_runtime.blackbox_writer.BoxWriter`. The interpreter waits
+        for that thread before it ends, for at most a minute. What fails is logged.
         """
-        thread = threading.Thread(
-            target=self._write_beside, args=(reason,), name="danet-blackbox-write", daemon=False
-        )
-        self._writers.append(thread)  # without the lock, which whom a signal interrupts may hold
-        thread.start()
+        if self._writer is not None:
+            self._writer.request(reason)
 
     def save(self, folder: str | Path, reason: str = "request") -> Path:
         """Write what is kept as a folder, whole or not at all; see :class:`danet_runtime.blackbox_reader`.
@@ -239,9 +256,13 @@ class BlackBox:
             UsageError: ``folder`` exists, or cannot be made.
             SinkError: It cannot be written, as on a full disk; nothing is left of it.
         """
+        path = self._save(Path(folder), reason)
+        self._saved.append(path)
+        return path
+
+    def _save(self, path: Path, reason: str, number: int | None = None) -> Path:
         from danet_runtime.blackbox_format import MANIFEST_NAME, facts_of
 
-        path = Path(folder)
         with self._saving:
             with self._lock:
                 came = self._seen  # the newest frame may be the one that matters
@@ -251,18 +272,17 @@ class BlackBox:
             try:
                 with replacing_folder(path, MANIFEST_NAME) as partial:
                     frames = []
-                    for number in range(len(names)):
-                        (partial / f"camera-{number}").mkdir()
+                    for camera in range(len(names)):
+                        (partial / f"camera-{camera}").mkdir()
                     for place, record in enumerate(records):
                         inner = f"camera-{names.index(record.facts.source)}/{place:06d}"
                         (partial / f"{inner}.jpg").write_bytes(record.frame)
                         (partial / f"{inner}.png").write_bytes(record.labels)
                         frames.append(facts_of(record.facts, inner))
-                    manifest = self._manifest(reason, frames, events)
+                    manifest = self._manifest(reason, number, frames, events)
                     (partial / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
             except OSError as error:
                 raise SinkError(f"the black box cannot be written to {path}: {error.strerror}") from error
-        self.written.append(path)
         logger.warning("black box (%s): %d frames written to %s", reason, len(records), path)
         return path
 
@@ -350,24 +370,13 @@ class BlackBox:
 
     # Writing.
 
-    def _write_beside(self, reason: str) -> None:
-        from danet_runtime.blackbox_format import box_name, remove_oldest
-
-        try:
-            if self._folder is None:
-                raise UsageError("the black box was given no folder to write to")
-            self.save(self._folder / box_name(reason), reason)
-            if self._most is not None:
-                with self._saving:
-                    remove_oldest(self._folder, self._most)
-                    self.written = [path for path in self.written if path.exists()]
-        except (DanetError, OSError) as error:
-            logger.error("%s", error)
-            self.unwritten.append(str(error))
-        finally:
-            self._writers.remove(threading.current_thread())
-
-    def _manifest(self, reason: str, frames: Sequence[dict[str, Any]], events: Sequence[HealthEvent]) -> str:
+    def _manifest(
+        self,
+        reason: str,
+        number: int | None,
+        frames: Sequence[dict[str, Any]],
+        events: Sequence[HealthEvent],
+    ) -> str:
         from danet_runtime.blackbox_format import BlackBoxManifest
         from danet_runtime.machine import describe_machine
 
@@ -380,6 +389,7 @@ class BlackBox:
         return BlackBoxManifest.model_validate(
             {
                 "reason": reason,
+                "number": number,
                 "written_unix_ns": time.time_ns(),
                 "written_monotonic_ns": now_ns(),
                 "classes": tuple(self._classes),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +15,9 @@ from danet_runtime.result import Result
 from danet_runtime.sources.base import CaptureClock
 from danet_runtime.sources.damage import DamageReason
 
-logger = logging.getLogger(__name__)
-
 MANIFEST_NAME = "blackbox.json"
 BOX_PREFIX = "blackbox-"
+_NUMBERED = re.compile(rf"\.?{BOX_PREFIX}n(\d+)-")
 
 InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]
 
@@ -86,6 +83,9 @@ class BlackBoxManifest(_Strict):
     """The file ``blackbox.json``.
 
     Attributes:
+        schema_version: 2; 1 had no ``number``.
+        number: Above those of the boxes in its folder that were written before; ``None``: it was written to a
+            path that was asked for.
         reason: Why it was written: ``fault: ...``, or whatever was given with the request.
         written_unix_ns: When, on the wall clock.
         written_monotonic_ns: When, on the clock of the frames and events.
@@ -98,7 +98,8 @@ class BlackBoxManifest(_Strict):
     """
 
     kind: Literal["danet-black-box"] = "danet-black-box"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    number: int | None = None
     reason: str
     written_unix_ns: int
     written_monotonic_ns: int
@@ -110,33 +111,38 @@ class BlackBoxManifest(_Strict):
     machine: dict[str, Any]
 
 
-def box_name(reason: str) -> str:
-    """What a box that is written now is called: by time, in UTC, and by the first words of its reason."""
+def box_name(number: int, reason: str) -> str:
+    """What a box that is written now is called: by its number, the time in UTC, and its reason's first words.
+
+    The letter before the number puts it behind boxes of versions before, which were called by time alone.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
-    return f"{BOX_PREFIX}{stamp}-{time.time_ns() // 1000 % 10**6:06d}-{word}"
+    return f"{BOX_PREFIX}n{number:06d}-{stamp}-{word}"
+
+
+def next_number(folder: Path) -> int:
+    """A number above those of all boxes in a folder, the unfinished included."""
+    try:
+        return 1 + max((_number_of(path) for path in folder.iterdir()), default=0)
+    except FileNotFoundError:
+        return 1
 
 
 def boxes_in(folder: Path) -> list[Path]:
-    """The black boxes that were written into a folder, or into the folders of its cameras, by their names.
+    """The black boxes that were written into a folder, or into the folders of its cameras.
 
-    Those that a stream writes by itself are called by time and reason, so that the oldest comes first.
+    Of each folder the oldest comes first: by number, since clocks are set; those of versions before, which
+    have none, by their names, before the others.
     """
     found = {file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{MANIFEST_NAME}")}
-    return sorted((box for box in found if not box.name.startswith(".")), key=lambda box: box.name)
+    boxes = [box for box in found if not box.name.startswith(".")]
+    return sorted(boxes, key=lambda box: (box.parent, _number_of(box), box.name))
 
 
-def remove_oldest(folder: Path, keep: int) -> None:
-    """Remove all black boxes of a folder but the newest; nothing else in it is touched.
-
-    One that cannot be removed is logged and tried again the next time.
-    """
-    mine = [box for box in boxes_in(folder) if box.parent == folder and box.name.startswith(BOX_PREFIX)]
-    for box in mine[:-keep]:
-        try:
-            shutil.rmtree(box)
-        except OSError as error:
-            logger.warning("the black box %s is not removed: %s", box, error.strerror or error)
+def _number_of(box: Path) -> int:
+    match = _NUMBERED.match(box.name)
+    return int(match[1]) if match else 0
 
 
 def facts_of(result: Result, inner: str) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class BlackBoxRecording:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise SourceError(
-                f"{file} does not follow version 1 of a black box: {place}: {first['msg']}; read it with the "
-                "version of danet that wrote it"
+                f"{file} does not follow version 1 or 2 of a black box: {place}: {first['msg']}; read it "
+                "with the version of danet that wrote it"
             ) from error
 
     @property

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from danet_runtime.commands.interruption import signals_as_interrupt, survive_requests
+from danet_runtime.commands.interruption import ignore_requests, signals_as_interrupt, survive_requests
 from danet_runtime.commands.terminal import forgiving_stderr, open_standard_streams
 
 _INTERRUPTED = 130
@@ -25,8 +25,11 @@ def main() -> None:
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     survive_requests()
     open_standard_streams()
-    with forgiving_stderr():
-        _run()
+    try:
+        with forgiving_stderr():
+            _run()
+    finally:
+        ignore_requests()
 
 
 def _run() -> None:

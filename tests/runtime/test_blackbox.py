@@ -349,7 +349,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: P
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda told: told.update(schema_version=2), "schema_version"),
+        (lambda told: told.update(schema_version=3), "schema_version"),
         (lambda told: told.update(more=1), "more"),
         (lambda told: told["frames"][0].update(frame="../../etc/passwd"), "frames.0.frame"),
     ],
@@ -365,7 +365,7 @@ def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
     told = json.loads(file.read_text())
     damage(told)
     file.write_text(json.dumps(told))
-    with pytest.raises(SourceError, match=f"does not follow version 1 of a black box: {words}"):
+    with pytest.raises(SourceError, match=f"does not follow version 1 or 2 of a black box: {words}"):
         BlackBoxRecording(tmp_path / "box")
 
 

@@ -88,7 +88,7 @@ def test_a_video_is_cut_where_the_disk_is_full_and_the_other_outputs_go_on(
     assert len(lines_of(command.folder / "out.jsonl")) == lines["written"] > video["written"]
     assert lines["written"] + lines["dropped"] == report["frames"]["out"]
     assert ("source.video was given up" in command.said) == (policy == "every")
-    assert ("source.video is not whole" in command.said) == (policy == "latest")
+    assert ("danet: error: source.video is not whole" in command.said) == (policy == "latest")
 
 
 @pytest.mark.parametrize("policy", [pytest.param("every", marks=pytest.mark.slow), "latest"])

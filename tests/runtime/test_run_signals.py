@@ -18,6 +18,7 @@ import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_of
 from mjpeg_camera import MjpegCamera
 
+from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.bundle import Bundle
 from danet_runtime.sinks.shared_layout import segment_path
 
@@ -244,6 +245,45 @@ def test_asking_for_a_black_box_before_there_is_one_ends_nothing(
         time.sleep(0.05)
     assert command.wait() == 0, command.said
     assert report_of(command.folder / "report.json")["frames"]["in"] == 40
+    command.leaves_nothing()
+
+
+def threads_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_a_storm_of_requests_makes_few_boxes_and_no_threads(
+    start: Callable[..., RunningCommand], bundle: Bundle
+) -> None:
+    command = start(bundle.path, PATTERN, "--black-box", "box", "--report", "report.json").ready()
+    command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
+    pid = command.process.pid
+    before = most = threads_of(pid)
+    for _ in range(200):
+        os.kill(pid, signal.SIGUSR1)
+        time.sleep(0.005)
+        most = max(most, threads_of(pid))
+    assert command.end(signal.SIGTERM) == 0, command.said
+    assert most - before <= 1
+    told = sink_of(report_of(command.folder / "report.json"), "blackbox")
+    assert 1 <= len(told["written_to"]) <= 3  # at the beginning, after a pause, at the end
+    assert told["unwritten"] == []
+    for box in told["written_to"]:
+        assert len(list(BlackBoxRecording(command.folder / box))) > 0
+    command.leaves_nothing()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_requests_up_to_the_last_moment_do_not_change_the_exit_code(
+    start: Callable[..., RunningCommand], bundle: Bundle, attempt: int
+) -> None:
+    command = start(bundle.path, f"{PATTERN}&frames=30", "--black-box", "box", "--report", "report.json")
+    command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
+    while command.process.poll() is None:
+        command.process.send_signal(signal.SIGUSR1)
+        time.sleep(0.001)
+    assert command.process.returncode == 0, command.said
+    assert "written: report.json" in command.printed
     command.leaves_nothing()
 
 

@@ -22,6 +22,7 @@ def message(words: tuple[str, ...]) -> bytes:
 
 def read_message() -> list[str]:
     """The words; from here on this process ends, with all in its process group, when its parent does."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # meant for the parent, but systemctl sends it to all
     length = int(sys.stdin.buffer.readline() or b"0")
     words = sys.stdin.buffer.read(length).decode().split("\0")
     threading.Thread(target=_end_with_parent, name="danet-lifeline", daemon=True).start()

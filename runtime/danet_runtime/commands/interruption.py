@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -21,8 +20,8 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that was closed."""
 
 _STOP_S = 1.0
-_EARLY: list[float] = []
-"""When SIGUSR1 came before it could be answered."""
+_EARLY: Final[dict[int, bool]] = {}
+"""Whether SIGUSR1 came before it could be answered."""
 
 
 class InterruptedByUser(KeyboardInterrupt):
@@ -117,14 +116,25 @@ def ending_in_order(stop: Callable[[], None]) -> Iterator[Sequence[int]]:
 def survive_requests() -> None:
     """Let SIGUSR1 end nothing, from now on to the end of the process.
 
-    It asks a running stream for its black box, and may come before there is one or after it has ended.
+    It asks a running stream for its black box, and may come before there is one or after it has ended; for
+    the very end see :func:`ignore_requests`.
     """
 
     def remember(_number: int, _frame: FrameType | None) -> None:
-        _EARLY.append(time.monotonic())
+        _EARLY[signal.SIGUSR1] = True
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, remember)
+
+
+def ignore_requests() -> None:
+    """Ignore SIGUSR1 from now on.
+
+    An interpreter that ends takes back its handlers, and what comes while it cleans up would kill it, and so
+    the exit code of a run that had ended well. What is ignored it leaves alone.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 @contextmanager

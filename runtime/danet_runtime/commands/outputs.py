@@ -102,6 +102,14 @@ class Outputs:
             if place.kind == "file" and not place.path.is_file():
                 check_file_target(place.path)
 
+    def remove_leftovers(self) -> None:
+        """Remove what a killed run left unfinished of its report; sinks and black boxes do so themselves."""
+        from danet_runtime.partials import remove_dead
+        from danet_runtime.targets import followed
+
+        if self.report is not None:
+            remove_dead(followed(self.report))
+
     def places(self) -> list[Place]:
         """Every file and folder that will be written to; of what is split, the name and the parts known.
 

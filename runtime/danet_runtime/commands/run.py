@@ -56,12 +56,17 @@ def run(
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1, each time into a new folder in it; `danet replay` shows them."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. Requests within 5 s are "
+            "answered by one."
         ),
     ] = None,
     black_box_keep: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep so many of its recordings, the newest; by default all."),
+        typer.Option(
+            min=1,
+            help="Keep so many of its recordings, those with the highest numbers; by default all, but on "
+            "request no more than take 16 times --black-box-mb.",
+        ),
     ] = None,
     black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
     black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
@@ -94,9 +99,10 @@ def run(
         Literal["every", "latest"] | None,
         typer.Option(
             help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
-            "up at its first failed write; latest: the newest frame counts, so a slow output misses frames, "
-            "which are counted, and delays nobody, and one that fails is tried again, up to ten times in a "
-            "row unless it sends to the network. Default: every for files, latest for cameras."
+            "up at its first failed write, a file after ten seconds; latest: the newest frame counts, so a "
+            "slow output misses frames, which are counted, and delays nobody, and one that fails is tried "
+            "again, up to ten times in a row unless it writes files or sends to the network. Default: every "
+            "for files, latest for cameras."
         ),
     ] = None,
     deadline_ms: Annotated[
@@ -160,9 +166,9 @@ def run(
 
     Exit codes: 0 ended as it should, at the end of its sources or, with a
     camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output failed,
-    nothing got through to an output, files were stopped before their end, or
-    the run before its sources were open; 2 wrong usage; 3 a fault: start the
-    process again.
+    nothing got through to an output, a file or folder is not whole, files were
+    stopped before their end, or the run before its sources were open; 2 wrong
+    usage; 3 a fault: start the process again.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -195,6 +201,7 @@ def run(
         overwrite=overwrite,
     )
     outputs.check(named, (bundle, *(ladder or ())))
+    outputs.remove_leftovers()
     sinks = outputs.open_sinks(legend)
     boxes = []
     for name, folder in outputs.boxes.items():
@@ -265,10 +272,14 @@ def run(
                     progress.update(task, completed=stream.frames_out)
         except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
             failure = error
-        for box in boxes:
-            box.finish()
+        unfinished = [
+            folder for folder, box in zip(outputs.boxes.values(), boxes, strict=True) if not box.finish()
+        ]
         done = stream.report()
         problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
+        problems += [
+            f"the black box in {folder} is not written yet; the disk is slow" for folder in unfinished
+        ]
         if outputs.report is not None:
             problems += write_report(done, outputs.report)
         problems += show(done, outputs.report, [path for box in boxes for path in box.written])

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
-from danet_runtime.children.gstreamer import COUNTER
+from danet_runtime.children.frame_counter import COUNTER
 from danet_runtime.children.start import module_command
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import MissingDependencyError, SinkError, UsageError

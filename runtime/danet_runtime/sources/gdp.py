@@ -95,7 +95,7 @@ def read_header(data: bytes | bytearray) -> Packet:
     """
     version, _, kind, length, time_ns, _, arrival_ns, sender_ns, flags, _, _ = _HEADER.unpack(data)
     is_known = kind in (BUFFER, CAPS) or (kind >= 64 and length <= _LONGEST_TEXT)
-    if version != _VERSION or not is_known:
+    if version != _VERSION or not is_known or flags > len(DAMAGE_REASONS):
         raise SourceError(
             f"expected a packet of the GStreamer Data Protocol 1.0, got {bytes(data[:8]).hex()}"
         )
@@ -105,7 +105,7 @@ def read_header(data: bytes | bytearray) -> Packet:
         None if time_ns == NO_TIME else time_ns,
         None if arrival_ns == NO_TIME else arrival_ns,
         None if sender_ns == NO_TIME else sender_ns,
-        DAMAGE_REASONS[flags - 1] if 0 < flags <= len(DAMAGE_REASONS) else None,
+        DAMAGE_REASONS[flags - 1] if flags else None,
     )
 
 

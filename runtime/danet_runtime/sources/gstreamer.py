@@ -13,19 +13,24 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
+from danet_runtime.children.picture_flow import SINK
 from danet_runtime.children.start import module_command
 from danet_runtime.errors import MissingDependencyError, UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock
 from danet_runtime.sources.damage import DamagePolicy
 from danet_runtime.sources.gdp import Packet
+from danet_runtime.sources.http_address import HttpAddress
 from danet_runtime.sources.live import START_S, LiveSource
-from danet_runtime.sources.stream_clock import StreamClock
+from danet_runtime.sources.sender_clock import SenderClock
 from danet_runtime.sources.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
 
 INSPECT: Final = "gst-inspect-1.0"
 GSTREAMER_CHILD: Final = "danet_runtime.children.gstreamer"
 """The module that runs a pipeline whose words it reads from its standard input."""
+
+_REORDER_MS: Final = 50
+"""So long a packet that others have overtaken is awaited; nothing else waits for it."""
 
 _INSTALL = (
     "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
@@ -36,15 +41,16 @@ _INSTALL = (
 class ChildSource(LiveSource):
     """Frames of a URI through a child process; see :class:`danet_runtime.sources.base.Source`.
 
-    Capture times come from the stream's timestamps where it has any, by a
-    :class:`danet_runtime.sources.stream_clock.StreamClock`.
+    Capture times come from the stream's timestamps where it has any, and from the clock of a sender that
+    reports it, by a :class:`danet_runtime.sources.sender_clock.SenderClock`.
 
     All of these are cameras: what ends is opened again. A pipeline that comes to an end by itself
     (``num-buffers``, ``filesrc``) therefore begins anew, again and again; give a file by its path.
 
     Args:
-        uri: ``rtsp://``, ``rtsps://``, ``http(s)://``, ``csi://N``, or ``gst:PIPELINE`` whose pipeline ends
-            with a source of video that ``videoconvert`` takes.
+        uri: ``rtsp://``, ``rtsps://``, ``http(s)://``
+            (:class:`danet_runtime.sources.http_address.HttpAddress`), ``csi://N``, or ``gst:PIPELINE`` whose
+            pipeline ends with a source of video that ``videoconvert`` takes.
         start_s: The first frame must have come by then.
         pixels: The format that is wanted. GStreamer hands frames through that have it already, and converts
             others; what FFmpeg decodes stays BGR. :attr:`pixels` is what comes, with the matrix and range
@@ -71,7 +77,7 @@ class ChildSource(LiveSource):
         redact = Redaction(uri)
         super().__init__(redact.shown, redact, pixels, start_s, damaged)
         self._uri = uri
-        self._starting = _command(uri, pixels)
+        self._starting = _command(uri, pixels, damaged)
         if self._starting[2] == "ffmpeg":
             self.pixels = BGR
         self._begin()
@@ -91,12 +97,13 @@ class ChildSource(LiveSource):
         return self._starting[:2]
 
     def _begin(self) -> None:
-        self._clock = StreamClock(self.name)
+        self._clock = SenderClock(self.name)
 
     def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
+        arrival_ns = now_ns if packet.arrival_ns is None else packet.arrival_ns
         if packet.time_ns is None:
-            return now_ns if packet.arrival_ns is None else packet.arrival_ns, "arrival"
-        return self._clock.capture_ns(packet.time_ns, now_ns), "stream"
+            return arrival_ns, "arrival"
+        return self._clock.capture_ns(packet.time_ns, packet.sender_unix_ns, arrival_ns)
 
 
 @functools.cache
@@ -132,7 +139,7 @@ def pipeline_of(uri: str, pixels: Pixels = BGR) -> str:
         head = f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM)"
     else:
         check_address(uri)
-        head = f'rtspsrc location="{uri}" latency=0 drop-on-latency=true ! decodebin'
+        head = f'rtspsrc location="{uri}" buffer-mode=slave latency={_REORDER_MS} ! decodebin'
     return f"{head} ! {to_memory}videoconvert ! {caps}"
 
 
@@ -143,16 +150,18 @@ def _words(pipeline: str, uri: str) -> list[str]:
         raise UsageError(f"{redacted(uri)!r}: {error}; check the quotes") from error
 
 
-def _command(uri: str, pixels: Pixels) -> tuple[Sequence[str], Sequence[str], str]:
+def _command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> tuple[Sequence[str], Sequence[str], str]:
     """What to start, what to write to its standard input, and what decodes."""
     scheme = uri.partition(":")[0]
+    if scheme in ("http", "https"):  # a client of its own keeps to the camera's host
+        HttpAddress.of(uri)
+        return module_command("danet_runtime.sources.http_child", "{fd}"), (uri,), "ffmpeg"
     if scheme in NETWORK_SCHEMES:
         check_address(uri)
-    has_gstreamer = shutil.which(INSPECT) is not None and has_element("gdppay")
-    # Motion JPEG over HTTP goes through FFmpeg: GStreamer's decoder ends at the first damaged picture.
-    if has_gstreamer and scheme not in ("http", "https"):
-        pipeline = f"{pipeline_of(uri, pixels)} ! gdppay ! fdsink fd={{fd}} sync=false"
-        return module_command(GSTREAMER_CHILD), _words(pipeline, uri), "gstreamer"
+    has_gstreamer = shutil.which(INSPECT) is not None
+    if has_gstreamer:
+        pipeline = f"{pipeline_of(uri, pixels)} ! fakesink name={SINK} sync=false enable-last-sample=false"
+        return module_command(GSTREAMER_CHILD, "{fd}", damaged), _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
         return module_command("danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
-    raise MissingDependencyError("GStreamer with gst-inspect-1.0 and gdppay", f"{scheme}:", _INSTALL)
+    raise MissingDependencyError("GStreamer with gst-inspect-1.0", f"{scheme}:", _INSTALL)

@@ -13,6 +13,7 @@ from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.sources.base import FrameInfo
+from danet_runtime.sources.completeness import is_complete
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes of the files of a folder that are taken as pictures."""
@@ -45,7 +46,7 @@ def decode_picture(file: Path) -> UInt8Array:
         data = file.read_bytes()
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror}") from error
-    if not _is_complete(data):
+    if not is_complete(data):
         raise SourceError(f"{file} is cut off ({len(data)} bytes, no end marker); copy the picture again")
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if picture is None:
@@ -123,11 +124,3 @@ class ImagesSource:
         """Forget the pictures; harmless when called twice."""
         self._closed = True
         self._first = None
-
-
-def _is_complete(data: bytes) -> bool:
-    if data.startswith(b"\xff\xd8"):  # JPEG: an end marker after the last start of a scan
-        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" in data
-    return True

@@ -1,0 +1,381 @@
+"""Cameras over HTTP, with real servers and the real child: true pictures, true ages, nobody else asked."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import truth
+from http_camera import (
+    Asked,
+    HttpCamera,
+    answer,
+    pictures,
+    played,
+    redirect,
+    serving,
+    true_jpeg,
+    true_video,
+)
+from process_parts import children_of
+from stream_parts import Echo, stream_of, until
+
+from danet_runtime.clock import now_ns
+from danet_runtime.errors import SourceError
+from danet_runtime.sources import FrameInfo, open_source
+from danet_runtime.sources.gstreamer import ChildSource
+
+HLS, TS = "application/vnd.apple.mpegurl", "video/mp2t"
+
+
+@contextmanager
+def opened(uri: str, **options: object) -> Iterator[ChildSource]:
+    source = open_source(uri, **options)  # type: ignore[arg-type]
+    assert isinstance(source, ChildSource)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def read(source: ChildSource) -> tuple[FrameInfo, truth.Truth | None]:
+    buffer = np.empty((*source.size_hw, 3), np.uint8)
+    info = source.read_into(buffer)
+    assert info is not None
+    return info, truth.read(buffer)
+
+
+def read_to_the_end(source: ChildSource) -> list[truth.Truth | None]:
+    found = []
+    with suppress(SourceError):
+        while True:
+            found.append(read(source)[1])
+    return found
+
+
+def child_of_this() -> int:
+    (child,) = children_of(os.getpid())
+    return child
+
+
+def stopped(child: int) -> None:
+    os.kill(child, signal.SIGSTOP)
+    while Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.005)
+
+
+def test_the_pictures_of_a_camera_are_true_and_as_old_as_their_arrival() -> None:
+    with serving(video=pictures(true_jpeg)) as base, opened(f"{base}video") as source:
+        for _ in range(20):
+            info, found = read(source)
+            assert found is not None
+            assert info.clock == "arrival"
+            assert found.time_ns <= info.capture_time_ns <= now_ns()
+        assert source.damage.total == 0
+
+
+def test_pictures_that_nobody_read_in_time_do_not_seem_younger_and_the_newest_comes_soon() -> None:
+    with serving(video=pictures(true_jpeg)) as base, opened(f"{base}video") as source:
+        read(source)
+        paused_ns = now_ns()
+        time.sleep(1.5)  # as a model does that is busy
+        errors_ms, numbers = [], []
+        for _ in range(30):
+            info, found = read(source)
+            assert found is not None
+            errors_ms.append((info.capture_time_ns - found.time_ns) / 1e6)
+            numbers.append(found.number)
+        assert max(errors_ms) < 500, errors_ms  # the pause, where ages count from the reading
+        assert found.time_ns > paused_ns + 1.5e9
+        assert numbers[-1] - numbers[0] > 60  # the others were left out
+
+
+@pytest.mark.slow
+def test_a_child_that_stood_still_calls_nothing_younger_than_it_can_know() -> None:
+    with serving(video=pictures(true_jpeg)) as base, opened(f"{base}video") as source:
+        for _ in range(5):
+            read(source)
+        child = child_of_this()
+        stopped(child)
+        stopped_ns = now_ns()
+        time.sleep(1.5)
+        os.kill(child, signal.SIGCONT)
+        errors_ms = []
+        for _ in range(30):
+            info, found = read(source)
+            assert found is not None
+            errors_ms.append((info.capture_time_ns - found.time_ns) / 1e6)
+        assert max(errors_ms) < 500, errors_ms
+        assert found.time_ns > stopped_ns + 1.5e9
+        assert abs(errors_ms[-1]) < 500  # and nothing is too old for ever
+
+
+@pytest.mark.slow
+def test_a_delay_before_the_camera_sends_is_seen_where_the_camera_says_when_it_drew() -> None:
+    delay, drawn = threading.Event(), [0]
+
+    def draw(number: int) -> bytes:
+        data = true_jpeg(number)
+        found = now_ns()
+        if delay.is_set():
+            time.sleep(0.6)  # it lies in the camera
+        drawn[0] = found
+        return data
+
+    def headers() -> dict[str, str]:
+        return {"X-Timestamp": f"{drawn[0] / 1e9:.6f}"}
+
+    with serving(video=pictures(draw, headers=headers)) as base, opened(f"{base}video") as source:
+        clocks = set()
+        for _ in range(90):
+            info, found = read(source)
+            clocks.add(info.clock)
+        assert info.clock == "stream"
+        delay.set()
+        for _ in range(3):
+            info, found = read(source)
+        assert found is not None
+        assert (info.capture_time_ns - found.time_ns) / 1e6 < 300  # of 600
+
+
+def test_pictures_that_are_cut_are_left_out_and_counted() -> None:
+    def draw(number: int) -> bytes:
+        data = true_jpeg(number)
+        return data if number % 3 else data[: len(data) // 2]
+
+    with serving(video=pictures(draw)) as base, opened(f"{base}video") as source:
+        found = [read(source)[1] for _ in range(20)]
+        assert None not in found
+        assert source.damage.counts["cut off"] >= 5
+
+
+@pytest.mark.slow
+def test_pictures_that_are_cut_are_marked_where_that_was_asked_for() -> None:
+    def draw(number: int) -> bytes:
+        data = true_jpeg(number)
+        return data[: len(data) // 2] if number > 10 else data
+
+    with serving(video=pictures(draw)) as base, opened(f"{base}video", damaged="mark") as source:
+        seen = [read(source) for _ in range(30)]
+    assert {info.damage for info, _ in seen} == {None, "cut off"}
+    for info, found in seen:
+        assert (found is None) == (info.damage is not None)
+
+
+@pytest.mark.slow
+def test_while_every_picture_is_cut_nothing_is_ready_and_the_health_says_why(
+    segmenter_with: Callable,
+) -> None:
+    cut = threading.Event()
+
+    def draw(number: int) -> bytes:
+        data = true_jpeg(number)
+        return data[: len(data) // 2] if cut.is_set() else data
+
+    with serving(video=pictures(draw)) as base:
+        source = open_source(f"{base}video")
+        with stream_of(segmenter_with(Echo()), source) as stream:
+            until(lambda: stream.health.state == "ready" and stream.frames_out > 5)
+            cut.set()
+            until(lambda: any("cut off" in reason for reason in stream.health.reasons))
+            before = stream.frames_out
+            assert stream.health.state != "ready"
+            until(lambda: source.damage.counts["cut off"] > 50)  # type: ignore[union-attr]
+            assert stream.frames_out <= before + 3  # those that were on their way
+            cut.clear()
+            until(lambda: stream.frames_out > before + 10 and stream.health.state == "ready", 15)
+
+
+def said_at_the_end_of(uri: str) -> str:
+    """It may be opened, and then broken, or not at all."""
+    try:
+        with opened(uri) as source:
+            threading.Timer(5.0, source.interrupt).start()
+            while True:
+                read(source)
+    except SourceError as error:
+        return str(error)
+
+
+def bomb(announced: int) -> Callable[[Asked], None]:
+    """A picture, then one that is announced and never comes."""
+
+    def write(asked: Asked) -> None:
+        asked.begin("multipart/x-mixed-replace; boundary=frame")
+        data = true_jpeg(0)
+        asked.wfile.write(b"--frame\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data))
+        asked.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % announced)
+        asked.wfile.write(data)
+        while asked.until_over(0.02):
+            pass
+
+    return write
+
+
+def test_a_picture_that_is_announced_with_two_gigabytes_takes_none() -> None:
+    most, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            for child in children_of(os.getpid()):
+                with suppress(OSError, IndexError):
+                    status = Path(f"/proc/{child}/status").read_text()
+                    most[0] = max(most[0], int(status.partition("VmHWM:")[2].split()[0]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with serving(video=bomb(2_000_000_000)) as base:
+            said = said_at_the_end_of(f"{base}video")
+    finally:
+        over.set()
+        watcher.join()
+    assert 0 < most[0] < 400 << 10  # KiB; PyAV and its libraries take 100 MiB
+    assert "announces 2000000000 bytes; at most 33554432 are read" in said
+
+
+def playlist(*segments: str, tags: str = "") -> Callable[[Asked], None]:
+    lines = "".join(f"{tags}#EXTINF:4.0,\n{segment}\n" for segment in segments)
+    head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:0\n"
+    return answer((head + lines).encode(), HLS)
+
+
+def test_a_stream_that_is_joined_between_key_frames_gives_true_pictures_alone() -> None:
+    video = true_video(100, 50)
+    joined = video[len(video) // 4 // 188 * 188 :]
+    with serving(ts=played(joined, 2.0)) as base, opened(f"{base}ts") as source:
+        threading.Timer(4.0, source.interrupt).start()
+        found = read_to_the_end(source)
+    numbers = [None if one is None else one.number for one in found]
+    assert None not in numbers
+    assert numbers[0] == 50
+    assert numbers == sorted(numbers)  # type: ignore[type-var]
+    assert source.damage.counts["no key frame yet"] > 10
+
+
+@pytest.mark.slow
+def test_the_segments_of_a_playlist_are_read_from_its_own_host() -> None:
+    video = true_video(50, 25)
+    routes = {"/live/list.m3u8": playlist("a.ts", "../b.ts?x=1"), "/b.ts": answer(video, TS)}
+    with HttpCamera(routes) as camera, opened(f"http://{camera.host}/live/list.m3u8") as source:
+        assert read(source)[1] is not None
+        assert ("/b.ts?x=1") in [path for path, _ in camera.asked]
+
+
+@pytest.mark.parametrize(
+    ("segment", "words"),
+    [
+        ("http://127.0.0.2:{port}/a.ts", "sends on to the host '127.0.0.2'.*add #hosts=127.0.0.2"),
+        ("file:///etc/passwd", "sends on to file:"),
+        ("data:text/plain,x", "sends on to data:"),
+        ("udp://127.0.0.1:{port}", "sends on to udp:|gave no frame"),
+    ],
+)
+def test_what_a_playlist_names_elsewhere_is_not_asked_for(segment: str, words: str) -> None:
+    with HttpCamera({"/a.ts": answer(true_video(25, 25), TS)}, "127.0.0.2") as other:
+        text = segment.format(port=other.server_port)
+        with serving(list=playlist(text)) as base, pytest.raises(SourceError, match=words):
+            ChildSource(f"{base}list", start_s=3.0)
+    assert other.asked == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["/video", "/list"])
+def test_a_camera_is_followed_to_another_host_only_where_that_was_asked_for(target: str) -> None:
+    there = {
+        "/video": pictures(true_jpeg),
+        "/list": playlist("a.ts"),
+        "/a.ts": answer(true_video(25, 25), TS),
+    }
+    with ExitStack() as servers:
+        other = servers.enter_context(HttpCamera(there, "127.0.0.2"))
+        base = servers.enter_context(serving(go=redirect(f"http://{other.host}{target}", 307)))
+        user = base.replace("http://", "http://driver:hunter2@")
+        with pytest.raises(SourceError, match=r"add #hosts=127\.0\.0\.2 to its address"):
+            open_source(f"{user}go")
+        assert other.asked == []
+        with opened(f"{user}go#hosts=127.0.0.2") as source:
+            assert read(source)[1] is not None
+    assert other.asked
+    assert not any("Authorization" in headers for _, headers in other.asked)
+
+
+@pytest.mark.slow
+def test_a_camera_is_followed_within_its_host() -> None:
+    with serving(go=redirect("video"), video=pictures(true_jpeg)) as base, opened(f"{base}go") as source:
+        assert read(source)[1] is not None
+
+
+def basic(asked: Asked) -> bool:
+    return asked.headers.get("Authorization") == "Basic " + base64.b64encode(b"driver:hunter@2").decode()
+
+
+def digest(asked: Asked) -> bool:
+    return 'username="driver"' in asked.headers.get("Authorization", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("challenge", "knows"),
+    [
+        ('Basic realm="camera"', basic),
+        ('Digest realm="camera", nonce="7", qop="auth", algorithm=MD5', digest),
+    ],
+)
+def test_a_camera_that_asks_for_a_password_gets_it(challenge: str, knows: Callable[[Asked], bool]) -> None:
+    play = pictures(true_jpeg)
+
+    def write(asked: Asked) -> None:
+        if knows(asked):
+            play(asked)
+            return
+        asked.send_response(401)
+        asked.send_header("WWW-Authenticate", challenge)
+        asked.send_header("Content-Length", "0")
+        asked.end_headers()
+
+    with serving(video=write) as base:
+        with opened(base.replace("http://", "http://driver:hunter%402@") + "video") as source:
+            assert read(source)[1] is not None
+        with pytest.raises(SourceError, match="401") as refused:
+            open_source(base.replace("http://", "http://another:hunter%403@") + "video")
+    assert "hunter" not in str(refused.value)
+    assert "another" not in str(refused.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "text/plain"),
+        (b"<html>log in</html>", "text/html"),
+        (b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 26\n", "application/sdp"),
+    ],
+)
+def test_what_is_no_video_is_refused_with_what_came(body: bytes, content_type: str) -> None:
+    words = f"expected motion JPEG .* the camera sends {content_type}"
+    with serving(video=answer(body, content_type)) as base, pytest.raises(SourceError, match=words):
+        open_source(f"{base}video")
+
+
+@pytest.mark.slow
+def test_a_camera_that_sends_its_pictures_in_chunks_is_read() -> None:
+    def write(asked: Asked) -> None:
+        asked.begin("multipart/x-mixed-replace;boundary=frame", Transfer_Encoding="chunked")
+        number = 0
+        while asked.until_over(0.02):
+            data = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + true_jpeg(number) + b"\r\n"
+            for piece in (data[:100], data[100:]):
+                asked.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            number += 1
+
+    with serving(video=write) as base, opened(f"{base}video") as source:
+        assert None not in [read(source)[1] for _ in range(10)]
