@@ -254,8 +254,9 @@ class PartedSink:
         if gone is None:
             return
         frames = part.describe().get("frames", 0)
-        lost = "are lost" if "moved" not in gone else "are not there any more"
-        self._break(SinkError(f"{part.path} {gone} while it was written; the {frames} frames in it {lost}"))
+        kept = gone.startswith("was moved")
+        lost = "not there any more" if kept else "lost"
+        self._break(SinkError(f"{part.path} {gone} while it was written; its frames are {lost}: {frames}"))
         self._problem = None  # nothing is known against the next file
 
     def _path_of_part(self) -> Path:

@@ -23,7 +23,7 @@ def gone_from(path: Path, opened: os.stat_result) -> str | None:
     try:
         there = path.stat()
     except FileNotFoundError:
-        return "was removed" if not opened.st_nlink else "was moved away or removed"
+        return "was removed" if not opened.st_nlink else "was moved away"
     except OSError as error:
         return f"cannot be reached any more: {error.strerror or error}"
     if os.path.samestat(there, opened):

@@ -47,6 +47,9 @@ _ENCODERS: Final = (
 )
 _DEFAULT_FPS = 10.0
 _WRITE_S = 1.0
+_START_S: Final = 5.0
+"""As long until the first frame was sent: what is killed while it loads its encoder never comes up."""
+
 _NO_PROGRESS_S = 10.0
 _MOST_UNDER_WAY = 2
 """Of a child that keeps up: one frame is in the pipeline, one in the pipe."""
@@ -63,8 +66,9 @@ class PushSink:
     - ``gst:PIPELINE``: raw frames into a pipeline of your own, e.g. ``gst:videoconvert ! autovideosink``.
 
     The encoder is the first that is here of Jetson's, NVIDIA's, x264 and OpenH264; :meth:`describe` says
-    which. A child that dies, or takes no frame for a second, is ended: the write fails, and a later one
-    starts it again after a pause that doubles from 0.5 s to 15 s. Writes in the pause fail at once.
+    which. A child that dies, or takes no frame for a second (five at its start), is ended: the write fails,
+    and a later one starts it again after a pause that doubles from 0.5 s to 15 s. Writes in the pause fail at
+    once.
 
     A frame is sent when the child says that the whole pipeline has taken it; bytes in a pipe are not sent. An
     RTSP server has confirmed the recording by then. Whether UDP reaches anybody, nobody confirms. A child
@@ -182,7 +186,7 @@ class PushSink:
                 self._starts += 1
                 self._progress = (0, time.monotonic())
             self._check_progress(self._child)
-            self._child.write(self._even, _WRITE_S)
+            self._child.write(self._even, _WRITE_S if self._child.sent else _START_S)
             self._given += 1
         except SinkError as error:
             self._fail(error)
