@@ -31,13 +31,13 @@ class OptionalPackage:
 OPENCV = OptionalPackage(
     "cv2",
     "OpenCV",
-    "reading video, cameras and pictures",
+    "reading cameras and pictures, drawing overlays",
     f'pip install "danet-runtime[video]", or {_ON_JETSON} OpenCV',
 )
 PYAV = OptionalPackage(
     "av",
     "PyAV",
-    "writing videos and reading network streams",
+    "reading and writing videos, reading network streams",
     'pip install "danet-runtime[video]", or [recording] beside JetPack\'s OpenCV',
 )
 ONNXRUNTIME = OptionalPackage(

@@ -7,7 +7,8 @@ DanetError                       exit code 1: the work could not be done, or a g
 │   ├── IntegrityError           a file differs from the hash that the manifest gives, or leads elsewhere
 │   └── SignatureError           no trusted key vouches for it
 ├── SourceError                  frames could not be read
-│   └── SourceTruncatedError     the source broke off after it had delivered frames
+│   ├── SourceTruncatedError     the source broke off after it had delivered frames
+│   └── SourceDamagedError       frames of a file are damaged; the others were delivered
 ├── SinkError                    a result could not be written
 │   └── SinkFormatError          a sink keeps the size that it has, and was given another
 ├── BackendError                 a model could not be loaded, built or run
@@ -61,6 +62,10 @@ class SourceError(DanetError):
 
 class SourceTruncatedError(SourceError):
     """A source broke off after it had delivered frames."""
+
+
+class SourceDamagedError(SourceError):
+    """Frames of a file are damaged; the others were delivered."""
 
 
 class SinkError(DanetError):

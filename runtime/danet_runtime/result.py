@@ -39,7 +39,7 @@ class Result:
         late: Whether the deadline was missed, at delivery to whoever holds this result; ``None`` where there
             is none.
         health: State of the stream when inference ended; ``stale`` where a live source's mask is older than
-            the stream allows, at delivery to whoever holds this result.
+            the stream allows, at delivery to whoever holds this result; never ``ready`` of a damaged frame.
         pixels: Format of the frame.
         damage: Why the frame is not to be trusted, where damaged frames were asked for; else ``None``.
     """
@@ -130,6 +130,8 @@ class FrameSlot:
         health = self.health
         if self.stale_after_ms is not None and age_ms > self.stale_after_ms and health != "fault":
             health = "stale"  # the watchdog may not have looked since, as after a standstill
+        elif self.info.damage is not None and health == "ready":
+            health = "degraded"  # what the health said when it came may be over since
         return Result(
             frame=self.frame,
             labels=self.labels,

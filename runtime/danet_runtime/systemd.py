@@ -33,6 +33,7 @@ class SystemdNotifier:
         self.watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and is_ours else None
         self._last_ping = 0.0
         self._socket: socket.socket | None = None
+        self._fails = False
 
     def send(self, *states: str) -> bool:
         """Send lines such as ``READY=1``; what cannot be sent is logged, never raised.
@@ -48,8 +49,11 @@ class SystemdNotifier:
                 self._socket.setblocking(False)
             self._socket.sendto("\n".join(states).encode(), self._address)
         except OSError as error:
-            logger.warning("systemd cannot be notified: %s", error)
+            if not self._fails:  # it is tried again with every look of the watchdog: told once
+                logger.warning("systemd cannot be notified: %s", error)
+            self._fails = True
             return False
+        self._fails = False
         return True
 
     def close(self) -> None:

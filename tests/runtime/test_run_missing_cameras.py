@@ -213,14 +213,22 @@ def test_frames_that_piled_up_before_the_first_was_read_are_left_out(
     assert (info.id, int(buffer[0, 0, 0])) == (0, first)
 
 
-def test_a_camera_that_changes_its_size_is_noticed_and_refused_by_both_sizes(
+def test_a_camera_that_changes_its_size_is_adopted_and_a_single_video_keeps_its_own(
     start: Callable[..., RunningCommand], bundle: Bundle
 ) -> None:
+    outputs = ("-o", "drive.mp4", "--sink", "masks:masks")
     with MjpegCamera() as camera:
-        command = start(bundle.path, f"front={camera.uri}", *REPORT, *PATIENT)
-        command.ready()
+        command = start(bundle.path, f"front={camera.uri}", *outputs, *REPORT, *PATIENT).ready()
+        command.until(lambda: any(command.folder.glob("masks/*.png")))
         camera.size_hw = (24, 32)
-        assert command.wait() == 1, command.said
-    assert "front came back with frames of (24, 32), before it had (48, 64)" in command.said
-    assert report_of(command.folder / "report.json")["frames"]["out"] > 0
+        command.until(lambda: "gets nothing: drive.mp4 was begun with another size" in command.said)
+        camera.size_hw = (48, 64)
+        command.until(lambda: command.said.rstrip().endswith("danet: ready"))
+        assert command.end(signal.SIGTERM) == 0, command.said
+    video, masks = report_of(command.folder / "report.json")["cameras"][0]["sinks"]
+    assert video["skipped"] > 0
+    assert masks["skipped"] == 0
+    assert frames_of(command.folder / "drive.mp4") == video["written"]
+    assert "front.video: " in command.said
+    assert "had another size than it takes, and are not in it" in command.said
     command.leaves_nothing()

@@ -87,6 +87,8 @@ def test_without_systemd_nothing_is_sent_and_nothing_raised(tmp_path: Path) -> N
     quiet.send("READY=1")
     quiet.ping()
     assert quiet.watchdog_s is None
-    SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).send("READY=1")
+    unheard = SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    assert not unheard.send("READY=1")
+    unheard.close()
     other = SystemdNotifier({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"})
     assert other.watchdog_s is None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.server
 import io
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import av
@@ -54,6 +56,7 @@ class HttpCamera(http.server.ThreadingHTTPServer):
     Args:
         answers: By path.
         host: To listen on; all of 127.0.0.0/8 is here.
+        certificate: A file with it and its key, for https.
 
     Attributes:
         asked: Path and headers of each request.
@@ -62,8 +65,17 @@ class HttpCamera(http.server.ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def __init__(self, answers: Mapping[str, Callable[[Asked], None]], host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, Callable[[Asked], None]],
+        host: str = "127.0.0.1",
+        certificate: Path | None = None,
+    ) -> None:
         super().__init__((host, 0), Asked)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.answers = dict(answers)
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.over = threading.Event()

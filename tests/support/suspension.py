@@ -17,20 +17,24 @@ class Suspension:
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._shift_ns = 0
+        self._shift_ns = self._set_ns = 0
         clock, wall = time.clock_gettime_ns, time.time_ns
 
         def gettime_ns(which: int) -> int:
             return clock(which) + (self._shift_ns if which == time.CLOCK_BOOTTIME else 0)
 
         patch.setattr(time, "clock_gettime_ns", gettime_ns)
-        patch.setattr(time, "time_ns", lambda: wall() + self._shift_ns)
+        patch.setattr(time, "time_ns", lambda: wall() + self._shift_ns + self._set_ns)
 
     def sleep(self, seconds: float) -> None:
         """The machine was suspended for so long, just now."""
         self._shift_ns += int(seconds * 1e9)
 
+    def set_wall_clock(self, seconds: float) -> None:
+        """Somebody set the wall clock by so much."""
+        self._set_ns += int(seconds * 1e9)
+
     def forget(self) -> None:
         """The clock is put right again, which no machine does: what has seen it shifted must forget that."""
-        self._shift_ns = 0
+        self._shift_ns = self._set_ns = 0
         RUNNING.__init__()  # type: ignore[misc]

@@ -111,10 +111,11 @@ def run(
         Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
     ] = "mark",
     damaged: Annotated[
-        Literal["drop", "mark"],
+        Literal["drop", "mark", "stop"],
         typer.Option(
             help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
-            "says so) are counted and left out, or delivered with the reason; the health says so either way."
+            "says so) are counted and left out, or delivered with the reason; the health says so either way. "
+            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one."
         ),
     ] = "drop",
     realtime: Annotated[

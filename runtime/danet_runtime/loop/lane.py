@@ -28,7 +28,7 @@ from danet_runtime.result import FrameSlot, Result
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.slots import ClosedError, Intake, Policy
-from danet_runtime.sources.base import Source, why_awaited
+from danet_runtime.sources.base import Source, aspect_of, is_variable, why_awaited
 from danet_runtime.timing import LatencyRecorder
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,15 @@ class Lane:
         """
         source = self.source
         pixels = pixels_of(source)
-        wanted = StreamFormat(source.size_hw, source.fps, segmenter.classes, segmenter.palette, pixels)
+        wanted = StreamFormat(
+            source.size_hw,
+            source.fps,
+            segmenter.classes,
+            segmenter.palette,
+            pixels,
+            aspect_of(source),
+            is_variable(source),
+        )
         opened: list[Consumer] = []
         try:
             for consumer in self.consumers:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from danet_runtime.errors import UsageError
@@ -26,6 +28,7 @@ class Lifecycle:
         self._close_asked = False
         self._failed: BaseException | None = None
         self._was_started = False
+        self._callers: set[int] = set()
 
     @property
     def state(self) -> State:
@@ -36,6 +39,23 @@ class Lifecycle:
     def was_started(self) -> bool:
         """Whether the start succeeded, whatever has come after."""
         return self._was_started
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the calling thread is inside a method that may hold locks: its signals' handlers ask."""
+        return threading.get_ident() in self._callers
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Be such a method: in a handler that comes between, the thread must not wait for others."""
+        me = threading.get_ident()
+        is_outermost = me not in self._callers
+        self._callers.add(me)
+        try:
+            yield
+        finally:
+            if is_outermost:
+                self._callers.discard(me)
 
     def begin_start(self) -> bool:
         """Whether the calling thread has to start; then it calls :meth:`end_start`.

@@ -78,8 +78,10 @@ def open_sink(
     if target.kind == "shm":
         from danet_runtime.sinks.shared_memory import SharedMemorySink
 
-        options = options_of(str(text), ("frame",))
-        return SharedMemorySink(target.rest.partition("?")[0], frame=options.get("frame") == "1")
+        options = options_of(str(text), ("frame", "group"))
+        return SharedMemorySink(
+            target.rest.partition("?")[0], frame=options.get("frame") == "1", group=options.get("group")
+        )
     from danet_runtime.sinks.push import PushSink
 
     return PushSink(target.rest, legend=legend)

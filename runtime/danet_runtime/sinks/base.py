@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
 from danet_runtime.backends.base import UInt8Array
@@ -22,6 +23,9 @@ class StreamFormat:
         classes: The bundle's classes.
         palette: (256, 3) uint8 BGR, one colour a label; read-only.
         pixels: Format of the frames; :func:`danet_runtime.colour_conversion.to_bgr` makes them BGR.
+        sample_aspect_ratio: Width to height of a pixel.
+        is_variable: Whether results of a file have times that ``fps`` does not tell: their
+            ``media_time_ms`` counts.
     """
 
     size_hw: tuple[int, int]
@@ -29,6 +33,8 @@ class StreamFormat:
     classes: Sequence[SegmentationClass]
     palette: UInt8Array
     pixels: Pixels = BGR
+    sample_aspect_ratio: Fraction = Fraction(1)
+    is_variable: bool = False
 
     @property
     def shown(self) -> str:

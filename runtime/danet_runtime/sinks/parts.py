@@ -80,7 +80,9 @@ class PartedSink:
             SinkError: It cannot be written.
         """
         self._format = stream_format
-        self._clock = PresentationClock(stream_format.fps or _DEFAULT_FPS)
+        self._clock = PresentationClock(
+            stream_format.fps or _DEFAULT_FPS, is_variable=stream_format.is_variable
+        )
         if self._part is not None:
             self._part.open(stream_format)
 

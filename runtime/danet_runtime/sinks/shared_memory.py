@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import mmap
 import os
 import re
 import struct
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -18,68 +15,67 @@ import numpy as np
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
-from danet_runtime.errors import SinkError, SourceError, UsageError
+from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.health import HealthState
 from danet_runtime.result import Result
 from danet_runtime.sinks import shared_layout as at
 from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.shared_segment import (
+    group_id,
+    make_segment,
+    open_segment,
+    refuse_foreign,
+    remove_segment,
+    user_id,
+    write_all,
+)
+from danet_runtime.sources.damage import DAMAGE_REASONS, DamageReason
 
 _SLOTS = 4
 _TRIES = 8
-_SEQUENCE = struct.Struct("<Q")
 
 
 class SharedMemorySink:
     """Keeps the newest masks in shared memory; see :class:`danet_runtime.sinks.base.Sink`.
 
-    :mod:`danet_runtime.sinks.shared_layout` has the layout; only the same user may read it. The segment goes
-    away with :meth:`close`. One that a killed process has left behind is replaced; one whose writer lives is
-    not.
+    :mod:`danet_runtime.sinks.shared_layout` has the layout. The segment goes away with :meth:`close`. One
+    that a killed process of this user has left behind is replaced; one whose writer lives, a link, and what
+    is somebody else's is not, and nothing is written through it.
 
     Args:
         name: Of the segment: letters, digits, ``.``, ``_`` and ``-``.
         frame: Whether to share the frame beside its labels, in BGR whatever the camera delivers.
+        group: Who may read it beside this user, by name or number; by default nobody. Nobody else writes.
 
     Raises:
-        UsageError: ``name`` is none.
+        UsageError: ``name`` is none, or there is no such group.
     """
 
     name = "shm"
 
-    def __init__(self, name: str, *, frame: bool = False) -> None:
+    def __init__(self, name: str, *, frame: bool = False, group: str | int | None = None) -> None:
         _check_name(name)
+        self._segment = name
         self._path = at.segment_path(name)
         self._has_frame = frame
+        self._group = None if group is None else group_id(group)
         self._fd = -1
-        self._map: mmap.mmap | None = None
         self._written = 0
 
     def open(self, stream_format: StreamFormat) -> None:
         """Make the segment.
 
         Raises:
-            SinkError: A living process writes to it, or there is no room, or no shared memory.
+            SinkError: A living process writes to it, it is somebody else's, or there is no room, or no shared
+                memory.
         """
         self._layout = at.Layout(stream_format.size_hw, _SLOTS, self._has_frame)
         if self._has_frame:
             self._bgr: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        header = self._layout.header(self._segment)
         try:
-            self._refuse_living()
-            self._fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held as long as this process lives
-            os.posix_fallocate(self._fd, 0, self._layout.total_bytes)  # a write into a hole is a SIGBUS
-            self._map = mmap.mmap(self._fd, self._layout.total_bytes)
-            height, width = stream_format.size_hw
-            at.HEADER.pack_into(
-                self._map, 0, at.MAGIC, at.VERSION, _SLOTS, height, width, self._has_frame, 0,
-                self._layout.slot_bytes, 0,
-            )  # fmt: skip
-            partial.rename(self._path)
+            self._fd = make_segment(self._path, self._layout.total_bytes, header, self._group)
         except OSError as error:
-            self._release()
-            with suppress(OSError):
-                partial.unlink()
             raise SinkError(f"shared memory {self._path} cannot be made: {error.strerror}") from error
 
     def adopt(self, stream_format: StreamFormat) -> None:
@@ -95,33 +91,37 @@ class SharedMemorySink:
         """Copy one result into the next slot.
 
         Raises:
-            SinkError: The sink is not open.
+            SinkError: The sink is not open, or its segment was cut and there is no room.
         """
-        if self._map is None:
+        if self._fd < 0:
             raise SinkError(f"shared memory {self._path} is not open")
         number = self._written + 1
-        start = self._layout.slot_at(number)
         told = at.FACTS.pack(
             result.frame_id,
             result.capture_time_ns,
             at.STATES.index(result.health),
             -1 if result.late is None else int(result.late),
+            0 if result.damage is None else 1 + DAMAGE_REASONS.index(result.damage),
         )
+        source = result.source.encode()[: at.SOURCE_BYTES].ljust(at.SOURCE_BYTES, b"\0")
         labels = np.ascontiguousarray(result.labels).data.cast("B")
-        checksum = zlib.crc32(labels, zlib.crc32(told))
-        _SEQUENCE.pack_into(self._map, start, 2 * number - 1)
-        labels_at = start + at.SLOT_HEADER_BYTES
-        self._map[labels_at : labels_at + self._layout.labels_bytes] = labels
+        checksum = zlib.crc32(labels, zlib.crc32(source, zlib.crc32(told)))
+        frame = None
         if self._has_frame:
             buffer = None if result.pixels.format == "bgr" else self._bgr
             frame = np.ascontiguousarray(to_bgr(result.frame, result.pixels, buffer)).data.cast("B")
             checksum = zlib.crc32(frame, checksum)
-            frame_at = start + self._layout.frame_at
-            self._map[frame_at : frame_at + len(frame)] = frame
-        source = result.source.encode()[: at.SOURCE_BYTES]
-        at.SLOT.pack_into(self._map, start, 2 * number - 1, told, checksum, source)
-        _SEQUENCE.pack_into(self._map, start, 2 * number)
-        _SEQUENCE.pack_into(self._map, at.NEWEST_AT, number)
+        start = self._layout.slot_at(number)
+        try:
+            # Not through a mapping: where the file was cut, that would end the process with SIGBUS.
+            write_all(self._fd, at.SLOT.pack(2 * number - 1, told, checksum, source), start)
+            write_all(self._fd, labels, start + at.SLOT_HEADER_BYTES)
+            if frame is not None:
+                write_all(self._fd, frame, start + self._layout.frame_at)
+            write_all(self._fd, at.SEQUENCE.pack(2 * number), start)
+            write_all(self._fd, at.SEQUENCE.pack(number), at.NEWEST_AT)
+        except OSError as error:
+            raise SinkError(f"shared memory {self._path} cannot be written: {error.strerror}") from error
         self._written = number
 
     def describe(self) -> dict[str, Any]:
@@ -131,33 +131,13 @@ class SharedMemorySink:
 
     def close(self) -> None:
         """Say that no more comes, and take the segment away; harmless when called twice."""
-        if self._map is not None:
-            struct.pack_into("<I", self._map, at.FINISHED_AT, 1)
-            with suppress(FileNotFoundError):
-                self._path.unlink()
-        self._release()
-
-    def _refuse_living(self) -> None:
-        try:
-            other = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SinkError(
-                f"shared memory {self._path} is in use by another process; give another name"
-            ) from None
-        finally:
-            os.close(other)
-
-    def _release(self) -> None:
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                write_all(fd, struct.pack("<I", 1), at.FINISHED_AT)
+                remove_segment(fd, self._path)
+            finally:
+                os.close(fd)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +154,7 @@ class SharedMask:
         health: State of the stream when it was segmented.
         late: Whether its deadline was missed; ``None`` where there is none.
         source: Name of the camera.
+        damage: Why the frame is not to be trusted, where damaged frames are delivered; else ``None``.
     """
 
     labels: UInt8Array
@@ -185,28 +166,34 @@ class SharedMask:
     health: HealthState
     late: bool | None
     source: str
+    damage: DamageReason | None = None
 
 
 class SharedMaskReader:
     """Reads the newest mask of a writer in another process; it never waits for the writer.
 
-    Where the writer was started again, the next read finds its new segment.
+    Where the writer was started again, the next read finds its new segment. Every user of the machine may
+    make a file of that name, so a segment counts only where its owner is the one that is trusted, or root,
+    and nobody else can write to it.
 
     Args:
         name: Of the segment.
+        owner: The user that the writer runs as, by name or number; by default the reader's own.
 
     Raises:
-        UsageError: ``name`` is none.
+        UsageError: ``name`` is none, or there is no such user.
 
     Attributes:
         size_hw: Height and width of the labels; ``None`` before the writer was seen.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, owner: str | int | None = None) -> None:
         _check_name(name)
+        self._segment = name
         self._path = at.segment_path(name)
-        self._map: mmap.mmap | None = None
-        self._inode = -1
+        self._owner = os.geteuid() if owner is None else user_id(owner)
+        self._fd = -1
+        self._identity: tuple[int, ...] = ()
         self._layout: at.Layout | None = None
 
     @property
@@ -217,26 +204,30 @@ class SharedMaskReader:
     def latest(self, max_age_ms: float) -> SharedMask | None:
         """The newest mask as a copy, or nothing where there is no writer or no mask that young.
 
+        A mask whose capture time lies further in the future than ``max_age_ms`` has no age that means
+        anything, and is not given out either.
+
         Raises:
-            SourceError: The segment is of another version.
+            SourceError: The segment is of another version or contradicts itself, is a link, or is, or could
+                have been written by, somebody else's.
         """
-        if not self._follow() or self._map is None:
+        if not self._follow() or self._layout is None:
             return None
         for _ in range(_TRIES):
-            (number,) = _SEQUENCE.unpack_from(self._map, at.NEWEST_AT)
-            if number == 0:
+            number = self._number_at(at.NEWEST_AT)
+            if not number:
                 return None
-            mask = self._copy(number)
+            mask = self._copy(self._layout, number)
             if mask is not None:
-                return mask if mask.age_ms <= max_age_ms else None
+                return mask if abs(mask.age_ms) <= max_age_ms else None
         return None
 
     def close(self) -> None:
         """Let go of the segment; harmless when called twice."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-            self._inode = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        self._identity = ()
 
     def __enter__(self) -> SharedMaskReader:
         return self
@@ -249,55 +240,54 @@ class SharedMaskReader:
     def _follow(self) -> bool:
         """Open the segment that stands at the path now; false where there is none."""
         try:
-            if self._path.stat().st_ino == self._inode and self._map is not None:
+            if self._fd >= 0 and _identity(self._path.lstat()) == self._identity:
                 return True
             self.close()
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = open_segment(self._path, self._owner)
         except FileNotFoundError:
             self.close()
             return False
-        except OSError as error:
-            raise SourceError(f"shared memory {self._path} cannot be read: {error.strerror}") from error
         try:
-            status = os.fstat(fd)
-            if status.st_size < at.HEADER_BYTES:
-                raise SourceError(f"{self._path} is no segment of danet: it has {status.st_size} bytes")
-            mapped = mmap.mmap(fd, status.st_size, prot=mmap.PROT_READ)
-        finally:
-            os.close(fd)
-        magic, version, slots, height, width, has_frame, _, slot_bytes, _ = at.HEADER.unpack_from(mapped, 0)
-        layout = at.Layout((height, width), slots, bool(has_frame))
-        sizes = (layout.slot_bytes, layout.total_bytes) == (slot_bytes, status.st_size)
-        if (magic, version) != (at.MAGIC, at.VERSION) or not slots or not sizes:
-            mapped.close()
-            raise SourceError(
-                f"{self._path}: expected a segment {at.MAGIC.decode()} of version {at.VERSION} (got "
-                f"{magic!r}, {version}); use the same version of danet on both sides"
-            )
-        self._map, self._inode, self._layout = mapped, status.st_ino, layout
+            status = os.fstat(self._fd)
+            refuse_foreign(self._path, status, self._owner)
+            header = os.pread(self._fd, at.HEADER.size, 0)
+            self._layout = at.read_header(header, self._segment, status.st_size)
+            self._identity = _identity(status)
+        except BaseException:
+            self.close()
+            raise
         return True
 
-    def _copy(self, number: int) -> SharedMask | None:
-        mapped, layout = self._map, self._layout
-        if mapped is None or layout is None:
-            return None
+    def _number_at(self, offset: int) -> int:
+        """Of mask or sequence; 0 where the segment was cut."""
+        data = os.pread(self._fd, at.SEQUENCE.size, offset)
+        number: int = at.SEQUENCE.unpack(data)[0] if len(data) == at.SEQUENCE.size else 0
+        return number
+
+    def _copy(self, layout: at.Layout, number: int) -> SharedMask | None:
+        # Not out of a mapping: where the file was cut, that would end the process with SIGBUS.
         start = layout.slot_at(number)
-        sequence, told, checksum, source = at.SLOT.unpack_from(mapped, start)
-        if sequence != 2 * number:
-            return None
-        labels_at = start + at.SLOT_HEADER_BYTES
+        header = bytearray(at.SLOT.size)
         labels = np.empty(layout.size_hw, np.uint8)
-        labels.data.cast("B")[:] = memoryview(mapped)[labels_at : labels_at + layout.labels_bytes]
-        found = zlib.crc32(labels.data.cast("B"), zlib.crc32(told))
         frame: UInt8Array | None = None
+        parts: list[Any] = [header, labels.data.cast("B")]
         if layout.has_frame:
-            frame_at = start + layout.frame_at
             frame = np.empty((*layout.size_hw, 3), np.uint8)
-            frame.data.cast("B")[:] = memoryview(mapped)[frame_at : frame_at + frame.nbytes]
+            gap = layout.frame_at - at.SLOT_HEADER_BYTES - layout.labels_bytes
+            parts += [bytearray(gap), frame.data.cast("B")]
+        count = os.preadv(self._fd, parts, start)
+        if count != sum(len(part) for part in parts):
+            return None
+        sequence, told, checksum, source = at.SLOT.unpack(header)
+        found = zlib.crc32(labels.data.cast("B"), zlib.crc32(source, zlib.crc32(told)))
+        if frame is not None:
             found = zlib.crc32(frame.data.cast("B"), found)
-        (after,) = _SEQUENCE.unpack_from(mapped, start)
-        frame_id, captured_ns, state, late = at.FACTS.unpack(told)
-        if after != sequence or found != checksum or state not in range(len(at.STATES)):
+        if sequence != 2 * number or self._number_at(start) != sequence or found != checksum:
+            return None
+        frame_id, captured_ns, state, late, damage = at.FACTS.unpack(told)
+        if state not in range(len(at.STATES)) or late not in (-1, 0, 1):
+            return None
+        if damage not in range(1 + len(DAMAGE_REASONS)):
             return None
         return SharedMask(
             labels=labels,
@@ -309,7 +299,15 @@ class SharedMaskReader:
             health=at.STATES[state],
             late=None if late < 0 else bool(late),
             source=source.rstrip(b"\0").decode("utf-8", "replace"),
+            damage=DAMAGE_REASONS[damage - 1] if damage else None,
         )
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What must stay as it was checked; another segment, or another owner or mode, is looked at anew."""
+    return (
+        status.st_dev, status.st_ino, status.st_uid, status.st_mode, status.st_nlink, status.st_size
+    )  # fmt: skip
 
 
 def _check_name(name: str) -> None:

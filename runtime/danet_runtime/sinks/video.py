@@ -22,10 +22,10 @@ DEFAULT_FPS = 10.0
 class VideoSink:
     """Writes the overlay of every result to a video; see :class:`danet_runtime.sinks.base.Sink`.
 
-    The video has the frames' size (an odd one is extended by one pixel). Of a file it has the rate; of a
-    camera every frame is shown when it was captured, so that it plays at the right speed and gaps are seen
-    (not in .avi). It stands at its path from the first frame on and stays playable when the process is
-    killed, see
+    The video has the frames' size (an odd one is extended by one pixel). Of a file it has the rate, or where
+    that varies the times, and the shape of the pixels; of a camera every frame is shown when it was captured,
+    so that it plays at the right speed and gaps are seen (AVI keeps only the rate). It stands at its path
+    from the first frame on and stays playable when the process is killed, see
     :class:`danet_runtime.sinks.video_file.VideoFile`. A file that it replaces is gone from then on.
 
     Args:
@@ -80,8 +80,9 @@ class VideoSink:
         )
         self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
-        self._clock = PresentationClock(self._fps)
-        self._file = VideoFile(self.path, stream_format.size_hw, self._fps)
+        self._is_variable = stream_format.is_variable
+        self._clock = PresentationClock(self._fps, is_variable=self._is_variable)
+        self._file = VideoFile(self.path, stream_format.size_hw, self._fps, stream_format.sample_aspect_ratio)
 
     def adopt(self, stream_format: StreamFormat) -> None:
         """Take results of another size or format, where none was written yet.
@@ -109,7 +110,7 @@ class VideoSink:
         if self._file is None:
             raise SinkError(f"{self.path} is not open")
         self._overlay.blend_into(result.frame, result.labels, self._picture)
-        self._file.has_own_times = is_live(result)
+        self._file.has_own_times = self._is_variable or is_live(result)
         self._file.write(self._picture, self._clock.seconds(result))
 
     def describe(self) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class VideoFile:
         path: Where to; its folder is made. A file there is replaced when the first picture comes.
         size_hw: Of the pictures.
         fps: Pictures a second; where they have times of their own, about so many.
+        aspect: Width to height of a pixel. AVI has no place for it.
 
     Raises:
         SinkError: Nothing can be written there.
@@ -88,11 +89,14 @@ class VideoFile:
         has_own_times: Whether pictures come at times of their own and not at the rate; set before the first.
     """
 
-    def __init__(self, path: Path, size_hw: tuple[int, int], fps: float) -> None:
+    def __init__(
+        self, path: Path, size_hw: tuple[int, int], fps: float, aspect: Fraction = Fraction(1)
+    ) -> None:
         self._av = require(PYAV, "writing a video")
         self._path = path
         self._rate = Fraction(fps).limit_denominator(1001)
         self._picture_hw = size_hw
+        self._aspect = aspect.limit_denominator(255)  # as MPEG-4 writes it
         self.size_hw = (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)
         if self.size_hw != size_hw:
             logger.warning("%s: frames of %dx%d are extended to %dx%d", path, *size_hw, *self.size_hw)
@@ -175,8 +179,8 @@ class VideoFile:
     def _start(self) -> None:
         if self.has_own_times and self._format == "avi":
             logger.warning(
-                "%s: AVI keeps no times, so what a camera sees is played at %g frames a second, whenever "
-                "it was captured; write .mp4 or .mkv for its own speed",
+                "%s: AVI keeps no times, so pictures with times of their own, as of a camera, are played "
+                "at %g a second, whenever they were captured; write .mp4 or .mkv for its own speed",
                 self._path,
                 float(self._rate),
             )
@@ -188,6 +192,8 @@ class VideoFile:
         height, width = self.size_hw
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if self.codec == "mjpeg" else "yuv420p"
+        if self._aspect != 1:
+            stream.codec_context.sample_aspect_ratio = self._aspect
         stream.codec_context.time_base = self._tick
         stream.codec_context.gop_size = max(1, round(FRAGMENT_S * float(self._rate)))
         stream.options = self._codec_options

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from danet_runtime.sources.camera import CameraSource
     from danet_runtime.sources.gstreamer import ChildSource
     from danet_runtime.sources.images import ImagesSource
+    from danet_runtime.sources.opencv_video import OpenCvVideoSource
     from danet_runtime.sources.paced import PacedSource
     from danet_runtime.sources.synthetic import SyntheticSource
     from danet_runtime.sources.video import VideoSource
 
     AnySource: TypeAlias = (
-        VideoSource | ImagesSource | CameraSource | ChildSource | SyntheticSource | PacedSource
+        VideoSource
+        | OpenCvVideoSource
+        | ImagesSource
+        | CameraSource
+        | ChildSource
+        | SyntheticSource
+        | PacedSource
     )
 
 __all__ = ["FrameInfo", "Source", "open_source"]
@@ -51,7 +58,7 @@ def open_source(
             RTSP without GStreamer) stays BGR, and the segmenter converts it. The source's own ``pixels`` say
             what comes.
         damaged: What becomes of frames that are known or likely to be corrupt: left out and counted, or
-            delivered with ``FrameInfo.damage``.
+            delivered with ``FrameInfo.damage``, or (``stop``) the end of a file.
 
     Returns:
         The open source; the caller closes it, or hands it to a :class:`danet_runtime.Stream`.
@@ -59,14 +66,14 @@ def open_source(
     Raises:
         UsageError: ``text`` names none of these.
         SourceError: What it names cannot be read.
-        MissingDependencyError: OpenCV, or GStreamer, is not installed.
+        MissingDependencyError: PyAV, OpenCV, or GStreamer, is not installed.
     """
     if realtime:
         return _played(open_source(text, pixels=pixels, damaged=damaged))
     text = str(text)
     path = path_of(text)
     if path is not None:
-        return _open_path(str(path) if text.startswith("file:") else text)
+        return _open_path(str(path) if text.startswith("file:") else text, damaged)
     if text.partition(":")[0] == "synthetic":
         from danet_runtime.sources.synthetic import SyntheticSource
 
@@ -148,7 +155,7 @@ def camera_of(text: str) -> int | None:
     return int(index)
 
 
-def _open_path(text: str) -> VideoSource | ImagesSource:
+def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource | ImagesSource:
     from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
 
     path = Path(text)
@@ -159,9 +166,9 @@ def _open_path(text: str) -> VideoSource | ImagesSource:
     if path.is_file():
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return ImagesSource([path], text)
-        from danet_runtime.sources.video import VideoSource
+        from danet_runtime.sources.video import open_video
 
-        return VideoSource(path)
+        return open_video(path, damaged)
     if "://" not in text and glob.has_magic(text):
         found = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - also absolute ones
         pictures = [file for file in found if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]

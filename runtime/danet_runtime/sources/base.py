@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from danet_runtime.backends.base import UInt8Array
@@ -52,7 +53,9 @@ class Source(Protocol):
     (:class:`danet_runtime.sources.damage.DamageCount`) that counts them; the health of a stream says so.
 
     Any source may have an attribute ``pixels`` (:class:`danet_runtime.pixel_formats.Pixels`) that says in
-    which format it writes; one without it writes BGR.
+    which format it writes; one without it writes BGR. A file whose pixels are not square has an attribute
+    ``sample_aspect_ratio``, one whose frames come at no constant rate ``is_variable``; see :func:`aspect_of`
+    and :func:`is_variable`.
 
     Attributes:
         size_hw: Height and width of every frame.
@@ -86,6 +89,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the device or file; harmless when called twice."""
+
+
+def aspect_of(source: Source) -> Fraction:
+    """Width to height of a pixel of a source; 1, a square, where it says nothing."""
+    return getattr(source, "sample_aspect_ratio", Fraction(1))
+
+
+def is_variable(source: Source) -> bool:
+    """Whether a file's frames have times that its rate does not tell; false where it says nothing."""
+    return bool(getattr(source, "is_variable", False))
 
 
 def why_awaited(source: Source) -> str | None:

@@ -21,8 +21,9 @@ DamageReason = Literal["no key frame yet", "lost packets", "missing reference", 
 DAMAGE_REASONS: Final[tuple[DamageReason, ...]] = get_args(DamageReason)
 """All of them, in a fixed order."""
 
-DamagePolicy = Literal["drop", "mark"]
-"""``drop``: such frames are counted and never delivered; ``mark``: delivered, with the reason."""
+DamagePolicy = Literal["drop", "mark", "stop"]
+"""``drop``: such frames are counted and never delivered; ``mark``: delivered, with the reason; ``stop``: the
+first one ends a video file with an error (no camera: its stream goes on with the next key frame)."""
 
 
 class DamageCount:

@@ -10,7 +10,7 @@ Not OpenCV: where a camera changes its size, that brings the pictures to the old
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Any, Final
 
 from danet_runtime.children.lifeline import read_message
 from danet_runtime.clock import now_ns
@@ -18,6 +18,7 @@ from danet_runtime.dependencies import PYAV, require
 from danet_runtime.sources.arrival import Arrival
 from danet_runtime.sources.forwarding import VideoForwarding
 
+_PARSED: Final = ("h264", "hevc")
 _OPTIONS: Final = {
     "rtsp_transport": "tcp",
     "protocol_whitelist": "rtsp,rtp,srtp,tcp,tls",
@@ -34,7 +35,22 @@ def main(fd: int, uri: str) -> int:
     except (av.FFmpegError, ValueError) as error:
         print(f"ERROR: cannot open the stream: {error}; check address and credentials", file=sys.stderr)
         return 1
-    return VideoForwarding(av, container, fd, lambda _: Arrival(now_ns())).run()
+    return VideoForwarding(av, container, fd, _Arrivals()).run()
+
+
+class _Arrivals:
+    """When packets came: FFmpeg's parsers give one away once they see the beginning of the next."""
+
+    def __init__(self) -> None:
+        self._before_ns: int | None = None
+
+    def __call__(self, packet: Any) -> Arrival:  # noqa: ANN401
+        """When the first byte of a packet came, that has just been given away."""
+        now = now_ns()
+        before_ns, self._before_ns = self._before_ns, now
+        if before_ns is None or packet.stream.codec_context.name not in _PARSED:
+            return Arrival(now)
+        return Arrival(before_ns)
 
 
 if __name__ == "__main__":

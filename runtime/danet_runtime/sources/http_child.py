@@ -25,6 +25,9 @@ from danet_runtime.sources.http_address import HttpAddress
 from danet_runtime.sources.http_client import HttpBody, HttpClient
 from danet_runtime.sources.motion_jpeg import MotionJpeg
 
+MOST_PLAYLIST_BYTES: Final = 4 << 20
+"""A playlist may have so many bytes; those of a day in segments of two seconds have less."""
+
 _PLAYLISTS: Final = (".m3u8", ".m3u")
 _OPTIONS: Final = {
     "protocol_whitelist": "none",
@@ -47,7 +50,7 @@ def main(fd: int, uri: str) -> int:
     try:
         client = HttpClient(HttpAddress.of(uri))
         body = client.open()
-        if body.content_type.startswith("multipart/"):
+        if body.content_type.startswith("multipart/") or body.begins_with(b"--"):
             return MotionJpeg(av, body, fd).run()
         stream = _Stream(av, client, body)
     except (DanetError, av.FFmpegError, OSError, ValueError) as error:
@@ -64,8 +67,7 @@ class _Stream:
     """
 
     def __init__(self, av: Any, client: HttpClient, body: HttpBody) -> None:  # noqa: ANN401
-        path = PurePosixPath(urlsplit(body.name).path)
-        self._is_playlist = "mpegurl" in body.content_type or path.suffix.lower() in _PLAYLISTS
+        self._is_playlist = _limited(body)
         self._client = client
         self._newest = body
         try:
@@ -89,6 +91,7 @@ class _Stream:
         headers = {"Range": f"bytes={begin}-{end - 1 if end else ''}"} if begin or end else {}
         try:
             self._newest = self._client.open(url, headers)
+            _limited(self._newest)
         except SourceError as error:
             # FFmpeg would pass over it and ask for the next, and the next.
             print(f"ERROR: {error}", file=sys.stderr, flush=True)
@@ -97,6 +100,15 @@ class _Stream:
             print(f"a part of the stream was left out: {error}", file=sys.stderr)
             return io.BytesIO()
         return self._newest
+
+
+def _limited(body: HttpBody) -> bool:
+    """Whether it is a playlist; FFmpeg would read on in one for as long as it goes on."""
+    path = PurePosixPath(urlsplit(body.name).path)
+    is_playlist = "mpegurl" in body.content_type or path.suffix.lower() in _PLAYLISTS
+    if is_playlist:
+        body.limit(MOST_PLAYLIST_BYTES)
+    return is_playlist
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from danet_runtime.sources.http_address import HttpAddress
 
 _AGENT: Final = "danet"
 _KEPT_READS: Final = 256
+_PEEKED: Final = 8
 
 
 class HttpClient:
@@ -90,6 +91,7 @@ class HttpBody:
         self.content_type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
         self._reader: ArrivalReader | None = getattr(response, "reader", None)
         self._read = 0
+        self._most: int | None = None
         self._arrivals: deque[tuple[int, Arrival]] = deque(maxlen=_KEPT_READS)
 
     @property
@@ -105,6 +107,21 @@ class HttpBody:
                     return arrival
         return self.arrival
 
+    def begins_with(self, mark: bytes) -> bool:
+        """Whether its first bytes, but for blank lines, are these; waits for some, and reads none.
+
+        Raises:
+            OSError: The connection broke.
+        """
+        try:
+            return self._response.peek(_PEEKED).lstrip().startswith(mark)
+        except http.client.HTTPException as error:
+            raise OSError(f"the body breaks off: {type(error).__name__} {error}") from error
+
+    def limit(self, most: int) -> None:
+        """Read no more than so many bytes of it: what goes beyond is an error."""
+        self._most = most
+
     def read(self, most: int) -> bytes:
         """What has come, at most so many bytes; waits for the first, empty at the end.
 
@@ -116,6 +133,8 @@ class HttpBody:
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(f"the body breaks off: {type(error).__name__} {error}") from error
         self._read += len(data)
+        if self._most is not None and self._read > self._most:
+            raise OSError(f"the camera sends a playlist of more than {self._most} bytes; no more are read")
         self._arrivals.append((self._read, self.arrival))
         return data
 

@@ -124,7 +124,7 @@ class LiveSource:
             capture_ns, clock = self._capture_time(packet, now_ns())
             if packet.damage is not None:
                 self.damage.add(packet.damage)
-                if self._damaged == "drop":
+                if self._damaged != "mark":
                     continue
             info = FrameInfo(self._read, capture_ns, clock=clock, damage=packet.damage)
             self._read += 1

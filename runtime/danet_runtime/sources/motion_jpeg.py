@@ -17,6 +17,8 @@ from danet_runtime.sources.newest import Newest
 from danet_runtime.sources.sender_time import SenderTime
 
 _PIECE_BYTES: Final = 1 << 16
+_SINCE_1970_NS: Final = 1_000_000_000 * 1_000_000_000
+"""A camera's time beyond this (in 2001) is a wall clock's; no camera runs for 31 years."""
 
 
 class _Picture:
@@ -66,7 +68,9 @@ class MotionJpeg:
         if frame is None:
             self._writer.left_out([(damage or "decoder", 1)])
         else:
-            self._writer.write(DecodedFrame(frame, picture.time_ns, picture.arrival, damage=damage))
+            time_ns = picture.time_ns
+            sender_ns = time_ns if time_ns is not None and time_ns > _SINCE_1970_NS else None
+            self._writer.write(DecodedFrame(frame, time_ns, picture.arrival, sender_ns, damage))
 
     def _read(self) -> None:
         parser, times = MultipartParser(), SenderTime()

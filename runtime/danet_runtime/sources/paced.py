@@ -9,7 +9,7 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import pixels_of
-from danet_runtime.sources.base import FrameInfo, Source
+from danet_runtime.sources.base import FrameInfo, Source, aspect_of, is_variable
 from danet_runtime.sources.damage import DamageCount
 
 _LATE_NS: Final = 1_000_000_000
@@ -36,10 +36,13 @@ class PacedSource:
         self._source = source
         self._period_ns = int(1e9 / source.fps)
         self._start_ns = 0
+        self._first_ms: float | None = None
         self.size_hw = source.size_hw
         self.fps: float | None = source.fps
         self.count = source.count
         self.pixels = pixels_of(source)
+        self.sample_aspect_ratio = aspect_of(source)
+        self.is_variable = is_variable(source)
         self.damage: DamageCount = getattr(source, "damage", None) or DamageCount()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
@@ -53,11 +56,19 @@ class PacedSource:
             return None
         now = now_ns()
         self._start_ns = self._start_ns or now
-        due_ns = self._start_ns + info.id * self._period_ns
+        due_ns = self._start_ns + self._offset_ns(info)
         if now - due_ns > _LATE_NS:  # the process stood still, or nobody read: what was missed is not made up
             self._start_ns, due_ns = self._start_ns + now - due_ns, now
         time.sleep(max(0, due_ns - now) / 1e9)
         return FrameInfo(info.id, now_ns(), info.media_time_ms, info.name, damage=info.damage)
+
+    def _offset_ns(self, info: FrameInfo) -> int:
+        """When a frame is due after the first: by its own time, where the file has times."""
+        if info.media_time_ms is None:
+            return info.id * self._period_ns
+        if self._first_ms is None:
+            self._first_ms = info.media_time_ms
+        return int((info.media_time_ms - self._first_ms) * 1e6)
 
     def describe(self) -> dict[str, Any]:
         """The source's own description, played at its rate."""

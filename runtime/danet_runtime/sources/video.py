@@ -3,97 +3,255 @@
 from __future__ import annotations
 
 import logging
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import SourceError, SourceTruncatedError
+from danet_runtime.dependencies import PYAV, require
+from danet_runtime.errors import (
+    MissingDependencyError,
+    SourceDamagedError,
+    SourceError,
+    SourceTruncatedError,
+)
 from danet_runtime.sources.base import FrameInfo
-from danet_runtime.sources.capture import InPlaceCapture
+from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
+from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
+from danet_runtime.sources.video_container import MOST_PIXELS, VideoContainer, check_size
+from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
+from danet_runtime.sources.video_ends import missing_bytes
+from danet_runtime.sources.video_frames import FrameWriter
 
 logger = logging.getLogger(__name__)
 
-_ESTIMATE_SLACK_S = 1.0
+
+def open_video(path: Path, damaged: DamagePolicy = "drop") -> VideoSource | OpenCvVideoSource:
+    """Open a video file with PyAV, or with OpenCV, and a word on its limits, where PyAV is not installed.
+
+    The arguments and errors are those of :class:`VideoSource`.
+    """
+    try:
+        require(PYAV, f"reading {path}")
+    except MissingDependencyError:
+        source = OpenCvVideoSource(path)
+        logger.warning("%s is read without PyAV: %s; %s", path, LIMITS, PYAV.install)
+        return source
+    return VideoSource(path, damaged)
 
 
 class VideoSource:
     """Every frame of a video file, in order; see :class:`danet_runtime.sources.base.Source`.
 
-    A file that ends early is told apart from one that ends well: MP4, MOV and AVI count their frames, and one
-    fewer is an error. Matroska and the others only give a duration, from which OpenCV estimates a count (and
-    which an audio track may outlast); there the last frame must be within a second of that duration.
+    Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
+    hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a
+    frame woven together, as it is stored; pixels that are not square stay as they are stored, and
+    ``sample_aspect_ratio`` says so.
+
+    Ids are places in the file: a frame that is damaged, lost, or comes before the first key frame has one,
+    too. What is damaged is counted in ``damage``, with what is built on it, up to the next key frame. Not all
+    damage can be seen: VP8, VP9 and mostly HEVC decode changed bytes to wrong pictures without an error, and
+    a frame that is missing altogether leaves only a gap of time.
 
     Args:
         path: The file.
+        damaged: What becomes of such frames: left out, delivered with the reason, or (``stop``) an error that
+            ends the file.
 
     Raises:
-        SourceError: It is no video that OpenCV can open and decode.
-        MissingDependencyError: OpenCV is not installed.
+        SourceError: It is no video that FFmpeg can open and decode, or states an absurd size.
+        MissingDependencyError: PyAV is not installed.
+
+    Attributes:
+        size_hw: Height and width of every frame, as they come.
+        fps: Frames a second, on average where the rate varies; ``None`` where none is told.
+        count: How many frames will come: its packets, which are counted where the file has at most a
+            gigabyte, else what the container says.
+        sample_aspect_ratio: Width to height of a pixel.
+        is_variable: Whether the frames do not come at a constant rate.
+        damage: Counts what is damaged.
     """
 
     live = False
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, damaged: DamagePolicy = "drop") -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise SourceError(f"{self.path} is not a file; expected a video")
-        self._capture = InPlaceCapture(str(self.path.absolute()), "CAP_ANY", str(self.path))
-        self.size_hw = self._capture.size_hw
-        self.fps = self._capture.fps
-        self.count = self._capture.count
-        self._count_is_exact = _counts_its_frames(self.path)
-        self._read = 0
-        self._media_time_ms = 0.0
+        self.damage = DamageCount()
+        self._policy = damaged
+        self._container = VideoContainer(self.path)
+        try:
+            self._decoder = VideoDecoder(self._container.av, self._container.context)
+            self._packets = self._container.packets()
+            self._place = 0
+            self._delivered = 0
+            self._is_open = True
+            self._ended = False
+            self._told = False
+            self._next: tuple[int, DecodedFrame] | None = self._find()
+            if self._next is None:
+                raise SourceError(self._gives_nothing())
+            first = self._next[1].frame
+            check_size(self.path, first.height, first.width)
+            self._writer = FrameWriter(self._container.av, first)
+            self._scan = self._container.scan()
+        except BaseException:
+            self._container.close()
+            raise
+        self.size_hw = self._writer.size_hw
+        self.fps = self._container.fps
+        self.count = self._container.announced_frames if self._scan is None else self._scan.frames
+        self.is_variable = self._scan is not None and self._scan.is_variable
+        aspect = self._container.aspect
+        self.sample_aspect_ratio: Fraction = 1 / aspect if self._writer.orientation.is_transposed else aspect
+        self._is_interlaced = bool(first.interlaced_frame)
+        self._say_what_is_odd()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
-        """Decode the next frame in place.
+        """Convert the next frame into the buffer.
 
         Raises:
-            SourceTruncatedError: The file ended before the frames that it announces.
+            SourceTruncatedError: The file ended before its announced end.
+            SourceDamagedError: At the end: frames of it were damaged; or, where ``stop`` was asked for, here.
             SourceError: The frame size changed on the way, or the source is closed.
         """
-        media_time_ms = self._capture.read_into(buffer)
-        if media_time_ms is None:
-            self._check_complete()
+        if not self._is_open:
+            raise SourceError(f"{self.path} is closed; open it again")
+        found, self._next = self._next or self._find(), None
+        if found is None:
+            self._end()
             return None
-        info = FrameInfo(self._read, now_ns(), media_time_ms)
-        self._read += 1
-        self._media_time_ms = media_time_ms
-        return info
-
-    def _check_complete(self) -> None:
-        if self.count is None or self._read >= self.count:
-            return
-        if not self._count_is_exact:
-            duration_s = self.count / self.fps if self.fps else 0.0
-            if self._media_time_ms / 1000 + _ESTIMATE_SLACK_S >= duration_s and self._read > 1:
-                logger.info("%s: %d frames, %d were estimated", self.path, self._read, self.count)
-                return
-        raise SourceTruncatedError(
-            f"{self.path} ended after {self._read} of {self.count} frames; the file is damaged or cut off, "
-            "and what was made of the frames before is kept"
-        )
+        place, decoded = found
+        if not self._writer.fits(decoded.frame):
+            raise SourceError(
+                f"{self.path} changed from {self._writer.size_hw} to frames that are stored as "
+                f"{(decoded.frame.height, decoded.frame.width)} (height, width) on the way; "
+                "a source must keep one size"
+            )
+        self._writer.write(decoded.frame, buffer)
+        self._delivered += 1
+        seconds = self._container.seconds(decoded.frame.pts)
+        if seconds is None:
+            seconds = place / (self.fps or 1.0)
+        return FrameInfo(place, now_ns(), seconds * 1e3, damage=decoded.damage)
 
     def describe(self) -> dict[str, Any]:
-        """Path, size, rate and announced count."""
+        """Path, size, rate, count, and how the file is stored."""
+        orientation = self._writer.orientation
         return {
             "kind": "video",
             "path": str(self.path),
             "size_hw": list(self.size_hw),
             "fps": self.fps,
+            "variable_rate": self.is_variable,
             "count": self.count,
-            "count_is_exact": self._count_is_exact,
+            "count_is_exact": self._scan is not None,
             "live": self.live,
-            "decoder": self._capture.backend,
+            "decoder": "PyAV",
+            "container": self._container.name,
+            "codec": self._container.codec,
+            "start_s": self._container.start_s,
+            "is_transposed": orientation.is_transposed,
+            "flips": [orientation.flips_rows, orientation.flips_columns],
+            "sample_aspect_ratio": str(self.sample_aspect_ratio),
+            "fields": "woven" if self._is_interlaced else None,
+            "damaged": dict(self.damage.counts),
         }
 
     def close(self) -> None:
         """Release the file; harmless when called twice."""
-        self._capture.close()
+        self._is_open = False
+        self._next = None
+        self._packets.close()
+        self._container.close()
 
+    def _find(self) -> tuple[int, DecodedFrame] | None:
+        """The next frame that is delivered, with its place in the file."""
+        while not self._ended:
+            for decoded in self._decoder.frames():
+                place = self._place
+                self._place += 1
+                if decoded.damage is None:
+                    return place, decoded
+                self.damage.add(decoded.damage)
+                self._meet(place, decoded.damage)
+                if self._policy == "mark" and decoded.frame is not None:
+                    return place, decoded
+            packet = next(self._packets, None)
+            if packet is not None:
+                self._decoder.feed(*packet)
+            elif not self._decoder.has_finished:
+                self._decoder.finish()
+            else:
+                self._ended = True
+        return None
 
-def _counts_its_frames(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
+    def _meet(self, place: int, reason: DamageReason) -> None:
+        if reason == "no key frame yet":
+            return
+        if self._policy == "stop":
+            self._ended = True
+            raise SourceDamagedError(
+                f"{self.path} is damaged at frame {place} ({reason}); what was made of the "
+                f"{self._delivered} frames before is kept"
+            )
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "%s is damaged at frame %d (%s); such frames are counted, with those that are built on them",
+                self.path,
+                place,
+                reason,
+            )
+
+    def _end(self) -> None:
+        """Say what is missing, where something is."""
+        counts = dict(self.damage.counts)
+        missing = missing_bytes(self.path)
+        if missing or "cut off" in counts:
+            announced = self._container.announced_frames or 0
+            of = f" of {announced}" if announced > self._delivered else ""
+            lacks = f" ({missing} bytes are missing)" if missing else ""
+            raise SourceTruncatedError(
+                f"{self.path} ended after {self._delivered}{of} frames; the file is damaged or cut off"
+                f"{lacks}, and what was made of the frames before is kept"
+            )
+        counts.pop("no key frame yet", None)
+        if counts:
+            told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            what = "are marked" if self._policy == "mark" else "were left out"
+            raise SourceDamagedError(
+                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); what was "
+                "made of the others is kept"
+            )
+
+    def _gives_nothing(self) -> str:
+        counts = self.damage.counts
+        told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        why = f"; its frames are damaged ({told})" if counts else ""
+        if not self._container.context.width:
+            why += f"; it states no size, or one of more than {MOST_PIXELS} pixels, which is not read"
+        return (
+            f"{self.path} opens but gives no frame: {self._container.codec} video in "
+            f"{self._container.name}{why}; expected at least one whole key frame"
+        )
+
+    def _say_what_is_odd(self) -> None:
+        early = self.damage.counts.get("no key frame yet", 0)
+        if early and self._policy != "mark":
+            logger.warning(
+                "%s begins between two key frames: its first %d frames build on what is not in it and are "
+                "left out",
+                self.path,
+                early,
+            )
+        if self._is_interlaced:
+            logger.warning(
+                "%s is interlaced: each frame is its two fields woven together, as it is stored", self.path
+            )
+        if self._writer.is_skewed:
+            logger.warning("%s is turned by no multiple of 90 degrees, which is left out", self.path)
+        if self._scan is None:
+            logger.info("%s is too large to count its frames before it is read", self.path)

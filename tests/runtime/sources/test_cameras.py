@@ -76,6 +76,17 @@ def test_a_camera_is_live_counts_its_frames_and_fails_when_none_comes(device: Ca
         camera.read_into(buffer)
 
 
+@pytest.mark.parametrize("unwritten", [1, 4])
+def test_a_frame_that_the_device_did_not_write_is_none(device: Callable[..., None], unwritten: int) -> None:
+    device((4, 6), (4, 6), unwritten=unwritten)
+    camera = CameraSource(0)
+    buffer = np.empty((4, 6, 3), np.uint8)
+    assert camera.read_into(buffer) is not None  # the first one, which OpenCV allocates
+    with pytest.raises(SourceError, match="left rows of it unwritten"):
+        camera.read_into(buffer)
+    camera.close()
+
+
 def test_a_camera_with_a_clock_gives_the_drivers_time(device: Callable[..., None]) -> None:
     device((4, 6), endless=True, has_time=True)
     camera = CameraSource(0)

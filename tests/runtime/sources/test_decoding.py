@@ -25,7 +25,13 @@ CODECS = {
 }
 
 
-@pytest.fixture(scope="module", params=CODECS.values(), ids=CODECS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(value, id=name, marks=[] if name == "H.264" else pytest.mark.slow)
+        for name, value in CODECS.items()
+    ],
+)
 def video(request: pytest.FixtureRequest) -> list[bytes]:
     """A stream of the truth, in packets of MPEG-TS."""
     codec, options = request.param

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,10 +80,13 @@ def test_the_pictures_of_a_camera_are_true_and_as_old_as_their_arrival() -> None
             info, found = read(source)
             assert found is not None
             assert info.clock == "arrival"
-            assert found.time_ns <= info.capture_time_ns <= now_ns()
+            assert info.capture_time_ns <= now_ns()
+            # 1 to 14 ms; less than none where the child was not scheduled, and cannot know when they came.
+            assert info.capture_time_ns - found.time_ns < 500e6
         assert source.damage.total == 0
 
 
+@pytest.mark.slow
 def test_pictures_that_nobody_read_in_time_do_not_seem_younger_and_the_newest_comes_soon() -> None:
     with serving(video=pictures(true_jpeg)) as base, opened(f"{base}video") as source:
         read(source)
@@ -274,16 +279,16 @@ def test_the_segments_of_a_playlist_are_read_from_its_own_host() -> None:
     ("segment", "words"),
     [
         ("http://127.0.0.2:{port}/a.ts", "sends on to the host '127.0.0.2'.*add #hosts=127.0.0.2"),
-        ("file:///etc/passwd", "sends on to file:"),
-        ("data:text/plain,x", "sends on to data:"),
-        ("udp://127.0.0.1:{port}", "sends on to udp:|gave no frame"),
+        pytest.param("file:///etc/passwd", "sends on to file:", marks=pytest.mark.slow),
+        pytest.param("data:text/plain,x", "sends on to data:", marks=pytest.mark.slow),
+        pytest.param("udp://127.0.0.1:{port}", "sends on to udp:|gave no frame", marks=pytest.mark.slow),
     ],
 )
 def test_what_a_playlist_names_elsewhere_is_not_asked_for(segment: str, words: str) -> None:
     with HttpCamera({"/a.ts": answer(true_video(25, 25), TS)}, "127.0.0.2") as other:
         text = segment.format(port=other.server_port)
         with serving(list=playlist(text)) as base, pytest.raises(SourceError, match=words):
-            ChildSource(f"{base}list", start_s=3.0)
+            ChildSource(f"{base}list", start_s=3.0 if segment.startswith("udp:") else 30.0)
     assert other.asked == []
 
 
@@ -364,6 +369,56 @@ def test_what_is_no_video_is_refused_with_what_came(body: bytes, content_type: s
     words = f"expected motion JPEG .* the camera sends {content_type}"
     with serving(video=answer(body, content_type)) as base, pytest.raises(SourceError, match=words):
         open_source(f"{base}video")
+
+
+@pytest.mark.slow
+def test_a_playlist_without_an_end_is_not_kept() -> None:
+    def write(asked: Asked) -> None:
+        asked.begin(HLS)
+        asked.wfile.write(b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n")
+        while asked.until_over(0):
+            asked.wfile.write(b"#EXTINF:4.0,\na.ts\n" * 1000)
+
+    with (
+        serving(list=write) as base,
+        pytest.raises(SourceError, match="a playlist of more than 4194304 bytes"),
+    ):
+        open_source(f"{base}list")
+
+
+@pytest.mark.slow
+def test_motion_jpeg_that_is_called_something_else_is_known_by_its_beginning() -> None:
+    def write(asked: Asked) -> None:
+        asked.begin("application/octet-stream")
+        number = 0
+        while asked.until_over(0.02):
+            asked.wfile.write(b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n" + true_jpeg(number))
+            number += 1
+
+    with serving(video=write) as base, opened(f"{base}video") as source:
+        assert None not in [read(source)[1] for _ in range(10)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_certificate_is_checked_where_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = tmp_path / "camera.pem"
+    options = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=camera -addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", *options.split(), "-keyout", str(certificate), "-out", str(tmp_path / "own.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    own = (tmp_path / "own.pem").read_text()
+    certificate.write_text(certificate.read_text() + own)
+    with HttpCamera({"/video": pictures(true_jpeg)}, certificate=certificate) as camera:
+        uri = f"https://{camera.host}/video"
+        with opened(uri) as source:
+            assert None not in [read(source)[1] for _ in range(20)]
+        with pytest.raises(SourceError, match="certificate verify failed"):
+            open_source(f"{uri}#verify=yes")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+        with opened(f"{uri}#verify=yes") as source:
+            assert read(source)[1] is not None
 
 
 @pytest.mark.slow

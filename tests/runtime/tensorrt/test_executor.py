@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from executor_parts import FRAME, LABELS, Model, empty, expected, make, picture
+from executor_parts import FRAME, LABELS, H, Model, W, empty, expected, make, picture
 from simulated_cuda import CUresult, SimulatedCuda
 
 from danet_runtime.errors import BackendError, FrameError, UsageError
@@ -29,6 +31,37 @@ def test_two_frames_are_in_flight_before_anything_is_waited_for():
     assert cuda.calls == ["cuCtxSetCurrent", "cuEventSynchronize", *["cuEventElapsedTime"] * 3]
     executor.collect(second)
     np.testing.assert_array_equal(labels, expected(picture(2)))
+    executor.close()
+
+
+def test_labels_that_may_not_be_written_never_reach_the_driver():
+    cuda = SimulatedCuda()
+    executor, _ = make(cuda)
+    read_only, frame = empty(), picture(1)
+    read_only.flags.writeable = False
+    inside = frame.reshape(-1)[: H * W].reshape(LABELS)
+    cuda.calls.clear()
+    for labels, why in ((read_only, "labels are read-only"), (inside, "share memory with the frame")):
+        with pytest.raises(BackendError, match=why):
+            executor.submit(frame, labels)
+    assert cuda.calls.count("cuCtxSetCurrent") == len(cuda.calls)
+    executor.close()
+
+
+def test_what_many_threads_submit_stands_in_the_streams_frame_by_frame():
+    executor, _ = make(SimulatedCuda(), depth=4)
+    together = threading.Barrier(4)
+
+    def call(number):
+        labels = empty()
+        together.wait(20)
+        for turn in range(20):
+            frame = picture(100 * number + turn)
+            executor.collect(executor.submit(frame, labels))
+            np.testing.assert_array_equal(labels, expected(frame))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, range(4)))
     executor.close()
 
 

@@ -1,7 +1,8 @@
 """Stands for OpenCV in a process that reads a camera: a device that gives, changes, hangs or is not there.
 
 ``DANET_FAKE_CAMERA`` holds JSON: ``code`` (what the device calls its format), ``sizes`` (height and width of
-each frame, the last again and again where ``endless``), ``hangs`` (``opening`` or ``reading``).
+each frame, the last again and again where ``endless``), ``hangs`` (``opening`` or ``reading``), ``unwritten``
+(so many rows at the bottom of a frame are left as they are, and it is called a frame all the same).
 """
 
 import importlib
@@ -79,7 +80,8 @@ class VideoCapture:
         frame = self.frame()
         if frame.shape != buffer.shape:
             return True, frame
-        buffer[:] = frame
+        rows = len(frame) - self.plan.get("unwritten", 0)
+        buffer[:rows] = frame[:rows]
         return True, buffer
 
     def release(self) -> None:

@@ -103,7 +103,7 @@ def _locked(path: Path, out: Path) -> int:
     """The descriptor of the locked file that stands at ``path``."""
     while True:
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise UsageError(f"{path} cannot be made ({error.strerror}); give another path") from error
         try:

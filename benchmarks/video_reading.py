@@ -1,0 +1,101 @@
+"""What reading a video file into a buffer costs: PyAV, as files are read, beside OpenCV, as they were.
+
+The two read the same H.264 file in turn, several times in one run; the ratio counts, of the processor time,
+which a loaded machine leaves alone, and of the time by the clock.
+
+python benchmarks/video_reading.py [--size 1080x1920] [--frames 300] [--rounds 7] [VIDEO]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+
+from danet_runtime.commands.arguments import parse_size
+from danet_runtime.machine import describe_machine
+from danet_runtime.sources.capture import InPlaceCapture
+from danet_runtime.sources.video import VideoSource
+
+
+def drawn(path: Path, size_hw: tuple[int, int], frames: int) -> Path:
+    """A video of blocks that move."""
+    height, width = size_hw
+    blocks = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    picture = blocks.repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "fast", "crf": "23"})
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
+        for number in range(frames):
+            moved = np.ascontiguousarray(np.roll(picture, (3 * number, 5 * number), (0, 1)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def with_pyav(path: Path) -> int:
+    """Read all frames as ``danet`` does."""
+    source = VideoSource(path)
+    buffer, frames = np.empty((*source.size_hw, 3), np.uint8), 0
+    while source.read_into(buffer) is not None:
+        frames += 1
+    source.close()
+    return frames
+
+
+def with_opencv(path: Path) -> int:
+    """Read all frames as ``danet`` does without PyAV."""
+    capture = InPlaceCapture(str(path), "CAP_ANY", str(path))
+    buffer, frames = np.empty((*capture.size_hw, 3), np.uint8), 0
+    while capture.read_into(buffer) is not None:
+        frames += 1
+    capture.close()
+    return frames
+
+
+def measured(read: Callable[[Path], int], path: Path) -> tuple[float, float]:
+    """Milliseconds a frame: of the processor, and by the clock."""
+
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return usage.ru_utime + usage.ru_stime
+
+    began, before = time.perf_counter(), used()
+    frames = read(path)
+    return 1e3 * (used() - before) / frames, 1e3 * (time.perf_counter() - began) / frames
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("video", nargs="?", type=Path)
+    parser.add_argument("--size", default="1080x1920")
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        video = options.video or drawn(
+            Path(folder) / "v.mp4", parse_size(options.size, "--size"), options.frames
+        )
+        rounds = [(measured(with_pyav, video), measured(with_opencv, video)) for _ in range(options.rounds)]
+    figures = {}
+    for place, kind in enumerate(("processor", "clock")):
+        new, old = [one[0][place] for one in rounds], [one[1][place] for one in rounds]
+        figures[kind] = {
+            "pyav_ms": round(statistics.median(new), 2),
+            "opencv_ms": round(statistics.median(old), 2),
+            "ratio": round(statistics.median(a / b for a, b in zip(new, old, strict=True)), 3),
+        }
+    print(json.dumps({**figures, "machine": describe_machine()["cpu"]}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,500 @@
+"""One stream of two cameras under a schedule of faults that a number decides, and what holds whatever comes.
+
+``Drive(seed, ...)`` chooses settings and steps from the seed alone before anything runs. :data:`INVARIANTS`
+are looked at after every step and at the end, :data:`OF_RESULTS` at every result that the caller gets,
+:data:`AT_THE_END` once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+from stream_parts import HW, Camera, Echo, Record, stream_of
+from suspension import Suspension
+
+from danet_runtime import Segmenter
+from danet_runtime.backends.base import UInt8Array
+from danet_runtime.blackbox import BlackBox
+from danet_runtime.blackbox_reader import BlackBoxRecording
+from danet_runtime.bundle import Bundle
+from danet_runtime.clock import now_ns
+from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
+from danet_runtime.result import Result
+from danet_runtime.sinks import StreamFormat, open_sink
+from danet_runtime.sources import FrameInfo
+from danet_runtime.sources.damage import DamageCount
+
+STEPS: Final = 12
+CAMERAS: Final = ("front", "rear")
+SIZES: Final = (HW, (24, 32), (32, 80))
+STALE_S: Final = 0.05
+HANG_S: Final = 0.5
+"""An inference that takes longer is a fault; far more than a busy machine may need for one."""
+
+OPENING_ERRORS: Final = (
+    SourceError("still unplugged"),
+    OSError(24, "Too many open files"),
+    OSError(12, "Cannot allocate memory"),
+    RuntimeError("can't start new thread"),
+    MemoryError(),
+    ValueError("what a driver says"),
+)
+
+
+class Model(Echo):
+    """Fails or hangs for a while when told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 0
+        self.free = threading.Event()
+        self.free.set()
+
+    def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        self.snare.pass_by()
+        self.free.wait(20)
+        if self.failures:
+            self.failures -= 1
+            raise BackendError("it broke")
+        super().infer(frame, labels)
+
+
+class Sometimes(Record):
+    """A sink of one size that fails or pauses for a while when told so."""
+
+    failures = 0
+
+    def write(self, result: Result) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise SinkError("the disk is full")
+        super().write(result)
+
+
+class Adopting(Sometimes):
+    """Likewise, of any size."""
+
+    def adopt(self, stream_format: StreamFormat) -> None:
+        self.size_hw = stream_format.size_hw
+
+
+class Unreliable(Camera):
+    """A camera without a clock: stamps frames as they are read, also those that waited here.
+
+    Attributes:
+        taken_ns: By id in the stream, when the frame was really captured.
+        sizes_hw: By id in the stream, its size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0.001)
+        self.damage = DamageCount()
+        self.damaged = 0
+        self.errors: list[Exception] = []
+        self.is_mute = False
+        self.comes_as = HW
+        self.waiting: list[int] = []  # when those were captured that wait here since before a pause
+        self.taken_ns: dict[int, int] = {}
+        self.sizes_hw: dict[int, tuple[int, int]] = {}
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        number = self._total
+        info = super().read_into(buffer)
+        if info is None:
+            return None
+        self.taken_ns[number] = self.waiting.pop(0) if self.waiting else info.capture_time_ns
+        self.sizes_hw[number] = self.size_hw
+        if self.damaged:
+            self.damaged -= 1
+            self.damage.add("lost packets")
+            info = replace(info, damage="lost packets")
+        return info
+
+    def reopen(self) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        if self.is_mute:
+            self._interrupted.wait(20)
+            self._interrupted.clear()
+            self.is_mute = False
+            raise SourceError("gave no frame and was interrupted")
+        self.waiting.clear()
+        self.size_hw = self.comes_as
+        super().reopen()
+
+
+class Drive:
+    """See the module.
+
+    Args:
+        seed: Decides settings and steps.
+        bundle: Of frames of :data:`stream_parts.HW`.
+        folder: Empty; outputs go there.
+        machine: Whose clocks are shifted.
+    """
+
+    def __init__(self, seed: int, bundle: Bundle, folder: Path, machine: Suspension) -> None:
+        dice = random.Random(seed)
+        self.seed, self.folder, self.machine = seed, folder, machine
+        self.plan = [(dice.choices(list(KINDS), [KINDS[kind][1] for kind in KINDS])[0], dice.random())
+                     for _ in range(STEPS)]  # fmt: skip
+        self.policy = dice.choice((None, None, "every"))
+        self.deadline_ms = dice.choice((None, 0.5, 1000.0))
+        has_files = dice.random() < 0.5
+        self.model = Model()
+        self.cameras = {name: Unreliable() for name in CAMERAS}
+        self.sinks = {name: [Sometimes(), Adopting()] for name in CAMERAS}
+        self.files = [folder / "drive.mkv", folder / "drive.jsonl"] if has_files else []
+        self.box = BlackBox(folder / "boxes", seconds=5.0, keep=3)
+        self.seen: dict[str, list[int]] = defaultdict(list)
+        self.broken: list[str] = []  # invariants of results that did not hold
+        self.error: BaseException | None = None
+        self.causes: set[type[BaseException]] = set()  # what the schedule may end in
+        self.pauses = 0
+        self.failed_inferences = 0
+        self.others: list[threading.Thread] = []
+        self.ended = threading.Event()
+        outputs = [open_sink(str(path)) for path in self.files]
+        self.stream = stream_of(
+            Segmenter(bundle, backend=self.model),
+            self.cameras,
+            {"front": [*self.sinks["front"], *outputs, self.box], "rear": [*self.sinks["rear"], self.box]},
+            policy=self.policy,
+            deadline_ms=self.deadline_ms,
+            late="drop" if self.deadline_ms == 0.5 else "mark",
+            reconnect_first_s=0.002,
+            reconnect_most_s=0.05,
+            source_timeout_s=0.03,
+            open_timeout_s=0.03,
+            inference_timeout_s=HANG_S,
+            watch_every_s=0.005,
+            stale_after_s=STALE_S,
+            damage_shown_s=0.02,
+            jump_shown_s=0.05,
+            sink_failures=5,
+            grace_s=1.0,
+        )
+        self.stream.health.listen(self.box.note)
+
+    def run(self) -> None:
+        """Drive to the end; raises ``AssertionError`` with the first invariant that does not hold."""
+        reader = threading.Thread(target=self._read, daemon=True)
+        try:
+            self.stream.start()
+            reader.start()
+            for number, (kind, chance) in enumerate(self.plan):
+                KINDS[kind][0](self, chance)
+                time.sleep(0.01)
+                self._check(INVARIANTS, f"after step {number}, {kind}")
+        finally:
+            self.model.free.set()
+            self._end()
+        self._check(INVARIANTS, "at the end")
+        self._check(AT_THE_END, "at the end")
+
+    def _end(self) -> None:
+        closing = [threading.Thread(target=self._close) for _ in range(1 + self.seed % 3)]
+        if self.seed % 2:
+            self.stream.stop()
+        for thread in closing:
+            thread.start()
+        for thread in [*closing, *self.others]:
+            thread.join(20)
+        self.ended.wait(20)
+        self.box.finish()
+
+    def _close(self) -> None:
+        with suppress(DanetError):
+            self.stream.close()
+
+    def _read(self) -> None:
+        try:
+            for result in self.stream:
+                self.seen[result.source].append(result.frame_id)
+                self.broken += [name for name, holds in OF_RESULTS.items() if not holds(self, result)]
+        except BaseException as error:  # noqa: BLE001 - looked at by the invariants
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def _check(self, invariants: dict[str, Callable[[Drive], bool]], when: str) -> None:
+        wrong = [*self.broken, *(name for name, holds in invariants.items() if not holds(self))]
+        if wrong:
+            steps = ", ".join(f"{kind} {chance:.2f}" for kind, chance in self.plan)
+            raise AssertionError(
+                f"seed {self.seed}, {when}: it does not hold that {'; that '.join(dict.fromkeys(wrong))}. "
+                f"Steps: {steps}. Policy {self.policy}, deadline {self.deadline_ms}, error {self.error!r}, "
+                f"health {self.stream.health.state} {self.stream.health.reasons}"
+            )
+
+    def camera(self, chance: float) -> Unreliable:
+        """One of them."""
+        return self.cameras[CAMERAS[int(chance * 1000) % 2]]
+
+
+# What happens; each with a number of 0..1 for its own choices.
+
+
+def _trouble(drive: Drive, chance: float) -> None:
+    camera = drive.camera(chance)
+    camera.refuse = camera.reopened + 1
+    camera.trouble = ("die", "hang", "clock", None)[int(chance * 4)]
+
+
+def _refused(drive: Drive, chance: float) -> None:
+    camera = drive.camera(chance)
+    camera.errors = [OPENING_ERRORS[int(chance * 97 + place) % len(OPENING_ERRORS)] for place in range(3)]
+    camera.trouble = "die"
+
+
+def _mute(drive: Drive, chance: float) -> None:
+    camera = drive.camera(chance)
+    camera.is_mute, camera.trouble = True, "die"
+
+
+def _damaged(drive: Drive, chance: float) -> None:
+    drive.camera(chance).damaged = 1 + int(chance * 5)
+
+
+def _another_size(drive: Drive, chance: float) -> None:
+    camera = drive.camera(chance)
+    camera.comes_as, camera.trouble = SIZES[int(chance * 3)], "die"
+
+
+def _process_stands_still(drive: Drive, chance: float) -> None:
+    before = now_ns()
+    drive.pauses += 1
+    drive.machine.sleep(1.5 + 60 * chance)
+    for camera in drive.cameras.values():
+        camera.waiting = [before] * 3
+
+
+def _wall_clock_is_set(drive: Drive, chance: float) -> None:
+    drive.machine.set_wall_clock(7200 * (chance - 0.5))
+
+
+def _model_fails(drive: Drive, chance: float) -> None:
+    drive.failed_inferences += 1 + int(chance * 4)
+    drive.model.failures = 1 + int(chance * 4)
+    if drive.policy == "every":
+        drive.causes.add(BackendError)
+    elif drive.failed_inferences >= 3:
+        drive.causes.add(FaultError)
+
+
+def _model_hangs(drive: Drive, chance: float) -> None:
+    is_long = chance < 0.15
+    if is_long:
+        drive.causes.add(FaultError)
+    drive.model.free.clear()
+    time.sleep(HANG_S + 0.2 if is_long else 0.01)
+    drive.model.free.set()
+
+
+def _sink_fails(drive: Drive, chance: float) -> None:
+    drive.causes.add(SinkError)
+    drive.sinks[CAMERAS[int(chance * 1000) % 2]][int(chance * 2)].failures = 1 + int(chance * 6)
+
+
+def _sink_slows(drive: Drive, chance: float) -> None:
+    sink = drive.sinks[CAMERAS[int(chance * 1000) % 2]][int(chance * 2)]
+    sink.pause_s = 0.0 if chance < 0.4 else 0.02
+
+
+def _thread_dies(drive: Drive, chance: float) -> None:
+    name = CAMERAS[int(chance * 1000) % 2]
+    part, error = (
+        (drive.cameras[name], SourceError),
+        (drive.model, FaultError),
+        (drive.sinks[name][0], SinkError),
+    )[int(chance * 3)]
+    drive.causes.add(error)
+    part.snare.spring()  # type: ignore[attr-defined]
+
+
+def _asked_from_many_threads(drive: Drive, chance: float) -> None:
+    def ask() -> None:
+        for _ in range(5):
+            mask = drive.stream.latest(1e3 * STALE_S, CAMERAS[int(chance * 2)])
+            if mask is not None and mask.age_ms > 1e3 * STALE_S + 50:  # time passes between look and copy
+                drive.broken.append("nothing older than asked is given out")
+            drive.stream.report()
+
+    drive.others += [threading.Thread(target=ask) for _ in range(3)]
+    for thread in drive.others[-3:]:
+        thread.start()
+
+
+def _black_box_is_asked_for(drive: Drive, chance: float) -> None:
+    for _ in range(1 + int(chance * 3)):
+        drive.box.request("somebody asked")
+
+
+def _stopped(drive: Drive, chance: float) -> None:
+    if chance < 0.2:
+        drive.stream.stop()
+
+
+def _closed_from_elsewhere(drive: Drive, chance: float) -> None:
+    if chance < 0.15:
+        drive.others.append(threading.Thread(target=drive._close))
+        drive.others[-1].start()
+
+
+def _nothing(drive: Drive, chance: float) -> None:
+    time.sleep(0.01 * chance)
+
+
+KINDS: Final[dict[str, tuple[Callable[[Drive, float], None], float]]] = {
+    "trouble": (_trouble, 3),
+    "refused": (_refused, 2),
+    "mute": (_mute, 1),
+    "damaged": (_damaged, 2),
+    "another size": (_another_size, 2),
+    "standstill": (_process_stands_still, 2),
+    "wall clock set": (_wall_clock_is_set, 1),
+    "model fails": (_model_fails, 1),
+    "model hangs": (_model_hangs, 1),
+    "sink fails": (_sink_fails, 2),
+    "sink slows": (_sink_slows, 2),
+    "thread dies": (_thread_dies, 0.3),
+    "many threads ask": (_asked_from_many_threads, 1),
+    "black box": (_black_box_is_asked_for, 1),
+    "stopped": (_stopped, 1),
+    "closed": (_closed_from_elsewhere, 1),
+    "nothing": (_nothing, 3),
+}
+"""What may happen, and how often."""
+
+
+# What must hold.
+
+
+def _belongs_together(drive: Drive, result: Result) -> bool:
+    number = result.frame_id % 251
+    return bool((result.frame == number).all() and (result.labels == number).all())
+
+
+def _has_size_of_camera(drive: Drive, result: Result) -> bool:
+    size_hw = drive.cameras[result.source].sizes_hw.get(result.frame_id)
+    return result.labels.shape == result.frame.shape[:2] == size_hw
+
+
+def _has_true_age(drive: Drive, result: Result) -> bool:
+    """Where the camera's clock is not the fault itself; ids are those of the camera."""
+    taken_ns = drive.cameras[result.source].taken_ns.get(result.frame_id)
+    return taken_ns is not None and result.capture_time_ns <= taken_ns
+
+
+def _has_honest_health(drive: Drive, result: Result) -> bool:
+    is_old = result.age_ms > 1e3 * STALE_S
+    return not (result.health == "ready" and (result.damage is not None or is_old))
+
+
+OF_RESULTS: Final[dict[str, Callable[[Drive, Result], bool]]] = {
+    "frame and labels belong together": _belongs_together,
+    "frame and labels have the size that the camera gave": _has_size_of_camera,
+    "no age is below the true one": _has_true_age,
+    "what is damaged or old is not ready": _has_honest_health,
+}
+"""Of every result."""
+
+
+def _ids_grow(drive: Drive) -> bool:
+    return all(ids == sorted(set(ids)) for ids in map(list, list(drive.seen.values())))
+
+
+def _was_captured(drive: Drive) -> bool:
+    return all(not ids or ids[-1] < drive.cameras[name]._total for name, ids in list(drive.seen.items()))
+
+
+def _slots_are_bounded(drive: Drive) -> bool:
+    return all(len(lane.slots.slots) <= 2 * lane.slots.count for lane in drive.stream._loop._lanes)
+
+
+INVARIANTS: Final[dict[str, Callable[[Drive], bool]]] = {
+    "ids only grow": _ids_grow,
+    "every result is of a frame that was captured": _was_captured,
+    "slots are bounded": _slots_are_bounded,
+    "a fault has a cause": lambda drive: drive.stream.health.state != "fault" or FaultError in drive.causes,
+}
+"""At every moment."""
+
+
+def _frames_are_counted(drive: Drive) -> bool:
+    for camera in drive.stream.report().cameras:
+        frames = camera["frames"]
+        delivered = drive.cameras[camera["name"]].delivered
+        # Each is counted where it happens, none as what is left of the others. One that may have waited
+        # through a standstill is left out before it is counted.
+        adds_up = frames["in"] == sum(count for key, count in frames.items() if key != "in")
+        if not adds_up or not delivered - drive.pauses <= frames["in"] <= delivered:
+            return False
+        for sink in camera["sinks"]:
+            if sink["written"] + sink["dropped"] + sink["skipped"] + sink["failed"] > frames["in"]:
+                return False
+    return True
+
+
+def _sinks_are_finished(drive: Drive) -> bool:
+    return all(
+        sink.closed == 1 and sink.ids == sorted(set(sink.ids))
+        for name in CAMERAS
+        for sink in drive.sinks[name]
+    )
+
+
+def _files_are_readable(drive: Drive) -> bool:
+    told = {sink.get("path"): sink["written"] for sink in drive.stream.report().cameras[0]["sinks"]}
+    return all(not told[str(path)] or _readable_frames(path) == told[str(path)] for path in drive.files)
+
+
+def _readable_frames(path: Path) -> int:
+    if path.suffix == ".jsonl":
+        ids = [json.loads(line)["frame_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+        return len(ids) if ids == sorted(set(ids)) else -1
+    video, count = cv2.VideoCapture(str(path)), 0
+    while video.grab():
+        count += 1
+    video.release()
+    return count
+
+
+def _boxes_are_readable(drive: Drive) -> bool:
+    boxes = list(drive.box.written)
+    for box in boxes:
+        for recorded in BlackBoxRecording(box):
+            if recorded.labels.shape != recorded.frame.shape[:2]:
+                return False
+    there = [path for path in (drive.folder / "boxes").glob("*") if path.is_dir()]
+    return len(there) <= 3 and all(box in there for box in boxes)
+
+
+def _error_has_a_cause(drive: Drive) -> bool:
+    error: Any = drive.error
+    return error is None or any(isinstance(error, cause) for cause in drive.causes)
+
+
+AT_THE_END: Final[dict[str, Callable[[Drive], bool]]] = {
+    "it ends": lambda drive: drive.ended.is_set(),
+    "no thread waits for it": lambda drive: not any(thread.is_alive() for thread in drive.others),
+    "every captured frame is delivered, dropped or counted": _frames_are_counted,
+    "every sink is finished once": _sinks_are_finished,
+    "what is told as written can be read": _files_are_readable,
+    "every black box can be read, and no more are kept than was asked": _boxes_are_readable,
+    "an error has a cause, which is never a pause, a new size or a failed opening": _error_has_a_cause,
+    "an error that asks for a restart is a fault of the health": lambda drive: (
+        not isinstance(drive.error, FaultError) or drive.stream.health.state == "fault"
+    ),
+}
+"""When it has ended."""
