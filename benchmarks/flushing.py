@@ -3,8 +3,8 @@
     python benchmarks/flushing.py            # writes benchmarks/results/flushing.json
     python benchmarks/flushing.py --folder /data
 
-The sinks get pictures at the rate of a camera; what is compared is the time of their writes, after one round that
-is not counted. Files and folders are compared with the same ones renamed into place without a flush.
+The sinks get pictures at the rate of a camera; what is compared is the time of their writes, after one round
+that is not counted. Files and folders are compared with the same ones renamed into place without a flush.
 """
 
 from __future__ import annotations
