@@ -15,6 +15,7 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.health import Health
 from danet_runtime.running import RUNNING
+from danet_runtime.sources.base import CaptureClock
 
 _GRID_STRIDE = 8
 """Every eighth pixel in both directions is looked at: a real sensor's noise differs there, too."""
@@ -57,6 +58,7 @@ class FrameCheck:
         self._changed_ns = 0
         self._lit_ns = 0
         self._capture_ns = 0
+        self._clock: CaptureClock = "arrival"
         self._jumped_ns: int | None = None
         self._jump_shown_ns = int(jump_shown_s * 1e9)
 
@@ -64,12 +66,14 @@ class FrameCheck:
         """What was seen before says nothing of now, as after a time in which nobody looked."""
         self._changed_ns = self._lit_ns = now_ns()
 
-    def look(self, frame: UInt8Array, capture_time_ns: int) -> None:
+    def look(self, frame: UInt8Array, capture_time_ns: int, clock: CaptureClock = "arrival") -> None:
         """Look at one frame.
 
         Args:
             frame: Of any shape with rows first, of YUV frames the luma alone; only read.
             capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
+            clock: What that was read from. Where a sender begins to report its own, times fall back by the
+                delay that was not seen before; that is no jump.
         """
         now = now_ns()
         sampled = frame[::_GRID_STRIDE, ::_GRID_STRIDE]
@@ -84,7 +88,9 @@ class FrameCheck:
             self._lit_ns = now
         self._say("frozen", now - self._changed_ns > self._frozen_ns, "gives the same frame again and again")
         self._say("black", now - self._lit_ns > self._black_ns, "gives black frames")
-        if capture_time_ns < self._capture_ns or capture_time_ns > now + _JUMP_NS:
+        fell_back = capture_time_ns < self._capture_ns and clock == self._clock
+        self._clock = clock
+        if fell_back or capture_time_ns > now + _JUMP_NS:
             self._jumped_ns = now
         jumped = self._jumped_ns is not None and now - self._jumped_ns < self._jump_shown_ns
         self._say("clock", jumped, "has a clock that jumps: its capture times cannot be trusted")

@@ -38,6 +38,7 @@ def test_a_video_becomes_an_overlay_of_the_same_frames_and_a_report(
         "kind",
         "schema_version",
         "frames",
+        "damaged",
         "ending",
         "error",
         "duration_s",

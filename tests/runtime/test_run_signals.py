@@ -19,6 +19,7 @@ from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_o
 from mjpeg_camera import MjpegCamera
 
 from danet_runtime.blackbox_reader import BlackBoxRecording
+from danet_runtime.blackbox_writer import APART_S
 from danet_runtime.bundle import Bundle
 from danet_runtime.sinks.shared_layout import segment_path
 
@@ -259,14 +260,16 @@ def test_a_storm_of_requests_makes_few_boxes_and_no_threads(
     command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
     pid = command.process.pid
     before = most = threads_of(pid)
+    began = time.monotonic()
     for _ in range(200):
         os.kill(pid, signal.SIGUSR1)
         time.sleep(0.005)
         most = max(most, threads_of(pid))
     assert command.end(signal.SIGTERM) == 0, command.said
+    pauses = (time.monotonic() - began) / APART_S  # one, unless the machine is busy
     assert most - before <= 1
     told = sink_of(report_of(command.folder / "report.json"), "blackbox")
-    assert 1 <= len(told["written_to"]) <= 3  # at the beginning, after a pause, at the end
+    assert 1 <= len(told["written_to"]) <= 2 + pauses  # at the beginning, after each pause, at the end
     assert told["unwritten"] == []
     for box in told["written_to"]:
         assert len(list(BlackBoxRecording(command.folder / box))) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ CHANGES: dict[str, Callable[[str], str]] = {
         '"sha256"', '"sha256": "0", "sha256"'
     ),
     "depth": lambda text: text.rstrip()[:-1] + ', "context": ' + '{"a":' * 3000 + "1" + "}" * 3001,
-    "digits": lambda text: text.replace('"schema_version": 1', '"schema_version": 1' + "0" * 5000),
+    "digits": lambda text: re.sub(r'"schema_version": \d', '"schema_version": 1' + "0" * 5000, text),
     "a long number": lambda text: text.replace('"frame_id": 0', '"frame_id": 1' + "0" * 4000).replace(
         '"tokens": 12', '"tokens": 1' + "0" * 4000
     ),

@@ -326,7 +326,7 @@ def _asked_from_many_threads(drive: Drive, chance: float) -> None:
     def ask() -> None:
         for _ in range(5):
             mask = drive.stream.latest(1e3 * STALE_S, CAMERAS[int(chance * 2)])
-            if mask is not None and mask.age_ms > 1e3 * STALE_S + 50:  # time passes between look and copy
+            if mask is not None and mask.age_ms > 1e3 * STALE_S:
                 drive.broken.append("nothing older than asked is given out")
             drive.stream.report()
 

@@ -30,6 +30,7 @@ from rtp_packets import (
 from wire import Wire, WireRules
 
 from danet_runtime.clock import now_ns
+from danet_runtime.sources.sender_clock import wall_clock_ahead_ns
 
 _REPORT_EVERY_S = 0.5
 _ENCODERS = {"h264": "libx264", "h265": "libx265"}
@@ -223,8 +224,9 @@ class RtspCamera:
         if not self.rules.reports or now - viewer.reported_s < _REPORT_EVERY_S:
             return
         viewer.reported_s = now
-        unix_ns = time.time_ns() + int(self.rules.clock_error_s * 1e9)
-        report = sender_report(unix_ns, self._rtp_time(now_ns()), self._source, viewer.sequence)
+        time_ns = now_ns()
+        unix_ns = time_ns + wall_clock_ahead_ns() + int(self.rules.clock_error_s * 1e9)
+        report = sender_report(unix_ns, self._rtp_time(time_ns), self._source, viewer.sequence)
         self._wire.send(lambda: viewer.send_rtcp(report), may_be_lost=False)
 
     def _asked(self, report: bytes) -> None:

@@ -6,7 +6,8 @@ the machine can read, with the passwords of cameras in them. It needs GStreamer'
 
 With the number of a pipe and ``drop`` or ``mark`` as arguments it is a source: the frames that reach the
 element :data:`danet_runtime.children.picture_flow.SINK` are written to the pipe, without those that are
-damaged or with what is wrong with them.
+damaged or with what is wrong with them. Without arguments it is a sink, and says how many frames it has sent
+(:mod:`danet_runtime.children.frame_counter`).
 
 Exit codes: 0 the pipeline has ended by itself, 1 it failed; errors are said on standard error.
 """
@@ -20,6 +21,7 @@ from ctypes import POINTER, byref, c_char_p, c_int
 from typing import TYPE_CHECKING, Any, Final
 
 from danet_runtime.children import gstreamer_library as of
+from danet_runtime.children.frame_counter import FrameCounter
 from danet_runtime.children.gstreamer_library import Library, Problem
 from danet_runtime.children.lifeline import read_message
 
@@ -122,7 +124,10 @@ def main() -> int:
     words = read_message()
     ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME, 0, 0, 0)
     if len(sys.argv) == 1:
-        return run(words)
+        counter = FrameCounter()
+        code = run(words, counter.attach)
+        counter.finish(has_ended=code == 0)
+        return code
     from danet_runtime.children.picture_flow import PictureFlow  # and numpy with it, which no sink needs
 
     fd = int(sys.argv[1])

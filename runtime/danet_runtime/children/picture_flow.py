@@ -66,6 +66,8 @@ class PictureFlow:
         self._received = MonotonicTimes()
         self._arrivals: OrderedDict[int, int] = OrderedDict()  # at a decoder, by timestamp
         self._suspects: OrderedDict[int, DamageReason] = OrderedDict()  # that a decoder got all the same
+        self._trusted: OrderedDict[int, bool] = OrderedDict()  # where damaged ones are decoded, too
+        self._last_damage: DamageReason | None = None
         self._shift_ns: int | None = None  # from GStreamer's timestamps to those of RTP
         self._writing = threading.Lock()
         self._noting = threading.Lock()
@@ -135,10 +137,10 @@ class PictureFlow:
         gate = PictureGate(self._policy)
         codec: Codec | None = None
         is_byte_stream = False
-        has_begun = False
+        has_begun = has_known = False
 
         def passed(info: ProbeInfo) -> int:
-            nonlocal codec, is_byte_stream, has_begun
+            nonlocal codec, is_byte_stream, has_begun, has_known
             buffer = Buffer.from_address(info.data)
             picture = self._picture(buffer.pts)
             if not has_begun:
@@ -147,6 +149,10 @@ class PictureFlow:
                 codec = _CODECS.get(caps.partition(",")[0])
                 is_byte_stream = "byte-stream" in caps
             elif picture is None and buffer.flags & DISCONT and buffer.flags & DELTA_UNIT:
+                gate.lost("lost packets")
+            if picture is not None:
+                has_known = True
+            elif has_known:  # parts of two may have been put together
                 gate.lost("lost packets")
             start = _ANY_DELTA
             if gate.must_see(picture):
@@ -159,6 +165,9 @@ class PictureFlow:
                     _keep(self._arrivals, buffer.pts, now_ns())
                 if verdict.damage is not None:
                     _keep(self._suspects, buffer.pts, verdict.damage)
+                    self._last_damage = verdict.damage
+                elif self._policy == "mark":
+                    _keep(self._trusted, buffer.pts, True)
                 return PROBE_OK
             if verdict.damage is not None:
                 self._note(verdict.damage)
@@ -186,7 +195,7 @@ class PictureFlow:
         """When a packet came, by the time that its receiver gave it; it may have waited since."""
         now = now_ns()
         base = self._library.gst.gst_element_get_base_time(self._pipeline)
-        if dts == NO_TIME or not base:
+        if dts in (0, NO_TIME) or not base:  # 0 stands for all that came before the pipeline played
             return now
         arrival_ns = self._received.now_ns(
             base + dts
@@ -223,6 +232,8 @@ class PictureFlow:
         buffer = Buffer.from_address(address)
         damage: DamageReason | None = "decoder" if buffer.flags & CORRUPTED else None
         damage = self._suspects.pop(buffer.pts, None) or damage
+        if self._last_damage is not None and self._trusted and buffer.pts not in self._trusted:
+            damage = damage or self._last_damage  # a decoder makes frames up for those that are missing
         if damage is not None and self._policy == "drop":
             self._note(damage)
             return PROBE_OK

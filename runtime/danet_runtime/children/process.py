@@ -14,6 +14,7 @@ from typing import Final
 from danet_runtime.children.lifeline import message
 
 _KEPT_LINES = 20
+_COUNT = b"COUNT "
 
 NOTHING_LEFT: Final = (OSError, RuntimeError, MemoryError)
 """What starting a child raises where processes, threads, file descriptors or memory have run out."""
@@ -31,6 +32,9 @@ class ChildProcess:
 
     Raises:
         OSError: It cannot be started; so are the others of :data:`NOTHING_LEFT`, and nothing stays behind.
+
+    Attributes:
+        count: What it has counted so far, in lines such as ``COUNT 7`` on its standard error.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class ChildProcess:
     ) -> None:
         self._redact = redact
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.count = 0
         self._process = subprocess.Popen(
             [part.replace("{fd}", str(fd)) for part in command],
             stdin=subprocess.PIPE,
@@ -101,4 +106,7 @@ class ChildProcess:
         if stream is not None:
             with suppress(ValueError):  # closed under the reader
                 for line in stream:
-                    self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))
+                    if line.startswith(_COUNT):
+                        self.count = int(line[len(_COUNT) :])
+                    else:
+                        self._lines.append(self._redact(line.decode("utf-8", "replace").strip()))

@@ -111,10 +111,23 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
         if camera["frames"]["out"]:
             latency = LatencySummary.from_dict(camera["latency"])
             console.print(latency_table(latency, "waiting", camera["name"] if several else None))
+    for sent in _sent_of(report):
+        console.print(sent, soft_wrap=True, markup=False)
     for place in written:
         console.print(f"written: {place}", soft_wrap=True)
     if not has_report:
         console.print("no report was asked for; --report FILE writes one")
+
+
+def _sent_of(report: StreamReport) -> list[str]:
+    """What was sent to the network, and whether anybody has said that it came."""
+    return [
+        f"sent: {sink['uri']}, {sink['written']} frames"
+        + ("" if sink["confirmed"] else "; nobody confirms that they came")
+        for camera in report.cameras
+        for sink in camera["sinks"]
+        if sink["kind"] == "push" and sink["written"]
+    ]
 
 
 def _files_of(report: StreamReport) -> list[str]:

@@ -100,9 +100,10 @@ def run(
         Literal["every", "latest"] | None,
         typer.Option(
             help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
-            "up at its first failed write; latest: the newest frame counts, so a slow output misses frames, "
-            "which are counted, and delays nobody, and one that fails is tried again, up to ten times in a "
-            "row unless it sends to the network. Default: every for files, latest for cameras."
+            "up at its first failed write, a file after ten seconds; latest: the newest frame counts, so a "
+            "slow output misses frames, which are counted, and delays nobody, and one that fails is tried "
+            "again, up to ten times in a row unless it writes files or sends to the network. Default: every "
+            "for files, latest for cameras."
         ),
     ] = None,
     deadline_ms: Annotated[
@@ -167,9 +168,9 @@ def run(
 
     Exit codes: 0 ended as it should, at the end of its sources or, with a
     camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output failed,
-    nothing got through to an output, files were stopped before their end, or
-    the run before its sources were open; 2 wrong usage; 3 a fault: start the
-    process again.
+    nothing got through to an output, a file or folder is not whole, files were
+    stopped before their end, or the run before its sources were open; 2 wrong
+    usage; 3 a fault: start the process again.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

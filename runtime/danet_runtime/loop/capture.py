@@ -196,7 +196,7 @@ class Capture:
         if self._source.live:
             # The wait for a frame that was not there yet is nobody's latency; that of one that was, is.
             slot.started_ns = min(now, max(info.capture_time_ns, 0))
-            self._check.look(slot.luma, info.capture_time_ns)
+            self._check.look(slot.luma, info.capture_time_ns, info.clock)
         slot.stage_ns[:] = (now - slot.started_ns, *[0] * (len(STAGES) - 1))
 
     def _can_reopen(self) -> bool:

@@ -18,13 +18,19 @@ from danet_runtime.slots import ClosedError, Handover, Policy
 
 logger = logging.getLogger(__name__)
 
+_AGAIN_S = 0.05
+_HOLE_SHOWN_S = 10.0
+
 
 class Consumer:
     """One sink of one camera.
 
     Under ``every`` the stream waits for the sink, and its first failure is its last; one that hangs is given
-    up, and the stream goes on without it. Under ``latest`` a frame that the sink is not ready for is dropped
-    for this sink alone, and it may fail several times in a row.
+    up, and the stream goes on without it. Where a failure may pass (an attribute ``recovers`` of the sink),
+    the write is tried again for a while before. Under ``latest`` a frame that the sink is not ready for is
+    dropped for this sink alone, and it may fail several times in a row, without end where that may pass.
+
+    What a sink has lost and goes on after (its attribute ``holes``) is shown in the health for a while.
 
     Args:
         sink: Where results go.
@@ -63,6 +69,9 @@ class Consumer:
         self._failed = failed
         self._place: Handover[FrameSlot] = Handover(1, policy)
         self._row = 0
+        self._holes_told = 0
+        self._hole_shown_until_ns = 0
+        self._has_ended = False
         self._format = SinkFormat(sink, key, health)
         self.worker = Worker(key, self._drain)
         self.written = 0
@@ -119,6 +128,9 @@ class Consumer:
         else:
             self._health.clear(f"{self._key}.stuck")
         self._look_at_disk()
+        if self._hole_shown_until_ns and time.monotonic_ns() > self._hole_shown_until_ns:
+            self._hole_shown_until_ns = 0
+            self._health.clear(f"{self._key}.cut")
 
     def _look_at_disk(self) -> None:
         behind_s = getattr(self.sink, "unflushed_s", 0.0)  # one that flushes in a thread of its own
@@ -132,13 +144,14 @@ class Consumer:
             self._health.clear(f"{self._key}.unflushed")
 
     def describe(self) -> dict[str, Any]:
-        """What was written where, and what was not."""
+        """What was written where, and what was not: what never left a process in between was not."""
+        unsent = getattr(self.sink, "unsent", 0)
         return {
             **self.sink.describe(),
-            "written": self.written,
+            "written": self.written - unsent,
             "dropped": self.dropped,
             "skipped": self.skipped,
-            "failed": self.failures,
+            "failed": self.failures + (unsent if self._has_ended else 0),
             "given_up": self.lost,
         }
 
@@ -163,6 +176,8 @@ class Consumer:
                         self.sink.close()
             except BaseException as error:  # noqa: BLE001 - told to the caller
                 self._failed(_as_error(error, self._key))
+            self._has_ended = True
+            self._look_for_holes()
 
     def _write(self, slot: FrameSlot) -> None:
         started = time.monotonic_ns()
@@ -171,7 +186,7 @@ class Consumer:
                 if not self._format.fits(slot):
                     self.skipped += 1
                     return
-                self.sink.write(slot.result())
+                self._write_at_last(slot)
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; it is counted and told
             self._note_failure(error)
         else:
@@ -180,14 +195,39 @@ class Consumer:
                 self._row = 0
                 self._health.clear(f"{self._key}.failing")
         finally:
+            self._look_for_holes()
             self._done(slot, time.monotonic_ns() - started)
+
+    def _write_at_last(self, slot: FrameSlot) -> None:
+        """Write; under ``every``, where nothing may be lost, again and again while that may help."""
+        until = time.monotonic() + self._options.sink_recovery_s
+        while True:
+            try:
+                self.sink.write(slot.result())
+                return
+            except Exception as error:
+                may_pass = self._policy == "every" and getattr(self.sink, "recovers", False)
+                if not may_pass or self.lost or time.monotonic() > until:
+                    raise
+                self._row = 1
+                self._health.set(f"{self._key}.failing", "degraded", f"{self._key} fails: {error}")
+            time.sleep(_AGAIN_S)
+
+    def _look_for_holes(self) -> None:
+        holes = getattr(self.sink, "holes", ())
+        if len(holes) > self._holes_told:
+            told = "; ".join(holes[self._holes_told :])
+            self._holes_told = len(holes)
+            self._health.set(f"{self._key}.cut", "degraded", f"{self._key} is not whole: {told}")
+            self._hole_shown_until_ns = time.monotonic_ns() + int(_HOLE_SHOWN_S * 1e9)
 
     def _note_failure(self, error: Exception) -> None:
         self.failures += 1
         self._row += 1
-        logger.warning("%s failed (%d in a row): %s", self._key, self._row, error)
+        if self._row & (self._row - 1) == 0:  # the first, second, fourth, ...: it may fail for hours
+            logger.warning("%s failed (%d in a row): %s", self._key, self._row, error)
         self._health.set(f"{self._key}.failing", "degraded", f"{self._key} fails: {error}")
-        comes_back = getattr(self.sink, "reconnects", False)
+        comes_back = getattr(self.sink, "reconnects", False) or getattr(self.sink, "recovers", False)
         if self._policy == "every" or (self._row >= self._options.sink_failures and not comes_back):
             self.lost = True
             self._health.set(f"{self._key}.failing", "degraded", f"{self._key} was given up: {error}")

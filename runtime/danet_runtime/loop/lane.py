@@ -261,8 +261,9 @@ class Lane:
                 return None
             slot.readers += 1
         try:
-            result = slot.result()
-            return replace(result, frame=result.frame.copy(), labels=result.labels.copy())
+            frame, labels = slot.frame.copy(), slot.labels.copy()
+            result = slot.result()  # its age is told after the copy, which a busy machine may hold up
+            return None if result.age_ms > max_age_ms else replace(result, frame=frame, labels=labels)
         finally:
             self._release(slot)
 

@@ -27,6 +27,8 @@ class StreamOptions:
         sink_timeout_s: A sink that is busy with one frame for so long is stuck.
         sink_give_up_s: Where the stream waits for its sinks (``every``), it goes on without one that is busy
             with one frame for so long.
+        sink_recovery_s: Likewise where a write fails for want of room or the like: it is tried again for so
+            long before the sink is given up.
         stale_after_s: Masks of a live source older than this are stale.
         frozen_after_s: Identical frames of a live source for so long are a frozen camera.
         black_after_s: Black frames of a live source for so long are a covered or dead camera.
@@ -37,7 +39,8 @@ class StreamOptions:
         inference_failures: So many failed inferences in a row are a fault (live sources; of a file the first
             ends the stream).
         sink_failures: So many failed writes in a row and a sink is given up (under ``latest``, and
-            not for those that reconnect; under ``every`` the first: an output with a hole is not whole).
+            not for those that reconnect or recover; under ``every`` the first: an output with a hole is not
+            whole).
         reconnect_first_s: Pause before a lost live source is opened again; doubled up to ...
         reconnect_most_s: ... this, each with a random part of up to a half taken off, so that many cameras
             do not come back in step.
@@ -56,6 +59,7 @@ class StreamOptions:
     start_timeout_s: float = 60.0
     sink_timeout_s: float = 5.0
     sink_give_up_s: float = 30.0
+    sink_recovery_s: float = 10.0
     stale_after_s: float = 1.0
     frozen_after_s: float = 2.0
     black_after_s: float = 2.0

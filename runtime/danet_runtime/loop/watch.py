@@ -32,10 +32,11 @@ class Worker:
         self.name = name
         self._target = target
         self._busy_since_ns = -1
-        self._returned = False
+        self._begun = self._returned = False
         self.thread = threading.Thread(target=self._run, name=f"danet-{name}", daemon=True)
 
     def _run(self) -> None:
+        self._begun = True
         self._target()
         self._returned = True
 
@@ -48,7 +49,8 @@ class Worker:
     @property
     def died(self) -> bool:
         """Whether the thread has ended without returning: something raised through all of its handlers."""
-        return self.thread.ident is not None and not self.thread.is_alive() and not self._returned
+        # Not by its ident: a thread that is just being started has one before it counts as alive.
+        return self._begun and not self.thread.is_alive() and not self._returned
 
     def __enter__(self) -> None:
         self._busy_since_ns = RUNNING.now_ns()

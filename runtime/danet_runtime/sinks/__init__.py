@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from danet_runtime.errors import UsageError
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.sources.uri import options_of, redacted
+from danet_runtime.targets import is_stream
 
 if TYPE_CHECKING:
     from danet_runtime.sinks.callback import CallbackSink
@@ -41,8 +42,8 @@ def open_sink(
         text: The name; a path without a suffix is a folder of masks.
         legend: Whether overlays have the names of the classes.
         overwrite: Whether files that exist may be replaced.
-        split_minutes: A video and JSON lines begin a new file after so many minutes, see
-            :class:`danet_runtime.sinks.parts.PartedSink`; ``None``: never.
+        split_minutes: A video and JSON lines begin a new file after so many minutes; ``None``: only where
+            one breaks, see :class:`danet_runtime.sinks.parts.PartedSink`.
 
     Returns:
         The sink; a :class:`danet_runtime.Stream` opens it when it starts, and closes it.
@@ -51,18 +52,20 @@ def open_sink(
         UsageError: ``text`` names no sink, or a file that exists and may not be replaced.
     """
     target = sink_target(text)
-    if split_minutes is not None and target.kind in ("video", "jsonl"):
-        from danet_runtime.sinks.parts import PartedSink
+    if target.kind == "video" or (target.kind == "jsonl" and not is_stream(Path(target.rest))):
+        from danet_runtime.sinks.parts import FileSink, PartedSink
 
-        def part(path: Path) -> Sink:
-            named = f"jsonl:{path}" if target.kind == "jsonl" else path
-            return open_sink(named, legend=legend, overwrite=overwrite)
+        def part(path: Path) -> FileSink:
+            from danet_runtime.sinks.json_lines import JsonLinesSink
+            from danet_runtime.sinks.video import VideoSink
+
+            if target.kind == "jsonl":
+                return JsonLinesSink(path, overwrite=overwrite)
+            return VideoSink(path, legend=legend, overwrite=overwrite)
 
         return PartedSink(part, target.rest, split_minutes, overwrite=overwrite)
-    if target.kind == "video":
-        from danet_runtime.sinks.video import VideoSink
-
-        return VideoSink(target.rest, legend=legend, overwrite=overwrite)
+    if target.kind == "jsonl" and split_minutes is not None:
+        raise UsageError(f"{target.rest} is no file, and only files are split")
     if target.kind == "masks":
         from danet_runtime.sinks.masks import MasksSink
 

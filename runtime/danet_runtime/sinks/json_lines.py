@@ -61,6 +61,11 @@ class JsonLinesSink:
         self._flusher: Flusher | None = None  # of a file; nothing can be flushed of a pipe
 
     @property
+    def descriptor(self) -> int:
+        """The open file; -1 where there is none."""
+        return self._fd
+
+    @property
     def unflushed_s(self) -> float:
         """How long ago the oldest line was written that may not be on the disk."""
         return self._flusher.behind_s if self._flusher is not None else 0.0
@@ -98,7 +103,7 @@ class JsonLinesSink:
         if self._fd < 0:
             raise SinkError(f"{self.path} is not open")
         if self._flusher is not None and self._flusher.error is not None:
-            raise SinkError(self._unflushed(self._flusher.error))
+            raise SinkError(self._unflushed(self._flusher.error)) from self._flusher.error
         line = json.dumps(self._record(result), separators=(",", ":"), allow_nan=False).encode() + b"\n"
         left = memoryview(line)
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +18,9 @@ from danet_runtime.partials import remove_dead_in
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.sinks.flushing import Flusher
+from danet_runtime.sinks.presence import LOOK_EVERY_S, gone_from
+
+logger = logging.getLogger(__name__)
 
 _PARTIALS: Final = re.compile(r"\..+\.\w[\w-]*\.partial\.png")
 
@@ -29,6 +35,9 @@ class MasksSink:
     (:mod:`danet_runtime.sinks.flushing`), and the rest at the end: after a power cut those of the last second
     may be missing, empty or cut, and all before them are whole.
 
+    A mask that cannot be written, as on a full disk, is missing, and the next one is tried. A folder that is
+    removed, moved or replaced on the way is noticed within a second and at the end, and made again.
+
     Args:
         folder: Where to; made where it is missing.
         overwrite: Whether masks may be written into a folder that holds files already. Only files of the same
@@ -36,6 +45,10 @@ class MasksSink:
 
     Raises:
         UsageError: ``folder`` is a file, or holds files and ``overwrite`` is false.
+
+    Attributes:
+        holes: What is missing, in sentences.
+        recovers: Whether the failure of the last write may pass: a later one may succeed.
     """
 
     name = "masks"
@@ -48,6 +61,11 @@ class MasksSink:
             raise UsageError(
                 f"{self.folder} holds files already; give another folder, or --overwrite to write into it"
             )
+        self.holes: list[str] = []
+        self.recovers = False
+        self._folder_fd = -1
+        self._in_folder = 0
+        self._looked_s = 0.0
         self._stems: set[str] = set()
         self._written = 0
         self._unflushed: list[Path] = []
@@ -80,24 +98,35 @@ class MasksSink:
         """
         if self._flusher is None:
             raise SinkError(f"{self.folder} is not open")
+        self._look()
+        self.recovers = False
         if self._flusher.error is not None:
-            raise SinkError(self._lost(self._flusher.error))
-        file = self.folder / f"{self._stem(result)}.png"
+            error, self._flusher.error = self._flusher.error, None  # told once; the next may be whole
+            raise SinkError(self._lost(error)) from error
+        stem = self._stem(result)
+        file = self.folder / f"{stem}.png"
         encoded, data = self._cv2.imencode(".png", result.labels)
         if not encoded:
             raise SinkError(f"{file} cannot be encoded as PNG")
         try:
             with replacing(file, one_of_many=True) as partial:
                 partial.write_bytes(data.tobytes())
+            if self._folder_fd < 0:
+                self._folder_fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (OSError, UsageError) as error:
+            self.recovers = True
             raise SinkError(f"{file} cannot be written: {error}") from error
+        if result.name is not None:
+            self._stems.add(stem)
         self._written += 1
+        self._in_folder += 1
         self._unflushed.append(file)
         self._flusher.note()
 
     def describe(self) -> dict[str, Any]:
-        """Folder and number of masks."""
-        return {"kind": self.name, "path": str(self.folder), "frames": self._written}
+        """Folder and number of masks, and what is missing."""
+        told = {"kind": self.name, "path": str(self.folder), "frames": self._written}
+        return {**told, "holes": list(self.holes)}
 
     def close(self) -> None:
         """Flush the masks of the last second. Harmless when called twice.
@@ -111,6 +140,31 @@ class MasksSink:
             self._flusher.close()
         except OSError as error:
             raise SinkError(self._lost(error)) from error
+        finally:
+            self._looked_s = 0.0
+            self._look()
+            self._let_go()
+
+    def _look(self) -> None:
+        """Look, once a second, whether the folder is still there; the next mask makes it again."""
+        now_s = time.monotonic()
+        if self._folder_fd < 0 or now_s - self._looked_s < LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        gone = gone_from(self.folder, os.fstat(self._folder_fd))
+        if gone is not None:
+            lost = "not there any more" if gone.startswith("was moved") else "lost"
+            words = (
+                f"{self.folder} {gone} while masks were written; those before are {lost}: {self._in_folder}"
+            )
+            self.holes.append(words)
+            logger.warning("%s", words)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._folder_fd >= 0:
+            os.close(self._folder_fd)
+        self._folder_fd, self._in_folder = -1, 0
 
     def _flush(self) -> None:
         files, self._unflushed = self._unflushed, []
@@ -129,5 +183,4 @@ class MasksSink:
         stem = Path(result.name).stem
         if stem in self._stems:
             stem = f"{stem}_{result.frame_id:06d}"
-        self._stems.add(stem)
         return stem

@@ -1,19 +1,42 @@
-"""One output as a row of files, for what runs all day: each is finished and whole before the next begins."""
+"""One output as a row of files: what runs all day is split in time, and what breaks goes on in a new file."""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from danet_runtime.errors import SinkError, SinkFormatError, UsageError
+from danet_runtime.files import is_full
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import Sink, StreamFormat
+from danet_runtime.sinks.presence import LOOK_EVERY_S, gone_from
 from danet_runtime.sinks.presentation import PresentationClock
+from danet_runtime.targets import check_seekable
+
+logger = logging.getLogger(__name__)
 
 _DIGITS: Final = 4
 _DEFAULT_FPS: Final = 10.0
+_FIRST_PAUSE_S: Final = 0.5
+_MOST_PAUSE_S: Final = 15.0
+_ROOM_BYTES: Final = 4 << 20
+_ROOM_SHARE: Final = 20
+
+
+class FileSink(Sink, Protocol):
+    """A sink that writes one file."""
+
+    path: Path
+
+    @property
+    def descriptor(self) -> int:
+        """The open file; -1 where there is none."""
 
 
 def part_path(path: Path, number: int) -> Path:
@@ -31,42 +54,71 @@ def parts_of(path: Path) -> list[Path]:
 
 
 class PartedSink:
-    """Begins a new file after so many minutes of what is shown; see :class:`danet_runtime.sinks.base.Sink`.
+    """Begins a new file where one ends; see :class:`danet_runtime.sinks.base.Sink`.
 
-    A result is in exactly one part. With results of another size a part begins as well, where a file has one
-    size. Minutes are those of the camera, or of the file that is played; nothing is begun while nothing
-    comes. A part that cannot be finished counts as a failed write, and the next begins
-    all the same.
+    A file ends after so many minutes of what is shown (those of the camera, or of the file that is played;
+    nothing is begun while nothing comes), and whenever it breaks: the disk is full or lost, or somebody has
+    removed, moved or replaced the file or its folder, which is looked for every second and at the end. Where
+    it is split, one also ends where results of another size come and a file has one size. A result is in
+    exactly one file.
+
+    After a break it is tried again with pauses that double from 0.5 to 15 s; where the disk was full, only
+    once 4 MiB (or a twentieth of a smaller disk) are free again. Writes in a pause fail at once. It goes on
+    under the next name that is free, ``drive-0001.mp4``, in a folder that is made again. What is missing is
+    said in :attr:`holes`; such an output is not whole.
 
     Args:
         make: Makes the sink of one part, of a path.
         path: As :func:`part_path` takes it.
-        minutes: How much a part holds.
+        minutes: How much a part holds; ``None``: there is one file, at ``path``, unless it breaks.
         overwrite: Whether parts that are there may be replaced.
 
     Raises:
         UsageError: ``minutes`` is out of range, parts are there and ``overwrite`` is false, or ``make``
             refuses the path.
+
+    Attributes:
+        holes: What is missing, in sentences.
+        recovers: Whether the failure of the last write may pass: a later one may succeed.
     """
 
     def __init__(
-        self, make: Callable[[Path], Sink], path: str | Path, minutes: float, *, overwrite: bool = False
+        self,
+        make: Callable[[Path], FileSink],
+        path: str | Path,
+        minutes: float | None = None,
+        *,
+        overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        if not minutes > 0:
-            raise UsageError(f"a part must hold more than 0 minutes (got {minutes:g})")
-        there = parts_of(self.path)
-        if there and not overwrite:
-            raise UsageError(f"{there[0]} exists already; give another path, or --overwrite to replace it")
         self._make = make
-        self._seconds = 60.0 * minutes
-        self._part: Sink | None = make(part_path(self.path, 0))
+        self._is_split = minutes is not None
+        self._seconds = float("inf")
+        if minutes is not None:
+            if not minutes > 0:
+                raise UsageError(f"a part must hold more than 0 minutes (got {minutes:g})")
+            check_seekable(self.path)
+            there = parts_of(self.path)
+            if there and not overwrite:
+                raise UsageError(
+                    f"{there[0]} exists already; give another path, or --overwrite to replace it"
+                )
+            self._seconds = 60.0 * minutes
+        self._part: FileSink | None = make(part_path(self.path, 0) if self._is_split else self.path)
         self.name = self._part.name
+        self.holes: list[str] = []
+        self.recovers = False
         self._format: StreamFormat | None = None
         self._number = 0
         self._began_s = 0.0
         self._frames = 0
         self._done: list[dict[str, Any]] = []
+        self._last: dict[str, Any] = self._part.describe()
+        self._looked_s = 0.0
+        self._is_broken = False
+        self._pause_s = 0.0
+        self._not_before_s = 0.0
+        self._problem: SinkError | None = None
 
     @property
     def unflushed_s(self) -> float:
@@ -90,45 +142,55 @@ class PartedSink:
         """Take results of another size or format: in a new part, where the one that is written cannot.
 
         Raises:
-            SinkError: The part before could not be finished.
+            SinkFormatError: It cannot, and the output is not split.
         """
-        self._format = stream_format
         adopt = getattr(self._part, "adopt", None)
         try:
             if adopt is not None:
                 adopt(stream_format)
-                return
         except SinkFormatError:
-            pass
-        if (unfinished := self._finish()) is not None:
-            raise unfinished
+            if not self._is_split:
+                raise
+            if (problem := self._finish()) is not None:
+                self._tell(str(problem))
+        self._format = stream_format
 
     def write(self, result: Result) -> None:
         """Write one result, into a new part where it is time for one.
 
         Raises:
-            SinkError: It cannot be written, or the part before could not be finished.
+            SinkError: It cannot be written.
         """
         if self._format is None:
             raise SinkError(f"{self.path} is not open")
         now_s = self._clock.seconds(result)
-        unfinished: SinkError | None = None
         if self._part is not None and now_s - self._began_s >= self._seconds:
-            unfinished = self._finish()
-        if self._part is None:
-            part = self._make(part_path(self.path, self._number))
-            part.open(self._format)
-            self._part, self._began_s = part, now_s
-        self._part.write(result)
+            if (problem := self._finish()) is not None:
+                self._tell(str(problem))
+        else:
+            self._look()
+        try:
+            if self._part is None:
+                self._begin(self._format, now_s)
+            self._write_to_part(result)
+        except SinkError as error:
+            self._note_failure(error)
+            raise
         self._frames += 1
-        if unfinished is not None:
-            raise unfinished
+        if self._is_broken:
+            self._is_broken = False
+            self._tell(f"it goes on in {self._path_of_part()}")
+        self.recovers, self._pause_s, self._problem = False, 0.0, None
 
     def describe(self) -> dict[str, Any]:
-        """The parts, each as its sink describes it, and the frames in all of them."""
-        parts = [*self._done, *([self._part.describe()] if self._part is not None else [])]
+        """The one file as its sink describes it; of several each, and the frames in all of them."""
+        current = self._part.describe() if self._part is not None else None
+        parts = [part for part in (*self._done, current) if part is not None]
         written = [part for part in parts if part.get("frames")]
-        return {"kind": self.name, "path": str(self.path), "frames": self._frames, "parts": written}
+        if not self._is_split and len(written) < 2:
+            return {**(written or parts or [self._last])[-1], "holes": list(self.holes)}
+        told = {"kind": self.name, "path": str(self.path), "frames": self._frames, "parts": written}
+        return {**told, "holes": list(self.holes)}
 
     def close(self) -> None:
         """Finish the part that is being written; harmless when called twice.
@@ -136,8 +198,75 @@ class PartedSink:
         Raises:
             SinkError: It is not whole.
         """
+        self._looked_s = 0.0
+        self._look()
         if self._part is not None and (problem := self._finish()) is not None:
             raise problem
+
+    def _begin(self, stream_format: StreamFormat, now_s: float) -> None:
+        if self._problem is not None:
+            self._await(self._problem)
+        path = part_path(self.path, self._number)
+        while self._is_broken and os.path.lexists(path):  # nothing that is there is replaced unasked
+            self._number += 1
+            path = part_path(self.path, self._number)
+        try:
+            part = self._make(path)
+        except UsageError as error:
+            raise SinkError(f"{path} cannot be written: {error}") from error
+        self._part, self._began_s, self._looked_s = part, now_s, time.monotonic()
+        part.open(stream_format)
+
+    def _await(self, problem: SinkError) -> None:
+        """Let the pause pass, and the disk have room: fail at once where that is not so yet."""
+        left_s = self._not_before_s - time.monotonic()
+        cause = problem.__cause__
+        if left_s <= 0 and isinstance(cause, OSError) and is_full(cause) and not _has_room(self.path.parent):
+            left_s = _FIRST_PAUSE_S
+            self._not_before_s = time.monotonic() + left_s
+        if left_s > 0:
+            # Not how soon: every other wording would be another event of the health.
+            raise SinkError(f"{problem}; it is tried again after a pause") from cause
+
+    def _write_to_part(self, result: Result) -> None:
+        if self._part is not None:
+            self._part.write(result)
+
+    def _note_failure(self, error: SinkError) -> None:
+        if self._part is None and self._problem is not None and error.__cause__ is self._problem.__cause__:
+            return  # in a pause
+        self.recovers = isinstance(error.__cause__, (OSError, UsageError))
+        self._break(error)
+        self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MOST_PAUSE_S)
+        self._not_before_s = time.monotonic() + self._pause_s
+
+    def _break(self, problem: SinkError) -> None:
+        if not self._is_broken:
+            self._tell(str(problem))
+        self._is_broken, self._problem = True, problem
+        self._finish()
+
+    def _look(self) -> None:
+        """Look, once a second, whether the part is still at its path; it is over where it is not."""
+        part, now_s = self._part, time.monotonic()
+        if part is None or now_s - self._looked_s < LOOK_EVERY_S or part.descriptor < 0:
+            return
+        self._looked_s = now_s
+        gone = gone_from(part.path, os.fstat(part.descriptor))
+        if gone is None:
+            return
+        frames = part.describe().get("frames", 0)
+        kept = gone.startswith("was moved")
+        lost = "not there any more" if kept else "lost"
+        self._break(SinkError(f"{part.path} {gone} while it was written; its frames are {lost}: {frames}"))
+        self._problem = None  # nothing is known against the next file
+
+    def _path_of_part(self) -> Path:
+        return self._part.path if self._part is not None else self.path
+
+    def _tell(self, words: str) -> None:
+        self.holes.append(words)
+        logger.warning("%s", words)
 
     def _finish(self) -> SinkError | None:
         part, self._part = self._part, None
@@ -149,5 +278,14 @@ class PartedSink:
             part.close()
         except SinkError as error:
             problem = error
-        self._done.append(part.describe())
+        self._last = part.describe()
+        self._done.append(self._last)
         return problem
+
+
+def _has_room(folder: Path) -> bool:
+    with suppress(OSError):
+        there = os.statvfs(folder)
+        free, size = there.f_bavail * there.f_frsize, there.f_blocks * there.f_frsize
+        return free >= min(_ROOM_BYTES, size // _ROOM_SHARE)
+    return True  # unknown: trying tells

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from danet_runtime.backends.base import UInt8Array
+from danet_runtime.children.frame_counter import COUNTER
 from danet_runtime.children.start import module_command
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
@@ -46,6 +47,12 @@ _ENCODERS: Final = (
 )
 _DEFAULT_FPS = 10.0
 _WRITE_S = 1.0
+_START_S: Final = 5.0
+"""As long until the first frame was sent: what is killed while it loads its encoder never comes up."""
+
+_NO_PROGRESS_S = 10.0
+_MOST_UNDER_WAY = 2
+"""Of a child that keeps up: one frame is in the pipeline, one in the pipe."""
 _FIRST_PAUSE_S = 0.5
 _MOST_PAUSE_S = 15.0
 
@@ -59,8 +66,13 @@ class PushSink:
     - ``gst:PIPELINE``: raw frames into a pipeline of your own, e.g. ``gst:videoconvert ! autovideosink``.
 
     The encoder is the first that is here of Jetson's, NVIDIA's, x264 and OpenH264; :meth:`describe` says
-    which. A child that dies, or takes no frame for a second, is ended: the write fails, and a later one
-    starts it again after a pause that doubles from 0.5 s to 15 s. Writes in the pause fail at once.
+    which. A child that dies, or takes no frame for a second (five at its start), is ended: the write fails,
+    and a later one starts it again after a pause that doubles from 0.5 s to 15 s. Writes in the pause fail at
+    once.
+
+    A frame is sent when the child says that the whole pipeline has taken it; bytes in a pipe are not sent. An
+    RTSP server has confirmed the recording by then. Whether UDP reaches anybody, nobody confirms. A child
+    that was given frames and has sent none for ten seconds hangs, too.
 
     Args:
         uri: Where to.
@@ -89,13 +101,26 @@ class PushSink:
         self._pause_s = 0.0
         self._not_before = 0.0
         self._problem = ""
-        self._sent = 0
+        self._given = 0  # to the child that runs
+        self._given_before = 0
+        self._sent_before = 0
+        self._progress = (0, 0.0)  # sent by the child, and since when it is so many
         self._starts = 0
 
     @property
     def restarts(self) -> int:
         """How often the child was started again."""
         return max(0, self._starts - 1)
+
+    @property
+    def sent(self) -> int:
+        """Frames that have left the pipeline."""
+        return self._sent_before + (min(self._child.sent, self._given) if self._child is not None else 0)
+
+    @property
+    def unsent(self) -> int:
+        """Frames that were taken by :meth:`write` and have not left the pipeline; they may still."""
+        return self._given_before + self._given - self.sent
 
     def open(self, stream_format: StreamFormat) -> None:
         """Choose the encoder; the child is started with the first frame.
@@ -145,8 +170,8 @@ class PushSink:
         if not self._words:
             raise SinkError(f"{self._shown} is not open")
         if self._child is None and time.monotonic() < self._not_before:
-            wait_s = self._not_before - time.monotonic()
-            raise SinkError(f"{self._problem}; it is started again in {max(wait_s, 0.0):.1f} s")
+            # Not how soon: every other wording would be another event of the health.
+            raise SinkError(f"{self._problem}; it is started again in at most {self._pause_s:g} s")
         self._overlay.blend_into(result.frame, result.labels, self._picture)
         self._cv2.cvtColor(self._picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
         if self._even is not self._bgrx:
@@ -159,21 +184,25 @@ class PushSink:
                 command = module_command(GSTREAMER_CHILD)
                 self._child = PushChild(command, self._shown, self._redact, self._words)
                 self._starts += 1
-            self._child.write(self._even, _WRITE_S)
+                self._progress = (0, time.monotonic())
+            self._check_progress(self._child)
+            self._child.write(self._even, _WRITE_S if self._child.sent else _START_S)
+            self._given += 1
         except SinkError as error:
             self._fail(error)
             raise
-        self._sent += 1
         if time.monotonic() - self._not_before > 2 * _MOST_PAUSE_S:
             self._pause_s = 0.0  # it has run well for long enough
 
     def describe(self) -> dict[str, Any]:
-        """URI without credentials, encoder, frames sent and restarts."""
+        """URI without credentials, encoder, frames sent, whether a receiver confirmed them, and restarts."""
         return {
             "kind": self.name,
             "uri": self._shown,
             "encoder": self._encoder,
-            "frames": self._sent,
+            "frames": self.sent,
+            "confirmed": self._uri.startswith("rtsp"),
+            "unsent": self.unsent,
             "restarts": self.restarts,
         }
 
@@ -181,12 +210,25 @@ class PushSink:
         """Let the child send what it has, for at most three seconds; harmless when called twice."""
         child, self._child = self._child, None
         if child is not None:
-            child.close(finish=True)
+            self._end(child, finish=True)
+
+    def _check_progress(self, child: PushChild) -> None:
+        sent, since_s = self._progress
+        if child.sent != sent or self._given - child.sent < _MOST_UNDER_WAY:
+            self._progress = (child.sent, time.monotonic())
+        elif time.monotonic() - since_s > _NO_PROGRESS_S:
+            raise SinkError(f"{self._shown} has sent nothing for {_NO_PROGRESS_S:g} s")
+
+    def _end(self, child: PushChild, *, finish: bool) -> None:
+        child.close(finish=finish)
+        self._sent_before += min(child.sent, self._given)
+        self._given_before += self._given
+        self._given = 0
 
     def _fail(self, error: SinkError) -> None:
         child, self._child = self._child, None
         if child is not None:
-            child.close(finish=False)
+            self._end(child, finish=False)
         self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MOST_PAUSE_S)
         self._not_before = time.monotonic() + self._pause_s
         self._problem = str(error)
@@ -198,7 +240,7 @@ class PushSink:
         # BGRx: its rows need no padding, and Jetson's converter takes no BGR.
         head = (
             f"fdsrc fd={{fd}} blocksize={self._even.nbytes} do-timestamp=true ! rawvideoparse format=bgrx "
-            f"width={width} height={height} framerate={rate}"
+            f"width={width} height={height} framerate={rate} ! identity name={COUNTER} silent=true"
         )
         scheme, _, rest = self._uri.partition(":")
         if scheme == "gst":

@@ -58,6 +58,11 @@ class PushChild:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def sent(self) -> int:
+        """Frames that have gone through all of its pipeline; final once it is closed."""
+        return self._process.count
+
     def write(self, frame: UInt8Array, within_s: float) -> None:
         """Hand over one frame.
 

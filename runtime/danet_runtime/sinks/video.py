@@ -59,6 +59,11 @@ class VideoSink:
         self._file: VideoFile | None = None
 
     @property
+    def descriptor(self) -> int:
+        """The open file; -1 where there is none."""
+        return self._file.descriptor if self._file is not None else -1
+
+    @property
     def unflushed_s(self) -> float:
         """How long ago the oldest was written that may not be on the disk."""
         return self._file.unflushed_s if self._file is not None else 0.0

@@ -120,6 +120,11 @@ class VideoFile:
             raise SinkError(f"{path} cannot be written: {error}") from error
 
     @property
+    def descriptor(self) -> int:
+        """The open file; -1 where there is none."""
+        return self._file.descriptor if self._file is not None else -1
+
+    @property
     def unflushed_s(self) -> float:
         """How long ago the oldest was written that may not be on the disk."""
         return self._file.flusher.behind_s if self._file is not None else 0.0
@@ -136,7 +141,7 @@ class VideoFile:
         """
         if self._file is not None and (broken := self._file.error) is not None:
             self._file.error = broken
-            raise SinkError(self._broken(broken))
+            raise SinkError(self._broken(broken)) from broken
         try:
             if self._container is None:
                 self._start()
@@ -149,7 +154,7 @@ class VideoFile:
             cause = self._file.error if self._file is not None and self._file.error is not None else error
             if self._file is not None:
                 self._file.error = cause
-            raise SinkError(self._broken(cause)) from error
+            raise SinkError(self._broken(cause)) from cause
         self.frames += 1
 
     def close(self) -> None:
@@ -251,6 +256,10 @@ class _GuardedFile:
     @error.setter
     def error(self, error: BaseException) -> None:
         self._error = error
+
+    @property
+    def descriptor(self) -> int:
+        return self._fd
 
     @property
     def is_told(self) -> bool:

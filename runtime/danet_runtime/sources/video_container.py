@@ -32,6 +32,7 @@ _CONTAINERS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,av1,obu,ivf,asf,flv,"
     "live_flv,ogg,dv,mxf,gxf,nut,m4v,mjpeg,yuv4mpegpipe,gif,apng,wtv,rm,nsv,roq,vc1,h263,mpjpeg,dirac"
 )
+_COVER = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _FAILURES_IN_A_ROW = 10
 _FPS_LIMIT = 1000.0  # containers without a rate announce 0, 90000 or more
 _CODEC_OPTIONS: Final = {"mjpeg": {"err_detect": "explode"}}
@@ -186,8 +187,8 @@ class VideoContainer:
         return round(duration_us * self.fps / 1e6) if duration_us and self.fps else None
 
     def _choose(self) -> Any:  # noqa: ANN401 - of PyAV
-        cover = self.av.stream.Disposition.attached_pic
-        videos = [stream for stream in self._container.streams.video if not stream.disposition & cover]
+        # PyAV 14 does not tell covers from videos yet.
+        videos = [one for one in self._container.streams.video if not getattr(one, "disposition", 0) & _COVER]
         if not videos:
             raise SourceError(f"{self._path} cannot be opened as a video: it holds none, only other streams")
         best = self._container.streams.best("video")

@@ -71,7 +71,16 @@ class FrameWriter:
     def __init__(self, av: Any, first: Any) -> None:  # noqa: ANN401 - of PyAV
         reformatter = av.video.reformatter
         self._reformatter = reformatter.VideoReformatter()
-        self._bicubic = reformatter.Interpolation.BICUBIC
+        self._options: dict[str, Any] = {
+            "format": "bgr24",
+            "interpolation": reformatter.Interpolation.BICUBIC,
+            "dst_color_range": _FULL_RANGE,
+        }
+        try:  # its own threads cost more than they give; before PyAV 17 it had none
+            self._reformatter.reformat(av.VideoFrame(16, 16, "yuv420p"), format="bgr24", threads=1)
+            self._options["threads"] = 1
+        except TypeError:
+            pass
         self._stored_hw = (first.height, first.width)
         matrix = first.side_data.get("DISPLAYMATRIX") if hasattr(first.side_data, "get") else None
         told = Orientation() if matrix is None else Orientation.of(matrix)
@@ -91,8 +100,11 @@ class FrameWriter:
             frame: PyAV's, of the size of the first.
             buffer: (H, W, 3) uint8 of ``size_hw``, C-contiguous; every byte is overwritten.
         """
+        is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+        # Told, since in PyAV 14 the frame's own range counts for nothing; there full range is taken of MJPEG
+        # and its like (yuvj) alone, all else as limited.
         picture = self._reformatter.reformat(
-            frame, format="bgr24", interpolation=self._bicubic, dst_color_range=_FULL_RANGE, threads=1
+            frame, src_color_range=_FULL_RANGE if is_full else None, **self._options
         )
         plane = picture.planes[0]
         height, width = self._stored_hw

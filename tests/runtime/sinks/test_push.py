@@ -149,6 +149,45 @@ def test_a_child_that_dies_or_hangs_fails_the_write_and_is_started_again(
     assert writing.slowest_s < 4
 
 
+@pytest.mark.parametrize("number", [None, signal.SIGKILL])
+def test_what_counts_as_sent_has_left_the_pipeline(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat], number: int | None
+) -> None:
+    sent = tmp_path / "sent.raw"
+    sink = PushSink(f"gst:filesink location={sent} buffer-mode=unbuffered")
+    sink.open(stream_format((48, 64)))
+    frame = np.zeros((48, 64, 3), np.uint8)
+    for _ in range(20):
+        sink.write(result(frame))
+    if number is not None:
+        assert sink._child is not None
+        wait(lambda: sink.sent > 5)
+        os.kill(sink._child.pid, number)
+    sink.close()
+    there = sent.stat().st_size // (48 * 64 * 4)
+    assert sink.sent + sink.unsent == 20
+    if number is None:
+        assert (sink.sent, there) == (20, 20)
+    else:
+        assert 5 < sink.sent <= there
+
+
+def test_a_receiver_that_never_answers_has_got_nothing(
+    stream_format: Callable[..., StreamFormat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_element("rtspclientsink"):
+        pytest.skip("GStreamer's rtspclientsink is not installed")
+    monkeypatch.setattr(push, "_NO_PROGRESS_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        sink = PushSink(f"rtsp://127.0.0.1:{mute.getsockname()[1]}/street")
+        sink.open(stream_format((48, 64)))
+        with Writing(sink, (48, 64), (1, 2, 3)) as writing:
+            wait(lambda: writing.failures)
+    assert "has sent nothing for 0.5 s" in writing.failures[0]
+    assert sink.sent == 0
+    assert sink.unsent > 2
+
+
 def test_a_pipeline_that_cannot_run_says_why_without_the_credentials(
     stream_format: Callable[..., StreamFormat],
 ) -> None:

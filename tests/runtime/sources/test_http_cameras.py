@@ -211,14 +211,15 @@ def said_at_the_end_of(uri: str) -> str:
 
 
 def bomb(announced: int) -> Callable[[Asked], None]:
-    """A picture, then one that is announced and never comes."""
+    """A picture, then one that is announced, of which 600 MiB come."""
 
     def write(asked: Asked) -> None:
         asked.begin("multipart/x-mixed-replace; boundary=frame")
         data = true_jpeg(0)
-        asked.wfile.write(b"--frame\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(data), data))
-        asked.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % announced)
-        asked.wfile.write(data)
+        head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+        asked.wfile.write(head % len(data) + data + b"\r\n" + head % announced)
+        for _ in range(600):
+            asked.wfile.write(bytes(1 << 20))
         while asked.until_over(0.02):
             pass
 

@@ -12,6 +12,7 @@ from stream_parts import Camera, Echo, Frames, Record, stream_of, until
 from danet_runtime import Stream, StreamOptions
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import FaultError, SinkError
+from danet_runtime.loop.watch import Worker
 from danet_runtime.result import Result
 
 QUICK = {"grace_s": 0.2, "watch_every_s": 0.01}
@@ -147,3 +148,10 @@ def test_a_fault_is_what_is_raised_also_where_a_sink_was_lost_before(
         stream.run()
     assert raised.value.exit_code == 3
     assert stream.report().cameras[0]["sinks"][0]["given_up"]
+
+
+def test_a_thread_that_is_just_being_started_is_not_taken_for_dead() -> None:
+    worker = Worker("one", lambda: None)
+    worker.thread._ident = 1  # type: ignore[attr-defined]  # it has one a moment before it counts as alive
+    assert not worker.thread.is_alive()
+    assert not worker.died
