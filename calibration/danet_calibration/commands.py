@@ -125,6 +125,7 @@ def calibrate(
     from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle, require_calibratable
     from danet_calibration.verdict_file import VerdictFile
     from danet_train.data.layouts import open_dataset
+    from danet_train.data.survey import survey, survey_lines
 
     record = VerdictFile(verdict or output.with_name(f"{output.name}.verdict.json"), output, bundle)
     console = open_console()
@@ -145,6 +146,10 @@ def calibrate(
             if labelled
             else None
         )
+        if dataset is not None:
+            found = survey(dataset.dataset, dataset.name)
+            for line in survey_lines(dataset.dataset, dataset.name, found):
+                console.print(line)
         require_calibratable(opened, dataset, output, rules)
         held_to = Bundle.open(reference, trusted_key or None) if reference else None
         asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
@@ -220,6 +225,8 @@ def _show(console: Console, output: Path, manifest: Manifest, record: VerdictFil
 
     report = json.loads((output / manifest.reports["calibration"].path).read_text(encoding="utf-8"))
     _show_verdict(console, report, str(output))
+    if report["coverage"]["left_out"]:
+        console.print(f"left out {report['coverage']['left_out']}", style="yellow")
     for warning in report["coverage"]["thin"]:
         console.print(f"thin: {warning}", style="yellow")
     if report["class_coverage"]["never_seen"]:

@@ -29,6 +29,7 @@ from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.errors import SourceError
 from danet_runtime.pictures import decode, read_picture_bytes
 from danet_runtime.pixel_formats import BGR, Pixels
+from danet_train.data.pairing import summed
 
 LEAST_FRAMES = 8
 """A folder must hold so many frames that differ, unless fewer are asked for."""
@@ -204,7 +205,14 @@ class _Choice:
             found=len(self.pictures.groups),
             sha256=hashlib.sha256(b"".join(map(bytes.fromhex, hashes))).hexdigest(),
             hashes=hashes,
-            coverage=describe_set(found, lumas, len(self.distinct), used, frame_hw),
+            coverage=describe_set(
+                found,
+                lumas,
+                len(self.distinct),
+                used,
+                frame_hw,
+                summed(self.pictures.left_out) if self.pictures.left_out else None,
+            ),
             held_out=held_out,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,10 +154,11 @@ def _shows_one_of(
 
 
 def _reduced(file: Path) -> UInt8Array:
-    try:
-        return decode(read_picture_bytes(file), str(file), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except SourceError:
-        picture = decode_picture(file)  # of another kind of values, or it says what is wrong with it
+    data = read_picture_bytes(file)
+    if not data.startswith((b"II", b"MM")):  # OpenCV 5 leaves a reduced TIFF as it is stored
+        with suppress(SourceError):  # of another kind of values, or the next says what is wrong with it
+            return decode(data, str(file), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    picture = decode_picture(file)
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     height, width = (max(1, side // _REDUCTION) for side in grey.shape)
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

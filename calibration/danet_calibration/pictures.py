@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danet_calibration.errors import CalibrationSetError
-from danet_runtime.sources.images import PICTURE_SUFFIXES
+from danet_runtime.picture_decoding import PICTURE_SUFFIXES
+from danet_train.data.faults import Skipped
+from danet_train.data.folder import why_left_out
+from danet_train.data.pairing import summed
 
 LEAST_SEQUENCE = 8
 """So many frames must share the beginning of their names to count as a sequence of their own; below it the
@@ -35,10 +38,12 @@ class Pictures:
         folder: Where the photographs lie, itself or below it.
         groups: The group of each photograph by its name, which is its path within ``folder`` with forward
             slashes. Sorted by name.
+        left_out: Files that are neither photographs nor label images, and why.
     """
 
     folder: Path
     groups: Mapping[str, str]
+    left_out: tuple[Skipped, ...] = ()
 
 
 def find_pictures(folder: Path) -> Pictures:
@@ -58,7 +63,7 @@ def find_pictures(folder: Path) -> Pictures:
     if not folder.is_dir():
         raise CalibrationSetError(f"expected a folder of images at {folder}, found none")
     root = next((folder / name for name in _DATASET_FOLDERS if (folder / name).is_dir()), folder)
-    found, labels = _search(root)
+    found, labels, left_out = _search(root)
     if labels and not found:
         raise CalibrationSetError(
             f"{root} holds label images only ({len(labels)}, among them {labels[0]}); "
@@ -67,11 +72,12 @@ def find_pictures(folder: Path) -> Pictures:
     if not found:
         raise CalibrationSetError(
             f"{root} holds no images ({', '.join(PICTURE_SUFFIXES)}); give real frames of the camera"
+            f"{f' (left out {summed(left_out)})' if left_out else ''}"
         )
     # Sorted as text, not as paths, whose order differs between systems.
     names = sorted(file.relative_to(root).as_posix() for file in found)
     is_cityscapes = _CITYSCAPES in (root.name, root.parent.name)
-    return Pictures(root, _cities(names) if is_cityscapes else _sequences(names))
+    return Pictures(root, _cities(names) if is_cityscapes else _sequences(names), tuple(left_out))
 
 
 def _cities(names: list[str]) -> dict[str, str]:
@@ -87,10 +93,11 @@ def _sequences(names: list[str]) -> dict[str, str]:
     }
 
 
-def _search(root: Path) -> tuple[list[Path], list[Path]]:
-    """The photographs and the label images below ``root``; every folder is entered once."""
+def _search(root: Path) -> tuple[list[Path], list[Path], list[Skipped]]:
+    """The photographs, the label images and the other files below ``root``; every folder is entered once."""
     found: list[Path] = []
     labels: list[Path] = []
+    left_out: list[Skipped] = []
     entered = set()
     for name, folders, files in os.walk(root, followlinks=True):
         real = Path(name).resolve()
@@ -102,7 +109,10 @@ def _search(root: Path) -> tuple[list[Path], list[Path]]:
         folder = Path(name)
         in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
         for file in (folder / file_name for file_name in files):
-            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file():
+            why = why_left_out(file.name)
+            if why is not None:
+                left_out.append(Skipped(str(file), why))
+            elif file.is_file():
                 is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(_LABEL_STEMS))
                 (labels if is_label else found).append(file)
-    return found, sorted(labels)
+    return found, sorted(labels), sorted(left_out)

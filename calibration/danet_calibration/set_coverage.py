@@ -56,6 +56,7 @@ class SetCoverage:
         resized: Frames of the set of another size; None where the bundle's frame is not known.
         aspect_changed: Of them, those that the resize stretches by more than ``ASPECT_TOLERANCE``.
         thin: What the set lacks, each in a sentence.
+        left_out: The other files of the folder, counted and named; None where there are none.
     """
 
     found: int
@@ -70,6 +71,7 @@ class SetCoverage:
     resized: int | None
     aspect_changed: int | None
     thin: tuple[str, ...]
+    left_out: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As dictionaries, lists and numbers, under the names of the attributes."""
@@ -99,6 +101,7 @@ def describe_set(
     distinct: int,
     used: Sequence[UsedFrame],
     frame_hw: tuple[int, int] | None,
+    left_out: str | None = None,
 ) -> SetCoverage:
     """Put together what a set covers.
 
@@ -108,6 +111,7 @@ def describe_set(
         distinct: How many of them differ from each other.
         used: The frames of the set.
         frame_hw: The bundle's frame, where it is known.
+        left_out: The other files of the folder, in words.
     """
     in_set = Counter(frame.group for frame in used)
     sizes = Counter(frame.size_hw for frame in used)
@@ -142,6 +146,7 @@ def describe_set(
         resized=resized,
         aspect_changed=aspect_changed,
         thin=tuple(thin),
+        left_out=left_out,
     )
 
 

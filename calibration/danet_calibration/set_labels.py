@@ -47,8 +47,9 @@ def _split_of(file: Path) -> tuple[Path, str]:
     folders = file.absolute().parents
     if len(folders) > 3 and folders[2].name == "leftImg8bit":  # ROOT/leftImg8bit/SPLIT/CITY/file
         return folders[3], folders[1].name
-    if len(folders) > 2 and folders[0].name == "images":  # ROOT/SPLIT/images/file, or SPLIT/images/file
-        return folders[2], folders[1].name
+    for depth, folder in enumerate(folders[:-2]):  # ROOT/SPLIT/images/[FOLDER/]file, or SPLIT/images/file
+        if folder.name == "images":
+            return folders[depth + 2], folders[depth + 1].name
     raise NoLabelsError(
         f"{file.parent} is no folder of a labelled data set (leftImg8bit/SPLIT/CITY or images)"
     )

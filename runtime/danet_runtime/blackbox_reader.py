@@ -11,7 +11,8 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox_format import MANIFEST_NAME, BlackBoxManifest, RecordedEvent, RecordedFrame
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.pictures import MOST_FILE_BYTES, decode
+from danet_runtime.picture_decoding import MOST_FILE_BYTES
+from danet_runtime.pictures import decode
 from danet_runtime.result import Result
 from danet_runtime.untrusted_files import read_limited, require_plain_json
 

@@ -27,6 +27,8 @@ def main() -> None:
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     # The last line of defence behind danet_runtime.pictures; a stored nv12 picture is half as large again.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2 * MOST_PIXELS))
+    # What is wrong with a picture is told in this project's words, not by its decoders beside them.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
     survive_requests()
     open_standard_streams()
     try:

@@ -2,6 +2,8 @@
 
 A PNG of 2.5 MiB may state 30000 x 30000 pixels, which OpenCV takes 5.3 GiB to decode. Read are the formats
 that this project takes: PNG, JPEG, BMP, TIFF, WebP, PBM, PGM and PPM, each as OpenCV's decoder reads it.
+
+``danet_train`` and ``danet_runtime`` import no sibling, so each has this file; a test holds them equal.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _NETPBM: Final = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+
 _NETPBM_HEADER_BYTES: Final = 4096
 _BMP_OLD_HEADER: Final = 12
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
-_TIFF_SHORT, _TIFF_LONG = 3, 4
+_TIFF_SHORT, _TIFF_LONG, _TIFF_LONG8 = 3, 4, 16
+_BIG_TIFF: Final = 43
 _NOT_A_FRAME: Final = (0xC4, 0xC8, 0xCC)  # JPEG's tables among the markers C0 to CF
 _WITHOUT_LENGTH: Final = (0x01, *range(0xD0, 0xD9))
 
@@ -97,14 +100,21 @@ def _webp(data: bytes) -> tuple[int, int]:
 def _tiff(data: bytes) -> tuple[int, int]:
     """Of the first picture; a tile that is larger counts, as it is allocated whole."""
     order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(f"{order}I", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, directory)
+    (version,) = struct.unpack_from(f"{order}H", data, 2)
+    if version == _BIG_TIFF:
+        (directory,) = struct.unpack_from(f"{order}Q", data, 8)
+        (count,) = struct.unpack_from(f"{order}Q", data, directory)
+        first, entry_bytes, value_at = directory + 8, 20, 12
+    else:
+        (directory,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, directory)
+        first, entry_bytes, value_at = directory + 2, 12, 8
+    forms = {_TIFF_SHORT: "H", _TIFF_LONG: "I", _TIFF_LONG8: "Q"}
     found = {_TIFF_TILE_WIDTH: 0, _TIFF_TILE_HEIGHT: 0}
-    for entry in range(count):
-        tag, kind = struct.unpack_from(f"{order}HH", data, directory + 2 + 12 * entry)
-        if kind in (_TIFF_SHORT, _TIFF_LONG):
-            form = "H" if kind == _TIFF_SHORT else "I"
-            (found[tag],) = struct.unpack_from(f"{order}{form}", data, directory + 10 + 12 * entry)
+    for at in range(first, min(first + entry_bytes * count, len(data)), entry_bytes):
+        tag, kind = struct.unpack_from(f"{order}HH", data, at)
+        if kind in forms:
+            (found[tag],) = struct.unpack_from(f"{order}{forms[kind]}", data, at + value_at)
     if _TIFF_WIDTH not in found or _TIFF_HEIGHT not in found:
         raise ValueError("no size")
     return max(found[_TIFF_HEIGHT], found[_TIFF_TILE_HEIGHT]), max(
@@ -126,6 +136,6 @@ _FORMATS: Final[
     (lambda data: data.startswith(b"\xff\xd8"), "JPEG", _jpeg),
     (lambda data: data.startswith(b"BM"), "BMP", _bmp),
     (lambda data: data.startswith(b"RIFF") and data[8:12] == b"WEBP", "WebP", _webp),
-    (lambda data: data.startswith((b"II*\0", b"MM\0*")), "TIFF", _tiff),
+    (lambda data: data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")), "TIFF", _tiff),
     (lambda data: re.match(rb"P[1-6]\s", data) is not None, "PNM", _netpbm),
 )

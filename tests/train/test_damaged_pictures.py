@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from danet_train.data import png
 from danet_train.data.faults import Skipped, read_samples
 from danet_train.data.layouts import open_dataset
 from danet_train.data.sample import read_image, read_label
 from danet_train.errors import DataError
+from danet_train.picture_wholeness import damage
 
 LABEL = (np.arange(40 * 60).reshape(40, 60) // 37 % 7).astype(np.uint8)
 ENCODED = cv2.imencode(".png", LABEL)[1].tobytes()
@@ -40,9 +40,9 @@ def test_what_follows_the_end_does_no_harm_and_damage_is_told_in_words(tmp_path)
     path = tmp_path / "label.png"
     path.write_bytes(ENCODED + b"more")
     np.testing.assert_array_equal(read_label(path), LABEL)
-    assert png.damage(ENCODED) is None
-    assert "checksum" in (png.damage(ENCODED[:60] + b"\0\0\0\0" + ENCODED[64:]) or "")
-    assert "cut off after 90 bytes" in (png.damage(ENCODED[:90]) or "")
+    assert damage(ENCODED) is None
+    assert "checksum" in (damage(ENCODED[:60] + b"\0\0\0\0" + ENCODED[64:]) or "")
+    assert "cut off after 90 bytes" in (damage(ENCODED[:90]) or "")
 
 
 def test_a_label_that_is_no_png_is_refused(tmp_path):

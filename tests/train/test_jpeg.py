@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from danet_train.data import jpeg
 from danet_train.data.sample import read_image
 from danet_train.errors import DataError
+from danet_train.picture_wholeness import damage
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
 
@@ -40,8 +40,8 @@ def test_a_whole_picture_is_read_whatever_is_appended(tmp_path, kind, trailer):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_that_ends_early_anywhere_is_not_whole_even_with_a_preview(kind):
     for data in (KINDS[kind], _with_preview(KINDS[kind])):
-        assert not any(jpeg.is_whole(data[:length]) for length in range(len(data)))
-        assert jpeg.is_whole(data)
+        assert all(damage(data[:length]) for length in range(2, len(data)))
+        assert damage(data) is None
 
 
 def test_the_end_of_the_preview_is_not_taken_for_the_pictures(tmp_path):

@@ -113,8 +113,10 @@ def test_voc_without_sbds_labels_says_what_is_missing_and_how_to_do_without(voc)
 
 def test_a_wrong_list_a_missing_image_and_a_missing_split_are_named(voc):
     lists = voc / "ImageSets" / "Segmentation"
-    (lists / "val.txt").write_text("/JPEGImages/a.jpg /SegmentationClass/a.png\n")
-    with pytest.raises(DataError, match=r"val\.txt must hold one name a line"):
+    (lists / "val.txt").write_text("a -1\n")
+    with pytest.raises(
+        DataError, match=r"val\.txt, line 1: expected the name of a picture .*one name a line"
+    ):
         open_dataset(voc, "val")
     (lists / "val.txt").write_text("2007_000033\n2099_000001\n")
     with pytest.raises(DataError, match=r"1 of the 2 images .*val\.txt are missing; .*2099_000001\.jpg"):

@@ -61,8 +61,8 @@ def test_the_pictures_of_this_file_are_palette_labels(tmp_path):
         ([*CHUNKS[:2], (b"IDAT", CHUNKS[2][1][:9]), CHUNKS[3]], "is damaged"),
         ([*CHUNKS[:2], CHUNKS[3]], "is damaged"),
         ([*CHUNKS[:1], (b"pHYs", b"\0"), *CHUNKS[1:]], "is damaged"),
-        (_header(100_000, 100_000) + CHUNKS[1:], "states 100000x100000 pixels; expected at most"),
-        (_header(12_000, 12_000) + CHUNKS[1:], "states 12000x12000 pixels; expected at most"),
+        (_header(100_000, 100_000) + CHUNKS[1:], "states 100000x100000 pixels .*; expected at most"),
+        (_header(12_000, 12_000) + CHUNKS[1:], "states 12000x12000 pixels .*; expected at most"),
     ],
     ids=["no-zlib", "short", "no-data", "truncated-chunk", "bomb", "large"],
 )

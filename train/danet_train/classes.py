@@ -138,6 +138,11 @@ def read_classes(path: Path) -> ClassTable:
         raise ConfigError(f"{path} must be a mapping with 'classes:' (and 'ignore:'), not {content!r:.60}")
     try:
         parsed = _ClassFile.model_validate(content)
+        if len(parsed.classes) == 1:
+            raise ConfigError(
+                f"{path} names one class, {parsed.classes[0].name!r}; expected at least two, since a network "
+                "tells classes apart: add what is not it, e.g. 'background', and label it"
+            )
         values = tuple(range(parsed.first_value, parsed.first_value + len(parsed.classes)))
         return ClassTable(
             names=tuple(entry.name for entry in parsed.classes),

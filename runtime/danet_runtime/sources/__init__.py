@@ -156,7 +156,8 @@ def camera_of(text: str) -> int | None:
 
 
 def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource | ImagesSource:
-    from danet_runtime.sources.images import PICTURE_SUFFIXES, ImagesSource, pictures_in
+    from danet_runtime.picture_decoding import PICTURE_SUFFIXES
+    from danet_runtime.sources.images import ImagesSource, pictures_in
 
     path = Path(text)
     if path.is_symlink() and not path.exists():

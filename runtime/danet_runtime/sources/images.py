@@ -12,11 +12,9 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.picture_decoding import PICTURE_SUFFIXES
 from danet_runtime.pictures import decode, read_picture_bytes
 from danet_runtime.sources.base import FrameInfo
-
-PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Suffixes of the files of a folder that are taken as pictures."""
 
 
 def pictures_in(folder: Path) -> list[Path]:

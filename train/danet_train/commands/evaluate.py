@@ -106,6 +106,7 @@ def evaluate(
     from danet_train.commands.memory import telling_of_memory
     from danet_train.commands.tables import score_table
     from danet_train.data.layouts import open_dataset
+    from danet_train.data.survey import survey, survey_lines
     from danet_train.evaluation.predictions import prediction_folder
     from danet_train.evaluation.record import evaluation_record
     from danet_train.evaluation.scoring import check_classes_agree, score
@@ -119,6 +120,8 @@ def evaluate(
     dataset = open_dataset(data, split, classes, bad_samples=bad_samples)
     check_classes_agree(loaded.classes, loaded.model.config.num_classes, dataset.classes)
     target = pick_device(device)
+    for line in survey_lines(dataset, split, survey(dataset, split, bad_samples)):
+        typer.echo(line)
     console = Console(markup=False, emoji=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     writing = (

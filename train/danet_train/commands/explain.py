@@ -62,8 +62,7 @@ def explain(
     from danet_train.checkpoint import read_checkpoint
     from danet_train.classes import find_classes, numbered_classes
     from danet_train.commands.memory import telling_of_memory
-    from danet_train.data.sample import read_image, read_label
-    from danet_train.errors import DataError
+    from danet_train.data.sample import fitted_label, read_image, read_label
     from danet_train.evaluation.scoring import check_classes_agree
     from danet_train.explain.explanation import explain_image
     from danet_train.explain.picture import draw
@@ -83,12 +82,10 @@ def explain(
         raise UsageError(f"{checkpoint} does not name its classes; say what --label holds with --classes")
     table = named or numbered_classes(model.config.num_classes)
     picture = read_image(image)
-    truth = None if label is None else table.decode(read_label(label), str(label))
-    if truth is not None and truth.shape != picture.shape[:2]:
-        raise DataError(
-            f"{image} is {picture.shape[1]}x{picture.shape[0]}, but {label} is "
-            f"{truth.shape[1]}x{truth.shape[0]}; give the label of this image"
-        )
+    truth = None
+    if label is not None:
+        values = table.decode(read_label(label), str(label))
+        truth = fitted_label(values, image, (picture.shape[0], picture.shape[1]), label)
     with telling_of_memory("--size"):
         explanation = explain_image(
             model.to(pick_device(device)),

@@ -114,6 +114,7 @@ def train(
     from danet_train.commands.tables import score_table
     from danet_train.commands.training_display import TrainingDisplay
     from danet_train.data.layouts import check_splits_differ, open_dataset
+    from danet_train.data.survey import survey, survey_lines
     from danet_train.errors import InterruptedTrainingError, UsageError
     from danet_train.training.config import read_config
     from danet_train.training.distributed import pick_device, world_from_environment
@@ -163,6 +164,8 @@ def train(
         if dataset.skipped:
             count, first = len(dataset.skipped), dataset.skipped[0]
             console.print(f"{split}: {count} images are left out; the first: {first.why}")
+        for line in survey_lines(dataset, split, survey(dataset, split, settings.bad_samples)):
+            console.print(line)
     evaluations = EVALUATIONS
     if source is None:
         evaluations = -(-settings.steps // (settings.loop.evaluate_every or settings.steps))

@@ -1,6 +1,6 @@
 """ADE20K's scene parsing benchmark in its own layout, as its archive ADEChallengeData2016.zip unpacks.
 
-ROOT/images/{training,validation}/*.jpg
+ROOT/images/{training,validation}/*.jpg, or another picture's suffix
 ROOT/annotations/{training,validation}/*.png, of the same stems
 
 ROOT is ADEChallengeData2016 or the folder that holds it. The labels are those of the download: 1..150 are the
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from danet_train.classes import ClassTable, find_classes
 from danet_train.data.pairing import Split, listing
-from danet_train.data.sample import Pair
+from danet_train.data.plain_folder import folders_paired
 from danet_train.errors import NoDatasetError
 
 _FOLDER = "ADEChallengeData2016"
@@ -38,11 +38,7 @@ def find_split(root: Path, split: str) -> Split:
     images = root / "images" / folder
     if not images.is_dir():
         raise NoDatasetError(f"{root} has no split {split!r} ({images}); it has {listing(root / 'images')}")
-    pairs = [
-        Pair(image.stem, image, root / "annotations" / folder / f"{image.stem}.png")
-        for image in sorted(images.glob("*.jpg"))
-    ]
-    return Split(pairs, f"{images}/*.jpg")
+    return folders_paired(images, root / "annotations" / folder)
 
 
 def own_classes(root: Path, split: str) -> ClassTable:

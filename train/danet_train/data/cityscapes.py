@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from danet_train.classes import CITYSCAPES, ClassTable
+from danet_train.data.faults import Skipped
 from danet_train.data.pairing import Split, listing
 from danet_train.data.sample import Pair
 from danet_train.errors import NoDatasetError
@@ -33,12 +34,19 @@ def find_split(root: Path, split: str) -> Split:
     images = root / "leftImg8bit" / split
     if not images.is_dir():
         raise NoDatasetError(f"{root} has no split {split!r}; it has {listing(root / 'leftImg8bit')}")
-    pairs = []
-    for image in sorted(images.glob(f"*/*{_IMAGE}")):
+    pairs, left_out = [], []
+    for image in sorted(images.glob("*/*")):
+        if image.name.startswith(".") or not image.name.endswith(_IMAGE):
+            left_out.append(Skipped(str(image), f"not named *{_IMAGE}"))
+            continue
         stem = image.name.removesuffix(_IMAGE)
         label = root / "gtFine" / split / image.parent.name / f"{stem}{_LABEL}"
         pairs.append(Pair(f"{image.parent.name}/{stem}", image, label))
-    return Split(pairs, f"{images}/CITY/*{_IMAGE}")
+    known = {pair.label for pair in pairs}
+    for label in sorted((root / "gtFine" / split).glob(f"*/*{_LABEL}")):
+        if label not in known:
+            left_out.append(Skipped(str(label), f"a label without an image in {images}"))
+    return Split(pairs, f"{images}/CITY/*{_IMAGE}", left_out)
 
 
 def own_classes(root: Path, split: str) -> ClassTable:

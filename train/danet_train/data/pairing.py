@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from danet_train.classes import ClassTable
 from danet_train.data.faults import FaultPolicy, Skipped
 from danet_train.data.sample import Dataset, Pair
 from danet_train.errors import DataError
+from danet_train.picture_decoding import PICTURE_SUFFIXES
 
 
 class Split(NamedTuple):
@@ -18,10 +20,12 @@ class Split(NamedTuple):
     Attributes:
         pairs: Every image with the place where its labels belong, in the order of their names.
         wanted: The images that were looked for, in words.
+        left_out: Files beside them that are no part of the split, and why.
     """
 
     pairs: list[Pair]
     wanted: str
+    left_out: Sequence[Skipped] = ()
 
 
 def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
@@ -36,7 +40,8 @@ def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
         DataError: There is no image, none with labels, one without under ``stop``, or two of one name.
     """
     if not split.pairs:
-        raise DataError(f"there is no image {split.wanted}")
+        others = f"; left out {summed(split.left_out)}" if split.left_out else ""
+        raise DataError(f"there is no image {split.wanted}{others}")
     count = len(split.pairs)
     absent = [pair for pair in split.pairs if not pair.image.is_file()]
     if absent and policy == "stop":
@@ -48,6 +53,7 @@ def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
         first = unlabelled[0]
         raise DataError(
             f"{len(unlabelled)} of {count} images have no labels; {first.image} needs {first.label}"
+            f"{_labels_beside(first.label)}"
         )
     name, times = Counter(pair.name for pair in split.pairs).most_common(1)[0]
     if times > 1:
@@ -58,7 +64,25 @@ def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
     if not pairs:
         raise DataError(f"none of the {count} images {split.wanted} is there with its labels")
     skipped = [Skipped(pair.name, reasons[pair]) for pair in split.pairs if pair in reasons]
-    return Dataset(pairs, classes, skipped)
+    return Dataset(pairs, classes, skipped, split.left_out)
+
+
+def summed(left_out: Sequence[Skipped]) -> str:
+    """How many files are left out, the first of each reason, in words."""
+    reasons = Counter(entry.why for entry in left_out)
+    firsts = {entry.why: entry.name for entry in reversed(left_out)}
+    said = [
+        f"{firsts[why]}{f' and {count - 1} more' if count > 1 else ''}: {why}"
+        for why, count in reasons.items()
+    ]
+    return f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}: {'; '.join(said)}"
+
+
+def _labels_beside(label: Path) -> str:
+    """What is there of a label's name in another format."""
+    others = [label.with_suffix(suffix) for suffix in PICTURE_SUFFIXES if suffix != label.suffix]
+    found = next((other for other in others if other.is_file()), None)
+    return f" ({found.name} is there, but label values are read from a PNG alone)" if found else ""
 
 
 def listing(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """A plain folder, for a data set of one's own.
 
-ROOT/[SPLIT/]images/*.{png,jpg,jpeg}
-ROOT/[SPLIT/]labels/*.png, of the same stems
+ROOT/[SPLIT/]images/[FOLDER/]*.{png,jpg,bmp,tif,webp, ...}, in small letters or large ones
+ROOT/[SPLIT/]labels/[FOLDER/]*.png, of the same folders and stems
 ROOT/[SPLIT/]classes.yaml
 """
 
@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from danet_train.classes import ClassTable, read_classes
+from danet_train.data.folder import labels_below, pictures_below
 from danet_train.data.pairing import Split
 from danet_train.data.sample import Pair
 from danet_train.errors import DataError, NoDatasetError
-
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
 
 def locate(root: Path) -> Path | None:
@@ -23,7 +22,7 @@ def locate(root: Path) -> Path | None:
 
 
 def find_split(root: Path, split: str) -> Split:
-    """The pairs of ROOT/SPLIT, or of ROOT itself where it has no such folder, named by their stems.
+    """The pairs of ROOT/SPLIT, or of ROOT itself where it has no such folder, named by their paths.
 
     Raises:
         NoDatasetError: There are other splits, but not this one.
@@ -32,9 +31,15 @@ def find_split(root: Path, split: str) -> Split:
     if folder is None:
         splits = sorted(path.parent.name for path in root.glob("*/images"))
         raise NoDatasetError(f"{root} has no split {split!r}; it has {', '.join(splits)}")
-    images = [path for path in sorted((folder / "images").iterdir()) if path.suffix.lower() in _SUFFIXES]
-    pairs = [Pair(image.stem, image, folder / "labels" / f"{image.stem}.png") for image in images]
-    return Split(pairs, f"{folder / 'images'}/*.png or *.jpg")
+    return folders_paired(folder / "images", folder / "labels")
+
+
+def folders_paired(images: Path, labels: Path) -> Split:
+    """Every picture below one folder with the label of its name below another, and what is left over."""
+    found, known = pictures_below(images), labels_below(labels)
+    pairs = [Pair(name, image, known.place(labels, name)) for name, image in found.pictures]
+    left_out = [*found.left_out, *known.left_out({pair.name for pair in pairs}, images)]
+    return Split(pairs, f"in {images}", left_out)
 
 
 def own_classes(root: Path, split: str) -> ClassTable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,15 +14,16 @@ import numpy.typing as npt
 import PIL.Image
 
 from danet_train.classes import ClassTable
-from danet_train.data import jpeg, png
+from danet_train.data import png
 from danet_train.data.faults import Skipped
+from danet_train.data.orientation import QUARTER_TURNS, stored, turned
 from danet_train.errors import DataError
 from danet_train.limited_files import read_limited
+from danet_train.picture_decoding import MOST_FILE_BYTES, PictureError, check, decode_checked
+from danet_train.picture_header import PictureHeader
 
 Image = npt.NDArray[np.uint8]
-_MOST_PIXELS = 89_478_485
-"""Of a picture; beyond, Pillow takes one for a decompression bomb. As BGR it is 256 MiB."""
-_MOST_FILE_BYTES = 256 << 20
+_LABEL_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,20 @@ class Dataset(Sequence[Sample]):
         classes: What the labels mean.
         pairs: The files, in the order of the samples.
         skipped: Images of the split that were left out for want of labels.
+        left_out: Files that belong to no sample of it, and why.
     """
 
-    def __init__(self, pairs: Sequence[Pair], classes: ClassTable, skipped: Sequence[Skipped] = ()) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        classes: ClassTable,
+        skipped: Sequence[Skipped] = (),
+        left_out: Sequence[Skipped] = (),
+    ) -> None:
         self.pairs = tuple(pairs)
         self.classes = classes
         self.skipped = tuple(skipped)
+        self.left_out = tuple(left_out)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,17 +96,15 @@ class Dataset(Sequence[Sample]):
             return Dataset(self.pairs[index], self.classes)
         pair = self.pairs[index]
         image = read_image(pair.image)
-        label = self.labels[index]
-        if image.shape[:2] != label.shape:
-            raise DataError(
-                f"{pair.image} is {image.shape[1]}x{image.shape[0]}, but {pair.label} is "
-                f"{label.shape[1]}x{label.shape[0]}; an image and its labels must have the same size"
-            )
-        return Sample(image, label, pair.name)
+        size_hw = (image.shape[0], image.shape[1])
+        return Sample(image, fitted_label(self.labels[index], pair.image, size_hw, pair.label), pair.name)
 
 
 class Labels(Sequence[Image]):
-    """(H, W) uint8 train ids of each sample, 255 where ignored, read from its file at each access."""
+    """(H, W) uint8 train ids of each sample, 255 where ignored, read from its file at each access.
+
+    As the file holds them: those of a picture that EXIF turns may still lie as it is stored.
+    """
 
     def __init__(self, pairs: Sequence[Pair], classes: ClassTable) -> None:
         self._pairs = pairs
@@ -126,14 +132,13 @@ class Labels(Sequence[Image]):
 
 
 def read_image(path: Path) -> Image:
-    """A PNG or JPEG as (H, W, 3) uint8 BGR.
-
-    A JPEG has no checksums: that it is cut off is found out, damage in its middle is not.
+    """A picture as (H, W, 3) uint8 BGR, upright as its EXIF asks.
 
     Raises:
-        DataError: The file is missing, cut off, damaged, or no picture.
+        DataError: The file is missing, cut off, damaged, too large or no picture, as
+            :mod:`danet_train.picture_decoding` says.
     """
-    return _decode(path, _read_bytes(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _decode(path, *_read_checked(path), cv2.IMREAD_COLOR)
 
 
 def read_label(path: Path) -> Image:
@@ -142,19 +147,49 @@ def read_label(path: Path) -> Image:
     Raises:
         DataError: The file is missing, cut off, damaged, no PNG, or not single-channel with at most 8 bits.
     """
-    data = _read_bytes(path)
+    data, stated = _read_checked(path)
     if not data.startswith(png.SIGNATURE):
         raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
     kind, bits = png.header(data)
+    if kind == "other" or bits > _LABEL_BITS:
+        raise DataError(f"{path} must be a single-channel 8-bit PNG of label values, not {kind}, {bits} bits")
     if kind == "palette":
-        return _palette_indices(path, data)
-    label = _decode(path, data, cv2.IMREAD_UNCHANGED)
-    if label.ndim != 2 or label.dtype != np.uint8:
-        raise DataError(
-            f"{path} must be a single-channel 8-bit PNG of label values, not {label.dtype} {label.shape}"
-        )
-    # OpenCV spreads values of fewer bits over 0..255
-    return label if bits == 8 else np.asarray(label // (255 // (2**bits - 1)), np.uint8)
+        label = _palette_indices(path, data)
+    else:
+        label = _decode(path, data, stated, cv2.IMREAD_UNCHANGED)
+    if label.ndim != 2:  # grey with a transparent value
+        label = np.ascontiguousarray(label[..., 0])
+    if kind == "grey" and bits < _LABEL_BITS:  # OpenCV spreads values of fewer bits over 0..255
+        label = np.asarray(label // (255 // (2**bits - 1)), np.uint8)
+    if b"eXIf" in data and (lies := stored(data)) is not None:
+        return turned(label, lies.orientation)
+    return label
+
+
+def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: Path) -> Image:
+    """The labels of an upright picture: as they are where they have its size, or turned as it is.
+
+    Args:
+        label: (h, w), as :func:`read_label` gives it, or decoded.
+        picture: The file of the picture.
+        size_hw: Of the picture, upright.
+        origin: The file of the labels.
+
+    Returns:
+        (H, W) of ``size_hw``.
+
+    Raises:
+        DataError: The labels have neither the upright picture's size nor the stored one.
+    """
+    if label.shape == size_hw:
+        return label
+    lies = stored(_read_checked(picture)[0]) if label.shape == size_hw[::-1] else None
+    if lies is not None and lies.orientation in QUARTER_TURNS and (lies.height, lies.width) == label.shape:
+        return turned(label, lies.orientation)
+    raise DataError(
+        f"{picture} is {size_hw[1]}x{size_hw[0]}, but {origin} is {label.shape[1]}x{label.shape[0]}; an "
+        "image and its labels must have the same size"
+    )
 
 
 def _palette_indices(path: Path, data: bytes) -> Image:
@@ -166,47 +201,22 @@ def _palette_indices(path: Path, data: bytes) -> Image:
         raise DataError(f"{path} is damaged: {error}; copy it again") from error
 
 
-def _read_bytes(path: Path) -> bytes:
-    """The bytes of a picture that is whole as far as its format can tell."""
+def _read_checked(path: Path) -> tuple[bytes, PictureHeader]:
+    """The bytes of a picture that is whole as far as its format tells and not too large, and its header."""
     try:
-        data = read_limited(path, _MOST_FILE_BYTES)
+        data = read_limited(path, MOST_FILE_BYTES)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise DataError(f"{path} is no picture: {error}") from error
-    if data.startswith(png.SIGNATURE) and (found := png.damage(data)) is not None:
-        raise DataError(f"{path} is damaged: {found}; copy it again")
-    # OpenCV fills the rest of a cut-off picture with grey and says nothing.
-    if data.startswith(jpeg.SIGNATURE) and not jpeg.is_whole(data):
-        raise DataError(f"{path} is cut off after {len(data)} bytes, or damaged; copy it again")
-    height, width = _stated_size_hw(path, data)
-    if height * width > _MOST_PIXELS:
-        raise DataError(f"{path} states {width}x{height} pixels; expected at most {_MOST_PIXELS} in all")
-    return data
-
-
-def _stated_size_hw(path: Path, data: bytes) -> tuple[int, int]:
-    """What the header states: memory is taken for no more than that."""
-    if data.startswith(png.SIGNATURE):
-        return png.size_hw(data)
-    if data.startswith(jpeg.SIGNATURE):
-        return jpeg.size_hw(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(BytesIO(data)) as picture:  # of another format; nothing is decoded yet
-                return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path} ({len(data)} bytes) is no picture, or is damaged; expected a PNG or JPEG"
-        ) from error
+        return data, check(data)
+    except PictureError as error:
+        raise DataError(f"{path} {error}") from error
 
 
-def _decode(path: Path, data: bytes, flags: int) -> Image:
+def _decode(path: Path, data: bytes, stated: PictureHeader, flags: int) -> Image:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error as error:
-        raise DataError(f"{path} is damaged: {error.err}") from error
-    if image is None:
-        raise DataError(f"{path} ({len(data)} bytes) is no picture, or is damaged; expected a PNG or JPEG")
-    return np.asarray(image, dtype=image.dtype)
+        return decode_checked(data, stated, flags)
+    except PictureError as error:
+        raise DataError(f"{path} {error}") from error

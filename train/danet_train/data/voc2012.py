@@ -3,7 +3,7 @@
 ROOT/JPEGImages/NAME.jpg
 ROOT/SegmentationClass/NAME.png       VOC's own labels: palette PNGs, 255 ignored
 ROOT/SegmentationClassAug/NAME.png    SBD's labels as PNGs of class indices
-ROOT/ImageSets/Segmentation/{train,val,aug}.txt, one NAME a line
+ROOT/ImageSets/Segmentation/{train,val,aug}.txt, as :mod:`danet_train.data.name_lists`
 
 ROOT is VOC2012 or a folder that holds it as VOC2012 or VOCdevkit/VOC2012. SBD comes as MATLAB files:
 mmsegmentation's tools/dataset_converters/voc_aug.py writes SegmentationClassAug and aug.txt from them, each
@@ -19,13 +19,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from danet_train.classes import ClassTable, find_classes
+from danet_train.data.name_lists import listed_names, picture_of
 from danet_train.data.pairing import Split
 from danet_train.data.sample import Pair
 from danet_train.errors import DataError, NoDatasetError
-from danet_train.limited_files import read_limited
 
-_MOST_LIST_BYTES = 64 << 20
 _LISTS = Path("ImageSets") / "Segmentation"
+_IMAGES = "JPEGImages"
 _OWN, _AUG = "SegmentationClass", "SegmentationClassAug"
 
 
@@ -49,11 +49,11 @@ def find_split(root: Path, split: str) -> Split:
     if not path.is_file():
         lists = sorted(entry.stem for entry in (root / _LISTS).glob("*.txt"))
         raise NoDatasetError(f"{root} has no split {split!r} ({path}); it has {', '.join(lists) or 'none'}")
-    folders = dict.fromkeys(_names(path), _OWN)
+    folders = dict.fromkeys(listed_names(path, root / _IMAGES), _OWN)
     if split == "train":
         folders |= dict.fromkeys(_further_names(root, set(folders)), _AUG)
     pairs = [
-        Pair(name, root / "JPEGImages" / f"{name}.jpg", root / folders[name] / f"{name}.png")
+        Pair(name, picture_of(root / _IMAGES, name), root / folders[name] / f"{name}.png")
         for name in sorted(folders)
     ]
     return Split(pairs, f"in {path}")
@@ -68,20 +68,8 @@ def _further_names(root: Path, own: set[str]) -> list[str]:
     for stem in ("aug", "trainaug", "train_aug"):
         path = root / _LISTS / f"{stem}.txt"
         if path.is_file() and (root / _AUG).is_dir():
-            return [name for name in _names(path) if name not in own]
+            return [name for name in listed_names(path, root / _IMAGES) if name not in own]
     raise DataError(
         f"the split 'train' of VOC 2012 takes SBD's labels too: {root / _AUG}/*.png and "
         f"{root / _LISTS / 'aug.txt'}; convert SBD to them, or name the split train_voc for VOC's alone"
     )
-
-
-def _names(path: Path) -> list[str]:
-    try:
-        names = read_limited(path, _MOST_LIST_BYTES).decode("utf-8").split("\n")
-    except ValueError as error:
-        raise DataError(f"{path} is no list of names: {error}") from error
-    names = [name.strip() for name in names if name.strip()]
-    for name in names:
-        if " " in name or "/" in name:
-            raise DataError(f"{path} must hold one name a line, such as 2007_000032, not {name!r:.80}")
-    return names

@@ -45,6 +45,7 @@ def evaluation_record(
         "split": split,
         "samples": scored.samples,
         "skipped": [skipped._asdict() for skipped in scored.skipped],
+        "left_out": [left_out._asdict() for left_out in dataset.left_out],
         "pixels": int(scored.matrix.counts.sum()),
         "evaluation": {**settings.model_dump(mode="json"), "stride_hw": list(settings.stride)},
         "device": device,

@@ -45,7 +45,7 @@ def score(
     keep: Callable[[str, Image], None] = lambda name, prediction: None,
     advance: Callable[[], None] = lambda: None,
 ) -> Scored:
-    """Predict every sample and count, as :func:`tally`; that none can be read is an error.
+    """Predict every sample and count, as :func:`tally`; that nothing can be scored is an error.
 
     Args:
         model: On any device.
@@ -57,12 +57,26 @@ def score(
         advance: Called after each sample, scored or not.
 
     Raises:
-        DataError: A sample cannot be read and ``faults`` is ``stop``, or none can.
+        DataError: A sample cannot be read and ``faults`` is ``stop``, or none can, or no pixel is labelled.
     """
     scored = tally(model, dataset, normalisation, settings, faults=faults, keep=keep, advance=advance)
     if scored.skipped and not scored.samples:
         raise none_readable(len(scored.skipped), scored.skipped[0])
+    require_scored(scored.matrix, scored.samples)
     return scored
+
+
+def require_scored(matrix: ConfusionMatrix, samples: int) -> None:
+    """Refuse a mean over nothing, which would be no number.
+
+    Raises:
+        DataError: No labelled pixel was counted.
+    """
+    if not matrix.counts.any():
+        raise DataError(
+            f"the labels of the {samples} samples that could be read are ignored everywhere; expected "
+            "labelled pixels to score on"
+        )
 
 
 def tally(

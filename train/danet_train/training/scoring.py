@@ -11,7 +11,7 @@ import torch
 
 from danet_train.data.faults import Skipped, none_readable
 from danet_train.data.sample import Dataset
-from danet_train.evaluation.scoring import tally
+from danet_train.evaluation.scoring import require_scored, tally
 from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.training.config import TrainConfig
@@ -57,7 +57,8 @@ def score_split(
         The same on every process; None where any was asked to stop.
 
     Raises:
-        DataError: A sample cannot be read under ``stop``, or none of the whole split can.
+        DataError: A sample cannot be read under ``stop``, or none of the whole split can; or no pixel
+            of it is labelled.
     """
 
     def advance() -> None:
@@ -92,6 +93,7 @@ def score_split(
         known = [*split.skipped, *(entry for entries in world.gather(skipped[:1]) for entry in entries)]
         raise none_readable(all_skipped, known[0])
     matrix.counts = np.asarray(counts[:-3].numpy(), np.int64).reshape(matrix.counts.shape)
+    require_scored(matrix, all_readable)
     return SplitScore(matrix, all_skipped)
 
 
