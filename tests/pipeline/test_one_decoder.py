@@ -1,4 +1,4 @@
-"""Training, evaluation, calibration and the runtime decode a picture alike, upright, or refuse it in words."""
+"""Training, calibration and the runtime decode a picture alike, upright, or refuse it in words."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ GREY: Pixels = RGB[..., 0] // 2 + RGB[..., 1] // 2
 LOSSLESS_EXIF = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}}
 
 
-def saved(picture: PIL.Image.Image, form: str, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's
+def saved(picture: PIL.Image.Image, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()

@@ -25,3 +25,27 @@ def synthetic_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("synthetic") / "data"
     synthesize_dataset(root, train=6, val=3, video_frames=4, size_hw=(64, 128), seed=3, workers=1)
     return root
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Of a tiny network that was not trained, for the classes of :mod:`labelled_folders`."""
+    from labelled_folders import CLASSES, plain_folder
+
+    from danet_train.checkpoint import save_checkpoint
+    from danet_train.classes import read_classes
+    from danet_train.model.config import DANetConfig
+    from danet_train.model.danet import DANet
+
+    torch.manual_seed(0)
+    config = DANetConfig(
+        num_classes=len(CLASSES),
+        depth=18,
+        base_channels=4,
+        stem_channels=4,
+        head_channels=8,
+        attention_channels=4,
+    )
+    table = read_classes(plain_folder(tmp_path / "table", ()) / "classes.yaml")
+    save_checkpoint(tmp_path / "c.pt", DANet(config).eval(), classes=table)
+    return tmp_path / "c.pt"

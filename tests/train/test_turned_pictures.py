@@ -4,42 +4,24 @@ import json
 
 import numpy as np
 import pytest
-import torch
 import typer
-from labelled_folders import CLASSES, plain_folder, put, scene
+from labelled_folders import plain_folder, put, scene
 from picture_kinds import png_chunk, saved, upright, with_exif
 from PIL import Image
 from typer.testing import CliRunner
 
 from danet_train import open_dataset
-from danet_train.checkpoint import save_checkpoint
-from danet_train.classes import read_classes
 from danet_train.commands.evaluate import evaluate
 from danet_train.commands.explain import explain
 from danet_train.data.sample import read_label
 from danet_train.data.survey import survey, survey_lines
 from danet_train.errors import DataError
-from danet_train.model.config import DANetConfig
-from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
-
-TINY = {"depth": 18, "base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4}
 
 
 def _run(command, *arguments):
     app = typer.Typer()
     app.command()(command)
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    torch.manual_seed(0)
-    model = DANet(DANetConfig(num_classes=len(CLASSES), **TINY)).eval()
-    plain_folder(tmp_path / "classes", ())
-    classes = read_classes(tmp_path / "classes" / "classes.yaml")
-    save_checkpoint(tmp_path / "c.pt", model, classes=classes, normalisation=Normalisation(), metadata={})
-    return tmp_path / "c.pt"
 
 
 def turned_set(root, orientation, *, labels, form="PNG", size_hw=(32, 48), count=3):
