@@ -42,7 +42,7 @@ def with_exif(pixels: Pixels, form: str, orientation: int) -> bytes:
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """What a viewer shows of stored pixels: Pillow's own transpositions, by EXIF 2.32, table of tag 0x0112."""
+    """What a viewer shows of stored pixels: Pillow's transpositions, by EXIF 2.32, tag 0x0112."""
     ways = PIL.Image.Transpose
     way = {
         2: ways.FLIP_LEFT_RIGHT,
