@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from danet_calibration.drop_intervals import Counts
 from danet_calibration.errors import CalibrationError
 from danet_calibration.images import UInt8Array
-from danet_runtime.bundle import Accuracy, Bundle, Precision
+from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
 from danet_runtime.profiling import golden_frame
 from danet_runtime.segmenter import Segmenter
 from danet_train.data.sample import Dataset
@@ -22,6 +22,15 @@ Progress = Callable[[int, int], None]
 
 Step = Callable[[str, int, int], None]
 """Is told what is being done, and how many of how many parts of it are done (0 of 0: unknown)."""
+
+
+GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
+    "drawn": "a drawn pattern: export with --frames of the camera",
+    "frames": "the first of `danet export --frames`",
+    "calibration": "a frame of the calibration",
+    None: "what an older version did not tell: export again, with --frames of the camera",
+}
+"""What a golden frame shows, in words, with what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -172,4 +181,7 @@ def find_golden_failures(bundle: Bundle, precision: Precision, agreement: float)
     least = bundle.manifest.golden.agreement[precision]
     if agreement >= least:
         return ()
-    return (f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more",)
+    return (
+        f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more (it "
+        f"shows {GOLDEN_SHOWS[bundle.manifest.golden.origin]})",
+    )

@@ -57,7 +57,11 @@ def export(
     ] = None,
     frames: Annotated[
         str | None,
-        typer.Option(help="Video or folder to compare with PyTorch on; without it, a drawn pattern. "),
+        typer.Option(
+            help="Video or folder of the camera, to compare with PyTorch on; its first frame becomes the "
+            "golden one, which engines and INT8 must reproduce. Without it a drawn pattern, which `danet "
+            "calibrate` replaces as the golden frame by one of its own."
+        ),
     ] = None,
     kernels: Annotated[
         str | None,
@@ -126,6 +130,7 @@ def export(
             ),
             output,
             kernels=request,
+            golden_origin="frames" if frames else "drawn",
             overwrite=overwrite,
             step=status.update,
         )
