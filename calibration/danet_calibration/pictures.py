@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from danet_calibration.errors import CalibrationSetError
 from danet_runtime.sources.images import PICTURE_SUFFIXES
+
+logger = logging.getLogger(__name__)
 
 LEAST_SEQUENCE = 8
 """So many frames must share the beginning of their names to count as a sequence of their own; below it the
@@ -91,6 +94,7 @@ def _search(root: Path) -> tuple[list[Path], list[Path]]:
     """The photographs and the label images below ``root``; every folder is entered once."""
     found: list[Path] = []
     labels: list[Path] = []
+    hidden = 0
     entered = set()
     for name, folders, files in os.walk(root, followlinks=True):
         real = Path(name).resolve()
@@ -102,7 +106,13 @@ def _search(root: Path) -> tuple[list[Path], list[Path]]:
         folder = Path(name)
         in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
         for file in (folder / file_name for file_name in files):
-            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file():
+            if file.suffix.lower() not in PICTURE_SUFFIXES or not file.is_file():
+                continue
+            if file.name.startswith("."):  # ._001.jpg: what macOS keeps beside 001.jpg, and no picture
+                hidden += 1
+            else:
                 is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(_LABEL_STEMS))
                 (labels if is_label else found).append(file)
+    if hidden:
+        logger.warning("%s: skipped %d hidden files with a picture's suffix", root, hidden)
     return found, sorted(labels)
