@@ -10,17 +10,27 @@ import mmsegmentation_files as files
 import numpy as np
 import pytest
 import torch
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
 
 from danet_train import build_model, read_checkpoint
-from danet_train.errors import CheckpointError
+from danet_train.classes import ClassTable, find_classes, first_difference
+from danet_train.commands.evaluate import evaluate
+from danet_train.errors import CheckpointError, DataError
+from danet_train.evaluation.scoring import check_classes_agree, check_splits_agree
 from danet_train.evaluation.upsampling import aligns_corners
+from danet_train.evaluation.views import view_size
+from danet_train.sections import EvaluationConfig
+from danet_train.training.inheritance import find_config, packaged_names
 from danet_train.weights.backbone import load_backbone
 from danet_train.weights.mmseg_settings import settings_of_meta
 from danet_train.weights.storage import read_stored
 from danet_train.weights.wrappings import unwrapped
 
+MMSEGMENTATIONS = ("cityscapes_r", "ade20k", "voc2012")
 SMALL = {"base_channels": 4, "head_channels": 8, "attention_channels": 4, "aux_channels": 4}
 NAMES, PALETTE = ("road", "bed "), [[128, 64, 128], [204, 5, 255]]
 IN_0X = {"names": list(NAMES), "palette": PALETTE, "text": files.config_text(True, old=True)}
@@ -373,3 +383,61 @@ def test_what_else_no_tensor_tells_is_read_or_refused():
 def test_classes_without_a_palette_keep_their_names(tmp_path, state):
     torch.save({"state_dict": state, "meta": {"CLASSES": NAMES, "PALETTE": None}}, tmp_path / "c.pth")
     assert _read(tmp_path / "c.pth")[0].classes.names == NAMES
+
+
+# What 1.2.2 does otherwise, and the table of ADE20K.
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "scale", "expected"),
+    [((694, 695), 1.75, (1214, 1216)), ((695, 694), 1.75, (1216, 1214)), ((375, 500), 0.5, (188, 250))],
+)
+def test_a_pictures_own_size_times_a_scale_is_rounded_as_mmcv_rounds(size_hw, scale, expected):
+    assert view_size(size_hw, scale, EvaluationConfig()) == expected
+
+
+@pytest.mark.parametrize("name", [name for name in packaged_names() if name.startswith(MMSEGMENTATIONS)])
+def test_each_published_row_says_where_mmsegmentation_1_2_2_differs(name):
+    text = find_config(name).read_text(encoding="utf-8")
+    assert "docs/mmsegmentation.md" in text
+    assert "1.2.2 by one less" in text
+    assert ("in 1.2.2 before it (black)" in " ".join(text.split("\n# "))) == name.startswith("voc2012")
+    table = (pathlib.Path(__file__).parents[2] / "docs" / "mmsegmentation.md").read_text(encoding="utf-8")
+    for said in ("padding of a picture", "1216x1214", "(1 - i / n) ** 0.9"):
+        assert said in table
+
+
+def test_white_space_around_names_of_classes_says_nothing_and_stays():
+    ours = find_classes("ade20k")
+    names = tuple("bed " if name == "bed" else name for name in ours.names)
+    theirs = ClassTable(names=names, colours=ours.colours)
+    assert theirs.names[7] == "bed "
+    check_classes_agree(theirs, 150, ours)
+    check_splits_agree(theirs, ours)
+    assert first_difference(names, ours.names) is None
+    other = ours.model_copy(update={"names": (*ours.names[:9], "lawn", *ours.names[10:])})
+    with pytest.raises(DataError, match="class 9 is 'grass' in the checkpoint, but 'lawn' in the dataset"):
+        check_classes_agree(theirs, 150, other)
+
+
+def test_ade20ks_row_is_scored_with_mmsegmentations_own_names(tmp_path):
+    ours = find_classes("ade20k")
+    names = ["bed " if name == "bed" else name for name in ours.names]
+    state = build_model(18, **SMALL, stem_channels=4, num_classes=150).state_dict()
+    said = {
+        "names": names,
+        "palette": [list(colour) for colour in ours.colours],
+        "text": files.config_text(False),
+    }
+    torch.save(files.content_of_0x(state, **said), tmp_path / "ade.pth")
+    for folder, values in (("images", (40, 40, 3)), ("annotations", (40, 40))):
+        place = tmp_path / "ADEChallengeData2016" / folder / "validation"
+        place.mkdir(parents=True)
+        kind = "jpg" if folder == "images" else "png"
+        Image.fromarray(np.full(values, 8, np.uint8)).save(place / f"ADE_val_00000001.{kind}")
+    app = typer.Typer()
+    app.command()(evaluate)
+    arguments = [tmp_path / "ade.pth", "--data", tmp_path / "ADEChallengeData2016", "--device", "cpu"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    assert "mIoU" in result.output
