@@ -15,6 +15,7 @@ from danet_calibration.images import UInt8Array
 from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
 from danet_runtime.profiling import golden_frame
 from danet_runtime.segmenter import Segmenter
+from danet_train.classes import describe_difference
 from danet_train.data.sample import Dataset
 from danet_train.metrics import ConfusionMatrix
 
@@ -65,7 +66,7 @@ class Agreement:
 
 
 def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
-    """Refuse labelled images of other classes than the bundle's.
+    """Refuse labelled images of other classes than the bundle's; white space around names says nothing.
 
     Args:
         bundle: Names the classes.
@@ -76,11 +77,25 @@ def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
         CalibrationError: The classes differ.
     """
     expected = tuple(entry.name for entry in bundle.manifest.classes)
-    if dataset.classes.names != expected:
+    difference = describe_difference(expected, dataset.classes.names, "the bundle", name)
+    if difference is not None:
         raise CalibrationError(
-            f"expected the bundle's {len(expected)} classes ({', '.join(expected[:4])}...), but {name} has "
-            f"{len(dataset.classes)} ({', '.join(dataset.classes.names[:4])}...); give a data set of the same"
+            f"expected the bundle's {len(expected)} classes: {difference}; give a data set of the same, or "
+            "its class table with --classes"
         )
+
+
+def named_as_in(bundle: Bundle, labelled: LabelledSet) -> LabelledSet:
+    """The same labelled images, with the names of classes as the bundle spells them.
+
+    Args:
+        bundle: Has these classes (:func:`require_classes`).
+        labelled: The labelled images.
+    """
+    dataset = labelled.dataset
+    names = tuple(entry.name for entry in bundle.manifest.classes)
+    classes = dataset.classes.model_copy(update={"names": names})
+    return LabelledSet(labelled.name, Dataset(dataset.pairs, classes, dataset.skipped))
 
 
 @dataclass(frozen=True, eq=False)

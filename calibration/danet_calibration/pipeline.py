@@ -15,7 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from danet_calibration.accuracy import Agreement, LabelledSet, Step, measure_agreement, require_classes
+from danet_calibration.accuracy import (
+    Agreement,
+    LabelledSet,
+    Step,
+    measure_agreement,
+    named_as_in,
+    require_classes,
+)
 from danet_calibration.class_coverage import ClassCoverage, class_coverage
 from danet_calibration.coverage import Coverage, require_coverage
 from danet_calibration.drafts import Drafts
@@ -107,6 +114,7 @@ def calibrate_bundle(
     source.verify()
     overlap = Overlap()
     if labelled is not None:
+        labelled = named_as_in(source, labelled)
         overlap = find_overlap(images, labelled, lambda done, of: step("compare the frames", done, of))
         if not settings.allow_overlap:
             require_apart(overlap)
