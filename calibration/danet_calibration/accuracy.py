@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from danet_calibration.drop_intervals import Counts
 from danet_calibration.errors import CalibrationError
 from danet_calibration.images import UInt8Array
-from danet_runtime.bundle import Accuracy, Bundle, Precision
+from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
 from danet_runtime.profiling import golden_frame
 from danet_runtime.segmenter import Segmenter
+from danet_train.classes import describe_difference
 from danet_train.data.sample import Dataset
 from danet_train.metrics import ConfusionMatrix
 
@@ -22,6 +23,15 @@ Progress = Callable[[int, int], None]
 
 Step = Callable[[str, int, int], None]
 """Is told what is being done, and how many of how many parts of it are done (0 of 0: unknown)."""
+
+
+GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
+    "drawn": "a drawn pattern: export with --frames of the camera",
+    "frames": "the first of `danet export --frames`",
+    "calibration": "a frame of the calibration",
+    None: "what an older version did not tell: export again, with --frames of the camera",
+}
+"""What a golden frame shows, in words, with what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Agreement:
 
 
 def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
-    """Refuse labelled images of other classes than the bundle's.
+    """Refuse labelled images of other classes than the bundle's; white space around names says nothing.
 
     Args:
         bundle: Names the classes.
@@ -67,11 +77,25 @@ def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
         CalibrationError: The classes differ.
     """
     expected = tuple(entry.name for entry in bundle.manifest.classes)
-    if dataset.classes.names != expected:
+    difference = describe_difference(expected, dataset.classes.names, "the bundle", name)
+    if difference is not None:
         raise CalibrationError(
-            f"expected the bundle's {len(expected)} classes ({', '.join(expected[:4])}...), but {name} has "
-            f"{len(dataset.classes)} ({', '.join(dataset.classes.names[:4])}...); give a data set of the same"
+            f"expected the bundle's {len(expected)} classes: {difference}; give a data set of the same, or "
+            "its class table with --classes"
         )
+
+
+def named_as_in(bundle: Bundle, labelled: LabelledSet) -> LabelledSet:
+    """The same labelled images, with the names of classes as the bundle spells them.
+
+    Args:
+        bundle: Has these classes (:func:`require_classes`).
+        labelled: The labelled images.
+    """
+    dataset = labelled.dataset
+    names = tuple(entry.name for entry in bundle.manifest.classes)
+    classes = dataset.classes.model_copy(update={"names": names})
+    return LabelledSet(labelled.name, Dataset(dataset.pairs, classes, dataset.skipped))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,4 +196,7 @@ def find_golden_failures(bundle: Bundle, precision: Precision, agreement: float)
     least = bundle.manifest.golden.agreement[precision]
     if agreement >= least:
         return ()
-    return (f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more",)
+    return (
+        f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more (it "
+        f"shows {GOLDEN_SHOWS[bundle.manifest.golden.origin]})",
+    )

@@ -114,7 +114,7 @@ def calibrate(
     from danet_runtime.bundle import Bundle
     from danet_runtime.bundle.reader import MANIFEST_NAME
     from danet_runtime.errors import UsageError
-    from danet_runtime.files import check_folder_target
+    from danet_runtime.files import check_folder_target, fitting_name
 
     require_there(images, "--images")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
@@ -127,7 +127,9 @@ def calibrate(
     from danet_train.data.layouts import open_dataset
     from danet_train.data.survey import survey, survey_lines
 
-    record = VerdictFile(verdict or output.with_name(f"{output.name}.verdict.json"), output, bundle)
+    record = VerdictFile(
+        verdict or output.with_name(fitting_name(output.name, ".verdict.json")), output, bundle
+    )
     console = open_console()
     with _recorded(console, record, output):
         opened = Bundle.open(bundle, trusted_key or None)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Final
 
-from danet_calibration.accuracy import Step, measure_golden
+from danet_calibration.accuracy import Step, find_golden_failures, measure_golden
 from danet_calibration.errors import GateError
 from danet_calibration.fp16_gate import SafeFp16, secure_fp16
 from danet_calibration.images import CalibrationSet, UInt8Array
@@ -53,11 +53,7 @@ def measure_and_mend(
 
 
 def write_base(source: Bundle, safe: SafeFp16 | None, writer: BundleWriter) -> Bundle:
-    """Copy a bundle, with the mended FP16 file where there is one.
-
-    Raises:
-        GateError: The mended file misses the golden frame's labels.
-    """
+    """Copy a bundle, with the mended FP16 file where there is one."""
     if safe is None or not safe.kept_fp32:
         for ref in source.manifest.files():
             writer.copy(source, ref)
@@ -68,11 +64,18 @@ def write_base(source: Bundle, safe: SafeFp16 | None, writer: BundleWriter) -> B
             writer.copy(source, ref)
     mended = variant.model_copy(update={"file": writer.add(variant.file.path, safe.model), "accuracy": None})
     variants = {**source.manifest.variants, "fp16": mended}
-    bundle = writer.preview(source.manifest.model_copy(update={"variants": variants}))
-    golden, least = measure_golden(bundle, "fp16"), source.manifest.golden.agreement["fp16"]
-    if golden < least:
+    return writer.preview(source.manifest.model_copy(update={"variants": variants}))
+
+
+def require_mended(bundle: Bundle, safe: SafeFp16 | None) -> None:
+    """Hold a mended FP16 file to the golden frame.
+
+    Raises:
+        GateError: It misses its labels.
+    """
+    if safe is None or not safe.kept_fp32:
+        return
+    if failures := find_golden_failures(bundle, "fp16", measure_golden(bundle, "fp16")):
         raise GateError(
-            f"with {', '.join(safe.kept_fp32)} in FP32, fp16 gives {golden:.2%} of the golden "
-            f"frame's labels; expected {least:.0%} or more. Train with weight decay, or build fp32"
+            f"with {', '.join(safe.kept_fp32)} in FP32, {failures[0]}. Train with weight decay, or build fp32"
         )
-    return bundle

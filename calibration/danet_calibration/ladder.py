@@ -348,6 +348,8 @@ def _int8_rung(name: Literal["INT8 everywhere", "mixed"], trial: Trial) -> Rung:
         trial.accuracy,
         trial.judgement,
         trial.failures,
+        golden=trial.golden,
+        golden_asked=draft.bundle.manifest.golden.agreement["int8"],
     )
 
 

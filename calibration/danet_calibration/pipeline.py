@@ -1,8 +1,8 @@
 """Bundle and images to a bundle with an INT8 variant and the measured accuracy of every variant.
 
-The steps, each in its own module: the range of FP16 (``fp16_base``), the scales (``scale_choice``), the INT8
-file (``drafts``), the gate with its ladder (``ladder``, ``verdict``); and here what ties them: the checks
-before, manifest and reports after.
+The steps, each in its own module: the range of FP16 (``fp16_base``), the golden frame (``golden_choice``),
+the scales (``scale_choice``), the INT8 file (``drafts``), the gate with its ladder (``ladder``, ``verdict``);
+and here what ties them: the checks before, manifest and reports after.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from danet_calibration.accuracy import Agreement, LabelledSet, Step, measure_agreement, require_classes
+from danet_calibration.accuracy import (
+    Agreement,
+    LabelledSet,
+    Step,
+    measure_agreement,
+    named_as_in,
+    require_classes,
+)
 from danet_calibration.class_coverage import ClassCoverage, class_coverage
 from danet_calibration.coverage import Coverage, require_coverage
 from danet_calibration.drafts import Drafts
 from danet_calibration.errors import CalibrationError
-from danet_calibration.fp16_base import measure_and_mend, write_base
+from danet_calibration.fp16_base import measure_and_mend, require_mended, write_base
 from danet_calibration.gate import GateRules, find_guard
+from danet_calibration.golden_choice import put_golden
 from danet_calibration.images import CalibrationSet, UInt8Array, manifest_frames
 from danet_calibration.judges import AccuracyJudge, AgreementJudge, Judge
 from danet_calibration.ladder import Outcome, gate_by_agreement, require_evidence, run_gate
@@ -106,6 +114,7 @@ def calibrate_bundle(
     source.verify()
     overlap = Overlap()
     if labelled is not None:
+        labelled = named_as_in(source, labelled)
         overlap = find_overlap(images, labelled, lambda done, of: step("compare the frames", done, of))
         if not settings.allow_overlap:
             require_apart(overlap)
@@ -141,7 +150,8 @@ def calibrate_bundle(
         read_trained_scales(source.read(trained)) if trained else None,
     )
     with write_bundle(path, overwrite=overwrite) as writer:
-        base = write_base(source, safe, writer)
+        base = put_golden(write_base(source, safe, writer), images, writer, step)
+        require_mended(base, safe)
         drafts = Drafts(base, writer, choice.inputs, _recipe(images, choice))
         everywhere = drafts.write()
         require_coverage(everywhere.coverage)
@@ -166,6 +176,7 @@ def calibrate_bundle(
                 **_report_coverage(outcome.trial.draft.coverage),
                 "model_bytes": outcome.trial.draft.variant.file.bytes,
                 "golden_agreement_int8": outcome.trial.golden,
+                "golden_origin": base.manifest.golden.origin,
                 **agreement.to_json(),
                 **outcome.verdict.to_json(),
             },

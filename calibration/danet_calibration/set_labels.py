@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from danet_calibration.images import CalibrationSet
+from danet_train.classes import describe_difference
 from danet_train.data.layouts import open_dataset
 from danet_train.data.sample import Dataset, Pair
 from danet_train.errors import DataError
@@ -33,8 +34,9 @@ def find_labels(
         dataset = open_dataset(root, split, classes)
     except DataError as error:
         raise NoLabelsError(str(error)) from error
-    if dataset.classes.names != names:
-        raise NoLabelsError(f"the labels at {root} are of other classes than the bundle's {len(names)}")
+    difference = describe_difference(names, dataset.classes.names, "the bundle", f"the labels at {root}")
+    if difference is not None:
+        raise NoLabelsError(difference)
     known = {pair.image.resolve(): pair.label for pair in dataset.pairs}
     labels = [known.get(file.resolve()) for file in images.files]
     if None in labels:

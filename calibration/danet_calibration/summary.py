@@ -40,6 +40,11 @@ def ladder_table(verdict: dict[str, Any], title: str) -> Table:
                     for rung in ladder
                 ),
             )
+    if (asked := ladder[0]["golden_agreement_asked"]) is not None:
+        table.add_row(
+            f"golden frame's labels (at least {asked:.0%})",
+            *("" if (share := rung["golden_agreement"]) is None else f"{share:.2%}" for rung in ladder),
+        )
     table.add_row("gate", *(_coloured(rung["gate"]) for rung in ladder))
     return table
 

@@ -36,6 +36,8 @@ class Rung:
         judgement: Against FP32; None without labelled frames.
         failures: What the gate misses, in words.
         agrees: Whether, without labelled frames, enough pixels kept FP32's label.
+        golden: Share of the golden frame's labels, 0..1; None where it was not measured.
+        golden_asked: Which share of them it must give.
     """
 
     name: Literal["INT8 everywhere", "mixed", "FP16", "FP32", "reference FP32"]
@@ -46,6 +48,8 @@ class Rung:
     judgement: Judgement | None = None
     failures: tuple[str, ...] = ()
     agrees: bool = False
+    golden: float | None = None
+    golden_asked: float | None = None
 
     @property
     def gate(self) -> str:
@@ -67,6 +71,8 @@ class Rung:
             "layers_in_fp16": list(self.floating),
             "computed_in": COMPUTED_IN[self.name],
             **(judged.to_json() if judged else dict.fromkeys(JUDGED)),
+            "golden_agreement": self.golden,
+            "golden_agreement_asked": self.golden_asked,
             "class_iou": self.accuracy.iou if self.accuracy else None,
             "gate": self.gate,
             "failures": list(self.failures),

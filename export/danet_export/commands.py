@@ -57,7 +57,11 @@ def export(
     ] = None,
     frames: Annotated[
         str | None,
-        typer.Option(help="Video or folder to compare with PyTorch on; without it, a drawn pattern. "),
+        typer.Option(
+            help="Video or folder of the camera, to compare with PyTorch on; its first frame becomes the "
+            "golden one, which engines and INT8 must reproduce. Without it a drawn pattern, which `danet "
+            "calibrate` replaces as the golden frame by one of its own."
+        ),
     ] = None,
     kernels: Annotated[
         str | None,
@@ -94,7 +98,7 @@ def export(
     from danet_export.frames import load_frames, pattern
     from danet_export.pipeline import export_bundle
     from danet_train.checkpoint import read_checkpoint
-    from danet_train.classes import CITYSCAPES, find_classes
+    from danet_train.classes import CITYSCAPES, describe_difference, find_classes
 
     loaded = read_checkpoint(checkpoint)
     trained = loaded.model.config.align_corners
@@ -102,11 +106,11 @@ def export(
     geometry = plan_geometry(model_hw, frame_hw, fit, sampling, pixels)
     console = open_console()
     table = find_classes(classes) if classes else loaded.classes
-    if classes and loaded.classes is not None and table != loaded.classes:
-        raise UsageError(
-            f"{checkpoint} holds its own {len(loaded.classes)} classes ({loaded.classes.names[0]}, ...), and "
-            f"{classes} names others; leave --classes out"
-        )
+    if table is not None and loaded.classes is not None:
+        difference = describe_difference(loaded.classes.names, table.names, str(checkpoint), str(classes))
+        if difference is not None:
+            raise UsageError(f"{checkpoint} holds its own classes: {difference}; leave --classes out")
+        table = loaded.classes
     if table is None and loaded.model.config.num_classes == len(CITYSCAPES.names):
         console.print("The checkpoint names no classes; it has 19, and they are taken to be Cityscapes'.")
         table = CITYSCAPES
@@ -126,6 +130,7 @@ def export(
             ),
             output,
             kernels=request,
+            golden_origin="frames" if frames else "drawn",
             overwrite=overwrite,
             step=status.update,
         )

@@ -31,6 +31,7 @@ from danet_runtime.bundle import (
     FileRef,
     FrameSpec,
     Golden,
+    GoldenOrigin,
     Kernel,
     Lowerings,
     Manifest,
@@ -65,6 +66,7 @@ def export_bundle(
     path: Path,
     *,
     kernels: KernelRequest | None = None,
+    golden_origin: GoldenOrigin = "frames",
     overwrite: bool = False,
     step: Step = _log.info,
 ) -> Manifest:
@@ -78,6 +80,7 @@ def export_bundle(
             size becomes the golden frame.
         path: Where the bundle goes.
         kernels: For which architectures to compile kernels; for none by default.
+        golden_origin: What ``frames`` gives: the user's own, or drawn ones.
         overwrite: Whether a bundle there may be replaced.
         step: Is told what happens next.
 
@@ -96,7 +99,7 @@ def export_bundle(
             step(f"export {precision}")
             models[precision] = _export(checkpoint, geometry, precision)
         step("compare with PyTorch")
-        parity_ref, golden = _prove(checkpoint, geometry, models, frames, writer)
+        parity_ref, golden = _prove(checkpoint, geometry, models, frames, golden_origin, writer)
         manifest = Manifest(
             frame=frame_spec(geometry),
             model=ModelSpec(
@@ -193,6 +196,7 @@ def _prove(
     geometry: Geometry,
     models: dict[Precision, onnx.ModelProto],
     frames: Callable[[tuple[int, int]], Sequence[UInt8Array]],
+    golden_origin: GoldenOrigin,
     writer: BundleWriter,
 ) -> tuple[FileRef, Golden]:
     """Compare, and keep the report and the golden frame.
@@ -227,6 +231,7 @@ def _prove(
         frame=writer.add("golden/frame.png", encode_png(stored)),
         labels=writer.add("golden/labels.png", encode_png(golden_labels)),
         agreement=parity.REQUIRED_AGREEMENT,
+        origin=golden_origin,
     )
     _log.info("parity %s", [asdict(result) for result in results])
     return writer.add("reports/parity.json", (json.dumps(report, indent=2) + "\n").encode()), golden

@@ -18,6 +18,9 @@ from danet_runtime.errors import UsageError
 from danet_runtime.partials import partial_file, partial_folder, remove_dead, retired_folder
 from danet_runtime.targets import check_kind, followed, is_stream, open_stream
 
+MOST_NAME_BYTES: Final = 255
+"""Longest name of a file on Linux's file systems."""
+
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOT_SERVED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # by a file system that reserves no room
 
@@ -116,6 +119,27 @@ def _naming_where_full(path: Path) -> Iterator[None]:
         raise
 
 
+def fitting_name(stem: str, ending: str) -> str:
+    """The name of a file that is made of another's, with the stem cut where it would be too long.
+
+    A hash keeps two long stems apart.
+    """
+    room = MOST_NAME_BYTES - len(os.fsencode(ending))
+    stored = os.fsencode(stem)
+    if len(stored) <= room:
+        return stem + ending
+    mark = f"~{sha256_of(stored)[:16]}"
+    return os.fsdecode(stored[: room - len(mark)]) + mark + ending
+
+
+def _check_name(path: Path) -> None:
+    length = len(os.fsencode(path.name))
+    if length > MOST_NAME_BYTES:
+        raise UsageError(
+            f"{path.name[:40]}... is a name of {length} bytes; a file's has at most {MOST_NAME_BYTES}"
+        )
+
+
 def is_full(error: OSError) -> bool:
     """Whether it says that the disk, or what of it one user may take, is full."""
     return error.errno in _FULL
@@ -148,9 +172,11 @@ def check_file_target(path: Path) -> None:
     """Find out before long work, not after, that ``path`` cannot be written as a file.
 
     Raises:
-        UsageError: ``path`` is a folder or no name, it is neither a regular file nor a stream (see
-            :mod:`danet_runtime.targets`), or its folder cannot be made or written to.
+        UsageError: ``path`` is a folder or no name, its name is too long, it is neither a
+            regular file nor a stream (see :mod:`danet_runtime.targets`), or its folder cannot be made or
+            written to.
     """
+    _check_name(path)
     if path.is_dir() or not path.name:
         raise UsageError(f"{path} is a folder; give the path of a file to write")
     check_kind(path)
@@ -170,6 +196,7 @@ def check_folder_target(path: Path, mark: str, *, overwrite: bool = False) -> No
         UsageError: ``path`` exists and ``overwrite`` is false, or it is something else than a folder of this
             kind, or the folder around it cannot be made or written to.
     """
+    _check_name(path)
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{path} exists already; give another path, or --overwrite to replace it")
     if path.exists() and not path.is_dir():

@@ -8,7 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from danet_calibration.accuracy import measure_accuracy, measure_agreement, measure_golden
+from danet_calibration.accuracy import (
+    LabelledSet,
+    measure_accuracy,
+    measure_agreement,
+    measure_golden,
+    named_as_in,
+    require_classes,
+)
 from danet_calibration.errors import CalibrationError
 from danet_calibration.gate import GateRules
 from danet_calibration.images import choose_images
@@ -19,6 +26,7 @@ from danet_runtime.tensorrt.library import library_of
 from danet_runtime.tensorrt.lowering import lowered_model
 from danet_runtime.tensorrt.rtx_builder import build_engine
 from danet_train.data.layouts import open_dataset
+from danet_train.data.sample import Dataset
 
 
 def test_labels_of_the_model_itself_score_one(balanced_bundle, labelled):
@@ -40,6 +48,21 @@ def test_other_classes_are_refused(exported_bundle, tmp_path):
     )
     with pytest.raises(CalibrationError, match="expected the bundle's 19 classes"):
         measure_accuracy(Bundle.open(exported_bundle), "fp32", open_dataset(tmp_path, "val"), "other")
+
+
+def test_the_first_class_that_differs_is_named_and_white_space_around_names_is_no_difference(
+    exported_bundle, labelled
+):
+    bundle, classes = Bundle.open(exported_bundle), labelled.dataset.classes
+    spaced = tuple(f" {name} " for name in classes.names)
+    dataset = Dataset(labelled.dataset.pairs, classes.model_copy(update={"names": spaced}))
+    require_classes(bundle, dataset, "mine")
+    assert named_as_in(bundle, LabelledSet("mine", dataset)).dataset.classes == classes
+    other = classes.model_copy(update={"names": (*spaced[:5], "post", *spaced[6:])})
+    with pytest.raises(
+        CalibrationError, match="class 5 is 'pole' in the bundle, but 'post' in mine; give a data set"
+    ):
+        require_classes(bundle, Dataset(labelled.dataset.pairs, other), "mine")
 
 
 def test_a_variant_agrees_with_itself(exported_bundle):

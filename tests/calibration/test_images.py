@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tracemalloc
 
 import cv2
@@ -307,3 +308,13 @@ def test_an_unreadable_image_is_refused_by_name(tmp_path, image_folder, content)
     (tmp_path / "b.png").write_bytes(good[: len(good) // 2] if content == "cut" else content)
     with pytest.raises(SourceError, match=r"b\.png"):
         choose_images(tmp_path, 8)
+
+
+def test_what_macos_keeps_beside_pictures_is_none_and_is_counted(tmp_path, image_folder):
+    folder = shutil.copytree(image_folder, tmp_path / "images")
+    for number in range(3):
+        (folder / f"._{number:02}.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    chosen = choose_images(folder, 4)
+    assert chosen.sha256 == choose_images(image_folder, 4).sha256
+    assert "3 files: " in (chosen.coverage.left_out or "")
+    assert "._00.png and 2 more: a hidden file" in (chosen.coverage.left_out or "")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,51 @@ def test_a_file_that_a_killed_process_left_is_removed_by_the_next_that_writes_it
         partial.write_text("new")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.json", "out.json"]
     assert f"{left} is removed: a process that was killed had not finished it" in caplog.text
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 124 + ".json", "n" * 249 + ".json"])
+def test_what_has_no_room_in_its_name_for_a_mark_is_removed_too_and_nothing_of_a_like_name(
+    tmp_path: Path, package: str, name: str
+) -> None:
+    target, like = tmp_path / name, tmp_path / f"{name[:-6]}X{name[-5:]}"
+    with writing(target, package, "replacing") as process, writing(like, package, "replacing") as other:
+        kill(process)
+        kill(other)
+    assert len(list(tmp_path.iterdir())) == 2
+    with replacing(target) as partial:
+        partial.write_text("new")
+    left = {path.name for path in tmp_path.iterdir()} - {name}
+    assert target.read_text() == "new"
+    assert len(left) == 1
+    remove_dead(like)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_of_a_long_name_that_was_moved_away_is_put_back_under_its_whole_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / ("n" * 255)
+    target.mkdir()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", _once(Path.rename))
+        with suppress(KeyboardInterrupt), partials.retired_folder(target):
+            raise KeyboardInterrupt
+    assert not target.exists()
+    remove_dead(target)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def _once(rename: Callable[..., Path]) -> Callable[..., Path | None]:
+    """The first call happens; what comes after it does not, as after a kill."""
+    calls = []
+
+    def first_alone(path: Path, to: Path) -> Path | None:
+        calls.append(path)
+        return rename(path, to) if len(calls) == 1 else None
+
+    return first_alone
 
 
 @pytest.mark.parametrize(("package", "more"), [("danet_runtime", ', "mark"'), ("danet_train", "")])

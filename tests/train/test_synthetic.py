@@ -198,3 +198,17 @@ def test_a_ray_to_the_ground_and_the_projection_undo_each_other():
         assert forward == pytest.approx(float(ahead[row, column]), rel=1e-4)
         u, v = camera.project(right, 0.0, forward)
         assert (u, v) == (pytest.approx(column + 0.5, abs=0.01), pytest.approx(first + row + 0.5, abs=0.01))
+
+
+def test_a_folder_of_a_latin_1_name_gets_its_drive_too(tmp_path):
+    """OpenCV ends the process on a name that is no Unicode, so this is one of its own."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom danet_train.synthetic.dataset import _write_video\n"
+        "_write_video(Path(sys.argv[1]), 3, (64, 128), 0, lambda: None)\n"
+    )
+    folder = tmp_path / os.fsdecode(b"h\xe9")
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder / "street.mp4").rename(tmp_path / "street.mp4")
+    film = cv2.VideoCapture(str(tmp_path / "street.mp4"))
+    assert [film.read()[0] for _ in range(4)] == [True, True, True, False]

@@ -148,7 +148,7 @@ def read_checkpoint(
         _check_classes(foreign.classes, foreign.model.config.num_classes)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    for note in foreign.notes:
+    for note in (*stored.notes, *foreign.notes):
         say(f"{path}: {note}")
     return Checkpoint(
         foreign.model,
@@ -163,7 +163,7 @@ def read_checkpoint(
 def _interpret(
     stored: StoredWeights, multi_grid: tuple[int, ...] | None, align_corners: bool | None
 ) -> Checkpoint:
-    content, state, sha256 = stored
+    content, state, sha256, _ = stored
     if content["format"] != FORMAT or content.get("version") != VERSION:
         raise CheckpointError(
             f"expected {FORMAT} version {VERSION}, got {content['format']!r} version "

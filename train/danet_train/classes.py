@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -106,6 +107,35 @@ class ClassTable(BaseModel):
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = self.colours
         return table
+
+
+def first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:
+    """The first position at which two tables name different classes; None where there is none.
+
+    White space around a name says nothing: mmsegmentation's table of ADE20K has ``'bed '``. Where one table
+    is longer, its first class beyond the other differs.
+    """
+    for index, (name, other) in enumerate(zip(names, others, strict=False)):
+        if name.strip() != other.strip():
+            return index
+    return None if len(names) == len(others) else min(len(names), len(others))
+
+
+def describe_difference(names: Sequence[str], others: Sequence[str], here: str, there: str) -> str | None:
+    """The first class that differs between two tables, in words; None where they name the same.
+
+    Args:
+        names: Of one table.
+        others: Of the other.
+        here: What to call the one, e.g. ``the bundle``.
+        there: What to call the other.
+    """
+    index = first_difference(names, others)
+    if index is None:
+        return None
+    if index == min(len(names), len(others)):
+        return f"{here} has {len(names)} classes, {there} {len(others)}"
+    return f"class {index} is {names[index]!r} in {here}, but {others[index]!r} in {there}"
 
 
 class _Entry(BaseModel):

@@ -10,6 +10,7 @@ a time would not either, since clocks are set.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import re
@@ -24,6 +25,10 @@ from typing import Final
 _FOLDER: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _TIME: Final = re.compile(r"\d{8}T\d{6}")
+_NAME_BYTES: Final = 255
+"""Longest name of a file on Linux's file systems."""
+
+_MARK_BYTES: Final = 40  # of what partials have around the name: a dot, an id, random digits, a suffix
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +40,8 @@ def partial_file(path: Path) -> Iterator[Path]:
     def make(partial: Path) -> int:
         return os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
-    partial, lock = _locked(lambda mark: path.with_name(f".{path.stem}.{mark}.partial{path.suffix}"), make)
+    stem, suffix = _shortened(path.stem, path.suffix), path.suffix
+    partial, lock = _locked(lambda mark: path.with_name(f".{stem}.{mark}.partial{suffix}"), make)
     try:
         yield partial
     finally:
@@ -52,7 +58,8 @@ def partial_folder(path: Path) -> Iterator[Path]:
         partial.chmod(0o755)
         return os.open(partial, _FOLDER)
 
-    partial, lock = _locked(lambda mark: path.with_name(f".{path.name}.{mark}.partial"), make)
+    name = _shortened(path.name)
+    partial, lock = _locked(lambda mark: path.with_name(f".{name}.{mark}.partial"), make)
     try:
         yield partial
     finally:
@@ -63,7 +70,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def retired_folder(path: Path) -> Iterator[None]:
     """Move a folder out of the way; when the block raises it comes back, otherwise it is removed."""
-    retired = path.with_name(f".{path.name}.{_mark()}.old")
+    retired = path.with_name(f".{_shortened(path.name)}.{_mark()}.old")
     lock = _lock_there(path)
     try:
         path.rename(retired)
@@ -85,7 +92,7 @@ def discard(path: Path) -> None:
     Raises:
         OSError: It cannot be moved out of the way.
     """
-    doomed = path.with_name(f".{path.name}.{_mark()}.partial")
+    doomed = path.with_name(f".{_shortened(path.name)}.{_mark()}.partial")
     lock = _lock_there(path)
     try:
         path.rename(doomed)
@@ -102,20 +109,22 @@ def remove_dead(path: Path) -> list[Path]:
     Returns:
         What was removed; each is logged.
     """
-    stem, suffix, name = (
-        _TIME.sub(r"\\d{8}T\\d{6}", re.escape(part)) for part in (path.stem, path.suffix, path.name)
-    )
+    parts = (_shortened(path.stem, path.suffix), path.suffix, _shortened(path.name))
+    stem, suffix, name = (_TIME.sub(r"\\d{8}T\\d{6}", re.escape(part)) for part in parts)
     return remove_dead_in(
-        path.parent, re.compile(rf"\.{stem}\.\w[\w-]*\.partial{suffix}|\.{name}\.\w[\w-]*\.(partial|old)")
+        path.parent,
+        re.compile(rf"\.{stem}\.\w[\w-]*\.partial{suffix}|\.{name}\.\w[\w-]*\.(partial|old)"),
+        path,
     )
 
 
-def remove_dead_in(folder: Path, names: re.Pattern[str]) -> list[Path]:
+def remove_dead_in(folder: Path, names: re.Pattern[str], home: Path | None = None) -> list[Path]:
     """Remove what killed processes left unfinished in a folder; what has a writer, or another owner, stays.
 
     Args:
         folder: Need not be there.
         names: Of unfinished files and folders.
+        home: Of all of them; without it each one's own name tells, which a shortened one does not.
 
     Returns:
         What was removed; each is logged.
@@ -127,7 +136,7 @@ def remove_dead_in(folder: Path, names: re.Pattern[str]) -> list[Path]:
         return []
     for partial in found:
         with suppress(OSError):
-            if _end_unlocked(partial):
+            if _end_unlocked(partial, home):
                 removed.append(partial)
     return removed
 
@@ -153,6 +162,16 @@ def _locked(name: Callable[[str], Path], make: Callable[[Path], int]) -> tuple[P
         os.close(lock)
 
 
+def _shortened(name: str, suffix: str = "") -> str:
+    """The name, or its beginning and a hash of it where there is no room beside it for what partials add."""
+    room = _NAME_BYTES - _MARK_BYTES - len(os.fsencode(suffix))
+    stored = os.fsencode(name)
+    if len(stored) <= room:
+        return name
+    ending = f"~{hashlib.sha256(stored).hexdigest()[:16]}"
+    return os.fsdecode(stored[: max(0, room - len(ending))]) + ending
+
+
 def _mark() -> str:
     return f"{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -172,7 +191,7 @@ def _lock_there(folder: Path) -> int:
     return lock
 
 
-def _end_unlocked(partial: Path) -> bool:
+def _end_unlocked(partial: Path, home: Path | None) -> bool:
     """Remove, or put back, what has no writer; whether it was removed."""
     is_folder = stat.S_ISDIR(partial.lstat().st_mode)
     lock = os.open(partial, _FOLDER if is_folder else _FILE)
@@ -182,7 +201,9 @@ def _end_unlocked(partial: Path) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it has a writer
         if not _is_at(lock, partial):
             return False  # finished in this moment, or removed by another
-        home = partial.with_name(partial.name[1:].rsplit(".", 2)[0])
+        told = partial.name[1:].rsplit(".", 2)[0]
+        if home is None or _shortened(home.name) == home.name:
+            home = partial.with_name(told)
         if partial.suffix == ".old" and not os.path.lexists(home):
             partial.rename(home)
             logger.warning("%s was put back: a process that was killed had moved it away", home)

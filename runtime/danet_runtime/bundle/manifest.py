@@ -29,6 +29,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 Operator = Literal["PositionAttention", "ChannelEnergy", "UpsampleArgmax"]
 """The custom operators of the domain ``danet`` that have a kernel."""
 
+GoldenOrigin = Literal["drawn", "frames", "calibration"]
+"""What a golden frame shows: nothing that the network knows, or what it was made for."""
+
 
 def _inside_bundle(path: str) -> str:
     if fault := path_fault(path):
@@ -255,8 +258,16 @@ class Golden(Schema):
         description="PNG of the bytes that the model takes: bgr in colour, nv12 and uyvy as grey pictures "
         "(H * 3 / 2, W) and (H, 2 W)"
     )
-    labels: FileRef = Field(description="PNG, one channel, the labels of the FP32 network in PyTorch")
+    labels: FileRef = Field(
+        description="PNG, one channel, the labels of the FP32 network in PyTorch; where calibration chose "
+        "the frame, of the FP32 file, which export held to PyTorch"
+    )
     agreement: dict[Precision, Share] = Field(description="share of equal labels that a precision must reach")
+    origin: GoldenOrigin | None = Field(
+        default=None,
+        description="drawn: a pattern; frames: the user's own, at export; calibration: one of the frames "
+        "that the INT8 variant was calibrated or compared on; null: not told, by an older version",
+    )
 
 
 class Provenance(Schema):

@@ -130,7 +130,7 @@ def _open(images: str, frames: int, split: str | None) -> Source:
     if not folder.is_dir():
         return open_source(images)
     if _CITYSCAPES_FRAMES in folder.resolve().parts:
-        found = sorted(folder.rglob("*.png"))
+        found = sorted(file for file in folder.rglob("*.png") if not file.name.startswith("."))
         if not found:
             raise SourceError(f"{folder} holds no PNG, as Cityscapes would; give the folder with the frames")
     else:

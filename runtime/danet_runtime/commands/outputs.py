@@ -162,6 +162,8 @@ class Outputs:
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
     """Where the report goes that nobody named: beside the video, or into the folder of masks."""
+    from danet_runtime.files import fitting_name
+
     if output is not None:
-        return output.with_suffix(".json")
+        return output.with_name(fitting_name(output.stem, ".json"))
     return masks / "report.json" if masks is not None else None

@@ -22,10 +22,10 @@ def run(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Video file, picture, folder of pictures, pattern such as 'a/*.png', camera:0, rtsp://..., "
-            "http://..., csi://0, gst:PIPELINE, or synthetic: for a test pattern. Several share the model in "
-            "turn; NAME=SOURCE names each. What exists as a file under the whole text is that file, whatever "
-            "it is called."
+            help="Video file, picture, folder of pictures (frame2 comes before frame10), pattern such as "
+            "'a/*.png', camera:0 or /dev/video0, rtsp://..., http://..., csi://0, gst:PIPELINE, or "
+            "synthetic: for a test pattern. Several share the model in turn; NAME=SOURCE names each. What "
+            "exists as a file under the whole text is that file, whatever it is called."
         ),
     ],
     output: Annotated[

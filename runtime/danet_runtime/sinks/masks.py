@@ -13,7 +13,7 @@ from typing import Any, Final
 from danet_runtime.dependencies import opencv
 from danet_runtime.durability import sync_file, sync_folder
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.files import replacing
+from danet_runtime.files import fitting_name, replacing
 from danet_runtime.partials import remove_dead_in
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
@@ -104,7 +104,7 @@ class MasksSink:
             error, self._flusher.error = self._flusher.error, None  # told once; the next may be whole
             raise SinkError(self._lost(error)) from error
         stem = self._stem(result)
-        file = self.folder / f"{stem}.png"
+        file = self.folder / fitting_name(stem, ".png")
         encoded, data = self._cv2.imencode(".png", result.labels)
         if not encoded:
             raise SinkError(f"{file} cannot be encoded as PNG")

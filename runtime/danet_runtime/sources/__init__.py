@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import BGR, Pixels
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["FrameInfo", "Source", "open_source"]
 
 _ACCEPTED = (
-    "a video file, a picture, a folder of pictures, a pattern such as 'frames/*.png', camera:0, rtsp://..., "
-    "rtsps://..., http(s)://..., csi://0, gst:PIPELINE, or synthetic:"
+    "a video file, a picture, a folder of pictures, a pattern such as 'frames/*.png', camera:0 or "
+    "/dev/video0, rtsp://..., rtsps://..., http(s)://..., csi://0, gst:PIPELINE, or synthetic:"
 )
+_DEVICE: Final = re.compile(r"/dev/video([0-9]{1,4})")
 _CHILD_SCHEMES = ("rtsp", "rtsps", "http", "https", "csi", "gst")
 
 
@@ -46,7 +49,9 @@ def open_source(
 ) -> AnySource:
     """Open what ``text`` names: a URI, a file or folder that exists, a camera's index, or a pattern.
 
-    A file is a picture by its suffix, else a video. What stands in the file system under the whole text is a
+    A file is a picture by its suffix, else a video. ``/dev/video0``, and what leads to it from ``/dev``, is
+    ``camera:0``. A ``file:`` URI names a file of this machine, ``%20`` and the like decoded where no file has
+    that very name. What stands in the file system under the whole text is a
     file whatever it is called, also a link that leads nowhere: names that a shell made of a pattern never
     become cameras or pipelines.
 
@@ -126,10 +131,12 @@ def _played(source: AnySource) -> AnySource:
 def path_of(text: str) -> Path | None:
     """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
     scheme, colon, rest = text.partition(":")
+    if _device_of(text) is not None:
+        return None
     if is_entry(text):
         return Path(text)
     if colon and scheme == "file":
-        return Path(rest.removeprefix("//"))
+        return _path_of_uri(rest)
     if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
         return None
     return Path(text)
@@ -140,12 +147,32 @@ def is_entry(text: str) -> bool:
     return os.path.lexists(text)  # not of Path: a pipeline is no path, and may be longer than any
 
 
+def _path_of_uri(rest: str) -> Path:
+    """The file that a ``file:`` URI names (RFC 8089): of this machine, with its percent signs decoded."""
+    name = rest.removeprefix("//")
+    if is_entry(name):
+        return Path(name)
+    if rest.startswith("//localhost/"):
+        name = name.removeprefix("localhost")
+    return Path(os.fsdecode(unquote_to_bytes(os.fsencode(name))))
+
+
+def _device_of(text: str) -> int | None:
+    """The number in ``/dev/video0``, or of what a link in ``/dev``, as those of ``/dev/v4l``, leads to."""
+    if not text.startswith("/dev/"):
+        return None
+    match = _DEVICE.fullmatch(os.path.realpath(text))
+    return int(match[1]) if match is not None else None
+
+
 def camera_of(text: str) -> int | None:
-    """The number of the device that a source's name is; ``None`` for all that is no ``camera:N``.
+    """The number of the device that a source's name is; ``None`` for all that is no camera of this machine.
 
     Raises:
         UsageError: It begins with ``camera:``, and goes on with something else than a number.
     """
+    if (device := _device_of(text)) is not None:
+        return device
     scheme, _, rest = text.partition(":")
     if path_of(text) is not None or not (text.isdecimal() or scheme == "camera"):
         return None
@@ -157,13 +184,15 @@ def camera_of(text: str) -> int | None:
 
 def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource | ImagesSource:
     from danet_runtime.picture_decoding import PICTURE_SUFFIXES
-    from danet_runtime.sources.images import ImagesSource, pictures_in
+    from danet_runtime.sources.images import ImagesSource, is_picture, pictures_in
+    from danet_runtime.sources.natural_order import natural_order
 
     path = Path(text)
     if path.is_symlink() and not path.exists():
         raise UsageError(f"{redacted(text)} is a link to {path.readlink()}, which is not there")
     if path.is_dir():
-        return ImagesSource(pictures_in(path), text)
+        found = pictures_in(path)
+        return ImagesSource(found, text, skipped=found.skipped)
     if path.is_file():
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return ImagesSource([path], text)
@@ -171,8 +200,8 @@ def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSou
 
         return open_video(path, damaged)
     if "://" not in text and glob.has_magic(text):
-        found = sorted(Path(name) for name in glob.glob(text, recursive=True))  # noqa: PTH207 - also absolute ones
-        pictures = [file for file in found if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
+        matches = [Path(name) for name in glob.glob(text, recursive=True)]  # noqa: PTH207 - also absolute ones
+        pictures = sorted((file for file in matches if is_picture(file)), key=natural_order)
         if not pictures:
             raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
         return ImagesSource(pictures, text)

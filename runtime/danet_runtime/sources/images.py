@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,56 @@ from danet_runtime.errors import SourceError
 from danet_runtime.picture_decoding import PICTURE_SUFFIXES
 from danet_runtime.pictures import decode, read_picture_bytes
 from danet_runtime.sources.base import FrameInfo
+from danet_runtime.sources.natural_order import natural_order
+
+logger = logging.getLogger(__name__)
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; folders inside it are left out.
+class FoundPictures(list[Path]):
+    """The pictures of a folder, in natural order.
+
+    Attributes:
+        skipped: How many files have a picture's suffix and are none: hidden, or no regular file.
+    """
+
+    skipped: int = 0
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file is taken as a picture: by its suffix, in whatever case."""
+    return file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
+
+
+def pictures_in(folder: Path) -> FoundPictures:
+    """The pictures of a folder, ``frame2`` before ``frame10``; folders inside it are left out.
+
+    Hidden files are skipped, as a shell's ``*`` does: ``._001.jpg`` is what macOS keeps beside ``001.jpg`` on
+    other file systems and no picture, ``.001.7-af.partial.png`` is not finished. So is what is no regular
+    file, a FIFO for example. How many were skipped is logged.
 
     Raises:
         SourceError: There is none.
     """
-    found = sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
+    named = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
+    there = [file for file in named if not file.is_dir()]
+    found = FoundPictures(
+        sorted(
+            (file for file in there if not file.name.startswith(".") and file.is_file()), key=natural_order
+        )
     )
+    found.skipped = len(there) - len(found)
+    if found.skipped:
+        logger.warning(
+            "%s: skipped %d hidden or special files with a picture's suffix, as %s",
+            folder,
+            found.skipped,
+            min(set(there) - set(found)).name,
+        )
     if not found:
-        raise SourceError(f"{folder} holds no picture; expected files with {', '.join(PICTURE_SUFFIXES)}")
+        besides = f"; {found.skipped} hidden or special files are skipped" if found.skipped else ""
+        raise SourceError(
+            f"{folder} holds no picture; expected files with {', '.join(PICTURE_SUFFIXES)}{besides}"
+        )
     return found
 
 
@@ -51,6 +89,7 @@ class ImagesSource:
     Args:
         files: The pictures.
         origin: What to call them in errors and reports.
+        skipped: How many files beside them were left out, for the report.
 
     Raises:
         SourceError: There is none, or the first cannot be decoded.
@@ -60,11 +99,12 @@ class ImagesSource:
     live = False
     fps: float | None = None
 
-    def __init__(self, files: Sequence[Path], origin: str) -> None:
+    def __init__(self, files: Sequence[Path], origin: str, *, skipped: int = 0) -> None:
         if not files:
             raise SourceError(f"{origin} matches no picture")
         self._files = list(files)
         self._origin = origin
+        self._skipped = skipped
         self._first: UInt8Array | None = decode_picture(self._files[0])
         self.size_hw: tuple[int, int] = (self._first.shape[0], self._first.shape[1])
         self.count: int | None = len(self._files)
@@ -103,6 +143,7 @@ class ImagesSource:
             "size_hw": list(self.size_hw),
             "fps": None,
             "count": self.count,
+            "skipped": self._skipped,
             "live": self.live,
         }
 

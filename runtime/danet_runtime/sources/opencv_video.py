@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,7 +70,8 @@ class OpenCvVideoSource:
                 "out pictures that it has not written)",
                 PYAV.install,
             )
-        self._capture = InPlaceCapture(str(self.path.absolute()), "CAP_ANY", str(self.path))
+        with named_for_opencv(self.path) as name:
+            self._capture = InPlaceCapture(name, "CAP_ANY", str(self.path))
         self.size_hw = self._capture.size_hw
         self.fps = self._capture.fps
         self.count = self._capture.count
@@ -123,6 +126,22 @@ class OpenCvVideoSource:
         self._capture.close()
 
 
+@contextmanager
+def named_for_opencv(path: Path) -> Iterator[str]:
+    """A name of the file, for as long as the block runs, on which OpenCV does not end the process.
+
+    It does (5.0, a segmentation fault) where the name holds bytes that are no UTF-8.
+    """
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        yield name
+
+
 def _counts_its_frames(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
@@ -140,7 +159,8 @@ def writes_what_it_gives() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "interlaced.m2v"
         path.write_bytes(_INTERLACED)
-        capture = cv2.VideoCapture(str(path))
+        with named_for_opencv(path) as name:
+            capture = cv2.VideoCapture(name)
         try:
             _, frame = capture.read()
             return frame is not None and bool((abs(frame.astype(int) - _ITS_GREY) <= 3).all())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,62 @@ def test_every_frame_is_the_truth_of_its_number_at_its_time(one: Kind, tmp_path:
     assert numbers(frames) == list(range(40)) == [info.id for info in infos]
     assert [info.media_time_ms for info in infos] == pytest.approx([40.0 * n for n in range(40)], abs=1)
     assert not source.damage.counts
+
+
+_MARKS = {(0, 0): (0, 0, 220), (0, -1): (0, 220, 0), (-1, 0): (220, 0, 0), (-1, -1): (220, 220, 220)}
+"""BGR of each corner of an upright picture: red, green; blue, white."""
+
+
+def with_corner_marks(_number: int, kind: Kind) -> np.ndarray:
+    height, width = kind.size_hw
+    shown = np.full((height, width, 3), 60, np.uint8)
+    for (row, column), colour in _MARKS.items():
+        shown[:: -1 if row else 1, :: -1 if column else 1][:48, :48] = colour
+    return shown
+
+
+def corners(frame: np.ndarray) -> list[tuple[int, ...]]:
+    """The colour of each corner, every channel dark or bright."""
+    inner = frame[8:-8, 8:-8]
+    return [tuple(220 * (inner[place] > 140)) for place in _MARKS]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [pytest.param(one, marks=() if one.name in FAST else pytest.mark.slow, id=one.name) for one in KINDS],
+)
+def test_every_corner_stands_where_it_was_drawn_in_its_colour(one: Kind, tmp_path: Path) -> None:
+    frames, _, error = read_all(open_source(make(tmp_path, one, Plan(4), with_corner_marks)))
+    assert error is None
+    assert [corners(frame) for frame in frames] == [list(_MARKS.values())] * 4
+
+
+@pytest.mark.parametrize("turned", [90, 180, 270])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "h264.mov",
+        pytest.param("fields.mp4", marks=pytest.mark.slow),
+        pytest.param("hevc.mp4", marks=pytest.mark.slow),
+        pytest.param("mpeg4.mp4", marks=pytest.mark.slow),
+        pytest.param("mjpeg.mov", marks=pytest.mark.slow),
+        pytest.param("av1.mp4", marks=pytest.mark.slow),
+        pytest.param("prores.mov", marks=pytest.mark.slow),
+        pytest.param("fragments.mp4", marks=pytest.mark.slow),
+    ],
+)
+def test_what_was_recorded_turned_is_upright_whatever_its_codec(
+    tmp_path: Path, name: str, turned: int
+) -> None:
+    def recorded(number: int, one: Kind) -> np.ndarray:
+        size_hw = one.size_hw if turned == 180 else one.size_hw[::-1]
+        upright = with_corner_marks(number, replace(one, size_hw=size_hw))
+        return np.rot90(upright, -turned // 90)  # a player turns anticlockwise by so much
+
+    path = make(tmp_path, kind(name), Plan(4, turned=turned), recorded)
+    frames, _, error = read_all(open_source(path))
+    assert error is None
+    assert [corners(frame) for frame in frames] == [list(_MARKS.values())] * 4
 
 
 def test_interlaced_video_is_said_to_be_woven(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

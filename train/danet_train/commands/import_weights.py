@@ -39,7 +39,7 @@ def import_weights(
         typer.Option(
             "--align-corners/--no-align-corners",
             help="How logits are upsampled. Unless given: as the file says, aligned for the authors' files, "
-            "by the input's size for mmsegmentation's.",
+            "as its own configuration says for mmsegmentation's, else by the input's size, which is said.",
         ),
     ] = None,
     multi_grid: Annotated[

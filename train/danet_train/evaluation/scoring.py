@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from danet_train.classes import ClassTable
+from danet_train.classes import ClassTable, describe_difference
 from danet_train.data.faults import FaultPolicy, Skipped, none_readable, read_sample
 from danet_train.data.sample import Dataset, Image
 from danet_train.errors import DataError
@@ -130,33 +130,25 @@ def check_classes_agree(trained: ClassTable | None, num_classes: int, asked: Cla
             f"the checkpoint has {num_classes} classes, the dataset {len(asked)}; give the dataset that it "
             "was trained for, or its class table with --classes"
         )
-    if trained is not None and trained.names != asked.names:
-        index = next(i for i in range(num_classes) if trained.names[i] != asked.names[i])
-        raise DataError(
-            f"class {index} is {trained.names[index]!r} in the checkpoint, but {asked.names[index]!r} in the "
-            "dataset; give the class table that it was trained with"
-        )
+    if trained is None:
+        return
+    difference = describe_difference(trained.names, asked.names, "the checkpoint", "the dataset")
+    if difference is not None:
+        raise DataError(f"{difference}; give the class table that it was trained with")
 
 
 def check_splits_agree(train: ClassTable, val: ClassTable) -> None:
     """Refuse to score on a split whose classes are not those that are learnt.
 
-    The values that label images hold for them may differ.
+    The values that label images hold for them may differ, and white space around names.
 
     Raises:
         DataError: The number or the names of the classes differ.
     """
     advice = "give both splits the same classes.yaml, or one class table with --classes"
-    if len(train) != len(val):
-        raise DataError(
-            f"the training split has {len(train)} classes, the validation split {len(val)}; {advice}"
-        )
-    for index, (learnt, scored) in enumerate(zip(train.names, val.names, strict=True)):
-        if learnt != scored:
-            raise DataError(
-                f"class {index} is {learnt!r} in the training split, but {scored!r} in the validation split; "
-                f"{advice}"
-            )
+    difference = describe_difference(train.names, val.names, "the training split", "the validation split")
+    if difference is not None:
+        raise DataError(f"{difference}; {advice}")
 
 
 def scores_of(matrix: ConfusionMatrix, classes: ClassTable) -> dict[str, Any]:

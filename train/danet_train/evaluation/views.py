@@ -92,9 +92,10 @@ def view_size(size_hw: Size, scale: float, settings: EvaluationConfig) -> Size:
         target = math.ceil((settings.base_hw[1] if settings.base_hw else long) * scale)
         height, width = (max(1, int(size * target / long + 0.5)) for size in size_hw)
         return height, width
-    factor = scale
     if settings.base_hw is not None:
         factor = min(int(settings.base_hw[1] * scale) / long, int(settings.base_hw[0] * scale) / short)
+    else:  # mmcv rounds both sides, and keeps the proportions within what came of it
+        factor = min(int(long * scale + 0.5) / long, int(short * scale + 0.5) / short)
     height, width = (max(1, int(size * factor + 0.5)) for size in size_hw)
     return height, width
 

@@ -191,7 +191,13 @@ def _write_video(
     labels = folder / "labelIds"
     labels.mkdir(parents=True)
     codec = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(folder / "street.mp4"), codec, VIDEO_FPS, (size_hw[1], size_hw[0]))
+    # OpenCV ends the process on a name that is no Unicode, which the folder's may be.
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        beside = f"/proc/self/fd/{opened}" if Path("/proc/self/fd").is_dir() else folder
+        writer = cv2.VideoWriter(f"{beside}/street.mp4", codec, VIDEO_FPS, (size_hw[1], size_hw[0]))
+    finally:
+        os.close(opened)
     if not writer.isOpened():
         raise DataError(
             "OpenCV cannot write MP4 here; install opencv-python-headless, or pass --video-frames 0"

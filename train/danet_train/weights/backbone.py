@@ -36,9 +36,11 @@ def load_backbone(backbone: ResNetV1c, path: Path) -> None:
         NoCheckpointError: There is no such file.
         CheckpointError: The file is damaged, or its ResNet has another depth, stem or width.
     """
-    stored = read_stored(path).state
+    stored = read_stored(path)
+    for note in stored.notes:
+        _log.info("%s: %s", path, note)
     try:
-        _load(backbone, stored)
+        _load(backbone, stored.state)
     except CheckpointError as error:
         raise CheckpointError(f"{path} does not fit the backbone: {error}") from error
 

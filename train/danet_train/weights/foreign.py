@@ -19,6 +19,7 @@ from danet_train.weights.authors import translate_authors
 from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters
 from danet_train.weights.families import Family, recognise
 from danet_train.weights.mmseg import OWN_META, classes_of_meta
+from danet_train.weights.mmseg_settings import FileSettings, settings_of_meta
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,37 @@ def _mmseg(
 ) -> ForeignWeights:
     meta = content.get("meta")
     own = meta.get(OWN_META) if isinstance(meta, dict) else None
-    normalisation = Normalisation()
-    if isinstance(own, dict):
-        grid = own.get("multi_grid")
-        multi_grid = multi_grid or (tuple(grid) if isinstance(grid, list | tuple) else None)
-        align_corners = own.get("align_corners") if align_corners is None else align_corners
-        try:
-            normalisation = Normalisation.model_validate(own.get("normalisation"))
-        except ValidationError as error:
-            raise CheckpointError(f"the normalisation is damaged: {error.errors()[0]['msg']}") from error
-    config = infer_config(state, multi_grid=multi_grid, align_corners=align_corners)
+    said = _own_settings(own) if isinstance(own, dict) else settings_of_meta(meta)
+    notes = [
+        note
+        for note in said.notes
+        if not (align_corners is not None and note.startswith("align_corners"))
+        and not (multi_grid is not None and note.startswith("layer4"))
+    ]
+    align_corners = said.align_corners if align_corners is None else align_corners
+    if align_corners is None and not isinstance(own, dict):
+        notes.append(
+            "assumed: logits are upsampled by the rule of the input's size, with aligned corners for 8k + 1 "
+            "(769), without for 8k; the file does not say (`danet import --align-corners` or "
+            "`--no-align-corners` does)"
+        )
+    if not has_counters(state):
+        state = with_counters(state)
+        notes.append(NO_COUNTERS)
+    config = infer_config(state, multi_grid=multi_grid or said.multi_grid, align_corners=align_corners)
     model = model_from_state(config, state)
-    return ForeignWeights(model, Family.MMSEG, classes_of_meta(meta), normalisation, ())
+    normalisation = said.normalisation or Normalisation()
+    return ForeignWeights(model, Family.MMSEG, classes_of_meta(meta), normalisation, tuple(notes))
+
+
+def _own_settings(own: Mapping[str, Any]) -> FileSettings:
+    """What this project noted when it wrote a file for mmsegmentation."""
+    grid, align = own.get("multi_grid"), own.get("align_corners")
+    try:
+        normalisation = Normalisation.model_validate(own.get("normalisation"))
+    except ValidationError as error:
+        raise CheckpointError(f"the normalisation is damaged: {error.errors()[0]['msg']}") from error
+    return FileSettings(align, tuple(grid) if isinstance(grid, list | tuple) else None, normalisation)
 
 
 def _authors(

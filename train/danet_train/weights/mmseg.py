@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from danet_train.classes import ClassTable
+from danet_train.classes import ClassTable, numbered_classes
 from danet_train.errors import CheckpointError
 from danet_train.files import replacing
 from danet_train.model.danet import DANet
@@ -24,7 +24,7 @@ def classes_of_meta(meta: object) -> ClassTable | None:
     """The classes that a file names, None where it does not.
 
     0.x notes ``CLASSES`` and ``PALETTE`` in ``meta``, 1.x ``classes`` and ``palette`` in its
-    ``dataset_meta``; colours are RGB.
+    ``dataset_meta``; colours are RGB. Names stay as they are, with white space around them.
 
     Raises:
         CheckpointError: They are not names and colours.
@@ -36,8 +36,10 @@ def classes_of_meta(meta: object) -> ClassTable | None:
         names, colours = dataset.get("classes"), dataset.get("palette")
     else:
         names, colours = meta.get("CLASSES"), meta.get("PALETTE")
-    if not isinstance(names, list | tuple) or not isinstance(colours, list | tuple):
+    if not isinstance(names, list | tuple) or not names:
         return None
+    if not isinstance(colours, list | tuple):  # a data set of one's own needs no palette there
+        colours = numbered_classes(len(names)).colours
     try:
         return ClassTable(names=tuple(names), colours=tuple(tuple(colour) for colour in colours))
     except (ValidationError, TypeError) as error:
