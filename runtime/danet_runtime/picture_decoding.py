@@ -44,7 +44,7 @@ def check(data: bytes, *, size_hw: tuple[int, int] | None = None) -> PictureHead
     header = read_header(data)
     if header is None:
         raise PictureError(
-            f"({len(data)} bytes) is no picture of a known format, or is damaged; remove or replace it "
+            f"is no picture of a known format, or is damaged ({len(data)} bytes); remove or replace it "
             f"({_FORMATS})"
         )
     stated = f"states {header.height}x{header.width} pixels (height x width)"

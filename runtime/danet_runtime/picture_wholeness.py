@@ -54,7 +54,7 @@ def _png(data: bytes) -> str | None:
         if kind == b"IEND":
             return None
         at = end
-    return f"is damaged: it is cut off after {len(data)} bytes"
+    return f"is cut off after {len(data)} bytes"
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
