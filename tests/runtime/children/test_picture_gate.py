@@ -100,12 +100,25 @@ def test_what_is_shown_before_the_key_frame_of_an_open_group_is_kept_back() -> N
     assert gate.judge(DELTA, 140, None).passes
 
 
-def test_a_stream_that_renews_itself_is_decoded_at_once_and_trusted_when_it_is_whole() -> None:
+RENEWING = PictureStart(True, True, False, recovered_after=3)
+
+
+def test_a_stream_that_renews_itself_is_trusted_when_it_is_whole_by_a_decoder_that_had_what_it_builds_on() -> (
+    None
+):
     gate = PictureGate("drop")
-    told = [gate.judge(PictureStart(True, True, False, recovered_after=3), 0, None)]
-    told += [gate.judge(DELTA, number, None) for number in range(1, 6)]
-    assert [verdict.passes for verdict in told] == [True] * 6
-    assert [verdict.damage for verdict in told] == ["no key frame yet"] * 3 + [None] * 3
+    told = [gate.judge(RENEWING if number % 5 == 1 else DELTA, number, None) for number in range(12)]
+    assert [verdict.passes for verdict in told] == [False] + [True] * 11
+    assert [verdict.damage for verdict in told] == ["no key frame yet"] * 9 + [None] * 3
+
+
+def test_a_decoder_that_runs_is_trusted_from_the_next_renewal_after_a_loss_on() -> None:
+    gate = PictureGate("drop")
+    assert gate.judge(KEY, 0, None).passes
+    gate.lost("lost packets")
+    told = [gate.judge(RENEWING if number == 3 else DELTA, number, None) for number in range(1, 8)]
+    assert [verdict.passes for verdict in told] == [False] * 2 + [True] * 5
+    assert [verdict.damage for verdict in told] == ["lost packets"] * 5 + [None] * 2
 
 
 def test_a_key_frame_is_asked_for_once_a_loss() -> None:
