@@ -69,11 +69,16 @@ class CameraRules:
 
 @dataclass
 class Sent:
-    """A picture as it was sent to one client."""
+    """A picture as it was sent to one client.
+
+    Attributes:
+        arrived_ns: When its first packet had reached the client's socket; 0: none has yet.
+    """
 
     number: int
     is_key: bool
-    is_whole: bool
+    is_whole: bool = False
+    arrived_ns: int = 0
 
 
 @dataclass
@@ -206,12 +211,18 @@ class RtspCamera:
         stamp = self._rtp_time(time_ns)
         for viewer in list(self._active):
             self._report(viewer)
-            arrived = []
+            sent, arrive = Sent(self.frames, is_key), []
+            viewer.sent.append(sent)
             for index, part in enumerate(parts):
                 data = packet(part, viewer.sequence, stamp, self._source, is_last=index == len(parts) - 1)
                 viewer.sequence += 1
-                arrived.append(self._wire.send(lambda viewer=viewer, data=data: viewer.send_rtp(data)))
-            viewer.sent.append(Sent(self.frames, is_key, all(arrived)))
+
+                def deliver(viewer: Viewer = viewer, data: bytes = data, sent: Sent = sent) -> None:
+                    viewer.send_rtp(data)
+                    sent.arrived_ns = sent.arrived_ns or now_ns()
+
+                arrive.append(self._wire.send(deliver))
+            sent.is_whole = all(arrive)
 
     def _is_parameter(self, unit: bytes) -> bool:
         return unit[0] & 0x1F in (7, 8) if self.rules.codec == "h264" else unit[0] >> 1 & 0x3F in (32, 33, 34)

@@ -35,10 +35,10 @@ class PictureGate:
     key frame that others are shown before (an open group) neither. A picture from which on a stream renews
     itself bit by bit (a recovery point) is passed, and what follows, but not trusted before it is whole.
 
-    A decoder that begins at such a point has nothing that its first picture could build on. FFmpeg's makes a
-    substitute up, except where the picture's ``frame_num`` is 0 or 1: that one it leaves out, and with it the
-    part that it renews (11 of 24 joins gave 40 corrupt frames of 50, none flagged). So the first one only gets the
-    decoder going, and the next one counts.
+    A decoder that begins at such a point has nothing that its first picture could build on. FFmpeg's makes up
+    a substitute, except where the picture's ``frame_num`` is 0 or 1: that one it leaves out, and with it the
+    part that is renewed by it (40 corrupt frames of 50 in 11 of 24 joins, none flagged). So the first such
+    point only gets a decoder going, and the next one counts.
 
     Args:
         damaged: ``mark`` passes what would be kept back, for the decoder to make of it what it can.

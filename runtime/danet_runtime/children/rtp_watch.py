@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from danet_runtime.children.coded_pictures import Codec, begins_picture
+from danet_runtime.children.rtp_arrivals import Settling
 
 HEADER_BYTES: Final = 64
 """So many bytes of a packet are enough."""
@@ -28,6 +29,7 @@ class Picture:
         gaps: How often packets had gone missing by its last one. A picture of which some are missing may come
             no further than to the depayloader, so what is lost is told by the next.
         lost_inside: Some of its own are missing.
+        is_dated: It came at the pace of the stream; else it has waited somewhere, nobody knows for how long.
     """
 
     rtp_time: int
@@ -35,6 +37,7 @@ class Picture:
     source: int
     gaps: int = 0
     lost_inside: bool = False
+    is_dated: bool = True
 
 
 class RtpWatch:
@@ -54,6 +57,7 @@ class RtpWatch:
         self._sequence = -1
         self._gaps = 0
         self._was_marked = True
+        self._settling = Settling()
 
     def packet(self, data: bytes, pts: int, arrival_ns: int) -> None:
         """One packet.
@@ -76,6 +80,9 @@ class RtpWatch:
             picture = last
         else:
             picture = Picture(self._extended(stamp, None if is_new else last), arrival_ns, source)
+            if is_new:
+                self._settling = Settling()
+            picture.is_dated = self._settling.is_over(self.time_ns(picture), arrival_ns)
             if has_gap and last is not None and not self._was_marked:
                 last.lost_inside = True
         if has_gap:

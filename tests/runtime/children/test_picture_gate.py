@@ -103,9 +103,7 @@ def test_what_is_shown_before_the_key_frame_of_an_open_group_is_kept_back() -> N
 RENEWING = PictureStart(True, True, False, recovered_after=3)
 
 
-def test_a_stream_that_renews_itself_is_trusted_when_it_is_whole_by_a_decoder_that_had_what_it_builds_on() -> (
-    None
-):
+def test_a_stream_that_renews_itself_is_trusted_after_a_renewal_that_a_running_decoder_has_seen() -> None:
     gate = PictureGate("drop")
     told = [gate.judge(RENEWING if number % 5 == 1 else DELTA, number, None) for number in range(12)]
     assert [verdict.passes for verdict in told] == [False] + [True] * 11
