@@ -107,6 +107,8 @@ _FUNCTIONS: Final = (
     ("gst_element_set_state", c_int, (c_void_p, c_int)),
     ("gst_element_get_bus", c_void_p, (c_void_p,)),
     ("gst_element_get_base_time", c_uint64, (c_void_p,)),
+    ("gst_element_get_clock", c_void_p, (c_void_p,)),
+    ("gst_clock_get_time", c_uint64, (c_void_p,)),
     ("gst_element_get_factory", c_void_p, (c_void_p,)),
     ("gst_element_factory_get_metadata", c_char_p, (c_void_p, c_char_p)),
     ("gst_element_get_static_pad", c_void_p, (c_void_p, c_char_p)),
@@ -190,6 +192,16 @@ class Library:
             return "", ""
         name = self.text(self.gst.gst_object_get_name(factory))
         return name, (self.gst.gst_element_factory_get_metadata(factory, b"klass") or b"").decode()
+
+    def running_time(self, pipeline: int) -> int:
+        """For how long a pipeline has played; ``NO_TIME`` where it does not yet."""
+        base = self.gst.gst_element_get_base_time(pipeline)
+        clock = self.gst.gst_element_get_clock(pipeline)
+        if not clock:
+            return NO_TIME
+        now = self.gst.gst_clock_get_time(clock)
+        self.gst.gst_object_unref(clock)
+        return int(now - base) if base else NO_TIME
 
     def set(self, element: int, name: str, value: str) -> None:
         """Set a property, where the element has it."""
