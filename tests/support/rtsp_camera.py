@@ -86,6 +86,7 @@ class Viewer:
     """One client that plays.
 
     Attributes:
+        name: What its address has behind that of the camera.
         sent: Every picture since it joined, in order.
     """
 
@@ -94,6 +95,7 @@ class Viewer:
     sent: list[Sent] = field(default_factory=list)
     sequence: int = 0
     reported_s: float = 0.0
+    name: str = ""
 
     def decodable(self) -> set[int]:
         """Numbers of the pictures that came whole, with all that they build on: what a client can show."""
@@ -269,7 +271,7 @@ class RtspCamera:
                     if channel == 1:
                         self._asked(data)
                     continue
-                method = (first + stream.readline()).split()[0].decode()
+                method, address = (first + stream.readline()).decode().split()[:2]
                 headers = {}
                 while line := stream.readline().strip().decode():
                     key, _, value = line.partition(":")
@@ -283,6 +285,7 @@ class RtspCamera:
                 elif method == "SETUP":
                     status, more, viewer = self._setup(client, lock, headers["transport"])
                 elif method == "PLAY" and viewer is not None:
+                    viewer.name = address.partition("/truth")[2].strip("/")
                     self.viewers.append(viewer)
                     self._active.append(viewer)
                 elif method == "OPTIONS":

@@ -144,7 +144,7 @@ class PictureFlow:
                     buffer = Buffer.from_address(address)
                     data = library.beginning(address, HEADER_BYTES)
                     arrival_ns = self._packets.of(data) or self._arrival_ns(buffer.dts)
-                    watch.packet(data, buffer.pts, arrival_ns)
+                    buffer.pts = watch.packet(data, buffer.pts, arrival_ns)
             return PROBE_OK
 
         library.probe(pad, PROBE_BUFFER | PROBE_BUFFER_LIST, passed)

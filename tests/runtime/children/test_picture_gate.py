@@ -139,6 +139,18 @@ def test_times_go_on_where_rtp_times_begin_again(start: int) -> None:
     assert [after - before for before, after in itertools.pairwise(times)] == [40_000_000] * 9
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
+def test_no_two_pictures_have_one_timestamp_whatever_they_were_given(given_pts: list[int]) -> None:
+    watch, known = RtpWatch("h264"), {}
+    for number, pts in enumerate(given_pts):
+        for part in range(2):
+            data = packet(REST if part else FIRST, 2 * number + part, 3600 * number, 7, is_last=part == 1)
+            known.setdefault(watch.packet(data, pts, 0), set()).add(number)
+    assert [*known.values()] == [{number} for number in range(len(given_pts))]
+    assert [*known] == sorted(known)
+    assert [watch.of(pts).rtp_time - 2**32 for pts in known] == [3600 * n for n in range(len(given_pts))]
+
+
 @given(st.integers(-(2**20), 2**20), st.integers(0, 2**32 - 1), st.integers(10**18, 2 * 10**18))
 def test_a_senders_report_gives_its_pictures_their_wall_clock(ticks: int, stamp: int, unix_ns: int) -> None:
     watch, reports = RtpWatch("h264"), SenderReports()
