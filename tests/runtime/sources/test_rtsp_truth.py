@@ -30,6 +30,9 @@ pytestmark = pytest.mark.skipif(
 
 needs_h265 = pytest.mark.skipif(not has_element("avdec_h265"), reason="this GStreamer decodes no H.265")
 TOLERANCE_MS = 20.0
+UNDATED = 5
+"""So many pictures may pass after a start before it is known that they come at their own pace."""
+
 Case = TypeVar("Case")
 TRANSPORTS = pytest.mark.parametrize("over_udp", [True, False], ids=["udp", "tcp"])
 
@@ -107,7 +110,7 @@ def test_a_stream_joined_between_key_frames_gives_nothing_before_the_next_one(ov
         until(lambda: camera.frames > 5)
         with Watching(camera) as watching:
             seen = watching.frames(10)
-            assert numbers(seen)[0] % 40 == 0
+            assert numbers(seen)[0] % 40 < UNDATED
             assert watching.source.damage.counts.keys() == {"no key frame yet"}
 
 
@@ -122,7 +125,7 @@ def test_twenty_joins_give_no_corrupt_frame(codec: str, over_udp: bool) -> None:
         def join(number: int) -> None:
             time.sleep(0.13 * number % 0.7)
             with Watching(camera) as watching:
-                assert numbers(watching.frames(8))[0] % 75 == 0
+                assert numbers(watching.frames(8))[0] % 75 < UNDATED
 
         side_by_side(join, range(20))
 
