@@ -8,13 +8,10 @@ the next key frame.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Any
 
-from danet_runtime.sources.completeness import is_complete
+from danet_runtime.picture_header import MOST_PIXELS, is_complete
 from danet_runtime.sources.damage import DamageReason
-
-MOST_PIXELS: Final = 1 << 26
-"""A picture may have so many pixels, 8192x8192; one that announces more is not decoded."""
 
 
 class JpegDecoder:

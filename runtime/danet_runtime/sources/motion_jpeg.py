@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import Any, Final
 
-from danet_runtime.sources.completeness import is_complete
+from danet_runtime.picture_header import is_complete
 from danet_runtime.sources.damage import DamageReason
 from danet_runtime.sources.decoding import JpegDecoder
 from danet_runtime.sources.frame_writer import DecodedFrame, FrameWriter

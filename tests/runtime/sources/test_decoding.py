@@ -13,7 +13,8 @@ import pytest
 import truth
 from http_camera import true_video
 
-from danet_runtime.sources.decoding import MOST_PIXELS, JpegDecoder, VideoDecoder
+from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.sources.decoding import JpegDecoder, VideoDecoder
 
 FRAMES, GOP, PACKET = 100, 25, 188
 
