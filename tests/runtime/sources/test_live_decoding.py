@@ -14,7 +14,7 @@ import truth
 from http_camera import true_video
 
 from danet_runtime.picture_header import MOST_PIXELS
-from danet_runtime.sources.decoding import JpegDecoder, VideoDecoder
+from danet_runtime.sources.live_decoding import JpegDecoder, LiveDecoder
 
 FRAMES, GOP, PACKET = 100, 25, 188
 
@@ -46,7 +46,7 @@ def decoded(data: bytes) -> tuple[list[int | None], Counter[str]]:
     damaged: Counter[str] = Counter()
     with av.open(io.BytesIO(data), format="mpegts") as container:
         stream = container.streams.video[0]
-        decoder = VideoDecoder(av, stream)
+        decoder = LiveDecoder(av, stream)
         for packet in container.demux(stream):
             frames, left_out = decoder.decode(packet)
             damaged.update(left_out)

@@ -1,8 +1,9 @@
-"""FFmpeg's decoders, held to what they know: which frames are corrupt, or may be.
+"""FFmpeg's decoders for live streams, held to what they know: which frames are corrupt, or may be.
 
 PyAV gives the flags of FFmpeg (``AV_PKT_FLAG_CORRUPT``, ``AV_FRAME_FLAG_CORRUPT``, ``decode_error_flags``).
 Which frames build on a damaged one it does not say, so after any damage everything counts as damaged up to
-the next key frame.
+the next key frame. Nothing is held back: of files, whose frames may wait,
+:mod:`danet_runtime.sources.video_decoder` knows more.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class JpegDecoder:
         return decoder
 
 
-class VideoDecoder:
+class LiveDecoder:
     """Decodes a stream whose frames build on each other, from its first key frame on.
 
     Args:
