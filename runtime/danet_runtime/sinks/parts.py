@@ -256,9 +256,8 @@ class PartedSink:
         if gone is None:
             return
         frames = part.describe().get("frames", 0)
-        kept = gone.startswith("was moved")
-        lost = "not there any more" if kept else "lost"
-        self._break(SinkError(f"{part.path} {gone} while it was written; its frames are {lost}: {frames}"))
+        told = f"{part.path} {gone.words} while it was written; its frames are {gone.fate}: {frames}"
+        self._break(SinkError(told))
         self._problem = None  # nothing is known against the next file
 
     def _path_of_part(self) -> Path:
