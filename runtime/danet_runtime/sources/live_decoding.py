@@ -1,22 +1,20 @@
-"""FFmpeg's decoders, held to what they know: which frames are corrupt, or may be.
+"""FFmpeg's decoders for live streams, held to what they know: which frames are corrupt, or may be.
 
 PyAV gives the flags of FFmpeg (``AV_PKT_FLAG_CORRUPT``, ``AV_FRAME_FLAG_CORRUPT``, ``decode_error_flags``).
 Which frames build on a damaged one it does not say, so after any damage everything counts as damaged up to
-the next key frame.
+the next key frame. Nothing is held back: of files, whose frames may wait,
+:mod:`danet_runtime.sources.video_decoder` knows more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Any
 
+from danet_runtime.picture_header import MOST_PIXELS, is_complete
 from danet_runtime.sources.coded_holes import has_hole
-from danet_runtime.sources.completeness import is_complete
 from danet_runtime.sources.damage import DamageReason
 from danet_runtime.sources.h264_frame_numbers import FrameNumbers
-
-MOST_PIXELS: Final = 1 << 26
-"""A picture may have so many pixels, 8192x8192; one that announces more is not decoded."""
 
 
 class JpegDecoder:
@@ -66,7 +64,7 @@ class JpegDecoder:
         return decoder
 
 
-class VideoDecoder:
+class LiveDecoder:
     """Decodes a stream whose frames build on each other, from its first key frame on.
 
     Args:

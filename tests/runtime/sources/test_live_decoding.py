@@ -15,7 +15,8 @@ import truth
 from http_camera import true_video
 from video_files import Plan, kind, make, spoil
 
-from danet_runtime.sources.decoding import MOST_PIXELS, JpegDecoder, VideoDecoder
+from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.sources.live_decoding import JpegDecoder, LiveDecoder
 
 FRAMES, GOP, PACKET = 100, 25, 188
 
@@ -47,7 +48,7 @@ def decoded(data: bytes, container_format: str = "mpegts") -> tuple[list[int | N
     damaged: Counter[str] = Counter()
     with av.open(io.BytesIO(data), format=container_format) as container:
         stream = container.streams.video[0]
-        decoder = VideoDecoder(av, stream)
+        decoder = LiveDecoder(av, stream)
         for packet in container.demux(stream):
             frames, left_out = decoder.decode(packet)
             damaged.update(left_out)
