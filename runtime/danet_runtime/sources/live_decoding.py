@@ -12,7 +12,9 @@ from collections import Counter
 from typing import Any
 
 from danet_runtime.picture_header import MOST_PIXELS, is_complete
+from danet_runtime.sources.coded_holes import has_hole
 from danet_runtime.sources.damage import DamageReason
+from danet_runtime.sources.h264_frame_numbers import FrameNumbers
 
 
 class JpegDecoder:
@@ -77,6 +79,8 @@ class LiveDecoder:
         # With threads by frame, each would be several frames late; with threads by slice, of which cameras
         # hardly have two, FFmpeg's H.264 sees no errors, and sets no decode_error_flags (h264dec.c).
         self._codec.thread_count = 1
+        self._parameters = bytes(stream.codec_context.extradata or b"")
+        self._numbers = FrameNumbers(self._parameters) if stream.codec_context.name == "h264" else None
         self._why: DamageReason | None = "no key frame yet"
         self._heals_after: int | None = None
         # FFmpeg's parser loses the mark of the first packet, and its H.265 does not say that it is broken.
@@ -95,6 +99,10 @@ class LiveDecoder:
             left_out[self._why] += packet.size > 0  # one without is the end of the stream
             return [], left_out
         judged: list[tuple[Any, DamageReason | None]] = []
+        if self._numbers is not None:
+            data = bytes(packet)
+            misses = self._numbers.misses_before(data) and not packet.is_keyframe
+            is_corrupt = is_corrupt or misses or has_hole(data, self._parameters)
         if is_corrupt:
             self._why = "lost packets"
         elif self._why is not None and packet.is_keyframe:

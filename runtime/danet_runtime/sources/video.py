@@ -53,7 +53,7 @@ class VideoSource:
     Ids are places in the file: a frame that is damaged, lost, or comes before the first key frame has one,
     too. What is damaged is counted in ``damage``, with what is built on it, up to the next key frame. Not all
     damage can be seen: VP8, VP9 and mostly HEVC decode changed bytes to wrong pictures without an error, and
-    a frame that is missing altogether leaves only a gap of time.
+    a frame that is missing altogether leaves, but in H.264 and H.265, only a gap of time.
 
     Args:
         path: The file.
