@@ -33,19 +33,21 @@ def replacing(path: Path, *, one_of_many: bool = False) -> Iterator[Path]:
 
     Args:
         path: The file; its folder is made.
-        one_of_many: It is one of thousands: flushing them, and removing what a killed process left, is done
-            by the caller for all of them.
+        one_of_many: It is one of thousands in a folder: flushing them, and removing what a killed process
+            left, is done by the caller for all of them; and nobody has named it, so that a link or a stream
+            there, which others may have put in its way, is replaced itself.
 
     Raises:
         UsageError: ``path`` cannot be written as a file.
         OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
-    check_file_target(path)
-    if is_stream(path):
-        with _streaming(path) as partial:
-            yield partial
-        return
-    path = followed(path)
+    if not one_of_many:
+        check_file_target(path)
+        if is_stream(path):
+            with _streaming(path) as partial:
+                yield partial
+            return
+        path = followed(path)
     with _naming_where_full(path):
         make_folder(path.parent)
         if not one_of_many:

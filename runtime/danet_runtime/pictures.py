@@ -15,8 +15,7 @@ import numpy as np
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
-from danet_runtime.picture_header import MOST_PIXELS, read_header
-from danet_runtime.sources.completeness import is_complete
+from danet_runtime.picture_header import MOST_PIXELS, is_complete, read_header
 from danet_runtime.untrusted_files import read_limited
 
 MOST_FILE_BYTES: Final = 256 << 20

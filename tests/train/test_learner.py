@@ -139,13 +139,21 @@ def test_reduced_precisions_are_near_float32_and_leave_the_weights_in_it(precisi
 
 def test_the_kind_of_attention_and_of_layout_changes_nothing_but_rounding():
     loop = {"attention": "blockwise", "attention_rows": 5, "channels_last": False}
-    plain, expected = _updated(_config())
-    other, got = _updated(_config(loop=loop))
+    wide = {"depth": 18, **SMALL, "base_channels": 8, "dropout": 0.0}
+    plain, expected = _updated(_config(model=wide))
+    other, got = _updated(_config(model=wide, loop=loop))
+    assert plain.model.backbone.stem[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert other.model.decode_head.pam.block_rows == 5
     assert other.model.backbone.stem[0].weight.is_contiguous()
     assert [u.loss for u in got] == pytest.approx([u.loss for u in expected], rel=1e-9)
     for name, tensor in plain.model.state_dict().items():
         torch.testing.assert_close(other.model.state_dict()[name], tensor, rtol=1e-6, atol=1e-9)
+
+
+def test_channels_are_not_last_where_convolutions_would_write_outside_of_their_memory():
+    learner, _ = _updated(_config(loop={"channels_last": True}))
+    assert SMALL["base_channels"] < 8
+    assert learner.model.backbone.stem[0].weight.is_contiguous()
 
 
 @pytest.mark.slow

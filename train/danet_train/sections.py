@@ -151,7 +151,8 @@ class LoopConfig(BaseModel):
             update is the same where batch statistics are frozen; else they are those of each part.
         frozen_batch_norm: Keep the running statistics as they are, and normalise with them; the weights and
             biases of batch norm are still trained. For fine-tuning, and for small batches.
-        channels_last: Lay tensors out as (B, H, W, C) in memory, which convolutions are faster on.
+        channels_last: Lay tensors out as (B, H, W, C) in memory, which convolutions are faster on; on a CPU
+            not those of networks with fewer than 8 channels.
         compile: Compile the network with ``torch.compile``; needs a C++ compiler on a CPU.
         attention: ``plain`` keeps position attention's whole map of N x N positions; ``blockwise`` computes
             it again on the way back, a block of rows at a time, in memory that grows with N alone. The

@@ -17,7 +17,7 @@ from danet_runtime.result import Result
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.sinks.presence import LOOK_EVERY_S, gone_from
 from danet_runtime.sinks.presentation import PresentationClock
-from danet_runtime.targets import check_seekable
+from danet_runtime.targets import check_seekable, is_stream
 
 logger = logging.getLogger(__name__)
 
@@ -104,18 +104,18 @@ class PartedSink:
                     f"{there[0]} exists already; give another path, or --overwrite to replace it"
                 )
             self._seconds = 60.0 * minutes
-        self._part: FileSink | None = make(part_path(self.path, 0) if self._is_split else self.path)
+        self._number = 0
+        self._is_broken = False
+        self._part: FileSink | None = make(self._next_path() if self._is_split else self.path)
         self.name = self._part.name
         self.holes: list[str] = []
         self.recovers = False
         self._format: StreamFormat | None = None
-        self._number = 0
         self._began_s = 0.0
         self._frames = 0
         self._done: list[dict[str, Any]] = []
         self._last: dict[str, Any] = self._part.describe()
         self._looked_s = 0.0
-        self._is_broken = False
         self._pause_s = 0.0
         self._not_before_s = 0.0
         self._problem: SinkError | None = None
@@ -206,16 +206,24 @@ class PartedSink:
     def _begin(self, stream_format: StreamFormat, now_s: float) -> None:
         if self._problem is not None:
             self._await(self._problem)
-        path = part_path(self.path, self._number)
-        while self._is_broken and os.path.lexists(path):  # nothing that is there is replaced unasked
-            self._number += 1
-            path = part_path(self.path, self._number)
+        path = self._next_path()
         try:
             part = self._make(path)
         except UsageError as error:
             raise SinkError(f"{path} cannot be written: {error}") from error
         self._part, self._began_s, self._looked_s = part, now_s, time.monotonic()
         part.open(stream_format)
+
+    def _next_path(self) -> Path:
+        """Of the part that begins: after a break nothing is replaced unasked, and never a link followed."""
+        while True:
+            path = part_path(self.path, self._number)
+            is_in_the_way = (
+                path.is_symlink() or is_stream(path) or (self._is_broken and os.path.lexists(path))
+            )
+            if not is_in_the_way:
+                return path
+            self._number += 1
 
     def _await(self, problem: SinkError) -> None:
         """Let the pause pass, and the disk have room: fail at once where that is not so yet."""
@@ -256,9 +264,8 @@ class PartedSink:
         if gone is None:
             return
         frames = part.describe().get("frames", 0)
-        kept = gone.startswith("was moved")
-        lost = "not there any more" if kept else "lost"
-        self._break(SinkError(f"{part.path} {gone} while it was written; its frames are {lost}: {frames}"))
+        told = f"{part.path} {gone.words} while it was written; its frames are {gone.fate}: {frames}"
+        self._break(SinkError(told))
         self._problem = None  # nothing is known against the next file
 
     def _path_of_part(self) -> Path:

@@ -14,6 +14,7 @@ from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.sinks.presentation import PresentationClock, is_live
 from danet_runtime.sinks.video_file import VideoFile, check_video_target
+from danet_runtime.targets import followed
 
 DEFAULT_FPS = 10.0
 """Rate of a video whose source has none, such as a folder of pictures."""
@@ -53,6 +54,7 @@ class VideoSink:
     ) -> None:
         self.path = Path(path)
         check_video_target(self.path, overwrite=overwrite)
+        self._target, self._overwrite = followed(self.path), overwrite
         self._fps = fps
         self._opacity = opacity
         self._has_legend = legend
@@ -87,7 +89,14 @@ class VideoSink:
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
         self._is_variable = stream_format.is_variable
         self._clock = PresentationClock(self._fps, is_variable=self._is_variable)
-        self._file = VideoFile(self.path, stream_format.size_hw, self._fps, stream_format.sample_aspect_ratio)
+        self._file = VideoFile(
+            self.path,
+            stream_format.size_hw,
+            self._fps,
+            stream_format.sample_aspect_ratio,
+            target=self._target,
+            overwrite=self._overwrite,
+        )
 
     def adopt(self, stream_format: StreamFormat) -> None:
         """Take results of another size or format, where none was written yet.

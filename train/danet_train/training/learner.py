@@ -27,6 +27,7 @@ from danet_train.training.losses import (
 )
 from danet_train.training.optimiser import Optimisers, clip_gradients
 
+_LEAST_STRIDED_CHANNELS = 8
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 OVERFLOWS_IN_A_ROW = 20
 """So many updates in a row whose loss overflows in ``fp16`` end the training; fewer are left out."""
@@ -69,8 +70,8 @@ class Learner:
     def __init__(
         self, model: DANet, config: TrainConfig, optimisers: Optimisers, world: World = ALONE
     ) -> None:
-        if config.loop.channels_last:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._layout = _layout(model, config)
+        model = model.to(memory_format=self._layout)  # type: ignore[call-overload]
         self.model = model
         self.optimisers = optimisers
         self._config = config
@@ -172,8 +173,7 @@ class Learner:
         return sums
 
     def _forward(self, image: Tensor) -> TrainingLogits:
-        layout = torch.channels_last if self._config.loop.channels_last else torch.contiguous_format
-        image = image.to(self._device, memory_format=layout)
+        image = image.to(self._device, memory_format=self._layout)
         precision = self._config.precision
         reduced = _REDUCED.get(precision, torch.bfloat16)
         with torch.autocast(self._device.type, reduced, enabled=precision in _REDUCED):
@@ -211,3 +211,22 @@ class Learner:
         for (optimiser, _), held in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(held)
         self.scaler.load_state_dict(state["scaler"])
+
+
+def _layout(model: DANet, config: TrainConfig) -> torch.memory_format:
+    """Channels last as configured, but not where the processor's convolutions write outside of their memory.
+
+    oneDNN 3.12 (in torch 2.13) does that for AVX2: in the backward pass of a 1x1 convolution with a stride,
+    in channels-last order, of fewer than 8 channels. Networks that small are for tests, and gain nothing.
+    """
+    if not config.loop.channels_last:
+        return torch.contiguous_format
+    narrow = any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels < _LEAST_STRIDED_CHANNELS
+        for layer in model.modules()
+    )
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return torch.contiguous_format if narrow and on_cpu else torch.channels_last
