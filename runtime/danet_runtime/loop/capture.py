@@ -241,11 +241,13 @@ class Capture:
             except _FINAL:
                 raise
             except Exception as error:
+                if self._end.is_set():
+                    break  # it was interrupted so that the stream can end, which is no news of the camera
                 words = _words(error)
                 self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {words}")
                 given_up = self._options.give_up_after_s
                 too_long = given_up is not None and (RUNNING.now_ns() - lost_ns) / 1e9 > given_up
-                if too_long and not self._end.is_set():
+                if too_long:
                     raise error if isinstance(error, DanetError) else SourceError(words) from error
                 continue
             finally:

@@ -16,13 +16,12 @@ from danet_runtime.files import is_full
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import Sink, StreamFormat
 from danet_runtime.sinks.presence import LOOK_EVERY_S, gone_from
-from danet_runtime.sinks.presentation import PresentationClock
+from danet_runtime.sinks.presentation import DEFAULT_FPS, PresentationClock
 from danet_runtime.targets import check_seekable, is_stream
 
 logger = logging.getLogger(__name__)
 
 _DIGITS: Final = 4
-_DEFAULT_FPS: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.5
 _MOST_PAUSE_S: Final = 15.0
 _ROOM_BYTES: Final = 4 << 20
@@ -133,7 +132,7 @@ class PartedSink:
         """
         self._format = stream_format
         self._clock = PresentationClock(
-            stream_format.fps or _DEFAULT_FPS, is_variable=stream_format.is_variable
+            stream_format.fps or DEFAULT_FPS, is_variable=stream_format.is_variable
         )
         if self._part is not None:
             self._part.open(stream_format)

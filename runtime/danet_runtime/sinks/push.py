@@ -19,6 +19,7 @@ from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.presentation import DEFAULT_FPS
 from danet_runtime.sinks.push_child import PushChild
 from danet_runtime.sources.gstreamer import GSTREAMER_CHILD, INSPECT, has_element
 from danet_runtime.sources.uri import Redaction, check_address
@@ -45,7 +46,6 @@ _ENCODERS: Final = (
     ),
     ("openh264enc", "videoconvert ! video/x-raw,format=I420 ! openh264enc gop-size={gop} complexity=low"),
 )
-_DEFAULT_FPS = 10.0
 _WRITE_S = 1.0
 _START_S: Final = 5.0
 """As long until the first frame was sent: what is killed while it loads its encoder never comes up."""
@@ -145,7 +145,7 @@ class PushSink:
             legend=self._has_legend,
             pixels=stream_format.pixels,
         )
-        fps = stream_format.fps or _DEFAULT_FPS
+        fps = stream_format.fps or DEFAULT_FPS
         pipeline = self._pipeline(fps)
         try:
             self._words = shlex.split(pipeline)
