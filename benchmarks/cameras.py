@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -110,14 +109,17 @@ def delays(code: Path) -> list[dict[str, Any]]:
     from rtsp_camera import CameraRules, RtspCamera
     from wire import WireRules
 
-    def growing(to_s: float) -> Callable[[float], float]:
-        return lambda since_s: to_s * min(1.0, max(0.0, (since_s - GROWS_AFTER_S) / GROWS_FOR_S))
-
     def delay(case: tuple[float, bool]) -> dict[str, Any]:
         to_s, reports = case
-        with RtspCamera(
-            CameraRules(key_every=15, reports=reports), WireRules(delay_s=growing(to_s))
-        ) as camera:
+        began: list[float] = []
+
+        def growing(since_s: float) -> float:
+            if not camera.viewers:
+                return 0.0
+            began[:] = began or [since_s + GROWS_AFTER_S]
+            return to_s * min(1.0, max(0.0, (since_s - began[0]) / GROWS_FOR_S))
+
+        with RtspCamera(CameraRules(key_every=15, reports=reports), WireRules(delay_s=growing)) as camera:
             frames = [one for one in frames_of(code, camera.uri, 7.0) if one is not None]
         errors = [error for _, _, error in frames]
         return {

@@ -248,7 +248,7 @@ class Library:
         def found(value: int, _data: int) -> None:
             call(gobject.g_value_get_object(value))
 
-        self._connect(pipeline, b"deep-element-added", added)
+        self.connect(pipeline, b"deep-element-added", added)
         elements = self.gst.gst_bin_iterate_recurse(pipeline)
         self.gst.gst_iterator_foreach(elements, found, None)
         self.gst.gst_iterator_free(elements)
@@ -260,9 +260,10 @@ class Library:
         def added(_element: int, pad: int, _data: int) -> None:
             call(pad)
 
-        self._connect(element, b"pad-added", added)
+        self.connect(element, b"pad-added", added)
 
-    def _connect(self, target: int, signal: bytes, callback: Any) -> None:  # noqa: ANN401 - of ctypes
+    def connect(self, target: int, signal: bytes, callback: Any) -> None:  # noqa: ANN401 - of ctypes
+        """Call back from an object's signal."""
         self._kept.append(callback)
         self._gobject.g_signal_connect_data(target, signal, ctypes.cast(callback, c_void_p), None, None, 0)
 
