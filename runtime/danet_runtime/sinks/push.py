@@ -236,7 +236,7 @@ class PushSink:
         rate = f"{round(fps * 1000)}/1000"
         # BGRx: its rows need no padding, and Jetson's converter takes no BGR.
         head = (
-            f"fdsrc fd={{fd}} blocksize={self._even.nbytes} do-timestamp=true ! rawvideoparse format=bgrx "
+            f"fdsrc fd={{fd}} blocksize={self._even.nbytes} ! rawvideoparse format=bgrx "
             f"width={width} height={height} framerate={rate} ! identity name={COUNTER} silent=true"
         )
         scheme, _, rest = self._uri.partition(":")
