@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+from filling_disk import FillingDisk
 from stream_parts import HW, Camera, Echo, Record, stream_of
 from suspension import Suspension
 
@@ -141,11 +143,14 @@ class Drive:
         bundle: Of frames of :data:`stream_parts.HW`.
         folder: Empty; outputs go there.
         machine: Whose clocks are shifted.
+        disk: Which has no room for a while, of the same folder.
     """
 
-    def __init__(self, seed: int, bundle: Bundle, folder: Path, machine: Suspension) -> None:
+    def __init__(
+        self, seed: int, bundle: Bundle, folder: Path, machine: Suspension, disk: FillingDisk
+    ) -> None:
         dice = random.Random(seed)
-        self.seed, self.folder, self.machine = seed, folder, machine
+        self.seed, self.folder, self.machine, self.disk = seed, folder, machine, disk
         self.plan = [(dice.choices(list(KINDS), [KINDS[kind][1] for kind in KINDS])[0], dice.random())
                      for _ in range(STEPS)]  # fmt: skip
         self.policy = dice.choice((None, None, "every"))
@@ -154,7 +159,10 @@ class Drive:
         self.model = Model()
         self.cameras = {name: Unreliable() for name in CAMERAS}
         self.sinks = {name: [Sometimes(), Adopting()] for name in CAMERAS}
-        self.files = [folder / "drive.mkv", folder / "drive.jsonl"] if has_files else []
+        self.outputs = folder / "outputs"
+        self.files = [self.outputs / "drive.mkv", self.outputs / "drive.jsonl"] if has_files else []
+        self.taken: set[str] = set()  # names of files that somebody has taken away
+        self.had_no_room = False
         self.box = BlackBox(folder / "boxes", seconds=5.0, keep=3)
         self.seen: dict[str, list[int]] = defaultdict(list)
         self.broken: list[str] = []  # invariants of results that did not hold
@@ -197,6 +205,7 @@ class Drive:
                 time.sleep(0.01)
                 self._check(INVARIANTS, f"after step {number}, {kind}")
         finally:
+            self.disk.is_full = False
             self.model.free.set()
             self._end()
         self._check(INVARIANTS, "at the end")
@@ -236,6 +245,17 @@ class Drive:
                 f"Steps: {steps}. Policy {self.policy}, deadline {self.deadline_ms}, error {self.error!r}, "
                 f"health {self.stream.health.state} {self.stream.health.reasons}"
             )
+
+    def taken_away(self, file: Path, how: str | None) -> None:
+        """Somebody does away with an output, without its folder; ``None``: the folder is removed after."""
+        self.taken.add(file.name)
+        with suppress(FileNotFoundError):
+            if how == "moved":
+                file.rename(self.folder / f"elsewhere{len(self.taken)}{file.suffix}")
+            elif how is not None:
+                file.unlink()
+        if how == "replaced" and self.outputs.is_dir():
+            file.write_text("{}", encoding="utf-8")
 
     def camera(self, chance: float) -> Unreliable:
         """One of them."""
@@ -306,6 +326,29 @@ def _sink_fails(drive: Drive, chance: float) -> None:
     drive.sinks[CAMERAS[int(chance * 1000) % 2]][int(chance * 2)].failures = 1 + int(chance * 6)
 
 
+def _disk_is_full(drive: Drive, chance: float) -> None:
+    if not drive.files:
+        return
+    drive.causes.add(SinkError)
+    drive.had_no_room = drive.disk.is_full = True
+    time.sleep(0.03 * chance)
+    if chance < 0.8:  # else until the end, or the next time
+        drive.disk.is_full = False
+
+
+def _output_is_taken_away(drive: Drive, chance: float) -> None:
+    there = sorted(drive.outputs.glob("drive*")) if drive.outputs.is_dir() else []
+    if not there:
+        return
+    drive.causes.add(SinkError)
+    whole = chance < 0.3
+    for file in there if whole else there[int(chance * 1000) % len(there) :][:1]:
+        drive.taken_away(file, None if whole else ("removed", "moved", "replaced")[int(chance * 97) % 3])
+    if whole:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(drive.outputs, ignore_errors=True)
+
+
 def _sink_slows(drive: Drive, chance: float) -> None:
     sink = drive.sinks[CAMERAS[int(chance * 1000) % 2]][int(chance * 2)]
     sink.pause_s = 0.0 if chance < 0.4 else 0.02
@@ -366,6 +409,8 @@ KINDS: Final[dict[str, tuple[Callable[[Drive, float], None], float]]] = {
     "model fails": (_model_fails, 1),
     "model hangs": (_model_hangs, 1),
     "sink fails": (_sink_fails, 2),
+    "disk full": (_disk_is_full, 1.5),
+    "output taken away": (_output_is_taken_away, 1.5),
     "sink slows": (_sink_slows, 2),
     "thread dies": (_thread_dies, 0.3),
     "many threads ask": (_asked_from_many_threads, 1),
@@ -455,8 +500,38 @@ def _sinks_are_finished(drive: Drive) -> bool:
 
 
 def _files_are_readable(drive: Drive) -> bool:
-    told = {sink.get("path"): sink["written"] for sink in drive.stream.report().cameras[0]["sinks"]}
-    return all(not told[str(path)] or _readable_frames(path) == told[str(path)] for path in drive.files)
+    return all(_is_readable(drive, sink) for sink in _files_told(drive))
+
+
+def _is_readable(drive: Drive, sink: dict[str, Any]) -> bool:
+    """Each part that nobody took away has the frames that are told of it, and all parts have all of them."""
+    parts = [part for part in sink.get("parts", [sink]) if part["frames"]]
+    if sum(part["frames"] for part in parts) != sink["written"]:
+        return False
+    for part in parts:
+        path = Path(part["path"])
+        if path.name in drive.taken:
+            continue
+        found = _readable_frames(path) if path.is_file() else -1
+        # A video that broke off on a full disk may lack its last half second.
+        is_cut = drive.had_no_room and path.suffix == ".mkv"
+        if not (0 <= found <= part["frames"] if is_cut else found == part["frames"]):
+            return False
+    return True
+
+
+def _files_told(drive: Drive) -> list[dict[str, Any]]:
+    sinks = drive.stream.report().cameras[0]["sinks"]
+    return [sink for sink in sinks if sink.get("kind") in ("video", "jsonl")]
+
+
+def _losses_are_told(drive: Drive) -> bool:
+    """What was taken away had frames in it: then the output says so."""
+    for sink in _files_told(drive):
+        for part in sink.get("parts", [sink]):
+            if part["frames"] and Path(part["path"]).name in drive.taken and not sink["holes"]:
+                return False
+    return True
 
 
 def _readable_frames(path: Path) -> int:
@@ -490,7 +565,8 @@ AT_THE_END: Final[dict[str, Callable[[Drive], bool]]] = {
     "no thread waits for it": lambda drive: not any(thread.is_alive() for thread in drive.others),
     "every captured frame is delivered, dropped or counted": _frames_are_counted,
     "every sink is finished once": _sinks_are_finished,
-    "what is told as written can be read": _files_are_readable,
+    "what is told as written can be read, but for what was taken away": _files_are_readable,
+    "what was taken away is told": _losses_are_told,
     "every black box can be read, and no more are kept than was asked": _boxes_are_readable,
     "an error has a cause, which is never a pause, a new size or a failed opening": _error_has_a_cause,
     "an error that asks for a restart is a fault of the health": lambda drive: (
