@@ -162,6 +162,7 @@ class Drive:
         self.outputs = folder / "outputs"
         self.files = [self.outputs / "drive.mkv", self.outputs / "drive.jsonl"] if has_files else []
         self.taken: set[str] = set()  # names of files that somebody has taken away
+        self.to_be_told: set[str] = set()  # those that were being written then
         self.had_no_room = False
         self.box = BlackBox(folder / "boxes", seconds=5.0, keep=3)
         self.seen: dict[str, list[int]] = defaultdict(list)
@@ -172,11 +173,14 @@ class Drive:
         self.failed_inferences = 0
         self.others: list[threading.Thread] = []
         self.ended = threading.Event()
-        outputs = [open_sink(str(path)) for path in self.files]
+        self.parted: list[Any] = [open_sink(str(path)) for path in self.files]
         self.stream = stream_of(
             Segmenter(bundle, backend=self.model),
             self.cameras,
-            {"front": [*self.sinks["front"], *outputs, self.box], "rear": [*self.sinks["rear"], self.box]},
+            {
+                "front": [*self.sinks["front"], *self.parted, self.box],
+                "rear": [*self.sinks["rear"], self.box],
+            },
             policy=self.policy,
             deadline_ms=self.deadline_ms,
             late="drop" if self.deadline_ms == 0.5 else "mark",
@@ -254,6 +258,10 @@ class Drive:
                 file.rename(self.folder / f"elsewhere{len(self.taken)}{file.suffix}")
             elif how is not None:
                 file.unlink()
+        for sink in self.parted:
+            part = sink._part
+            if part is not None and part.path == file and part.descriptor >= 0:
+                self.to_be_told.add(file.name)
         if how == "replaced" and self.outputs.is_dir():
             file.write_text("{}", encoding="utf-8")
 
@@ -526,10 +534,10 @@ def _files_told(drive: Drive) -> list[dict[str, Any]]:
 
 
 def _losses_are_told(drive: Drive) -> bool:
-    """What was taken away had frames in it: then the output says so."""
+    """What was taken away while it was written had frames in it: then the output says so."""
     for sink in _files_told(drive):
         for part in sink.get("parts", [sink]):
-            if part["frames"] and Path(part["path"]).name in drive.taken and not sink["holes"]:
+            if part["frames"] and Path(part["path"]).name in drive.to_be_told and not sink["holes"]:
                 return False
     return True
 
@@ -566,7 +574,7 @@ AT_THE_END: Final[dict[str, Callable[[Drive], bool]]] = {
     "every captured frame is delivered, dropped or counted": _frames_are_counted,
     "every sink is finished once": _sinks_are_finished,
     "what is told as written can be read, but for what was taken away": _files_are_readable,
-    "what was taken away is told": _losses_are_told,
+    "what was taken away while it was written is told": _losses_are_told,
     "every black box can be read, and no more are kept than was asked": _boxes_are_readable,
     "an error has a cause, which is never a pause, a new size or a failed opening": _error_has_a_cause,
     "an error that asks for a restart is a fault of the health": lambda drive: (
