@@ -32,6 +32,7 @@ from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
 from danet_runtime.result import Result
+from danet_runtime.running import RUNNING
 from danet_runtime.sinks import StreamFormat, open_sink
 from danet_runtime.sources import FrameInfo
 from danet_runtime.sources.damage import DamageCount
@@ -96,6 +97,7 @@ class Unreliable(Camera):
     Attributes:
         taken_ns: By id in the stream, when the frame was really captured.
         sizes_hw: By id in the stream, its size.
+        resumed_ns: When the process went on after it had stood still, also for want of a processor.
     """
 
     def __init__(self) -> None:
@@ -108,6 +110,7 @@ class Unreliable(Camera):
         self.waiting: list[int] = []  # when those were captured that wait here since before a pause
         self.taken_ns: dict[int, int] = {}
         self.sizes_hw: dict[int, tuple[int, int]] = {}
+        self.resumed_ns: set[int] = set()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
         number = self._total
@@ -116,6 +119,7 @@ class Unreliable(Camera):
             return None
         self.taken_ns[number] = self.waiting.pop(0) if self.waiting else info.capture_time_ns
         self.sizes_hw[number] = self.size_hw
+        self.resumed_ns.add(RUNNING.resumed_ns())
         if self.damaged:
             self.damaged -= 1
             self.damage.add("lost packets")
@@ -488,10 +492,11 @@ def _frames_are_counted(drive: Drive) -> bool:
     for camera in drive.stream.report().cameras:
         frames = camera["frames"]
         delivered = drive.cameras[camera["name"]].delivered
+        pauses = drive.pauses + len(drive.cameras[camera["name"]].resumed_ns)
         # Each is counted where it happens, none as what is left of the others. One that may have waited
         # through a standstill is left out before it is counted.
         adds_up = frames["in"] == sum(count for key, count in frames.items() if key != "in")
-        if not adds_up or not delivered - drive.pauses <= frames["in"] <= delivered:
+        if not adds_up or not delivered - pauses <= frames["in"] <= delivered:
             return False
         for sink in camera["sinks"]:
             if sink["written"] + sink["dropped"] + sink["skipped"] + sink["failed"] > frames["in"]:
