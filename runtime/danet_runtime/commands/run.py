@@ -57,8 +57,8 @@ def run(
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. Requests within 5 s are "
-            "answered by one."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. A request is answered at "
+            "once, those of the 5 s after it together by one more."
         ),
     ] = None,
     black_box_keep: Annotated[

@@ -12,12 +12,9 @@ from danet_runtime.errors import SinkError, SinkFormatError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.presentation import PresentationClock, is_live
+from danet_runtime.sinks.presentation import DEFAULT_FPS, PresentationClock, is_live
 from danet_runtime.sinks.video_file import VideoFile, check_video_target
 from danet_runtime.targets import followed
-
-DEFAULT_FPS = 10.0
-"""Rate of a video whose source has none, such as a folder of pictures."""
 
 
 class VideoSink:
@@ -32,7 +29,7 @@ class VideoSink:
     Args:
         path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
             FFmpeg has no x264; .avi: MJPEG).
-        fps: Frames a second of a file; by default the source's, or :data:`DEFAULT_FPS` where it has none.
+        fps: Frames a second of a file; by default the source's, or 10 where it has none.
         opacity: Share of the classes' colours, 0..1.
         legend: Whether to draw the names of the classes.
         overwrite: Whether a file at ``path`` may be replaced.
