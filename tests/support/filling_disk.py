@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from danet_runtime.sinks import parts
+from danet_runtime.sinks import parts, pause
 
 
 class FillingDisk:
@@ -32,8 +32,8 @@ class FillingDisk:
         patch.setattr(os, "write", self._refusing)
         patch.setattr(os, "statvfs", self._room)
         patch.setattr(parts, "LOOK_EVERY_S", 0.0)
-        patch.setattr(parts, "_FIRST_PAUSE_S", 0.004)
-        patch.setattr(parts, "_MOST_PAUSE_S", 0.02)
+        patch.setattr(pause, "FIRST_PAUSE_S", 0.004)
+        patch.setattr(pause, "MOST_PAUSE_S", 0.02)
 
     def _refusing(self, descriptor: int, data: bytes) -> int:
         if self.is_full and os.path.realpath(f"/proc/self/fd/{descriptor}").startswith(self._folder):
