@@ -5,7 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Times say more of what else the machine does than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Whoever starts the tests in the background may leave these ignored, and what is ignored is handed on to
 # every process that a test starts and then sends one of them.

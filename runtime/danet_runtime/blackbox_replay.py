@@ -15,6 +15,7 @@ from danet_runtime.health import HealthState
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.video_file import VideoFile, check_video_target
+from danet_runtime.targets import followed
 
 STATE_COLOURS: dict[HealthState, tuple[int, int, int]] = {
     "starting": (160, 160, 160),
@@ -67,6 +68,7 @@ def replay(
         UsageError: There is no such camera, or ``output`` exists already.
     """
     check_video_target(output, overwrite=overwrite)
+    target = followed(output)
     if not recording.cameras:
         raise SourceError(f"{recording.path} holds no frame; its events are in the manifest")
     camera = camera or recording.cameras[0]
@@ -79,7 +81,7 @@ def replay(
         for result in recording.results(camera):
             if video is None or drawing is None:
                 drawing = StateDrawing(result.labels.shape, recording, legend=legend)
-                video = VideoFile(output, drawing.size_hw, rate)
+                video = VideoFile(output, drawing.size_hw, rate, target=target, overwrite=overwrite)
             video.write(drawing.draw(result, previous))
             previous = result
             done += 1

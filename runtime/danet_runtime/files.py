@@ -26,7 +26,7 @@ _NOT_SERVED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # by a file
 
 
 @contextmanager
-def replacing(path: Path, *, one_of_many: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, follow: bool = True, one_of_many: bool = False) -> Iterator[Path]:
     """Yield an empty file beside ``path`` to write to; rename it to ``path`` when the block ends well.
 
     The suffix is kept, since encoders choose their format by it. When the block raises, the unfinished
@@ -36,19 +36,22 @@ def replacing(path: Path, *, one_of_many: bool = False) -> Iterator[Path]:
 
     Args:
         path: The file; its folder is made.
-        one_of_many: It is one of thousands: flushing them, and removing what a killed process left, is done
-            by the caller for all of them.
+        follow: Whether somebody has named it; else a link or a stream there, which others may have put in
+            its way, is replaced itself.
+        one_of_many: It is one of thousands in a folder, which nobody has named: flushing them, and removing
+            what a killed process left, is done by the caller for all of them.
 
     Raises:
         UsageError: ``path`` cannot be written as a file.
         OSError: The disk is full, or the like; where it is full, the error names ``path``.
     """
-    check_file_target(path)
-    if is_stream(path):
-        with _streaming(path) as partial:
-            yield partial
-        return
-    path = followed(path)
+    if follow and not one_of_many:
+        check_file_target(path)
+        if is_stream(path):
+            with _streaming(path) as partial:
+                yield partial
+            return
+        path = followed(path)
     with _naming_where_full(path):
         make_folder(path.parent)
         if not one_of_many:

@@ -1,4 +1,4 @@
-"""What the first bytes of a picture say of its size, so that nothing is allocated for what is too large.
+"""What the bytes of a picture say of its size and its end, before anything is allocated and decoded.
 
 A PNG of 2.5 MiB may state 30000 x 30000 pixels, which OpenCV takes 5.3 GiB to decode. Read are the formats
 that this project takes: PNG, JPEG, BMP, TIFF, WebP, PBM, PGM and PPM, each as OpenCV's decoder reads it.
@@ -16,8 +16,13 @@ from typing import Final, Literal, NamedTuple
 MOST_PIXELS: Final = 89_478_485
 """Pixels of a picture or frame at most: 256 MiB as BGR, where Pillow sees a bomb. 8K has 33 million."""
 
+MOST_SIDE: Final = 16384
+"""Height and width of a frame at most."""
+
 PictureFormat = Literal["PNG", "JPEG", "BMP", "TIFF", "WebP", "PNM"]
 
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+_JPEG_START: Final = b"\xff\xd8"
 _NETPBM: Final = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
 _NETPBM_HEADER_BYTES: Final = 4096
 _BMP_OLD_HEADER: Final = 12
@@ -52,6 +57,18 @@ def read_header(data: bytes) -> PictureHeader | None:
                 return None
             return PictureHeader(kind, height, width)
     return None
+
+
+def is_complete(data: bytes | bytearray) -> bool:
+    """Whether a JPEG or PNG has its end marker; other formats have none, and count as whole.
+
+    Decoders fill the rest of a cut picture with grey and say nothing.
+    """
+    if data.startswith(_JPEG_START):  # an end marker after the last start of a scan
+        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
+    if data.startswith(_PNG_START[:4]):
+        return b"IEND" in data
+    return True
 
 
 def _png(data: bytes) -> tuple[int, int]:
@@ -132,8 +149,8 @@ def _netpbm(data: bytes) -> tuple[int, int]:
 _FORMATS: Final[
     tuple[tuple[Callable[[bytes], bool], PictureFormat, Callable[[bytes], tuple[int, int]]], ...]
 ] = (
-    (lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"), "PNG", _png),
-    (lambda data: data.startswith(b"\xff\xd8"), "JPEG", _jpeg),
+    (lambda data: data.startswith(_PNG_START), "PNG", _png),
+    (lambda data: data.startswith(_JPEG_START), "JPEG", _jpeg),
     (lambda data: data.startswith(b"BM"), "BMP", _bmp),
     (lambda data: data.startswith(b"RIFF") and data[8:12] == b"WEBP", "WebP", _webp),
     (lambda data: data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")), "TIFF", _tiff),

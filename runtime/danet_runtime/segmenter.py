@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 CLOSE_GRACE_S: Final = 2.0
+"""So long an inference that is under way is waited for when the segmenter is closed."""
 
 
 class InferenceTimes(NamedTuple):

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from danet_runtime.health import Health, Listener
+from danet_runtime.loop.loop import Loop
 from danet_runtime.loop.options import StreamOptions
-from danet_runtime.loop.running import Loop
 from danet_runtime.loop.turns import Turns
 from danet_runtime.report import StreamReport
 from danet_runtime.result import Result

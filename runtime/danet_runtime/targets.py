@@ -66,6 +66,35 @@ def followed(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def open_file(place: Path, *, overwrite: bool) -> int:
+    """Open a regular file for reading and writing, empty.
+
+    Names of outputs can be foretold, and where others may write, a link could have been planted there since
+    ``place`` was looked at: it is not followed, and what was not to be replaced is not.
+
+    Args:
+        place: Where no link is taken for the file, see :func:`followed`; its folder is there.
+        overwrite: Whether a file there may be replaced.
+
+    Returns:
+        A new descriptor, closed by the caller.
+
+    Raises:
+        OSError: There is a link, or a file that may not be replaced, or it cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    opened = os.open(place, flags | (0 if overwrite else os.O_EXCL), 0o644)
+    try:
+        mode = os.fstat(opened).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EEXIST, f"it is {_kind(mode)}", str(place))
+        os.ftruncate(opened, 0)
+    except BaseException:
+        os.close(opened)
+        raise
+    return opened
+
+
 def open_stream(path: Path) -> int:
     """Open a stream for writing.
 

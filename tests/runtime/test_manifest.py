@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 
 from danet_runtime.bundle import Bundle, Manifest, parse_manifest
 from danet_runtime.errors import ManifestError
+from danet_runtime.picture_header import MOST_PIXELS
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 extents = st.integers(1, 16384)
+frame_sizes = extents.flatmap(
+    lambda height: st.tuples(st.just(height), st.integers(1, min(16384, MOST_PIXELS // height))).map(list)
+)
 shares = st.floats(0, 1)
 path_parts = st.text("axZ09._+-", max_size=6).map(lambda part: f"a{part}z")
 refs = st.fixed_dictionaries(
@@ -45,7 +49,7 @@ manifests = st.fixed_dictionaries(
     {
         "kind": st.just("danet-bundle"),
         "schema_version": st.just(1),
-        "frame": st.fixed_dictionaries({"size_hw": st.lists(extents, min_size=2, max_size=2)}),
+        "frame": st.fixed_dictionaries({"size_hw": frame_sizes}),
         "model": st.fixed_dictionaries(
             {
                 "architecture": st.dictionaries(

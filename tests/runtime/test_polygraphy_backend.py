@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from danet_runtime import cli
@@ -40,7 +41,11 @@ def test_it_gives_the_labels_of_the_file_and_prints_nothing(
 def test_a_file_that_it_cannot_load_is_told_with_its_name(
     bundle_maker: Callable[..., Bundle], tmp_path: Path
 ) -> None:
-    damaged = bundle_maker(tmp_path / "bundle", model=b"no model")
+    node = helper.make_node("NoSuchOperator", ["frame"], ["labels"])
+    frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [1, 48, 64, 3])
+    labels = helper.make_tensor_value_info("labels", TensorProto.UINT8, [1, 48, 64])
+    model = helper.make_model(helper.make_graph([node], "no_such", [frame], [labels]))
+    damaged = bundle_maker(tmp_path / "bundle", model=model.SerializeToString())
     with pytest.raises(BackendError, match=r"Polygraphy .* cannot load .*model\.fp32\.onnx"):
         PolygraphyBackend(damaged, "fp32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -40,6 +41,16 @@ class Failing(Record):
         if self.calls % self._every == 0:
             raise SinkError("the network\n  is\n  away")
         super().write(result)
+
+
+def test_standard_output_holds_nothing_but_the_lines_that_were_sent_there(
+    danet: Callable[..., Any], bundle: Bundle
+) -> None:
+    source = "synthetic:?size=48x64&fps=0&frames=3"
+    done = danet("run", bundle.path, source, "--sink", "jsonl:/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["frame_id"] for line in done.stdout.splitlines()] == [0, 1, 2]
+    assert "Frames (source ended" in done.stderr
 
 
 def report_with(bundle: Bundle, *sinks: Any) -> StreamReport:

@@ -33,6 +33,7 @@ def test_damage_midway_keeps_the_rest_counts_it_and_ends_with_1(
     done = danet("run", bundle.path, video, "--masks", "m", "--report", "r.json")
     assert done.returncode == 1
     assert "9 of its frames were left out (1 decoder, 8 missing reference)" in done.stderr.replace("\n", " ")
+    assert "danet: stale" not in done.stderr  # it was read to its end: degraded, and not lost
     assert "Traceback" not in done.stderr
     assert len(list((tmp_path / "m").glob("*.png"))) == 31
     report = json.loads((tmp_path / "r.json").read_text())

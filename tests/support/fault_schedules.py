@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+from filling_disk import FillingDisk
 from stream_parts import HW, Camera, Echo, Record, stream_of
 from suspension import Suspension
 
@@ -30,6 +32,7 @@ from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
 from danet_runtime.result import Result
+from danet_runtime.running import RUNNING
 from danet_runtime.sinks import StreamFormat, open_sink
 from danet_runtime.sources import FrameInfo
 from danet_runtime.sources.damage import DamageCount
@@ -94,6 +97,7 @@ class Unreliable(Camera):
     Attributes:
         taken_ns: By id in the stream, when the frame was really captured.
         sizes_hw: By id in the stream, its size.
+        resumed_ns: When the process went on after it had stood still, also for want of a processor.
     """
 
     def __init__(self) -> None:
@@ -106,6 +110,7 @@ class Unreliable(Camera):
         self.waiting: list[int] = []  # when those were captured that wait here since before a pause
         self.taken_ns: dict[int, int] = {}
         self.sizes_hw: dict[int, tuple[int, int]] = {}
+        self.resumed_ns: set[int] = set()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
         number = self._total
@@ -114,6 +119,7 @@ class Unreliable(Camera):
             return None
         self.taken_ns[number] = self.waiting.pop(0) if self.waiting else info.capture_time_ns
         self.sizes_hw[number] = self.size_hw
+        self.resumed_ns.add(RUNNING.resumed_ns())
         if self.damaged:
             self.damaged -= 1
             self.damage.add("lost packets")
@@ -141,11 +147,14 @@ class Drive:
         bundle: Of frames of :data:`stream_parts.HW`.
         folder: Empty; outputs go there.
         machine: Whose clocks are shifted.
+        disk: Which has no room for a while, of the same folder.
     """
 
-    def __init__(self, seed: int, bundle: Bundle, folder: Path, machine: Suspension) -> None:
+    def __init__(
+        self, seed: int, bundle: Bundle, folder: Path, machine: Suspension, disk: FillingDisk
+    ) -> None:
         dice = random.Random(seed)
-        self.seed, self.folder, self.machine = seed, folder, machine
+        self.seed, self.folder, self.machine, self.disk = seed, folder, machine, disk
         self.plan = [(dice.choices(list(KINDS), [KINDS[kind][1] for kind in KINDS])[0], dice.random())
                      for _ in range(STEPS)]  # fmt: skip
         self.policy = dice.choice((None, None, "every"))
@@ -154,7 +163,11 @@ class Drive:
         self.model = Model()
         self.cameras = {name: Unreliable() for name in CAMERAS}
         self.sinks = {name: [Sometimes(), Adopting()] for name in CAMERAS}
-        self.files = [folder / "drive.mkv", folder / "drive.jsonl"] if has_files else []
+        self.outputs = folder / "outputs"
+        self.files = [self.outputs / "drive.mkv", self.outputs / "drive.jsonl"] if has_files else []
+        self.taken: set[str] = set()  # names of files that somebody has taken away
+        self.to_be_told: set[str] = set()  # those that were being written then
+        self.had_no_room = False
         self.box = BlackBox(folder / "boxes", seconds=5.0, keep=3)
         self.seen: dict[str, list[int]] = defaultdict(list)
         self.broken: list[str] = []  # invariants of results that did not hold
@@ -164,11 +177,14 @@ class Drive:
         self.failed_inferences = 0
         self.others: list[threading.Thread] = []
         self.ended = threading.Event()
-        outputs = [open_sink(str(path)) for path in self.files]
+        self.parted: list[Any] = [open_sink(str(path)) for path in self.files]
         self.stream = stream_of(
             Segmenter(bundle, backend=self.model),
             self.cameras,
-            {"front": [*self.sinks["front"], *outputs, self.box], "rear": [*self.sinks["rear"], self.box]},
+            {
+                "front": [*self.sinks["front"], *self.parted, self.box],
+                "rear": [*self.sinks["rear"], self.box],
+            },
             policy=self.policy,
             deadline_ms=self.deadline_ms,
             late="drop" if self.deadline_ms == 0.5 else "mark",
@@ -197,6 +213,7 @@ class Drive:
                 time.sleep(0.01)
                 self._check(INVARIANTS, f"after step {number}, {kind}")
         finally:
+            self.disk.is_full = False
             self.model.free.set()
             self._end()
         self._check(INVARIANTS, "at the end")
@@ -236,6 +253,21 @@ class Drive:
                 f"Steps: {steps}. Policy {self.policy}, deadline {self.deadline_ms}, error {self.error!r}, "
                 f"health {self.stream.health.state} {self.stream.health.reasons}"
             )
+
+    def taken_away(self, file: Path, how: str | None) -> None:
+        """Somebody does away with an output, without its folder; ``None``: the folder is removed after."""
+        self.taken.add(file.name)
+        with suppress(FileNotFoundError):
+            if how == "moved":
+                file.rename(self.folder / f"elsewhere{len(self.taken)}{file.suffix}")
+            elif how is not None:
+                file.unlink()
+        for sink in self.parted:
+            part = sink._part
+            if part is not None and part.path == file and part.descriptor >= 0:
+                self.to_be_told.add(file.name)
+        if how == "replaced" and self.outputs.is_dir():
+            file.write_text("{}", encoding="utf-8")
 
     def camera(self, chance: float) -> Unreliable:
         """One of them."""
@@ -306,6 +338,29 @@ def _sink_fails(drive: Drive, chance: float) -> None:
     drive.sinks[CAMERAS[int(chance * 1000) % 2]][int(chance * 2)].failures = 1 + int(chance * 6)
 
 
+def _disk_is_full(drive: Drive, chance: float) -> None:
+    if not drive.files:
+        return
+    drive.causes.add(SinkError)
+    drive.had_no_room = drive.disk.is_full = True
+    time.sleep(0.03 * chance)
+    if chance < 0.8:  # else until the end, or the next time
+        drive.disk.is_full = False
+
+
+def _output_is_taken_away(drive: Drive, chance: float) -> None:
+    there = sorted(drive.outputs.glob("drive*")) if drive.outputs.is_dir() else []
+    if not there:
+        return
+    drive.causes.add(SinkError)
+    whole = chance < 0.3
+    for file in there if whole else there[int(chance * 1000) % len(there) :][:1]:
+        drive.taken_away(file, None if whole else ("removed", "moved", "replaced")[int(chance * 97) % 3])
+    if whole:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(drive.outputs, ignore_errors=True)
+
+
 def _sink_slows(drive: Drive, chance: float) -> None:
     sink = drive.sinks[CAMERAS[int(chance * 1000) % 2]][int(chance * 2)]
     sink.pause_s = 0.0 if chance < 0.4 else 0.02
@@ -366,6 +421,8 @@ KINDS: Final[dict[str, tuple[Callable[[Drive, float], None], float]]] = {
     "model fails": (_model_fails, 1),
     "model hangs": (_model_hangs, 1),
     "sink fails": (_sink_fails, 2),
+    "disk full": (_disk_is_full, 1.5),
+    "output taken away": (_output_is_taken_away, 1.5),
     "sink slows": (_sink_slows, 2),
     "thread dies": (_thread_dies, 0.3),
     "many threads ask": (_asked_from_many_threads, 1),
@@ -435,10 +492,11 @@ def _frames_are_counted(drive: Drive) -> bool:
     for camera in drive.stream.report().cameras:
         frames = camera["frames"]
         delivered = drive.cameras[camera["name"]].delivered
+        pauses = drive.pauses + len(drive.cameras[camera["name"]].resumed_ns)
         # Each is counted where it happens, none as what is left of the others. One that may have waited
         # through a standstill is left out before it is counted.
         adds_up = frames["in"] == sum(count for key, count in frames.items() if key != "in")
-        if not adds_up or not delivered - drive.pauses <= frames["in"] <= delivered:
+        if not adds_up or not delivered - pauses <= frames["in"] <= delivered:
             return False
         for sink in camera["sinks"]:
             if sink["written"] + sink["dropped"] + sink["skipped"] + sink["failed"] > frames["in"]:
@@ -455,8 +513,38 @@ def _sinks_are_finished(drive: Drive) -> bool:
 
 
 def _files_are_readable(drive: Drive) -> bool:
-    told = {sink.get("path"): sink["written"] for sink in drive.stream.report().cameras[0]["sinks"]}
-    return all(not told[str(path)] or _readable_frames(path) == told[str(path)] for path in drive.files)
+    return all(_is_readable(drive, sink) for sink in _files_told(drive))
+
+
+def _is_readable(drive: Drive, sink: dict[str, Any]) -> bool:
+    """Each part that nobody took away has the frames that are told of it, and all parts have all of them."""
+    parts = [part for part in sink.get("parts", [sink]) if part["frames"]]
+    if sum(part["frames"] for part in parts) != sink["written"]:
+        return False
+    for part in parts:
+        path = Path(part["path"])
+        if path.name in drive.taken:
+            continue
+        found = _readable_frames(path) if path.is_file() else -1
+        # A video that broke off on a full disk may lack its last half second.
+        is_cut = drive.had_no_room and path.suffix == ".mkv"
+        if not (0 <= found <= part["frames"] if is_cut else found == part["frames"]):
+            return False
+    return True
+
+
+def _files_told(drive: Drive) -> list[dict[str, Any]]:
+    sinks = drive.stream.report().cameras[0]["sinks"]
+    return [sink for sink in sinks if sink.get("kind") in ("video", "jsonl")]
+
+
+def _losses_are_told(drive: Drive) -> bool:
+    """What was taken away while it was written had frames in it: then the output says so."""
+    for sink in _files_told(drive):
+        for part in sink.get("parts", [sink]):
+            if part["frames"] and Path(part["path"]).name in drive.to_be_told and not sink["holes"]:
+                return False
+    return True
 
 
 def _readable_frames(path: Path) -> int:
@@ -490,7 +578,8 @@ AT_THE_END: Final[dict[str, Callable[[Drive], bool]]] = {
     "no thread waits for it": lambda drive: not any(thread.is_alive() for thread in drive.others),
     "every captured frame is delivered, dropped or counted": _frames_are_counted,
     "every sink is finished once": _sinks_are_finished,
-    "what is told as written can be read": _files_are_readable,
+    "what is told as written can be read, but for what was taken away": _files_are_readable,
+    "what was taken away while it was written is told": _losses_are_told,
     "every black box can be read, and no more are kept than was asked": _boxes_are_readable,
     "an error has a cause, which is never a pause, a new size or a failed opening": _error_has_a_cause,
     "an error that asks for a restart is a fault of the health": lambda drive: (

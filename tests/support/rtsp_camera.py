@@ -69,11 +69,16 @@ class CameraRules:
 
 @dataclass
 class Sent:
-    """A picture as it was sent to one client."""
+    """A picture as it was sent to one client.
+
+    Attributes:
+        arrived_ns: When its first packet had reached the client's socket; 0: none has yet.
+    """
 
     number: int
     is_key: bool
-    is_whole: bool
+    is_whole: bool = False
+    arrived_ns: int = 0
 
 
 @dataclass
@@ -81,6 +86,7 @@ class Viewer:
     """One client that plays.
 
     Attributes:
+        name: What its address has behind that of the camera.
         sent: Every picture since it joined, in order.
     """
 
@@ -89,6 +95,7 @@ class Viewer:
     sent: list[Sent] = field(default_factory=list)
     sequence: int = 0
     reported_s: float = 0.0
+    name: str = ""
 
     def decodable(self) -> set[int]:
         """Numbers of the pictures that came whole, with all that they build on: what a client can show."""
@@ -206,12 +213,18 @@ class RtspCamera:
         stamp = self._rtp_time(time_ns)
         for viewer in list(self._active):
             self._report(viewer)
-            arrived = []
+            sent, arrive = Sent(self.frames, is_key), []
+            viewer.sent.append(sent)
             for index, part in enumerate(parts):
                 data = packet(part, viewer.sequence, stamp, self._source, is_last=index == len(parts) - 1)
                 viewer.sequence += 1
-                arrived.append(self._wire.send(lambda viewer=viewer, data=data: viewer.send_rtp(data)))
-            viewer.sent.append(Sent(self.frames, is_key, all(arrived)))
+
+                def deliver(viewer: Viewer = viewer, data: bytes = data, sent: Sent = sent) -> None:
+                    viewer.send_rtp(data)
+                    sent.arrived_ns = sent.arrived_ns or now_ns()
+
+                arrive.append(self._wire.send(deliver))
+            sent.is_whole = all(arrive)
 
     def _is_parameter(self, unit: bytes) -> bool:
         return unit[0] & 0x1F in (7, 8) if self.rules.codec == "h264" else unit[0] >> 1 & 0x3F in (32, 33, 34)
@@ -258,7 +271,7 @@ class RtspCamera:
                     if channel == 1:
                         self._asked(data)
                     continue
-                method = (first + stream.readline()).split()[0].decode()
+                method, address = (first + stream.readline()).decode().split()[:2]
                 headers = {}
                 while line := stream.readline().strip().decode():
                     key, _, value = line.partition(":")
@@ -272,6 +285,7 @@ class RtspCamera:
                 elif method == "SETUP":
                     status, more, viewer = self._setup(client, lock, headers["transport"])
                 elif method == "PLAY" and viewer is not None:
+                    viewer.name = address.partition("/truth")[2].strip("/")
                     self.viewers.append(viewer)
                     self._active.append(viewer)
                 elif method == "OPTIONS":

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from danet_runtime.bundle.folder import path_fault
 from danet_runtime.errors import ManifestError
-from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.picture_header import MOST_PIXELS, MOST_SIDE
 from danet_runtime.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
 from danet_runtime.untrusted_files import require_plain_json
 
@@ -50,7 +50,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 PositiveCount = Annotated[int, Field(ge=1, le=2**53)]
 SmallInt = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-Extent = Annotated[int, Field(ge=1, le=16384)]
+Extent = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 GridExtent = Annotated[int, Field(ge=1, le=2147483647)]
 SizeHW = tuple[Extent, Extent]
 

@@ -112,6 +112,6 @@ def sign_bundle(path: Path, key: SigningKey, *, overwrite: bool = False) -> Path
             "remove it, then sign"
         )
     file = path / SIGNATURE_NAME
-    with replacing(file) as partial:
+    with replacing(file, follow=False) as partial:
         partial.write_bytes(key.sign(data).to_bytes())
     return file

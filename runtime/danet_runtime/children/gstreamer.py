@@ -6,8 +6,9 @@ the machine can read, with the passwords of cameras in them. It needs GStreamer'
 
 With the number of a pipe and ``drop`` or ``mark`` as arguments it is a source: the frames that reach the
 element :data:`danet_runtime.children.picture_flow.SINK` are written to the pipe, without those that are
-damaged or with what is wrong with them. Without arguments it is a sink, and says how many frames it has sent
-(:mod:`danet_runtime.children.frame_counter`).
+damaged or with what is wrong with them; hosts behind that are the only ones that RTSP may ask
+(:mod:`danet_runtime.children.rtsp_hosts`). Without arguments it is a sink, and says how many frames it has
+sent (:mod:`danet_runtime.children.frame_counter`).
 
 Exit codes: 0 the pipeline has ended by itself, 1 it failed; errors are said on standard error.
 """
@@ -129,10 +130,18 @@ def main() -> int:
         counter.finish(has_ended=code == 0)
         return code
     from danet_runtime.children.picture_flow import PictureFlow  # and numpy with it, which no sink needs
+    from danet_runtime.children.rtsp_hosts import keep_to
 
     fd = int(sys.argv[1])
     damaged: DamagePolicy = "mark" if sys.argv[2] == "mark" else "drop"
-    return run(words, lambda library, pipeline: PictureFlow(library, fd, damaged).attach(pipeline))
+    hosts = sys.argv[3:]
+
+    def attach(library: Library, pipeline: int) -> None:
+        PictureFlow(library, fd, damaged).attach(pipeline)
+        if hosts:
+            keep_to(library, pipeline, hosts)
+
+    return run(words, attach)
 
 
 if __name__ == "__main__":

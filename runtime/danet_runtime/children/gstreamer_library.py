@@ -107,6 +107,8 @@ _FUNCTIONS: Final = (
     ("gst_element_set_state", c_int, (c_void_p, c_int)),
     ("gst_element_get_bus", c_void_p, (c_void_p,)),
     ("gst_element_get_base_time", c_uint64, (c_void_p,)),
+    ("gst_element_get_clock", c_void_p, (c_void_p,)),
+    ("gst_clock_get_time", c_uint64, (c_void_p,)),
     ("gst_element_get_factory", c_void_p, (c_void_p,)),
     ("gst_element_factory_get_metadata", c_char_p, (c_void_p, c_char_p)),
     ("gst_element_get_static_pad", c_void_p, (c_void_p, c_char_p)),
@@ -124,6 +126,7 @@ _FUNCTIONS: Final = (
     ("gst_iterator_foreach", c_int, (c_void_p, _EACH, c_void_p)),
     ("gst_iterator_free", None, (c_void_p,)),
     ("gst_mini_object_unref", None, (c_void_p,)),
+    ("gst_util_set_object_arg", None, (c_void_p, c_char_p, c_char_p)),
     ("gst_pad_add_probe", c_ulong, (c_void_p, c_uint, _PROBE, c_void_p, c_void_p)),
     ("gst_pad_get_current_caps", c_void_p, (c_void_p,)),
     ("gst_pad_push_event", c_int, (c_void_p, c_void_p)),
@@ -168,6 +171,7 @@ class Library:
         )
         self._gobject.g_value_get_object.restype = c_void_p
         self._gobject.g_value_get_object.argtypes = (c_void_p,)
+        self._gobject.g_object_get.restype = None
         self._free = ctypes.CDLL("libglib-2.0.so.0").g_free
         self._free.argtypes = (c_void_p,)
         self._kept: list[Any] = []  # what is called back must not be collected
@@ -188,6 +192,32 @@ class Library:
             return "", ""
         name = self.text(self.gst.gst_object_get_name(factory))
         return name, (self.gst.gst_element_factory_get_metadata(factory, b"klass") or b"").decode()
+
+    def running_time(self, pipeline: int) -> int:
+        """For how long a pipeline has played; ``NO_TIME`` where it does not yet."""
+        base = self.gst.gst_element_get_base_time(pipeline)
+        clock = self.gst.gst_element_get_clock(pipeline)
+        if not clock:
+            return NO_TIME
+        now = self.gst.gst_clock_get_time(clock)
+        self.gst.gst_object_unref(clock)
+        return int(now - base) if base else NO_TIME
+
+    def set(self, element: int, name: str, value: str) -> None:
+        """Set a property, where the element has it."""
+        self.gst.gst_util_set_object_arg(element, name.encode(), value.encode())
+
+    def socket_of(self, element: int) -> int | None:
+        """The file descriptor of the socket that a source of datagrams has opened already; it keeps it."""
+        found = c_void_p()
+        self._gobject.g_object_get(c_void_p(element), b"used-socket", byref(found), None)
+        if not found:
+            return None
+        fd_of = ctypes.CDLL("libgio-2.0.so.0").g_socket_get_fd
+        fd_of.argtypes = (c_void_p,)
+        fd = int(fd_of(found))
+        self.gst.gst_object_unref(found)
+        return fd
 
     def caps_of(self, pad: int) -> str:
         """What passes a pad at the moment."""
@@ -218,7 +248,7 @@ class Library:
         def found(value: int, _data: int) -> None:
             call(gobject.g_value_get_object(value))
 
-        self._connect(pipeline, b"deep-element-added", added)
+        self.connect(pipeline, b"deep-element-added", added)
         elements = self.gst.gst_bin_iterate_recurse(pipeline)
         self.gst.gst_iterator_foreach(elements, found, None)
         self.gst.gst_iterator_free(elements)
@@ -230,9 +260,10 @@ class Library:
         def added(_element: int, pad: int, _data: int) -> None:
             call(pad)
 
-        self._connect(element, b"pad-added", added)
+        self.connect(element, b"pad-added", added)
 
-    def _connect(self, target: int, signal: bytes, callback: Any) -> None:  # noqa: ANN401 - of ctypes
+    def connect(self, target: int, signal: bytes, callback: Any) -> None:  # noqa: ANN401 - of ctypes
+        """Call back from an object's signal."""
         self._kept.append(callback)
         self._gobject.g_signal_connect_data(target, signal, ctypes.cast(callback, c_void_p), None, None, 0)
 

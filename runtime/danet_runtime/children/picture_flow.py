@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from danet_runtime.children.coded_pictures import Codec, PictureStart, read_start
@@ -29,6 +30,7 @@ from danet_runtime.children.gstreamer_library import (
     ProbeInfo,
 )
 from danet_runtime.children.picture_gate import PictureGate
+from danet_runtime.children.rtp_arrivals import Arrivals, stamp_by_kernel
 from danet_runtime.children.rtp_watch import HEADER_BYTES, Picture, RtpWatch, SenderReports
 from danet_runtime.clock import MonotonicTimes, now_ns
 from danet_runtime.sources import gdp
@@ -64,6 +66,7 @@ class PictureFlow:
         self._watches: list[RtpWatch] = []
         self._reports = SenderReports()
         self._received = MonotonicTimes()
+        self._packets = Arrivals()
         self._arrivals: OrderedDict[int, int] = OrderedDict()  # at a decoder, by timestamp
         self._suspects: OrderedDict[int, DamageReason] = OrderedDict()  # that a decoder got all the same
         self._trusted: OrderedDict[int, bool] = OrderedDict()  # where damaged ones are decoded, too
@@ -89,6 +92,12 @@ class PictureFlow:
         if name == "rtpsession":
             library.each_pad(element, self._see_session_pad)
             return
+        if name == "udpsrc":
+            library.set(element, "socket-timestamp", "realtime")
+            if (fd := library.socket_of(element)) is not None:  # rtspsrc opens it before anybody sees it
+                with suppress(OSError):
+                    stamp_by_kernel(fd)
+            return
         pad = library.gst.gst_element_get_static_pad(element, b"sink")
         if not pad:
             return
@@ -99,15 +108,22 @@ class PictureFlow:
 
     def _see_session_pad(self, pad: int) -> None:
         library = self._library
-        if library.text(library.gst.gst_object_get_name(pad)) != "recv_rtcp_sink":
-            return
 
         def reported(info: ProbeInfo) -> int:
             for buffer in library.buffers(info):
                 self._reports.packet(library.beginning(buffer, 1500))
             return PROBE_OK
 
-        library.probe(pad, PROBE_BUFFER | PROBE_BUFFER_LIST, reported)
+        def received(info: ProbeInfo) -> int:
+            for buffer in library.buffers(info):
+                arrival_ns = self._arrival_ns(Buffer.from_address(buffer).dts)
+                self._packets.note(library.beginning(buffer, HEADER_BYTES), arrival_ns)
+            return PROBE_OK
+
+        name = library.text(library.gst.gst_object_get_name(pad))
+        if name in ("recv_rtcp_sink", "recv_rtp_sink"):
+            call = reported if name == "recv_rtcp_sink" else received
+            library.probe(pad, PROBE_BUFFER | PROBE_BUFFER_LIST, call)
 
     def _watch(self, pad: int, codec: Codec | None) -> None:
         library = self._library
@@ -127,7 +143,8 @@ class PictureFlow:
                 for address in library.buffers(info):
                     buffer = Buffer.from_address(address)
                     data = library.beginning(address, HEADER_BYTES)
-                    watch.packet(data, buffer.pts, self._arrival_ns(buffer.dts))
+                    arrival_ns = self._packets.of(data) or self._arrival_ns(buffer.dts)
+                    buffer.pts = watch.packet(data, buffer.pts, arrival_ns)
             return PROBE_OK
 
         library.probe(pad, PROBE_BUFFER | PROBE_BUFFER_LIST, passed)
@@ -195,11 +212,10 @@ class PictureFlow:
         """When a packet came, by the time that its receiver gave it; it may have waited since."""
         now = now_ns()
         base = self._library.gst.gst_element_get_base_time(self._pipeline)
-        if dts in (0, NO_TIME) or not base:  # 0 stands for all that came before the pipeline played
+        if dts == NO_TIME or not base:
             return now
-        arrival_ns = self._received.now_ns(
-            base + dts
-        )  # GStreamer's own clock, unless an element brings another
+        # By GStreamer's own clock, unless an element brings another; 0 is what came before it played.
+        arrival_ns = self._received.now_ns(base + dts)
         return arrival_ns if 0 <= now - arrival_ns < _OLDEST_NS else now
 
     # What is written.
@@ -242,6 +258,8 @@ class PictureFlow:
         sent_ns = None
         for watch in self._watches:
             if (picture := watch.of(buffer.pts)) is not None:
+                if not picture.is_dated:
+                    return PROBE_OK
                 time_ns, arrival_ns = watch.time_ns(picture), picture.arrival_ns
                 sent_ns = watch.sent_unix_ns(picture, self._reports)
                 self._shift_ns = time_ns - buffer.pts

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from danet_runtime.children.coded_pictures import Codec, begins_picture
+from danet_runtime.children.gstreamer_library import NO_TIME
+from danet_runtime.children.rtp_arrivals import Settling
 
 HEADER_BYTES: Final = 64
 """So many bytes of a packet are enough."""
@@ -15,6 +17,8 @@ HEADER_BYTES: Final = 64
 _KEPT: Final = 512
 _NTP_OF_UNIX: Final = 2_208_988_800  # seconds from 1900 to 1970
 _SENDER_REPORT: Final = 200
+_LONG_NS: Final = 1_000_000_000
+"""Timestamps that fall back by more count from another beginning."""
 
 
 @dataclass
@@ -28,6 +32,7 @@ class Picture:
         gaps: How often packets had gone missing by its last one. A picture of which some are missing may come
             no further than to the depayloader, so what is lost is told by the next.
         lost_inside: Some of its own are missing.
+        is_dated: It came at the pace of the stream; else it has waited somewhere, nobody knows for how long.
     """
 
     rtp_time: int
@@ -35,6 +40,7 @@ class Picture:
     source: int
     gaps: int = 0
     lost_inside: bool = False
+    is_dated: bool = True
 
 
 class RtpWatch:
@@ -54,28 +60,39 @@ class RtpWatch:
         self._sequence = -1
         self._gaps = 0
         self._was_marked = True
+        self._settling = Settling()
+        self._pts = -_LONG_NS
 
-    def packet(self, data: bytes, pts: int, arrival_ns: int) -> None:
+    def packet(self, data: bytes, pts: int, arrival_ns: int) -> int:
         """One packet.
 
         Args:
             data: Its first :data:`HEADER_BYTES`.
-            pts: The timestamp that GStreamer gave it, by which its picture is known further on.
+            pts: The timestamp that GStreamer gave it.
             arrival_ns: When it came.
+
+        Returns:
+            The timestamp that it is to have instead, by which its picture is known further on: one that no
+            other picture has. A jitterbuffer that estimates the sender's clock anew gives several the same.
         """
         if len(data) < 12:
-            return
+            return pts
         first, second, sequence, stamp, source = struct.unpack_from(">BBHII", data)
         last = self._last
         step = (sequence - self._sequence) & 0xFFFF
         if last is not None and step == 0:
-            return  # sent twice
+            return self._pts  # sent twice
         is_new = last is None or source != last.source
         has_gap = is_new or step != 1
         if last is not None and not is_new and stamp == last.rtp_time & 0xFFFFFFFF:
             picture = last
         else:
             picture = Picture(self._extended(stamp, None if is_new else last), arrival_ns, source)
+            if is_new:
+                self._settling = Settling()
+            is_taken = pts != NO_TIME and 0 <= self._pts - pts < _LONG_NS
+            self._pts = self._pts + 1 if is_taken else pts
+            picture.is_dated = self._settling.is_over(self.time_ns(picture), arrival_ns)
             if has_gap and last is not None and not self._was_marked:
                 last.lost_inside = True
         if has_gap:
@@ -84,10 +101,11 @@ class RtpWatch:
                 picture.lost_inside = True
         picture.gaps = self._gaps
         self._last, self._sequence, self._was_marked = picture, sequence, bool(second & 0x80)
-        if self._pictures.get(pts) is not picture:
-            self._pictures[pts] = picture
+        if self._pictures.get(self._pts) is not picture:
+            self._pictures[self._pts] = picture
             if len(self._pictures) > _KEPT:
                 self._pictures.popitem(last=False)
+        return self._pts
 
     def of(self, pts: int) -> Picture | None:
         """The picture with a timestamp, where it is one of the latest."""

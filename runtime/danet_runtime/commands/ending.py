@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from danet_runtime.report import StreamReport
     from danet_runtime.stream import Stream
 
+_MOST_PARTS: Final = 8
+"""So many parts of one output are listed, each; the report has all."""
+
 
 def write_report(report: StreamReport, path: Path) -> list[str]:
     """Write the report.
@@ -29,10 +32,6 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
             f"the report {path} cannot be written: {error.strerror or error}; give another disk with --report"
         ]
     return []
-
-
-_MOST_PARTS: Final = 8
-"""So many parts of one output are listed, each; the report has all."""
 
 
 @contextmanager
@@ -63,6 +62,8 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
 def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) -> list[str]:
     """Print the counts, the latencies and what was written.
 
+    On standard output, or on standard error where an output goes to the former.
+
     Args:
         report: Of the stream.
         report_path: Where it was written to, if anywhere.
@@ -86,7 +87,7 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
     from danet_runtime.commands.tables import latency_table
     from danet_runtime.timing import LatencySummary
 
-    console = open_console()
+    console = open_console(stderr=_is_stdout_taken(report, written))
     several = len(report.cameras) > 1
     title = f"Frames ({report.ending}, policy {report.policy})"
     counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
@@ -117,6 +118,14 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
         console.print(f"written: {place}", soft_wrap=True)
     if not has_report:
         console.print("no report was asked for; --report FILE writes one")
+
+
+def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
+    """Whether an output goes to standard output, and whoever reads it there expects nothing else."""
+    from danet_runtime.targets import descriptor_of
+
+    paths = [*written, *(sink.get("path", "") for camera in report.cameras for sink in camera["sinks"])]
+    return any(descriptor_of(Path(path)) == 1 for path in paths)
 
 
 def _sent_of(report: StreamReport) -> list[str]:

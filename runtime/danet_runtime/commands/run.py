@@ -57,8 +57,8 @@ def run(
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
-            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. Requests within 5 s are "
-            "answered by one."
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. A request is answered at "
+            "once, those of the 5 s after it together by one more."
         ),
     ] = None,
     black_box_keep: Annotated[
@@ -167,10 +167,10 @@ def run(
     each run has files of its own and those of a killed one stay.
 
     Exit codes: 0 ended as it should, at the end of its sources or, with a
-    camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output failed,
-    nothing got through to an output, a file or folder is not whole, files were
-    stopped before their end, or the run before its sources were open; 2 wrong
-    usage; 3 a fault: start the process again.
+    camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output
+    failed, nothing got through to an output, a file or folder is not whole,
+    files were stopped before their end, or the run before its sources were
+    open; 2 wrong usage; 3 a fault: start the process again.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -11,7 +11,13 @@ from dataclasses import replace
 from typing import Final
 
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import DanetError, MissingDependencyError, SourceError, UsageError
+from danet_runtime.errors import (
+    DanetError,
+    MissingDependencyError,
+    SourceDamagedError,
+    SourceError,
+    UsageError,
+)
 from danet_runtime.frame_checks import FrameCheck
 from danet_runtime.health import Health
 from danet_runtime.loop.damage_check import DamageCheck
@@ -152,7 +158,10 @@ class Capture:
         if not isinstance(error, Exception):
             error = SourceError(f"the capture thread of {self._name} was ended by {type(error).__name__}")
         # The other cameras of the stream go on, so this must be seen before the end.
-        self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {error}")
+        if isinstance(error, SourceDamagedError):  # a file, which was read as far as was asked for
+            self._health.set(f"{self._name}.lost", "degraded", f"{self._name} has ended: {error}")
+        else:
+            self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {error}")
         self._failed(error)
 
     def _read(self, slot: FrameSlot) -> FrameInfo | None:
@@ -232,11 +241,13 @@ class Capture:
             except _FINAL:
                 raise
             except Exception as error:
+                if self._end.is_set():
+                    break  # it was interrupted so that the stream can end, which is no news of the camera
                 words = _words(error)
                 self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {words}")
                 given_up = self._options.give_up_after_s
                 too_long = given_up is not None and (RUNNING.now_ns() - lost_ns) / 1e9 > given_up
-                if too_long and not self._end.is_set():
+                if too_long:
                     raise error if isinstance(error, DanetError) else SourceError(words) from error
                 continue
             finally:

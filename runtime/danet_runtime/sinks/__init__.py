@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +32,7 @@ _ACCEPTED = (
     "window:, udp://HOST:PORT, rtsp://HOST/PATH, gst:PIPELINE, or shm:NAME"
 )
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # of an address, or a kind of sink that there is none of
 
 
 def open_sink(
@@ -148,6 +150,11 @@ def _path_target(text: str) -> SinkTarget:
     if suffix in _LINES_SUFFIXES:
         return SinkTarget("jsonl", text)
     if text and "://" not in text and (not suffix or Path(text).is_dir()):
+        if _SCHEME.match(text) and not os.path.lexists(text):
+            raise UsageError(
+                f"{redacted(text)!r} is no sink; expected {_ACCEPTED}; a folder of masks that is called so "
+                f"is masks:{redacted(text)}"
+            )
         return SinkTarget("masks", text)
     raise UsageError(f"{redacted(text)!r} is no sink; expected {_ACCEPTED}")
 

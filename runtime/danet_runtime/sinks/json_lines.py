@@ -18,7 +18,7 @@ from danet_runtime.files import check_file_target
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.sinks.flushing import Flusher
-from danet_runtime.targets import is_stream, is_taken, open_stream
+from danet_runtime.targets import followed, is_stream, is_taken, open_file, open_stream
 
 _BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
 
@@ -54,8 +54,9 @@ class JsonLinesSink:
         if is_taken(self.path) and not overwrite:
             raise UsageError(f"{self.path} exists already; give another path, or --overwrite to replace it")
         check_file_target(self.path)
+        self._target, self._overwrite = followed(self.path), overwrite
         self._fd = -1
-        self._is_stream = False
+        self._is_stream = is_stream(self.path)
         self._lines = 0
         self._bytes = 0
         self._flusher: Flusher | None = None  # of a file; nothing can be flushed of a pipe
@@ -77,16 +78,14 @@ class JsonLinesSink:
             SinkError: It cannot be made.
         """
         self._names = [entry.name for entry in stream_format.classes]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            self._is_stream = is_stream(self.path)
             if self._is_stream:
                 self._fd = open_stream(self.path)
             else:
-                make_folder(self.path.parent)
-                self._fd = os.open(self.path, flags, 0o644)
+                make_folder(self._target.parent)
+                self._fd = open_file(self._target, overwrite=self._overwrite)
             if stat.S_ISREG(os.fstat(self._fd).st_mode):
-                self._flusher = Flusher.of_file(self.path, self._fd)
+                self._flusher = Flusher.of_file(self._target, self._fd)
                 self._flusher.start()
         except OSError as error:
             raise SinkError(f"{self.path} cannot be written: {error.strerror}") from error

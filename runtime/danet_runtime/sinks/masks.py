@@ -153,9 +153,9 @@ class MasksSink:
         self._looked_s = now_s
         gone = gone_from(self.folder, os.fstat(self._folder_fd))
         if gone is not None:
-            lost = "not there any more" if gone.startswith("was moved") else "lost"
             words = (
-                f"{self.folder} {gone} while masks were written; those before are {lost}: {self._in_folder}"
+                f"{self.folder} {gone.words} while masks were written; those before are {gone.fate}: "
+                f"{self._in_folder}"
             )
             self.holes.append(words)
             logger.warning("%s", words)

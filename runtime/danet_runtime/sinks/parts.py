@@ -15,16 +15,14 @@ from danet_runtime.errors import SinkError, SinkFormatError, UsageError
 from danet_runtime.files import is_full
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import Sink, StreamFormat
+from danet_runtime.sinks.pause import Pause
 from danet_runtime.sinks.presence import LOOK_EVERY_S, gone_from
-from danet_runtime.sinks.presentation import PresentationClock
-from danet_runtime.targets import check_seekable
+from danet_runtime.sinks.presentation import DEFAULT_FPS, PresentationClock
+from danet_runtime.targets import check_seekable, is_stream
 
 logger = logging.getLogger(__name__)
 
 _DIGITS: Final = 4
-_DEFAULT_FPS: Final = 10.0
-_FIRST_PAUSE_S: Final = 0.5
-_MOST_PAUSE_S: Final = 15.0
 _ROOM_BYTES: Final = 4 << 20
 _ROOM_SHARE: Final = 20
 
@@ -104,20 +102,19 @@ class PartedSink:
                     f"{there[0]} exists already; give another path, or --overwrite to replace it"
                 )
             self._seconds = 60.0 * minutes
-        self._part: FileSink | None = make(part_path(self.path, 0) if self._is_split else self.path)
+        self._number = 0
+        self._is_broken = False
+        self._part: FileSink | None = make(self._next_path() if self._is_split else self.path)
         self.name = self._part.name
         self.holes: list[str] = []
         self.recovers = False
         self._format: StreamFormat | None = None
-        self._number = 0
         self._began_s = 0.0
         self._frames = 0
         self._done: list[dict[str, Any]] = []
         self._last: dict[str, Any] = self._part.describe()
         self._looked_s = 0.0
-        self._is_broken = False
-        self._pause_s = 0.0
-        self._not_before_s = 0.0
+        self._pause = Pause()
         self._problem: SinkError | None = None
 
     @property
@@ -133,7 +130,7 @@ class PartedSink:
         """
         self._format = stream_format
         self._clock = PresentationClock(
-            stream_format.fps or _DEFAULT_FPS, is_variable=stream_format.is_variable
+            stream_format.fps or DEFAULT_FPS, is_variable=stream_format.is_variable
         )
         if self._part is not None:
             self._part.open(stream_format)
@@ -180,7 +177,8 @@ class PartedSink:
         if self._is_broken:
             self._is_broken = False
             self._tell(f"it goes on in {self._path_of_part()}")
-        self.recovers, self._pause_s, self._problem = False, 0.0, None
+        self.recovers, self._problem = False, None
+        self._pause.forget()
 
     def describe(self) -> dict[str, Any]:
         """The one file as its sink describes it; of several each, and the frames in all of them."""
@@ -206,10 +204,7 @@ class PartedSink:
     def _begin(self, stream_format: StreamFormat, now_s: float) -> None:
         if self._problem is not None:
             self._await(self._problem)
-        path = part_path(self.path, self._number)
-        while self._is_broken and os.path.lexists(path):  # nothing that is there is replaced unasked
-            self._number += 1
-            path = part_path(self.path, self._number)
+        path = self._next_path()
         try:
             part = self._make(path)
         except UsageError as error:
@@ -217,13 +212,24 @@ class PartedSink:
         self._part, self._began_s, self._looked_s = part, now_s, time.monotonic()
         part.open(stream_format)
 
+    def _next_path(self) -> Path:
+        """Of the part that begins: after a break nothing is replaced unasked, and never a link followed."""
+        while True:
+            path = part_path(self.path, self._number)
+            is_in_the_way = (
+                path.is_symlink() or is_stream(path) or (self._is_broken and os.path.lexists(path))
+            )
+            if not is_in_the_way:
+                return path
+            self._number += 1
+
     def _await(self, problem: SinkError) -> None:
         """Let the pause pass, and the disk have room: fail at once where that is not so yet."""
-        left_s = self._not_before_s - time.monotonic()
+        left_s = self._pause.left_s
         cause = problem.__cause__
         if left_s <= 0 and isinstance(cause, OSError) and is_full(cause) and not _has_room(self.path.parent):
-            left_s = _FIRST_PAUSE_S
-            self._not_before_s = time.monotonic() + left_s
+            self._pause.go_on()
+            left_s = self._pause.left_s
         if left_s > 0:
             # Not how soon: every other wording would be another event of the health.
             raise SinkError(f"{problem}; it is tried again after a pause") from cause
@@ -237,8 +243,7 @@ class PartedSink:
             return  # in a pause
         self.recovers = isinstance(error.__cause__, (OSError, UsageError))
         self._break(error)
-        self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MOST_PAUSE_S)
-        self._not_before_s = time.monotonic() + self._pause_s
+        self._pause.begin()
 
     def _break(self, problem: SinkError) -> None:
         if not self._is_broken:
@@ -256,9 +261,8 @@ class PartedSink:
         if gone is None:
             return
         frames = part.describe().get("frames", 0)
-        kept = gone.startswith("was moved")
-        lost = "not there any more" if kept else "lost"
-        self._break(SinkError(f"{part.path} {gone} while it was written; its frames are {lost}: {frames}"))
+        told = f"{part.path} {gone.words} while it was written; its frames are {gone.fate}: {frames}"
+        self._break(SinkError(told))
         self._problem = None  # nothing is known against the next file
 
     def _path_of_part(self) -> Path:

@@ -6,6 +6,9 @@ from typing import Final
 
 from danet_runtime.result import Result
 
+DEFAULT_FPS: Final = 10.0
+"""Rate of what is shown of a source that has none, such as a folder of pictures."""
+
 _JITTER_NS: Final = 1_000_000_000
 
 

@@ -19,6 +19,8 @@ from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.pause import MOST_PAUSE_S, Pause
+from danet_runtime.sinks.presentation import DEFAULT_FPS
 from danet_runtime.sinks.push_child import PushChild
 from danet_runtime.sources.gstreamer import GSTREAMER_CHILD, INSPECT, has_element
 from danet_runtime.sources.uri import Redaction, check_address
@@ -45,7 +47,6 @@ _ENCODERS: Final = (
     ),
     ("openh264enc", "videoconvert ! video/x-raw,format=I420 ! openh264enc gop-size={gop} complexity=low"),
 )
-_DEFAULT_FPS = 10.0
 _WRITE_S = 1.0
 _START_S: Final = 5.0
 """As long until the first frame was sent: what is killed while it loads its encoder never comes up."""
@@ -53,8 +54,6 @@ _START_S: Final = 5.0
 _NO_PROGRESS_S = 10.0
 _MOST_UNDER_WAY = 2
 """Of a child that keeps up: one frame is in the pipeline, one in the pipe."""
-_FIRST_PAUSE_S = 0.5
-_MOST_PAUSE_S = 15.0
 
 
 class PushSink:
@@ -98,8 +97,7 @@ class PushSink:
         self._child: PushChild | None = None
         self._words: list[str] = []
         self._encoder: str | None = None
-        self._pause_s = 0.0
-        self._not_before = 0.0
+        self._pause = Pause()
         self._problem = ""
         self._given = 0  # to the child that runs
         self._given_before = 0
@@ -145,7 +143,7 @@ class PushSink:
             legend=self._has_legend,
             pixels=stream_format.pixels,
         )
-        fps = stream_format.fps or _DEFAULT_FPS
+        fps = stream_format.fps or DEFAULT_FPS
         pipeline = self._pipeline(fps)
         try:
             self._words = shlex.split(pipeline)
@@ -169,9 +167,9 @@ class PushSink:
         """
         if not self._words:
             raise SinkError(f"{self._shown} is not open")
-        if self._child is None and time.monotonic() < self._not_before:
+        if self._child is None and self._pause.left_s > 0:
             # Not how soon: every other wording would be another event of the health.
-            raise SinkError(f"{self._problem}; it is started again in at most {self._pause_s:g} s")
+            raise SinkError(f"{self._problem}; it is started again in at most {self._pause.length_s:g} s")
         self._overlay.blend_into(result.frame, result.labels, self._picture)
         self._cv2.cvtColor(self._picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
         if self._even is not self._bgrx:
@@ -191,8 +189,8 @@ class PushSink:
         except SinkError as error:
             self._fail(error)
             raise
-        if time.monotonic() - self._not_before > 2 * _MOST_PAUSE_S:
-            self._pause_s = 0.0  # it has run well for long enough
+        if self._pause.left_s < -2 * MOST_PAUSE_S:
+            self._pause.forget()  # it has run well for long enough
 
     def describe(self) -> dict[str, Any]:
         """URI without credentials, encoder, frames sent, whether a receiver confirmed them, and restarts."""
@@ -229,17 +227,16 @@ class PushSink:
         child, self._child = self._child, None
         if child is not None:
             self._end(child, finish=False)
-        self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MOST_PAUSE_S)
-        self._not_before = time.monotonic() + self._pause_s
+        self._pause.begin()
         self._problem = str(error)
-        logger.warning("%s; starting it again in %.1f s", error, self._pause_s)
+        logger.warning("%s; starting it again in %.1f s", error, self._pause.length_s)
 
     def _pipeline(self, fps: float) -> str:
         height, width = self._even.shape[:2]
         rate = f"{round(fps * 1000)}/1000"
         # BGRx: its rows need no padding, and Jetson's converter takes no BGR.
         head = (
-            f"fdsrc fd={{fd}} blocksize={self._even.nbytes} do-timestamp=true ! rawvideoparse format=bgrx "
+            f"fdsrc fd={{fd}} blocksize={self._even.nbytes} ! rawvideoparse format=bgrx "
             f"width={width} height={height} framerate={rate} ! identity name={COUNTER} silent=true"
         )
         scheme, _, rest = self._uri.partition(":")

@@ -49,13 +49,13 @@ from typing import Final
 
 from danet_runtime.errors import SourceError
 from danet_runtime.health import HealthState
+from danet_runtime.picture_header import MOST_SIDE
 
 FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 MAGIC: Final = b"DANETSHM"
 VERSION: Final = 2
 HEADER_BYTES: Final = 4096
 MOST_SLOTS: Final = 64
-LONGEST_SIDE: Final = 16384
 SLOT_HEADER_BYTES: Final = 128
 STATES: Final[tuple[HealthState, ...]] = ("starting", "ready", "degraded", "stale", "fault")
 
@@ -139,7 +139,7 @@ def read_header(data: bytes, name: str, size: int) -> Layout:
     if (
         named.rstrip(b"\0") != name.encode()
         or not 1 <= slots <= MOST_SLOTS
-        or not (1 <= height <= LONGEST_SIDE and 1 <= width <= LONGEST_SIDE)
+        or not (1 <= height <= MOST_SIDE and 1 <= width <= MOST_SIDE)
         or has_frame > 1
         or (layout.slot_bytes, layout.total_bytes) != (slot_bytes, size)
     ):

@@ -12,11 +12,9 @@ from danet_runtime.errors import SinkError, SinkFormatError
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.presentation import PresentationClock, is_live
+from danet_runtime.sinks.presentation import DEFAULT_FPS, PresentationClock, is_live
 from danet_runtime.sinks.video_file import VideoFile, check_video_target
-
-DEFAULT_FPS = 10.0
-"""Rate of a video whose source has none, such as a folder of pictures."""
+from danet_runtime.targets import followed
 
 
 class VideoSink:
@@ -31,7 +29,7 @@ class VideoSink:
     Args:
         path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
             FFmpeg has no x264; .avi: MJPEG).
-        fps: Frames a second of a file; by default the source's, or :data:`DEFAULT_FPS` where it has none.
+        fps: Frames a second of a file; by default the source's, or 10 where it has none.
         opacity: Share of the classes' colours, 0..1.
         legend: Whether to draw the names of the classes.
         overwrite: Whether a file at ``path`` may be replaced.
@@ -53,6 +51,7 @@ class VideoSink:
     ) -> None:
         self.path = Path(path)
         check_video_target(self.path, overwrite=overwrite)
+        self._target, self._overwrite = followed(self.path), overwrite
         self._fps = fps
         self._opacity = opacity
         self._has_legend = legend
@@ -87,7 +86,14 @@ class VideoSink:
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
         self._is_variable = stream_format.is_variable
         self._clock = PresentationClock(self._fps, is_variable=self._is_variable)
-        self._file = VideoFile(self.path, stream_format.size_hw, self._fps, stream_format.sample_aspect_ratio)
+        self._file = VideoFile(
+            self.path,
+            stream_format.size_hw,
+            self._fps,
+            stream_format.sample_aspect_ratio,
+            target=self._target,
+            overwrite=self._overwrite,
+        )
 
     def adopt(self, stream_format: StreamFormat) -> None:
         """Take results of another size or format, where none was written yet.

@@ -17,7 +17,7 @@ from danet_runtime.durability import make_folder, sync_descriptor
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
 from danet_runtime.sinks.flushing import Flusher
-from danet_runtime.targets import check_seekable, is_taken
+from danet_runtime.targets import check_seekable, is_taken, open_file
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,13 @@ class VideoFile:
     H.264 needs even sizes: an odd one is extended by one repeated row or column.
 
     Args:
-        path: Where to; its folder is made. A file there is replaced when the first picture comes.
+        path: Where to; its folder is made.
         size_hw: Of the pictures.
         fps: Pictures a second; where they have times of their own, about so many.
         aspect: Width to height of a pixel. AVI has no place for it.
+        target: The file itself, where ``path`` is a link to it; by default ``path``. No link is followed that
+            stands there when the first picture comes.
+        overwrite: Whether a file that stands there then is replaced.
 
     Raises:
         SinkError: Nothing can be written there.
@@ -90,10 +93,18 @@ class VideoFile:
     """
 
     def __init__(
-        self, path: Path, size_hw: tuple[int, int], fps: float, aspect: Fraction = Fraction(1)
+        self,
+        path: Path,
+        size_hw: tuple[int, int],
+        fps: float,
+        aspect: Fraction = Fraction(1),
+        *,
+        target: Path | None = None,
+        overwrite: bool = False,
     ) -> None:
         self._av = require(PYAV, "writing a video")
         self._path = path
+        self._target, self._overwrite = target or path, overwrite
         self._rate = Fraction(fps).limit_denominator(1001)
         self._picture_hw = size_hw
         self._aspect = aspect.limit_denominator(255)  # as MPEG-4 writes it
@@ -115,7 +126,7 @@ class VideoFile:
         self._stream: Any = None
         try:
             check_file_target(path)
-            make_folder(path.parent)
+            make_folder(self._target.parent)
         except (OSError, UsageError) as error:
             raise SinkError(f"{path} cannot be written: {error}") from error
 
@@ -191,7 +202,7 @@ class VideoFile:
             )
         elif self.has_own_times:
             self._tick = Fraction(1, _TICKS_A_SECOND)
-        self._file = _GuardedFile(self._path)
+        self._file = _GuardedFile(self._target, overwrite=self._overwrite)
         self._container = self._av.open(self._file, "w", format=self._format, options=self._options)
         stream = self._container.add_stream(self.codec, rate=self._rate)
         height, width = self.size_hw
@@ -242,8 +253,8 @@ class _GuardedFile:
         flusher: Flushes it while it is written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self._fd = open_file(path, overwrite=overwrite)
         self._at = self._end = 0
         self._error: BaseException | None = None
         self.flusher = Flusher.of_file(path, self._fd)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from danet_runtime.backends.base import UInt8Array
 from danet_runtime.sources.damage import DamageReason
+
+MOST_FPS: Final = 1000.0
+"""No camera gives more; what tells no rate announces 0, 1000 or the ticks of its clock, as 90000."""
 
 CaptureClock = Literal["sensor", "stream", "arrival"]
 """Where a capture time comes from: the camera's own clock, the stream's timestamps, or the arrival here."""
@@ -89,6 +92,11 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the device or file; harmless when called twice."""
+
+
+def plausible_fps(rate: float) -> float | None:
+    """A rate that a container, stream or driver tells, where it can be one; else ``None``."""
+    return rate if 0 < rate < MOST_FPS else None
 
 
 def aspect_of(source: Source) -> Fraction:

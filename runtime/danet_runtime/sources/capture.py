@@ -12,13 +12,13 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import BGR, Pixels
+from danet_runtime.sources.base import plausible_fps
 
 logger = logging.getLogger(__name__)
 
 _CODES = {"nv12": ("NV12",), "uyvy": ("UYVY", "YUYV", "YUY2")}
 """What cameras call the formats; the last two are the first with each two bytes swapped."""
 
-_FPS_LIMIT = 1000.0  # containers without a rate announce 0, 1000 or more
 _MARK_BYTES = 8
 
 
@@ -63,8 +63,7 @@ class InPlaceCapture:
         self._first_media_time_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         rows = first.shape[0] * 2 // 3 if self.pixels.format == "nv12" else first.shape[0]
         self.size_hw: tuple[int, int] = (rows, first.shape[1])
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps: float | None = fps if math.isfinite(fps) and 0 < fps < _FPS_LIMIT else None
+        self.fps = plausible_fps(float(self._capture.get(cv2.CAP_PROP_FPS)))
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.count: int | None = int(count) if math.isfinite(count) and count > 0 else None
         self.backend = str(self._capture.getBackendName())

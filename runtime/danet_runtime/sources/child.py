@@ -14,13 +14,14 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
+from danet_runtime.picture_header import MOST_SIDE
 from danet_runtime.running import Patience
 from danet_runtime.sources import gdp
 from danet_runtime.sources.damage import DamageCount
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
-_LARGEST_FRAME = 16384 * 16384 * 3
+_LARGEST_FRAME = 3 * MOST_SIDE**2
 _KEY_FRAME_S = 30.0
 """What is joined between two key frames may give no frame for so long while others are left out."""
 

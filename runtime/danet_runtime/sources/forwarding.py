@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from danet_runtime.sources.arrival import Arrival
 from danet_runtime.sources.damage import DamageReason
-from danet_runtime.sources.decoding import JpegDecoder, VideoDecoder
-from danet_runtime.sources.frame_writer import DecodedFrame, FrameWriter
+from danet_runtime.sources.live_decoding import JpegDecoder, LiveDecoder
 from danet_runtime.sources.newest import Newest
+from danet_runtime.sources.pipe_writer import PipeWriter, TimedFrame
 
+_MOST_KEPT: Final = 64  # packets; decoders keep back at most 16
 _WALL_CLOCK: Final = struct.Struct("=q")  # what AVProducerReferenceTime begins with, in microseconds
 
 
@@ -34,7 +35,7 @@ class VideoForwarding:
         self._container = container
         self._fd = fd
         self._arrival_of = arrival_of
-        self._newest: Newest[DecodedFrame] = Newest()
+        self._newest: Newest[TimedFrame] = Newest()
         self._arrivals: dict[int, Arrival] = {}
 
     def run(self) -> int:
@@ -43,11 +44,11 @@ class VideoForwarding:
             print("ERROR: the stream has no video", file=sys.stderr)
             return 1
         stream = self._container.streams.video[0]
-        writer = FrameWriter(self._fd, float(stream.average_rate or 0))
+        writer = PipeWriter(self._fd, float(stream.average_rate or 0))
         writing = threading.Thread(target=_write, args=(writer, self._newest), name="danet-frame-writer")
         writing.start()
         is_jpeg = stream.codec_context.name == "mjpeg"
-        decode = self._pictures(JpegDecoder(self._av)) if is_jpeg else VideoDecoder(self._av, stream).decode
+        decode = self._pictures(JpegDecoder(self._av)) if is_jpeg else LiveDecoder(self._av, stream).decode
         try:
             for packet in self._container.demux(stream):
                 if not writing.is_alive():
@@ -79,7 +80,7 @@ class VideoForwarding:
             time_ns = None if frame.pts is None else int(frame.pts * frame.time_base * 1_000_000_000)
             own = packet.pts is not None and frame.pts == packet.pts
             self._newest.put(
-                DecodedFrame(
+                TimedFrame(
                     frame,
                     time_ns if time_ns is None or time_ns >= 0 else None,
                     self._arrivals.get(frame.pts, arrival),
@@ -102,10 +103,7 @@ class VideoForwarding:
         return decode
 
 
-_MOST_KEPT: Final = 64  # packets; decoders keep back at most 16
-
-
-def _write(writer: FrameWriter, newest: Newest[DecodedFrame]) -> None:
+def _write(writer: PipeWriter, newest: Newest[TimedFrame]) -> None:
     """Write what is put there until it is closed, or nobody reads any more."""
     with suppress(EOFError, BrokenPipeError):
         while True:

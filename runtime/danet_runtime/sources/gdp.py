@@ -18,6 +18,7 @@ from typing import Final
 
 from danet_runtime.errors import SourceError
 from danet_runtime.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.sources.base import plausible_fps
 from danet_runtime.sources.damage import DAMAGE_REASONS, DamageReason
 
 HEADER_BYTES: Final = 62
@@ -162,7 +163,7 @@ def read_caps(text: bytes) -> RawFormat:
         raise SourceError(f"expected frames as {', '.join(_FORMATS)}, the stream has {fields['format']}")
     colour, levels = _colorimetry(fields.get("colorimetry", "").strip())
     size_hw = (int(fields["height"]), int(fields["width"]))
-    return RawFormat(size_hw, layout, rate if rate > 0 else None, colour, levels)
+    return RawFormat(size_hw, layout, plausible_fps(rate), colour, levels)
 
 
 def _colorimetry(text: str) -> tuple[Colour | None, LevelRange | None]:

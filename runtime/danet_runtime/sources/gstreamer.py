@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from danet_runtime.children.picture_flow import SINK
 from danet_runtime.children.start import module_command
@@ -48,7 +49,8 @@ class ChildSource(LiveSource):
     (``num-buffers``, ``filesrc``) therefore begins anew, again and again; give a file by its path.
 
     Args:
-        uri: ``rtsp://``, ``rtsps://``, ``http(s)://``
+        uri: ``rtsp://``, ``rtsps://`` (``#hosts=HOST,HOST`` behind it names hosts that the camera may send on
+            to; else only its own is asked), ``http(s)://``
             (:class:`danet_runtime.sources.http_address.HttpAddress`), ``csi://N``, or ``gst:PIPELINE`` whose
             pipeline ends with a source of video that ``videoconvert`` takes.
         start_s: The first frame must have come by then.
@@ -138,9 +140,22 @@ def pipeline_of(uri: str, pixels: Pixels = BGR) -> str:
             raise UsageError(f"{redacted(uri)!r}: expected csi://N with the number of the sensor")
         head = f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM)"
     else:
-        check_address(uri)
-        head = f'rtspsrc location="{uri}" buffer-mode=slave latency={_REORDER_MS} ! decodebin'
+        plain, _ = _hosts_of(uri)
+        head = f'rtspsrc location="{plain}" buffer-mode=slave latency={_REORDER_MS} ! decodebin'
     return f"{head} ! {to_memory}videoconvert ! {caps}"
+
+
+def _hosts_of(uri: str) -> tuple[str, tuple[str, ...]]:
+    """An address of RTSP without what is behind its ``#``, and the hosts that may be asked."""
+    check_address(uri)
+    plain, _, fragment = uri.partition("#")
+    key, _, more = fragment.partition("=")
+    if fragment and key != "hosts":
+        raise UsageError(
+            f"{redacted(uri)!r}: behind the # expected hosts=HOST,HOST; encode a # of the address as %23"
+        )
+    own = (urlsplit(plain).hostname or "").lower()
+    return plain, (own, *(host.strip().lower() for host in more.split(",") if host.strip()))
 
 
 def _words(pipeline: str, uri: str) -> list[str]:
@@ -156,12 +171,14 @@ def _command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> tuple[Sequence[
     if scheme in ("http", "https"):  # a client of its own keeps to the camera's host
         HttpAddress.of(uri)
         return module_command("danet_runtime.sources.http_child", "{fd}"), (uri,), "ffmpeg"
+    hosts: tuple[str, ...] = ()
+    plain = uri
     if scheme in NETWORK_SCHEMES:
-        check_address(uri)
+        plain, hosts = _hosts_of(uri)
     has_gstreamer = shutil.which(INSPECT) is not None
     if has_gstreamer:
         pipeline = f"{pipeline_of(uri, pixels)} ! fakesink name={SINK} sync=false enable-last-sample=false"
-        return module_command(GSTREAMER_CHILD, "{fd}", damaged), _words(pipeline, uri), "gstreamer"
+        return module_command(GSTREAMER_CHILD, "{fd}", damaged, *hosts), _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
-        return module_command("danet_runtime.sources.ffmpeg_child", "{fd}"), (uri,), "ffmpeg"
+        return module_command("danet_runtime.sources.ffmpeg_child", "{fd}"), (plain,), "ffmpeg"
     raise MissingDependencyError("GStreamer with gst-inspect-1.0", f"{scheme}:", _INSTALL)

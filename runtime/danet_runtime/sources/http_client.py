@@ -11,6 +11,7 @@ import http.client
 import io
 import socket
 import ssl
+import urllib.error
 import urllib.request
 from collections import deque
 from typing import IO, Any, Final
@@ -73,6 +74,10 @@ class HttpClient:
         try:
             request = urllib.request.Request(url, headers=headers or {})  # noqa: S310 - checked above
             return HttpBody(self._opener.open(request))
+        except urllib.error.HTTPError:
+            raise
+        except urllib.error.URLError as error:  # which wraps what failed, in words for programmers
+            raise error.reason if isinstance(error.reason, OSError) else OSError(error.reason) from error
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(f"no answer of HTTP: {type(error).__name__} {error}") from error
 

@@ -7,13 +7,13 @@ import threading
 from contextlib import suppress
 from typing import Any, Final
 
-from danet_runtime.sources.completeness import is_complete
+from danet_runtime.picture_header import is_complete
 from danet_runtime.sources.damage import DamageReason
-from danet_runtime.sources.decoding import JpegDecoder
-from danet_runtime.sources.frame_writer import DecodedFrame, FrameWriter
 from danet_runtime.sources.http_client import HttpBody
+from danet_runtime.sources.live_decoding import JpegDecoder
 from danet_runtime.sources.multipart import MultipartError, MultipartParser, Part
 from danet_runtime.sources.newest import Newest
+from danet_runtime.sources.pipe_writer import PipeWriter, TimedFrame
 from danet_runtime.sources.sender_time import SenderTime
 
 _PIECE_BYTES: Final = 1 << 16
@@ -43,7 +43,7 @@ class MotionJpeg:
     def __init__(self, av: Any, body: HttpBody, fd: int) -> None:  # noqa: ANN401
         self._decoder = JpegDecoder(av)
         self._body = body
-        self._writer = FrameWriter(fd, None)
+        self._writer = PipeWriter(fd, None)
         self._newest: Newest[_Picture] = Newest()
         self._problem = "the camera has ended the stream"
 
@@ -70,7 +70,7 @@ class MotionJpeg:
         else:
             time_ns = picture.time_ns
             sender_ns = time_ns if time_ns is not None and time_ns > _SINCE_1970_NS else None
-            self._writer.write(DecodedFrame(frame, time_ns, picture.arrival, sender_ns, damage))
+            self._writer.write(TimedFrame(frame, time_ns, picture.arrival, sender_ns, damage))
 
     def _read(self) -> None:
         parser, times = MultipartParser(), SenderTime()

@@ -11,8 +11,9 @@ from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.errors import UsageError
+from danet_runtime.picture_header import MOST_SIDE
 from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.sources.base import FrameInfo
+from danet_runtime.sources.base import MOST_FPS, FrameInfo
 from danet_runtime.sources.uri import options_of
 
 _STEP = 4  # columns a frame; even, so that chroma moves with luma
@@ -40,8 +41,8 @@ class SyntheticSource:
             self.count: int | None = int(options["frames"]) if "frames" in options else None
         except ValueError:
             raise UsageError(f"{uri!r}: expected e.g. synthetic:?size=720x1280&fps=30&frames=100") from None
-        if not (min(self.size_hw) > 0 and max(self.size_hw) <= 16384 and 0 <= rate <= 1000):
-            raise UsageError(f"{uri!r}: sizes are 1 to 16384, fps 0 to 1000")
+        if not (min(self.size_hw) > 0 and max(self.size_hw) <= MOST_SIDE and 0 <= rate <= MOST_FPS):
+            raise UsageError(f"{uri!r}: sizes are 1 to {MOST_SIDE}, fps 0 to {MOST_FPS:g}")
         if fault := pixels.fault(self.size_hw):
             raise UsageError(f"{uri!r}: {fault}")
         self.pixels = pixels

@@ -16,10 +16,11 @@ from danet_runtime.errors import (
     SourceError,
     SourceTruncatedError,
 )
+from danet_runtime.picture_header import MOST_PIXELS
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
 from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
-from danet_runtime.sources.video_container import MOST_PIXELS, VideoContainer, check_size
+from danet_runtime.sources.video_container import VideoContainer, check_size
 from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_ends import missing_bytes
 from danet_runtime.sources.video_frames import FrameWriter
@@ -52,7 +53,7 @@ class VideoSource:
     Ids are places in the file: a frame that is damaged, lost, or comes before the first key frame has one,
     too. What is damaged is counted in ``damage``, with what is built on it, up to the next key frame. Not all
     damage can be seen: VP8, VP9 and mostly HEVC decode changed bytes to wrong pictures without an error, and
-    a frame that is missing altogether leaves only a gap of time.
+    a frame that is missing altogether leaves, but in H.264 and H.265, only a gap of time.
 
     Args:
         path: The file.

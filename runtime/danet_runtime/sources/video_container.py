@@ -13,15 +13,11 @@ from typing import Any, Final
 
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.errors import SourceError
+from danet_runtime.picture_header import MOST_PIXELS, MOST_SIDE
+from danet_runtime.sources.base import plausible_fps
 from danet_runtime.sources.damage import DamageReason
 
 logger = logging.getLogger(__name__)
-
-MOST_PIXELS: Final = 1 << 26
-"""A frame may have so many, 8192 x 8192: a header that states more is refused before memory is taken."""
-
-MOST_SIDE: Final = 16384
-"""A frame may be so wide or high."""
 
 SCANNED_BYTES: Final = 1 << 30
 """A file up to here is demuxed once to count its frames: 0.4 to 1 s where the disk does not hold it up."""
@@ -34,7 +30,6 @@ _CONTAINERS: Final = (
 )
 _COVER = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _FAILURES_IN_A_ROW = 10
-_FPS_LIMIT = 1000.0  # containers without a rate announce 0, 90000 or more
 _CODEC_OPTIONS: Final = {"mjpeg": {"err_detect": "explode"}}
 """A JPEG cut in half decodes to half a picture and no error; the others tell without (see the tests)."""
 
@@ -87,8 +82,7 @@ class VideoContainer:
             self.stream = self._choose()
             self.context = self._decoder()
             rate = self.stream.average_rate or self.stream.guessed_rate
-            fps = float(rate) if rate else 0.0
-            self.fps: float | None = fps if 0 < fps < _FPS_LIMIT else None
+            self.fps = plausible_fps(float(rate or 0))
             self.codec = str(self.context.name)
             # Read now: behind a closed file PyAV's stream is memory of others.
             self._tick = Fraction(self.stream.time_base.numerator, self.stream.time_base.denominator)

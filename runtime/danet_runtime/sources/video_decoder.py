@@ -5,6 +5,8 @@ it without a mark; and a B picture built on a damaged P is shown, so given out, 
 gets a number in decoding order, and a frame is held back until nothing before it in that order is open.
 Where packet N is damaged, all from N on are, until a whole key frame that came later. (Tried on 13 codecs,
 packets with flipped, zeroed, cut and random bytes: without holding back up to 3 wrong frames of 60 remain.)
+A picture of H.264 that is missing altogether, and a hole of zeros in H.264 and H.265, no decoder tells: they
+are looked for in the packets.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from danet_runtime.sources.coded_holes import has_hole
 from danet_runtime.sources.damage import DamageReason
+from danet_runtime.sources.h264_frame_numbers import FrameNumbers
 
 _MOST_HELD: Final = 16
 """Frames: no codec puts more of them in another order. Held for so long where a packet gives no frame."""
@@ -63,6 +67,9 @@ class VideoDecoder:
         self._open: dict[int, bool] = {}  # packets of which nothing has come, and whether they are key frames
         self._breaks: dict[int, DamageReason] = {_BEFORE_ALL: "no key frame yet"}
         self._held: deque[DecodedFrame] = deque()
+        self._codec = str(context.name)
+        self._parameters = bytes(context.extradata or b"")
+        self._numbers = FrameNumbers(self._parameters) if self._codec == "h264" else None
         self.has_finished = False
 
     def feed(self, packet: Any, damage: DamageReason | None) -> None:  # noqa: ANN401 - of PyAV
@@ -72,6 +79,12 @@ class VideoDecoder:
             packet: The next one in decoding order.
             damage: What is known to be wrong with it already.
         """
+        data = bytes(packet) if self._codec in ("h264", "hevc") else b""
+        if self._numbers is not None and self._numbers.misses_before(data):
+            self._break(self._sent, "missing reference", is_key=False)  # the number of what is missing
+            self._sent += 1
+        if damage is None and has_hole(data, self._parameters):
+            damage = "decoder"
         number = packet.opaque = self._sent
         self._sent += 1
         if packet.is_discard:  # never shown, as an edit list wants it, but others build on it

@@ -242,6 +242,6 @@ def _read_plan(path: Path, manifest: EngineManifest) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path, follow=False) as partial, partial.open("wb") as file:
         keep_own(file.fileno())
         file.write(content)

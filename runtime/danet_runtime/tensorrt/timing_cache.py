@@ -76,7 +76,7 @@ class TimingCache:
             if content is None:
                 logger.warning("%s does not give its timings; the next build measures anew", self._title)
                 return
-            with replacing(self.path) as partial, partial.open("wb") as file:
+            with replacing(self.path, follow=False) as partial, partial.open("wb") as file:
                 keep_own(file.fileno())
                 file.write(bytes(content))
 

@@ -100,12 +100,23 @@ def test_what_is_shown_before_the_key_frame_of_an_open_group_is_kept_back() -> N
     assert gate.judge(DELTA, 140, None).passes
 
 
-def test_a_stream_that_renews_itself_is_decoded_at_once_and_trusted_when_it_is_whole() -> None:
+RENEWING = PictureStart(True, True, False, recovered_after=3)
+
+
+def test_a_stream_that_renews_itself_is_trusted_after_a_renewal_that_a_running_decoder_has_seen() -> None:
     gate = PictureGate("drop")
-    told = [gate.judge(PictureStart(True, True, False, recovered_after=3), 0, None)]
-    told += [gate.judge(DELTA, number, None) for number in range(1, 6)]
-    assert [verdict.passes for verdict in told] == [True] * 6
-    assert [verdict.damage for verdict in told] == ["no key frame yet"] * 3 + [None] * 3
+    told = [gate.judge(RENEWING if number % 5 == 1 else DELTA, number, None) for number in range(12)]
+    assert [verdict.passes for verdict in told] == [False] + [True] * 11
+    assert [verdict.damage for verdict in told] == ["no key frame yet"] * 9 + [None] * 3
+
+
+def test_a_decoder_that_runs_is_trusted_from_the_next_renewal_after_a_loss_on() -> None:
+    gate = PictureGate("drop")
+    assert gate.judge(KEY, 0, None).passes
+    gate.lost("lost packets")
+    told = [gate.judge(RENEWING if number == 3 else DELTA, number, None) for number in range(1, 8)]
+    assert [verdict.passes for verdict in told] == [False] * 2 + [True] * 5
+    assert [verdict.damage for verdict in told] == ["lost packets"] * 5 + [None] * 2
 
 
 def test_a_key_frame_is_asked_for_once_a_loss() -> None:
@@ -126,6 +137,18 @@ def test_times_go_on_where_rtp_times_begin_again(start: int) -> None:
         assert picture is not None
         times.append(watch.time_ns(picture))
     assert [after - before for before, after in itertools.pairwise(times)] == [40_000_000] * 9
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
+def test_no_two_pictures_have_one_timestamp_whatever_they_were_given(given_pts: list[int]) -> None:
+    watch, known = RtpWatch("h264"), {}
+    for number, pts in enumerate(given_pts):
+        for part in range(2):
+            data = packet(REST if part else FIRST, 2 * number + part, 3600 * number, 7, is_last=part == 1)
+            known.setdefault(watch.packet(data, pts, 0), set()).add(number)
+    assert [*known.values()] == [{number} for number in range(len(given_pts))]
+    assert [*known] == sorted(known)
+    assert [watch.of(pts).rtp_time - 2**32 for pts in known] == [3600 * n for n in range(len(given_pts))]
 
 
 @given(st.integers(-(2**20), 2**20), st.integers(0, 2**32 - 1), st.integers(10**18, 2 * 10**18))

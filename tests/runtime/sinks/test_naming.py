@@ -44,6 +44,7 @@ def test_a_text_names_a_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, te
         ("out.gif", "is no sink; expected a video file"),
         ("ftp://driver:hunter2@host/x", r"ftp://\*\*\*@host/x"),
         ("", "is no sink"),
+        ("json:out", "is no sink; .* a folder of masks that is called so is masks:json:out"),
         ("masks:", "needs a folder"),
         ("jsonl:", "needs a path"),
         ("gst:", "needs a pipeline"),

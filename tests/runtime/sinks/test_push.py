@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -170,6 +171,36 @@ def test_what_counts_as_sent_has_left_the_pipeline(
         assert (sink.sent, there) == (20, 20)
     else:
         assert 5 < sink.sent <= there
+
+
+@pytest.mark.skipif(not has_element("gdppay"), reason="GStreamer's gdppay is not installed")
+def test_times_count_from_the_start_and_never_fall_however_frames_meet_the_start(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat]
+) -> None:
+    def send(number: int) -> list[int]:
+        sent = tmp_path / f"{number}.gdp"
+        sink = PushSink(f"gst:gdppay ! filesink location={sent}")
+        sink.open(stream_format((16, 16)))
+        for _ in range(200):  # as fast as the pipeline takes them, from before it plays
+            sink.write(result(np.zeros((16, 16, 3), np.uint8)))
+        sink.close()
+        return list(times_in(sent.read_bytes()))
+
+    for times in map(send, range(4)):
+        known = [time_ns for time_ns in times if time_ns != 2**64 - 1]
+        assert len(times) == 200
+        assert known == sorted(known)
+        assert max(known, default=0) < 60e9
+
+
+def times_in(protocol: bytes) -> Iterator[int]:
+    """Timestamps of the buffers in a recording of the GStreamer Data Protocol."""
+    place = 0
+    while place < len(protocol):
+        kind, length, time_ns = struct.unpack_from(">HIQ", protocol, place + 4)
+        if kind == 1:
+            yield time_ns
+        place += 62 + length
 
 
 def test_a_receiver_that_never_answers_has_got_nothing(

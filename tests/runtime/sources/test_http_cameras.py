@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -34,6 +35,8 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
 from danet_runtime.sources import FrameInfo, open_source
 from danet_runtime.sources.gstreamer import ChildSource
+from danet_runtime.sources.http_address import HttpAddress
+from danet_runtime.sources.http_client import HttpClient
 
 HLS, TS = "application/vnd.apple.mpegurl", "video/mp2t"
 
@@ -435,3 +438,11 @@ def test_a_camera_that_sends_its_pictures_in_chunks_is_read() -> None:
 
     with serving(video=write) as base, opened(f"{base}video") as source:
         assert None not in [read(source)[1] for _ in range(10)]
+
+
+def test_a_camera_that_is_not_there_is_told_in_the_system_s_own_words() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        client = HttpClient(HttpAddress.of(f"http://127.0.0.1:{bound.getsockname()[1]}/"))
+        with pytest.raises(ConnectionRefusedError, match=r"^\[Errno \d+\] Connection refused$"):
+            client.open()

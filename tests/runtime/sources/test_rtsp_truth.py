@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import truth
-from rtsp_camera import CameraRules, RtspCamera
+from rtsp_camera import CameraRules, RtspCamera, Viewer
 from stream_parts import Echo, stream_of, until
 from wire import WireRules
 
@@ -26,6 +30,10 @@ pytestmark = pytest.mark.skipif(
 
 needs_h265 = pytest.mark.skipif(not has_element("avdec_h265"), reason="this GStreamer decodes no H.265")
 TOLERANCE_MS = 20.0
+UNDATED = 5
+"""So many pictures may pass after a start before it is known that they come at their own pace."""
+
+Case = TypeVar("Case")
 TRANSPORTS = pytest.mark.parametrize("over_udp", [True, False], ids=["udp", "tcp"])
 
 
@@ -45,10 +53,11 @@ class Seen:
 
 
 class Watching:
-    """Opens a camera and reads from it."""
+    """Opens a camera and reads from it; several tell each other apart by name."""
 
-    def __init__(self, camera: RtspCamera, damaged: DamagePolicy = "drop") -> None:
-        self.source = ChildSource(camera.uri, damaged=damaged)
+    def __init__(self, camera: RtspCamera, damaged: DamagePolicy = "drop", name: str = "") -> None:
+        self.source = ChildSource(f"{camera.uri}/{name}" if name else camera.uri, damaged=damaged)
+        self.viewer = [one for one in camera.viewers if one.name == name][-1]
         self.buffer = np.empty((*self.source.size_hw, 3), np.uint8)
 
     def __enter__(self) -> Watching:
@@ -74,16 +83,22 @@ class Watching:
 def numbers(seen: list[Seen]) -> list[int]:
     """Of pictures that are all whole and in order."""
     told = [one.told.number for one in seen if one.told is not None]
-    assert len(told) == len(seen), f"{len(seen) - len(told)} of {len(seen)} frames are corrupt"
+    assert len(told) == len(seen), f"corrupt frames: {[one.told and one.told.number for one in seen]}"
     assert told == sorted(set(told))
     return told
 
 
-def check_recovery(camera: RtspCamera, seen: list[Seen]) -> None:
+def side_by_side(run: Callable[[Case], None], cases: Iterable[Case]) -> None:
+    """Five at a time."""
+    with ThreadPoolExecutor(5) as several:
+        list(several.map(run, cases))
+
+
+def check_recovery(viewer: Viewer, seen: list[Seen]) -> None:
     """All that came whole with all that it builds on was delivered: nothing waited longer than it must."""
     told = numbers(seen)
-    could = {number for number in camera.viewers[-1].decodable() if told[0] <= number <= told[-1]}
-    assert could - set(told) == set()
+    could = {number for number in viewer.decodable() if told[0] <= number <= told[-1]}
+    assert could - set(told) == set(), f"{told} of {sorted(could)}"
 
 
 # Joined between two key frames.
@@ -95,7 +110,7 @@ def test_a_stream_joined_between_key_frames_gives_nothing_before_the_next_one(ov
         until(lambda: camera.frames > 5)
         with Watching(camera) as watching:
             seen = watching.frames(10)
-            assert numbers(seen)[0] % 40 == 0
+            assert numbers(seen)[0] % 40 < UNDATED
             assert watching.source.damage.counts.keys() == {"no key frame yet"}
 
 
@@ -110,10 +125,9 @@ def test_twenty_joins_give_no_corrupt_frame(codec: str, over_udp: bool) -> None:
         def join(number: int) -> None:
             time.sleep(0.13 * number % 0.7)
             with Watching(camera) as watching:
-                assert numbers(watching.frames(8))[0] % 75 == 0
+                assert numbers(watching.frames(8))[0] % 75 < UNDATED
 
-        with ThreadPoolExecutor(4) as several:
-            list(several.map(join, range(20)))
+        side_by_side(join, range(20))
 
 
 @pytest.mark.slow
@@ -136,12 +150,18 @@ def test_a_pipeline_of_the_users_own_is_guarded_likewise(between: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_that_renews_itself_bit_by_bit_gives_whole_frames_only() -> None:
-    with RtspCamera(CameraRules(intra_refresh=True, key_every=40)) as camera:
-        until(lambda: camera.frames > 45)  # the only key frame is over
-        with Watching(camera) as watching:
-            numbers(watching.frames(60))
-            assert watching.source.damage.counts["no key frame yet"] > 0
+def test_twenty_joins_of_a_stream_that_renews_itself_bit_by_bit_give_no_corrupt_frame() -> None:
+    # Every second renewal begins with a picture that its slices give the number 0, modulo 16.
+    with RtspCamera(CameraRules(intra_refresh=True, key_every=24, fps=40)) as camera:
+        until(lambda: camera.frames > 30)  # the only key frame is over
+
+        def join(number: int) -> None:
+            time.sleep(0.17 * number % 1.2)
+            with Watching(camera) as watching:
+                numbers(watching.frames(30))
+                assert watching.source.damage.counts["no key frame yet"] > 0
+
+        side_by_side(join, range(20))
 
 
 @pytest.mark.slow
@@ -171,7 +191,7 @@ def test_a_camera_is_asked_for_a_key_frame_at_once_where_it_takes_requests() -> 
 def test_lost_packets_make_no_corrupt_frame_and_the_next_key_frame_ends_the_damage() -> None:
     rules, wire = CameraRules(key_every=15, slices=2), WireRules(loss=0.03, seed=5)
     with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
-        check_recovery(camera, watching.seconds(3.0))
+        check_recovery(watching.viewer, watching.seconds(3.0))
         assert watching.source.damage.counts["lost packets"] > 0
 
 
@@ -189,13 +209,17 @@ def test_lost_packets_make_no_corrupt_frame_and_the_next_key_frame_ends_the_dama
 def test_no_rate_of_loss_makes_a_corrupt_frame_in_any_of_twenty_joins(
     codec: str, over_udp: bool, loss: float
 ) -> None:
-    rules = CameraRules(codec=codec, key_every=15, offers_udp=over_udp, slices=2 if codec == "h264" else 1)
+    slices = 2 if codec == "h264" else 1
+    rules = CameraRules(codec=codec, key_every=15, offers_udp=over_udp, slices=slices, most_bytes=400)
     with RtspCamera(rules, WireRules(loss=loss, seed=int(1000 * loss))) as camera:
         until(lambda: camera.frames > 5)
-        for join in range(20):
-            with Watching(camera) as watching:
-                check_recovery(camera, watching.seconds(1.0))
-            time.sleep(0.13 * join % 0.5)
+
+        def join(number: int) -> None:
+            time.sleep(0.13 * number % 0.5)
+            with Watching(camera, name=str(number)) as watching:
+                check_recovery(watching.viewer, watching.frames(15))
+
+        side_by_side(join, range(20))
 
 
 @pytest.mark.slow
@@ -211,7 +235,7 @@ def test_packets_that_overtake_each_other_lose_nothing() -> None:
     with RtspCamera(CameraRules(key_every=15), WireRules(seed=2)) as camera, Watching(camera) as watching:
         watching.frames(1)
         camera.wire_rules.reorder = 0.1
-        check_recovery(camera, watching.frames(50))
+        check_recovery(watching.viewer, watching.frames(50))
         assert "lost packets" not in watching.source.damage.counts
 
 
@@ -249,19 +273,29 @@ def growing(to_s: float, over_s: float) -> Callable[[float], float]:
     return lambda since_s: to_s * min(1.0, max(0.0, (since_s - 2.0) / over_s))
 
 
-def check_ages(seen: list[Seen], clock: str) -> None:
-    # The first report of the sender may come after the first frames.
+def check_ages(viewer: Viewer, seen: list[Seen], clock: str) -> None:
+    check_known(viewer, seen)
     told = [one for one in seen if one.info.clock == clock]
-    assert len(told) > len(seen) / 2
     errors = [one.error_ms for one in told]
     assert max(errors) < TOLERANCE_MS
-    if clock == "sensor":
+    if clock == "sensor":  # the first report may come after the first frames
+        assert len(told) > len(seen) / 2
         assert min(errors) > -TOLERANCE_MS
         return
-    # Without the sender's clock nobody knows what is common to all: the time of encoding, the fastest way,
-    # and at first how long the packets waited for the pipeline to start.
-    settled = errors[len(errors) // 4 :]
-    assert min(settled) > max(settled) - TOLERANCE_MS
+    assert len(told) == len(seen)
+
+
+def check_known(viewer: Viewer, seen: list[Seen]) -> None:
+    """No frame is called younger than by how much longer it took to come here than the fastest one yet.
+
+    Without the sender's clock nobody knows more: not the time of encoding, nor that of the fastest way.
+    """
+    arrived = {one.number: one.arrived_ns for one in viewer.sent}
+    told = [(one.info.capture_time_ns, one.told) for one in seen if one.told is not None]
+    assert len(told) == len(seen)
+    fastest = itertools.accumulate((arrived[one.number] - one.time_ns for _, one in told), min)
+    younger = [capture_ns - one.time_ns - best for (capture_ns, one), best in zip(told, fastest, strict=True)]
+    assert max(younger) / 1e6 < TOLERANCE_MS
 
 
 def test_a_delay_that_grows_is_seen_in_the_ages() -> None:
@@ -270,35 +304,65 @@ def test_a_delay_that_grows_is_seen_in_the_ages() -> None:
         seen = watching.frames(75)
         numbers(seen)
         assert (seen[-1].now_ns - seen[-1].info.capture_time_ns) / 1e6 > 480
-        check_ages(seen, "sensor")
+        check_ages(watching.viewer, seen, "sensor")
+
+
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Other programs that take all the time they get."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 @pytest.mark.slow
-@TRANSPORTS
-@pytest.mark.parametrize("reports", [True, False], ids=["reports", "no reports"])
+def test_no_frame_is_called_younger_than_it_is_known_to_be_on_a_machine_that_is_busy() -> None:
+    with busy(4), RtspCamera(CameraRules(key_every=15, reports=False)) as camera:
+        until(lambda: camera.frames > 5)
+        for _ in range(6):
+            with Watching(camera) as watching:
+                check_known(watching.viewer, watching.frames(12))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.5, 1.5])
-def test_ages_are_right_over_delay_and_disorder(over_udp: bool, reports: bool, delay_s: float) -> None:
-    rules = CameraRules(key_every=15, offers_udp=over_udp, reports=reports)
-    reorder = 0.05 if over_udp else 0.0
-    wire = WireRules(delay_s=growing(delay_s, 3.0), jitter_s=0.01, reorder=reorder, seed=4)
-    with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
-        seen = watching.seconds(7.0)
-        numbers(seen)
-        check_ages(seen, "sensor" if reports else "stream")
+def test_ages_are_right_over_delay_and_disorder_by_udp_and_tcp_with_and_without_reports(
+    delay_s: float,
+) -> None:
+    def watch(case: tuple[bool, bool]) -> None:
+        over_udp, reports = case
+        rules = CameraRules(key_every=15, offers_udp=over_udp, reports=reports)
+        reorder = 0.05 if over_udp else 0.0
+        wire = WireRules(delay_s=growing(delay_s, 3.0), jitter_s=0.01, reorder=reorder, seed=4)
+        with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
+            seen = watching.seconds(7.0)
+            numbers(seen)
+            # No kernel notes when bytes of TCP came: on a busy machine the first are read late.
+            first = 0 if over_udp or reports else len(seen) // 4
+            check_ages(watching.viewer, seen[first:], "sensor" if reports else "stream")
+
+    side_by_side(watch, itertools.product((True, False), repeat=2))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("error_s", [-7200.0, -30.0, 3.0, 7200.0])
 def test_a_camera_whose_clock_is_wrong_gives_ages_by_the_stream_and_that_is_said(
-    error_s: float, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wire = WireRules(delay_s=growing(0.5, 2.0))
-    rules = CameraRules(key_every=15, clock_error_s=error_s)
-    with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
-        check_ages(watching.seconds(5.0), "stream")
-    said = [record for record in caplog.records if "the sender's clock is" in record.getMessage()]
-    assert len(said) == 1
-    assert ("ahead of" if error_s > 0 else "behind") in said[0].getMessage()
+    def watch(error_s: float) -> None:
+        wire = WireRules(delay_s=growing(0.5, 2.0))
+        rules = CameraRules(key_every=15, clock_error_s=error_s)
+        with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
+            check_ages(watching.viewer, watching.seconds(5.0), "stream")
+        told = [record.getMessage() for record in caplog.records if camera.uri in record.getMessage()]
+        said = [words for words in told if "the sender's clock is" in words]
+        assert len(said) == 1
+        assert ("ahead of" if error_s > 0 else "behind") in said[0]
+
+    side_by_side(watch, (-7200.0, -30.0, 3.0, 7200.0))
 
 
 @pytest.mark.slow
@@ -306,5 +370,5 @@ def test_a_delay_that_was_there_from_the_start_is_seen_by_the_senders_clock() ->
     wire = WireRules(delay_s=1.5)
     with RtspCamera(CameraRules(key_every=15), wire) as camera, Watching(camera) as watching:
         seen = watching.frames(60)
-        check_ages(seen, "sensor")
+        check_ages(watching.viewer, seen, "sensor")
         assert (seen[-1].now_ns - seen[-1].info.capture_time_ns) / 1e6 > 1480

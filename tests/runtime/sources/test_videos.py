@@ -17,6 +17,7 @@ import video_files
 from video_files import KINDS, Kind, Plan, kind, make, number_in, spoil
 
 from danet_runtime.errors import SourceDamagedError, SourceError, SourceTruncatedError
+from danet_runtime.picture_header import MOST_PIXELS
 from danet_runtime.sources import FrameInfo, open_source
 from danet_runtime.sources.video import VideoSource
 
@@ -273,6 +274,40 @@ def test_pictures_that_are_shown_before_the_damaged_one_they_build_on_are_held_b
     assert 12 in {info.id for info in infos}
 
 
+@pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "fields.ts", "intra_refresh.mp4"])
+@pytest.mark.parametrize("missing", [{5}, {14}, {16}, {20, 21, 22}, {12}])
+def test_what_builds_on_a_picture_of_h264_that_is_missing_altogether_is_never_delivered(
+    tmp_path: Path, name: str, missing: set[int]
+) -> None:
+    source = open_source(make(tmp_path, _h264(name), Plan(packet=spoil(missing, "drop"))))
+    frames, _, error = read_all(source)
+    shown = numbers(frames)
+    assert None not in shown
+    assert shown == sorted(set(shown))
+    assert (39 if name != "intra_refresh.mp4" else 0) in shown  # it goes on behind the next key frame
+    # Pictures of which none is built, and those that open a group, may be missing without a trace.
+    assert isinstance(error, SourceDamagedError) or len(shown) == 40 - len(missing)
+
+
+def _h264(name: str) -> Kind:
+    if name == "intra_refresh.mp4":
+        return Kind(name, "libx264", {**video_files.H264, "bf": "0", "intra-refresh": "1"})
+    return kind(name)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.ts", "slices.ts", "open_gop.mkv", "hevc.mp4"])
+@pytest.mark.parametrize("place", [15, 24])
+def test_a_hole_of_zeros_is_damage_also_where_the_decoder_takes_it_for_a_picture(
+    tmp_path: Path, name: str, place: int
+) -> None:
+    sliced = Kind("slices.ts", "libx264", {**video_files.H264, "slices": "4"})
+    one = sliced if name == "slices.ts" else kind(name)
+    frames, _, error = read_all(open_source(make(tmp_path, one, Plan(packet=spoil({place}, "zero")))))
+    assert isinstance(error, SourceDamagedError)
+    assert None not in numbers(frames)
+    assert len(frames) >= 26
+
+
 def test_damaged_frames_come_marked_where_that_is_asked_for(tmp_path: Path) -> None:
     path = make(tmp_path, kind("h264.ts"), Plan(packet=spoil({15}, "noise")))
     frames, infos, error = read_all(source := open_source(path, damaged="mark"))
@@ -363,7 +398,7 @@ def test_a_list_that_names_other_files_is_no_video(tmp_path: Path, text: str, su
         open_source(path)
 
 
-@pytest.mark.parametrize("size", [(60000, 60000), (8192 + 16, 8192), (16, 17000)])
+@pytest.mark.parametrize("size", [(60000, 60000), (9472, 9472), (16, 17000)])
 def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path, size: tuple[int, int]) -> None:
     path = make(tmp_path, Kind("raw.avi", "rawvideo"), Plan(3))
     data = path.read_bytes()
@@ -372,7 +407,8 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path, size: t
     assert small in data
     path.write_bytes(data.replace(small, width.to_bytes(4, "little") + height.to_bytes(4, "little")))
     with pytest.raises(
-        SourceError, match=f"states frames of {height}x{width}|states no size, or one of more than 67108864"
+        SourceError,
+        match=f"states frames of {height}x{width}|states no size, or one of more than {MOST_PIXELS}",
     ):
         open_source(path)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fault_schedules import Drive
+from filling_disk import FillingDisk
 from suspension import Suspension
 
 from danet_runtime.bundle import Bundle
@@ -29,11 +30,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Suspension]:
     suspension.forget()
 
 
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FillingDisk:
+    return FillingDisk(monkeypatch, tmp_path / "outputs")
+
+
 @pytest.mark.parametrize(
     "seed",
     [pytest.param(seed, marks=[pytest.mark.slow] if seed >= FAST else []) for seed in range(ALL)],
 )
 def test_the_stream_keeps_its_promises(
-    seed: int, bundle: Bundle, tmp_path: Path, machine: Suspension
+    seed: int, bundle: Bundle, tmp_path: Path, machine: Suspension, disk: FillingDisk
 ) -> None:
-    Drive(seed, bundle, tmp_path, machine).run()
+    Drive(seed, bundle, tmp_path, machine, disk).run()

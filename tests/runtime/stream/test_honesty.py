@@ -69,6 +69,23 @@ def test_a_lost_camera_has_longer_to_be_opened_than_to_give_a_frame(segmenter_wi
         until(lambda: stream.frames_out > before + 5)
 
 
+def test_the_report_says_why_a_camera_was_lost_and_not_that_its_opening_was_cut_short_at_the_end(
+    segmenter_with: Callable,
+) -> None:
+    class Mute(Camera):
+        def reopen(self) -> None:
+            self.reopened += 1
+            self._interrupted.wait(20)
+            raise SourceError("interrupted")
+
+    camera = Mute()
+    with stream_of(segmenter_with(Echo()), camera, reconnect_first_s=0.01, **QUICK) as stream:
+        until(lambda: stream.frames_out > 5)
+        camera.trouble = "die"
+        until(lambda: camera.reopened == 1)
+    assert "source is lost: unplugged" in stream.report().health["reasons"]
+
+
 def test_a_camera_that_died_is_lost_while_the_others_go_on(segmenter_with: Callable) -> None:
     front = Frames(5, live=True, pause_s=0.005, error=SourceError("front is gone"))
     stream = stream_of(segmenter_with(Echo()), {"front": front, "rear": Camera()}, **QUICK)

@@ -1,20 +1,20 @@
-"""FFmpeg's decoders, held to what they know: which frames are corrupt, or may be.
+"""FFmpeg's decoders for live streams, held to what they know: which frames are corrupt, or may be.
 
 PyAV gives the flags of FFmpeg (``AV_PKT_FLAG_CORRUPT``, ``AV_FRAME_FLAG_CORRUPT``, ``decode_error_flags``).
 Which frames build on a damaged one it does not say, so after any damage everything counts as damaged up to
-the next key frame.
+the next key frame. Nothing is held back: of files, whose frames may wait,
+:mod:`danet_runtime.sources.video_decoder` knows more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Any
 
-from danet_runtime.sources.completeness import is_complete
+from danet_runtime.picture_header import MOST_PIXELS, is_complete
+from danet_runtime.sources.coded_holes import has_hole
 from danet_runtime.sources.damage import DamageReason
-
-MOST_PIXELS: Final = 1 << 26
-"""A picture may have so many pixels, 8192x8192; one that announces more is not decoded."""
+from danet_runtime.sources.h264_frame_numbers import FrameNumbers
 
 
 class JpegDecoder:
@@ -64,7 +64,7 @@ class JpegDecoder:
         return decoder
 
 
-class VideoDecoder:
+class LiveDecoder:
     """Decodes a stream whose frames build on each other, from its first key frame on.
 
     Args:
@@ -79,6 +79,8 @@ class VideoDecoder:
         # With threads by frame, each would be several frames late; with threads by slice, of which cameras
         # hardly have two, FFmpeg's H.264 sees no errors, and sets no decode_error_flags (h264dec.c).
         self._codec.thread_count = 1
+        self._parameters = bytes(stream.codec_context.extradata or b"")
+        self._numbers = FrameNumbers(self._parameters) if stream.codec_context.name == "h264" else None
         self._why: DamageReason | None = "no key frame yet"
         self._heals_after: int | None = None
         # FFmpeg's parser loses the mark of the first packet, and its H.265 does not say that it is broken.
@@ -97,6 +99,10 @@ class VideoDecoder:
             left_out[self._why] += packet.size > 0  # one without is the end of the stream
             return [], left_out
         judged: list[tuple[Any, DamageReason | None]] = []
+        if self._numbers is not None:
+            data = bytes(packet)
+            misses = self._numbers.misses_before(data) and not packet.is_keyframe
+            is_corrupt = is_corrupt or misses or has_hole(data, self._parameters)
         if is_corrupt:
             self._why = "lost packets"
         elif self._why is not None and packet.is_keyframe:

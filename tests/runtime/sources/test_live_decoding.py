@@ -6,14 +6,17 @@ import io
 import itertools
 import random
 from collections import Counter
+from pathlib import Path
 
 import av
 import cv2
 import pytest
 import truth
 from http_camera import true_video
+from video_files import Plan, kind, make, spoil
 
-from danet_runtime.sources.decoding import MOST_PIXELS, JpegDecoder, VideoDecoder
+from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.sources.live_decoding import JpegDecoder, LiveDecoder
 
 FRAMES, GOP, PACKET = 100, 25, 188
 
@@ -39,13 +42,13 @@ def video(request: pytest.FixtureRequest) -> list[bytes]:
     return [data[at : at + PACKET] for at in range(0, len(data), PACKET)]
 
 
-def decoded(data: bytes) -> tuple[list[int | None], Counter[str]]:
+def decoded(data: bytes, container_format: str = "mpegts") -> tuple[list[int | None], Counter[str]]:
     """The numbers of the frames that are called good, and what was said of the others."""
     good: list[int | None] = []
     damaged: Counter[str] = Counter()
-    with av.open(io.BytesIO(data), format="mpegts") as container:
+    with av.open(io.BytesIO(data), format=container_format) as container:
         stream = container.streams.video[0]
-        decoder = VideoDecoder(av, stream)
+        decoder = LiveDecoder(av, stream)
         for packet in container.demux(stream):
             frames, left_out = decoder.decode(packet)
             damaged.update(left_out)
@@ -94,6 +97,18 @@ def test_after_a_loss_the_stream_is_good_again_from_the_next_key_frame_on(video:
     numbers = [number for number in good if number is not None]
     assert max(after - before for before, after in itertools.pairwise(numbers)) < 3 * GOP
     assert good[-1] == FRAMES - 1
+
+
+@pytest.mark.parametrize("missing", [{5}, {16}, {14}, {20, 21, 22}])
+@pytest.mark.parametrize("name", ["h264.ts", "open_gop.mkv"])
+def test_what_builds_on_a_picture_that_is_missing_altogether_is_not_good(
+    tmp_path: Path, name: str, missing: set[int]
+) -> None:
+    path = make(tmp_path, kind(name), Plan(packet=spoil(missing, "drop")))
+    good, damaged = decoded(path.read_bytes(), {".ts": "mpegts", ".mkv": "matroska"}[path.suffix])
+    assert None not in good
+    assert good[-1] == 39
+    assert damaged["lost packets"] > 0 or len(good) + len(missing) == 40
 
 
 def is_of_the_video(packet: bytes) -> bool:

@@ -14,8 +14,8 @@ from danet_runtime.sources.damage import DamageReason
 
 
 @dataclass(frozen=True)
-class DecodedFrame:
-    """A frame of FFmpeg's.
+class TimedFrame:
+    """A frame of FFmpeg's, with its times and its damage.
 
     Attributes:
         frame: ``av.VideoFrame``.
@@ -32,7 +32,7 @@ class DecodedFrame:
     damage: DamageReason | None = None
 
 
-class FrameWriter:
+class PipeWriter:
     """Writes to a pipe as :mod:`danet_runtime.sources.gdp` lays it out; from one thread.
 
     Args:
@@ -45,7 +45,7 @@ class FrameWriter:
         self._fps = fps
         self._size_hw: tuple[int, int] | None = None
 
-    def write(self, decoded: DecodedFrame) -> None:
+    def write(self, decoded: TimedFrame) -> None:
         """Write a frame, and before it its format where that is new; waits until it is read.
 
         Raises:
