@@ -153,7 +153,7 @@ def test_a_verdict_inside_a_bundle_is_wrong_usage(calibrate, balanced_bundle, tm
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [(("--guard", "tram"), "no class 'tram'"), (("--max-miou-drop", "inf"), "must be a number of points")],
+    [(("--guard", "tram"), "no class 'tram'"), (("--max-miou-drop", "inf"), "expected a finite number")],
 )
 def test_rules_that_make_no_sense_are_wrong_usage(calibrate, tmp_path, capsys, option, said):
     assert calibrate(*option) == 2

@@ -360,7 +360,7 @@ def _explain(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"]) or "the file"
         if key == "schema_version":
             return (
-                f"expected schema_version {SCHEMA_VERSION}, got {str(item['input'])[:80]!r}; "
+                f"expected schema_version {SCHEMA_VERSION}, got {repr(item['input'])[:80]}; "
                 "use the danet version that wrote the bundle, or export it again with this one"
             )
         if item["type"] == "extra_forbidden":

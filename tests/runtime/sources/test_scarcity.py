@@ -60,10 +60,9 @@ def few_descriptors(spare: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []
     try:
-        while True:  # fill the holes below the highest, which a limit would leave free
+        highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+        while not taken or taken[-1] <= highest:  # fill the holes below it, which a limit would leave free
             taken.append(os.open("/dev/null", os.O_RDONLY))
-            if taken[-1] > 40 and len(taken) > 3 and taken[-1] == taken[-2] + 1 == taken[-3] + 2:
-                break
         resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1, hard))
         for _ in range(spare):
             os.close(taken.pop())

@@ -51,7 +51,12 @@ test_many_times_any_shape_and_number_of_slices = pytest.mark.slow(
 def test_every_tile_above_the_diagonal_has_its_mirror_image(variant):
     x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 400, 64))).half()
     got = run(x, 1, variant=variant)
-    assert np.array_equal(got, got.transpose(0, 1, 3, 2))
+    # Those on the diagonal are computed whole: NumPy's product of X and X^T need not round symmetrically.
+    block = kernel.specify(1, 400, 64, 1, ARCHITECTURES["sm_87"], variant).constants["BLOCK_C"]
+    tile = np.arange(400) // block
+    mirrored = tile[:, None] != tile
+    assert mirrored.any()
+    assert np.array_equal(got[..., mirrored], got.transpose(0, 1, 3, 2)[..., mirrored])
     assert error(x, 1, got) < 1e-6
 
 
