@@ -85,7 +85,7 @@ def test_labels_that_do_not_fit_leave_the_model_to_say(labelled_root, tmp_path, 
     expected = {
         "a label": "have no labels",
         "its classes": "classes.yaml",
-        "the right classes": "other classes",
+        "the right classes": "class 0 is 'road' in the bundle",
     }
     assert expected[lack] in seen.reason
 
