@@ -41,7 +41,7 @@ STEPS: Final = 12
 CAMERAS: Final = ("front", "rear")
 SIZES: Final = (HW, (24, 32), (32, 80))
 STALE_S: Final = 0.05
-HANG_S: Final = 0.5
+HANG_S: Final = 1.0
 """An inference that takes longer is a fault; far more than a busy machine may need for one."""
 
 OPENING_ERRORS: Final = (
