@@ -36,7 +36,7 @@ def test_an_unknown_label_value_is_named_with_its_file():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("classes: [{name: a, color: [0, 0, 0]}]", "at least 2"),
+        ("classes: [{name: a, color: [0, 0, 0]}]", "at least two"),
         ("classes: [{name: a, colour: [0, 0, 0]}]", "unknown key|colour"),
         ("classes: [{name: a, color: [0, 0, 300]}, {name: b, color: [0, 0, 0]}]", "300"),
         ("classes: [{name: a, color: [0, 0, 0]}, {name: a, color: [1, 0, 0]}]", "differ"),

@@ -103,7 +103,7 @@ def test_pictures_and_labels_that_state_gigabytes_are_refused_before_they_are_de
     for colour, channels in ((2, 3), (0, 1), (3, 1)):
         (tmp_path / "it.png").write_bytes(liar(colour, channels))
         for read in (read_image, read_label):
-            with pytest.raises(DataError, match=r"it\.png states 30000x30000 pixels; expected at most"):
+            with pytest.raises(DataError, match=r"it\.png states 30000x30000 pixels .* expected at most"):
                 read(tmp_path / "it.png")
     jpeg = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1])
     at = jpeg.index(b"\xff\xc0") + 5

@@ -434,7 +434,9 @@ def test_ade20ks_row_is_scored_with_mmsegmentations_own_names(tmp_path):
         place = tmp_path / "ADEChallengeData2016" / folder / "validation"
         place.mkdir(parents=True)
         kind = "jpg" if folder == "images" else "png"
-        Image.fromarray(np.full(values, 8, np.uint8)).save(place / f"ADE_val_00000001.{kind}")
+        pixels = np.full(values, 8, np.uint8)
+        pixels[:20] = 4
+        Image.fromarray(pixels).save(place / f"ADE_val_00000001.{kind}")
     app = typer.Typer()
     app.command()(evaluate)
     arguments = [tmp_path / "ade.pth", "--data", tmp_path / "ADEChallengeData2016", "--device", "cpu"]
