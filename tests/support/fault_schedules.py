@@ -354,11 +354,15 @@ def _output_is_taken_away(drive: Drive, chance: float) -> None:
         return
     drive.causes.add(SinkError)
     whole = chance < 0.3
-    for file in there if whole else there[int(chance * 1000) % len(there) :][:1]:
-        drive.taken_away(file, None if whole else ("removed", "moved", "replaced")[int(chance * 97) % 3])
-    if whole:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(drive.outputs, ignore_errors=True)
+    if not whole:
+        how = ("removed", "moved", "replaced")[int(chance * 97) % 3]
+        drive.taken_away(there[int(chance * 1000) % len(there)], how)
+        return
+    gone = drive.folder / f"gone{len(drive.taken)}"
+    drive.outputs.rename(gone)  # in one step: what a sink makes from here on is in a folder of its own
+    for file in gone.iterdir():
+        drive.taken_away(drive.outputs / file.name, None)
+    shutil.rmtree(gone)
 
 
 def _sink_slows(drive: Drive, chance: float) -> None:
