@@ -59,18 +59,6 @@ def read_header(data: bytes) -> PictureHeader | None:
     return None
 
 
-def is_complete(data: bytes | bytearray) -> bool:
-    """Whether a JPEG or PNG has its end marker; other formats have none, and count as whole.
-
-    Decoders fill the rest of a cut picture with grey and say nothing.
-    """
-    if data.startswith(_JPEG_START):  # an end marker after the last start of a scan
-        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
-    if data.startswith(_PNG_START[:4]):
-        return b"IEND" in data
-    return True
-
-
 def _png(data: bytes) -> tuple[int, int]:
     kind, width, height = struct.unpack_from(">4sII", data, 12)
     if kind != b"IHDR":

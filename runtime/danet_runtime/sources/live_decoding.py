@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from danet_runtime.picture_header import MOST_PIXELS, is_complete
+from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.picture_wholeness import has_end
 from danet_runtime.sources.coded_holes import has_hole
 from danet_runtime.sources.damage import DamageReason
 from danet_runtime.sources.h264_frame_numbers import FrameNumbers
@@ -37,7 +38,7 @@ class JpegDecoder:
         Returns:
             The ``av.VideoFrame``, or ``None`` where nothing can be made of it, and what is wrong with it.
         """
-        if not is_complete(data):
+        if not has_end(data):
             return self._any(data), "cut off"
         try:
             frames = self._strict.decode(self._av.Packet(data))

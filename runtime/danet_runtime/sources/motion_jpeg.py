@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import Any, Final
 
-from danet_runtime.picture_header import is_complete
+from danet_runtime.picture_wholeness import has_end
 from danet_runtime.sources.damage import DamageReason
 from danet_runtime.sources.http_client import HttpBody
 from danet_runtime.sources.live_decoding import JpegDecoder
@@ -28,7 +28,7 @@ class _Picture:
         self.data = part.data
         self.arrival = part.arrival
         self.time_ns = time_ns
-        self.damage: DamageReason | None = None if part.is_whole and is_complete(part.data) else "cut off"
+        self.damage: DamageReason | None = None if part.is_whole and has_end(part.data) else "cut off"
 
 
 class MotionJpeg:
