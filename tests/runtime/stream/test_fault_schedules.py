@@ -1,6 +1,6 @@
 """Random schedules of faults: whatever comes in whatever order, the stream keeps its promises.
 
-The promises are the invariants of :mod:`fault_schedules`; one that does not hold is named with the seed of
+The promises are those of :mod:`stream_promises`; one that does not hold is named with the seed of
 its schedule, which is the test's own parameter. This runs one again, with the same steps::
 
     pytest "tests/runtime/stream/test_fault_schedules.py::test_the_stream_keeps_its_promises[17]"
