@@ -28,11 +28,12 @@ from rich.table import Table
 from torch import Tensor
 
 from danet_runtime import Bundle, Segmenter, Stream
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.commands.arguments import parse_size
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.host_memory import page_aligned
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.timing import DeviceTimes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from stream import OPTIONS, Ticks, bundle_of

@@ -13,7 +13,7 @@ from danet_calibration.drop_intervals import Counts
 from danet_calibration.errors import CalibrationError
 from danet_calibration.images import UInt8Array
 from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
-from danet_runtime.profiling import golden_frame
+from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.segmenter import Segmenter
 from danet_train.classes import describe_difference
 from danet_train.data.sample import Dataset

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.near_duplicates import Progress
-from danet_runtime.sources.images import decode_picture
+from danet_runtime.pictures import decode_picture
 
 CONSTANT_BELOW = 2.0
 """Standard deviation, in grey levels, below which an image shows nothing: a covered lens, a black frame."""

@@ -20,8 +20,8 @@ import numpy as np
 from danet_calibration.accuracy import GOLDEN_SHOWS, Step
 from danet_calibration.images import CalibrationSet, UInt8Array, manifest_frames
 from danet_runtime.bundle import Bundle, BundleWriter, Golden
+from danet_runtime.bundle.golden import stored_shape
 from danet_runtime.colour_conversion import to_pixel_format
-from danet_runtime.profiling import stored_shape
 from danet_runtime.segmenter import Segmenter
 
 CANDIDATES: Final = 5

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from danet_runtime.errors import SourceError
-from danet_runtime.pictures import decode, read_picture_bytes
-from danet_runtime.sources.images import decode_picture
+from danet_runtime.pictures import decode, decode_picture, read_picture_bytes
 
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]

@@ -43,8 +43,8 @@ from danet_runtime.bundle import (
     Variant,
     write_bundle,
 )
+from danet_runtime.bundle.golden import stored_shape
 from danet_runtime.colour_conversion import to_bgr, to_pixel_format
-from danet_runtime.profiling import stored_shape
 from danet_train.checkpoint import Checkpoint
 from danet_train.classes import ClassTable
 from danet_train.quantisation.trained_scales import write_trained_scales

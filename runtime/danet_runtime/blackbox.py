@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox_writer import BoxWriter
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.clock import now_ns
@@ -22,6 +21,7 @@ from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target, replacing_folder
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.health import HealthEvent
 from danet_runtime.pixel_formats import BGR
 from danet_runtime.result import Result

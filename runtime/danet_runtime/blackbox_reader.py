@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox_format import MANIFEST_NAME, BlackBoxManifest, RecordedEvent, RecordedFrame
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.picture_decoding import MOST_FILE_BYTES
 from danet_runtime.pictures import decode
 from danet_runtime.result import Result

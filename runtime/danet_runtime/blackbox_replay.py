@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.health import HealthState
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import FrameError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import Colour, LevelRange, Pixels
 
 Triple = tuple[float, float, float]

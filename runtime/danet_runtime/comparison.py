@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from danet_runtime.backends import BACKENDS, open_backend
-from danet_runtime.backends.base import Backend, UInt8Array
+from danet_runtime.backends.base import Backend
 from danet_runtime.backends.polygraphy import PolygraphyBackend
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.comparison_labels import LabelComparison
 from danet_runtime.errors import SourceError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.segmenter import Segmenter
 from danet_runtime.sources.base import FrameInfo, Source
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import IGNORE_LABEL, SegmentationClass
 from danet_runtime.errors import BackendError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sources.base import FrameInfo
 
 

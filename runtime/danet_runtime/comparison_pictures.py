@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.comparison_labels import FrameAgreement
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SinkError
+from danet_runtime.frames.arrays import UInt8Array
 
 _PANEL_MIN_WIDTH, _PANEL_MAX_WIDTH = 512, 1024
 _GAP = 8

@@ -11,8 +11,8 @@ import zlib
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.health import Health
 from danet_runtime.running import RUNNING
 from danet_runtime.sources.base import CaptureClock

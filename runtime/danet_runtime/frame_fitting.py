@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.colour_conversion import FromBgr
 from danet_runtime.dependencies import opencv
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.host_memory import page_aligned
 from danet_runtime.pixel_formats import Pixels
 

@@ -7,7 +7,7 @@ import mmap
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
+from danet_runtime.frames.arrays import UInt8Array
 
 
 def page_aligned(shape: tuple[int, ...]) -> UInt8Array:

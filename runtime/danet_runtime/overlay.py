@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import BGR, Pixels
 
 DEFAULT_OPACITY = 0.5

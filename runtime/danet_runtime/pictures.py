@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from danet_runtime import picture_decoding
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.picture_decoding import MOST_FILE_BYTES, PictureError
 from danet_runtime.untrusted_files import read_limited
 
@@ -48,3 +48,14 @@ def decode(data: bytes, origin: str, flags: int, *, size_hw: tuple[int, int] | N
         return picture_decoding.decode(data, flags, size_hw=size_hw)
     except PictureError as error:
         raise SourceError(f"{origin} {error}") from error
+
+
+def decode_picture(file: Path) -> UInt8Array:
+    """One picture as (H, W, 3) uint8 BGR, turned upright where its EXIF data says so; owned by the caller.
+
+    Raises:
+        SourceError: It is no picture, is cut off, or is larger than :mod:`danet_runtime.pictures` takes.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    cv2 = opencv(f"reading {file}")
+    return decode(read_picture_bytes(file), str(file), cv2.IMREAD_COLOR)

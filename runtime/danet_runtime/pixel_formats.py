@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from danet_runtime.backends.base import UInt8Array
+from danet_runtime.frames.arrays import UInt8Array
 
 PixelFormat = Literal["bgr", "nv12", "uyvy"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.health import HealthState
 from danet_runtime.host_memory import page_aligned
 from danet_runtime.pixel_formats import BGR, Pixels

@@ -12,19 +12,14 @@ from typing import Final, NamedTuple, get_args
 import numpy as np
 
 from danet_runtime.backends import open_backend
-from danet_runtime.backends.base import (
-    Backend,
-    DeviceTimes,
-    PinningBackend,
-    PipelinedBackend,
-    UInt8Array,
-    fault_of_target,
-)
+from danet_runtime.backends.base import Backend, PinningBackend, PipelinedBackend
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, FrameError
 from danet_runtime.frame_fitting import FrameFitting, NativeBuffers
+from danet_runtime.frames.arrays import UInt8Array, fault_of_target
 from danet_runtime.pixel_formats import Pixels
+from danet_runtime.timing import DeviceTimes
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from danet_calibration.images import choose_images
 from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle
 from danet_calibration.summary import ladder_table
 from danet_runtime.bundle import Bundle, write_bundle
-from danet_runtime.profiling import check_golden, golden_frame
+from danet_runtime.bundle.golden import golden_frame
+from danet_runtime.profiling import check_golden
 from danet_runtime.segmenter import Segmenter
 
 SETTINGS = CalibrationSettings("max", range_frames=0)

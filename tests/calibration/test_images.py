@@ -18,7 +18,7 @@ from danet_calibration.pipeline import calibrate_bundle
 from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SourceError
-from danet_runtime.sources.images import decode_picture
+from danet_runtime.pictures import decode_picture
 
 
 def put(file, picture=None):

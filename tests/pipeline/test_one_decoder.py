@@ -20,8 +20,8 @@ from danet_calibration.errors import CalibrationSetError
 from danet_calibration.images import choose_images
 from danet_calibration.near_duplicates import look_at_all
 from danet_runtime.errors import SourceError
+from danet_runtime.pictures import decode_picture
 from danet_runtime.sources import open_source
-from danet_runtime.sources.images import decode_picture
 from danet_train.data.orientation import stored
 from danet_train.data.sample import read_image
 from danet_train.errors import DataError

@@ -15,10 +15,10 @@ from danet_export.geometry import plan_geometry
 from danet_export.pipeline import export_bundle
 from danet_runtime import Segmenter, cli
 from danet_runtime.bundle import Bundle
+from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.colour_conversion import to_bgr, to_pixel_format
 from danet_runtime.errors import UsageError
 from danet_runtime.pixel_formats import Pixels
-from danet_runtime.profiling import golden_frame
 from danet_train.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen

@@ -19,13 +19,13 @@ from stream_parts import Camera, Echo, Frames, stream_of, until
 from typer.testing import CliRunner
 
 from danet_runtime import Segmenter
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox import BlackBox
 from danet_runtime.blackbox_format import MANIFEST_NAME
 from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.bundle import Bundle
 from danet_runtime.commands.replay import replay as replay_command
 from danet_runtime.errors import FaultError, SinkError, SourceError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.health import HealthEvent
 from danet_runtime.sinks import Sink, StreamFormat
 

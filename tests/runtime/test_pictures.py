@@ -19,10 +19,10 @@ from recorded_box import record
 
 from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.bundle import Bundle
+from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.errors import BundleError, ManifestError, SourceError
 from danet_runtime.picture_header import MOST_PIXELS, read_header
 from danet_runtime.pictures import decode
-from danet_runtime.profiling import golden_frame
 from danet_runtime.sources import open_source
 
 SIZES = st.tuples(st.integers(1, 700), st.integers(1, 700))

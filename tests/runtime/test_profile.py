@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from danet_runtime import Segmenter, cli
 from danet_runtime.bundle import Bundle
+from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.errors import IntegrityError
-from danet_runtime.profiling import golden_frame, measure
+from danet_runtime.profiling import measure
 
 
 def test_the_golden_frame_is_measured_and_compared(bundle: Bundle, tmp_path: Path) -> None:

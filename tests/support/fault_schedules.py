@@ -23,11 +23,11 @@ from stream_promises import AT_THE_END, INVARIANTS, OF_RESULTS, STALE_S
 from suspension import Suspension
 
 from danet_runtime import Segmenter
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.blackbox import BlackBox
 from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.result import Result
 from danet_runtime.running import RUNNING
 from danet_runtime.sinks import StreamFormat, open_sink

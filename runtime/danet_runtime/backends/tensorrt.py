@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.device import this_device
 from danet_runtime.tensorrt.engine_check import Wanted, choose_engine
 from danet_runtime.tensorrt.engine_executor import open_engine
 from danet_runtime.tensorrt.engine_store import default_engine_folder
 from danet_runtime.tensorrt.library import Flavour, load_library
+from danet_runtime.timing import DeviceTimes
 
 
 class TensorRTBackend:

@@ -43,7 +43,7 @@ def build_shown(
     import typer
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from danet_runtime.profiling import golden_frame
+    from danet_runtime.bundle.golden import golden_frame
     from danet_runtime.tensorrt.engine_build import plan_build
     from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
     from danet_runtime.tensorrt.engine_store import default_engine_folder

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 
-from danet_runtime.backends.base import DeviceTimes
+from danet_runtime.timing import DeviceTimes
 
 MARGIN_S = 0.001
 """How much earlier to begin: a thread wakes up late, and a frame has to be taken and enqueued."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.result import Result
 

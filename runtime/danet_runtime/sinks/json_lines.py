@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.durability import make_folder
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
 from danet_runtime.sinks.flushing import Flusher

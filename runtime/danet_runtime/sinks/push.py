@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.children.frame_counter import COUNTER
 from danet_runtime.children.start import module_command
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat

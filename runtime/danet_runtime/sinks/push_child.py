@@ -8,9 +8,9 @@ import select
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
 from danet_runtime.errors import SinkError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.running import Patience
 
 _PIPE_BYTES = 1 << 20

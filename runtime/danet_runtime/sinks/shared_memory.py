@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_bgr
 from danet_runtime.errors import SinkError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.health import HealthState
 from danet_runtime.result import Result
 from danet_runtime.sinks import shared_layout as at

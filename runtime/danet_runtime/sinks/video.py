@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import SinkError, SinkFormatError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat

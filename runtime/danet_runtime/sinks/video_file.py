@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.durability import make_folder, sync_descriptor
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import check_file_target
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sinks.flushing import Flusher
 from danet_runtime.targets import check_seekable, is_taken, open_file
 

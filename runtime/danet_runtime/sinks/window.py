@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SinkError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
-from danet_runtime.backends.base import UInt8Array
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sources.damage import DamageReason
 
 MOST_FPS: Final = 1000.0

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import plausible_fps
 

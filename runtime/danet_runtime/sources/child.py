@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.children.process import NOTHING_LEFT, ChildProcess
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.picture_header import MOST_SIDE
 from danet_runtime.running import Patience
 from danet_runtime.sources import gdp

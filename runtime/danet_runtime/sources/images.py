@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.picture_decoding import PICTURE_SUFFIXES
-from danet_runtime.pictures import decode, read_picture_bytes
+from danet_runtime.pictures import decode_picture
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.natural_order import natural_order
 
@@ -67,17 +66,6 @@ def pictures_in(folder: Path) -> FoundPictures:
             f"{folder} holds no picture; expected files with {', '.join(PICTURE_SUFFIXES)}{besides}"
         )
     return found
-
-
-def decode_picture(file: Path) -> UInt8Array:
-    """One picture as (H, W, 3) uint8 BGR, turned upright where its EXIF data says so; owned by the caller.
-
-    Raises:
-        SourceError: It is no picture, is cut off, or is larger than :mod:`danet_runtime.pictures` takes.
-        MissingDependencyError: OpenCV is not installed.
-    """
-    cv2 = opencv(f"reading {file}")
-    return decode(read_picture_bytes(file), str(file), cv2.IMREAD_COLOR)
 
 
 class ImagesSource:

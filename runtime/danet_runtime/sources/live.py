@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import CaptureClock, FrameInfo
 from danet_runtime.sources.child import FrameChild

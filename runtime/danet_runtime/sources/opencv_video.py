@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import PYAV, opencv
 from danet_runtime.errors import MissingDependencyError, SourceError, SourceTruncatedError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.capture import InPlaceCapture
 

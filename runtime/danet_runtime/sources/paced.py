@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import pixels_of
 from danet_runtime.sources.base import FrameInfo, Source, aspect_of, is_variable
 from danet_runtime.sources.damage import DamageCount

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.errors import UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.picture_header import MOST_SIDE
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.sources.base import MOST_FPS, FrameInfo

@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.errors import (
@@ -16,6 +15,7 @@ from danet_runtime.errors import (
     SourceError,
     SourceTruncatedError,
 )
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.picture_header import MOST_PIXELS
 from danet_runtime.sources.base import FrameInfo
 from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason

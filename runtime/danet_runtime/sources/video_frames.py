@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from danet_runtime.backends.base import UInt8Array
+from danet_runtime.frames.arrays import UInt8Array
 
 _ONE: Final = 1 << 16  # of the display matrix's fixed point
 _TOLERANCE: Final = _ONE // 100

@@ -23,13 +23,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from danet_runtime.backends.base import DeviceTimes, UInt8Array, check_buffer, fault_of_target
 from danet_runtime.errors import BackendError, FaultError, UsageError
+from danet_runtime.frames.arrays import UInt8Array, check_buffer, fault_of_target
 from danet_runtime.tensorrt.cuda_graph import capture_each
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.device_arrays import DeviceFrame, DeviceLabels, device_frame
 from danet_runtime.tensorrt.executor_slot import Slot
 from danet_runtime.tensorrt.host_buffers import HostBuffers, address_of
+from danet_runtime.timing import DeviceTimes
 
 logger = logging.getLogger(__name__)
 

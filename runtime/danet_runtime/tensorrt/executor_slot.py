@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda_session import CudaSession
 from danet_runtime.tensorrt.device_arrays import DeviceFrame
+from danet_runtime.timing import DeviceTimes
 
 
 class Slot:

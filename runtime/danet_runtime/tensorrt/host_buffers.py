@@ -10,8 +10,8 @@ import logging
 import threading
 from typing import Final
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import BackendError, FaultError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda_session import CudaSession
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import pytest
 from stream_parts import HW, Camera, Echo, Overlapping, Record, stream_of, until
 
 from danet_runtime import Segmenter, Stream
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle import Bundle
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pixel_formats import BGR, Pixels
 from danet_runtime.result import FrameSlot, Result
 from danet_runtime.sinks import StreamFormat, open_sink

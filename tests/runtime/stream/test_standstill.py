@@ -19,9 +19,9 @@ from stream_parts import Camera, Echo, Overlapping, Record, stream_of, until
 from suspension import Suspension
 
 from danet_runtime import Segmenter, Stream
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import FaultError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.ladder import LadderRules
 from danet_runtime.result import Result
 from danet_runtime.sources import FrameInfo
