@@ -11,14 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from danet_export.frames import pattern
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
 from danet_export.pipeline import export_bundle
-from danet_runtime import Segmenter, cli
+from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.bundle.golden import golden_frame
-from danet_runtime.colour_conversion import to_bgr, to_pixel_format
+from danet_runtime.cli import app as cli
 from danet_runtime.errors import UsageError
-from danet_runtime.pixel_formats import Pixels
+from danet_runtime.frames.color import to_bgr, to_pixel_format
+from danet_runtime.frames.pixel_formats import Pixels
 from danet_train.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
@@ -93,7 +94,7 @@ def test_the_labels_are_those_of_the_picture_and_not_of_its_bytes(
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_for_rtx_builds_it(bundle: Bundle, precision: str) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    from danet_runtime.tensorrt.rtx_builder import build_engine
+    from danet_runtime.tensorrt.build.rtx_builder import build_engine
 
     built = build_engine(bundle.read(bundle.variant(precision).file), ["sm_89"])
     assert len(built.plan) > 10_000

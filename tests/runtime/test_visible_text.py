@@ -24,9 +24,9 @@ from recorded_box import record
 from rich.table import Table
 from typer.testing import CliRunner
 
-from danet_runtime import cli
 from danet_runtime.bundle import Bundle
-from danet_runtime.commands.printing import open_console, tell
+from danet_runtime.cli import app as cli
+from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.visible_text import VisibleFormatter, visible, visible_stream
 
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

@@ -7,7 +7,7 @@ from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import BundleError, SourceError
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.pictures import decode
+from danet_runtime.pictures.reading import decode
 
 
 def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:

@@ -12,10 +12,10 @@ import numpy as np
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.picture_decoding import PICTURE_SUFFIXES
-from danet_runtime.pictures import decode_picture
-from danet_runtime.sources.base import FrameInfo
-from danet_runtime.sources.natural_order import natural_order
+from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
+from danet_runtime.pictures.reading import decode_picture
+from danet_runtime.sources.protocol.natural_order import natural_order
+from danet_runtime.sources.protocol.source import FrameInfo
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def pictures_in(folder: Path) -> FoundPictures:
 
 
 class ImagesSource:
-    """Pictures of one size, in the order given; see :class:`danet_runtime.sources.base.Source`.
+    """Pictures of one size, in the order given; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     All must have the size of the first, since they share buffers and outputs; another size is an error that
     names the file.

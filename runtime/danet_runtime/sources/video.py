@@ -16,14 +16,14 @@ from danet_runtime.errors import (
     SourceTruncatedError,
 )
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.picture_header import MOST_PIXELS
-from danet_runtime.sources.base import FrameInfo
-from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
-from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
-from danet_runtime.sources.video_container import VideoContainer, check_size
-from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
-from danet_runtime.sources.video_ends import missing_bytes
-from danet_runtime.sources.video_frames import FrameWriter
+from danet_runtime.pictures.header import MOST_PIXELS
+from danet_runtime.sources.protocol.damage import DamageCount, DamagePolicy, DamageReason
+from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.video_files.container import VideoContainer, check_size
+from danet_runtime.sources.video_files.decoder import DecodedFrame, VideoDecoder
+from danet_runtime.sources.video_files.ends import missing_bytes
+from danet_runtime.sources.video_files.frames import FrameWriter
+from danet_runtime.sources.video_files.opencv_video import LIMITS, OpenCvVideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def open_video(path: Path, damaged: DamagePolicy = "drop") -> VideoSource | Open
 
 
 class VideoSource:
-    """Every frame of a video file, in order; see :class:`danet_runtime.sources.base.Source`.
+    """Every frame of a video file, in order; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
     hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a

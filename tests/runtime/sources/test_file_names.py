@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_runtime.commands.cameras import check_sources, named_sources
+from danet_runtime.cli.live.cameras import check_sources, named_sources
 from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.sources import camera_of, live_source, open_source, path_of
 from danet_runtime.sources.camera import CameraSource
 from danet_runtime.sources.images import pictures_in
-from danet_runtime.sources.natural_order import natural_order
+from danet_runtime.sources.protocol.natural_order import natural_order
 
 LATIN_1 = os.fsdecode(b"h\xe9")
 

@@ -12,8 +12,8 @@ from stream_parts import Camera, Echo, Frames, Record, stream_of, until
 from danet_runtime import Stream, StreamOptions
 from danet_runtime.errors import FaultError, SinkError
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.loop.watch import Worker
-from danet_runtime.result import Result
+from danet_runtime.results.result import Result
+from danet_runtime.stream.state.watch import Worker
 
 QUICK = {"grace_s": 0.2, "watch_every_s": 0.01}
 

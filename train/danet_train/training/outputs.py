@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from danet_train.errors import UsageError
-from danet_train.files import check_file_target, write_whole
+from danet_train.files.atomic import check_file_target, write_whole
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-from danet_runtime import cli
+from danet_runtime.cli import app as cli
 
 
 def answer(environment: dict[str, str], arguments: list[str]) -> dict[str, object]:

@@ -1,0 +1,96 @@
+"""Which files of a folder are pictures, and why the others are not: one rule for every layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from danet_train.data.samples.faults import Skipped
+from danet_train.pictures.decoding import PICTURE_SUFFIXES
+
+LABEL_SUFFIX: Final = ".png"
+
+
+def why_left_out(name: str) -> str | None:
+    """Why a file of that name is taken for no picture, in words; None where it is."""
+    if name.startswith("."):
+        return "a hidden file (macOS leaves ._NAME beside NAME)"
+    suffix = Path(name).suffix.lower()
+    if suffix not in PICTURE_SUFFIXES:
+        return f"no picture by its suffix ({', '.join(PICTURE_SUFFIXES)} are taken)"
+    return None
+
+
+class Folder(NamedTuple):
+    """The pictures below a folder.
+
+    Attributes:
+        pictures: By their path below it without suffix, with forward slashes, in the order of these; two of
+            one name follow each other.
+        left_out: The other files by their path, and why.
+    """
+
+    pictures: list[tuple[str, Path]]
+    left_out: list[Skipped]
+
+
+def pictures_below(folder: Path) -> Folder:
+    """The pictures of a folder and of those in it."""
+    pictures, left_out = [], []
+    for file in _files_below(folder):
+        within = file.relative_to(folder)
+        why = why_left_out(file.name)
+        if why is None:
+            pictures.append((within.with_suffix("").as_posix(), file))
+        else:
+            left_out.append(Skipped(str(file), why))
+    return Folder(sorted(pictures), left_out)
+
+
+class Labels(NamedTuple):
+    """The label images below a folder.
+
+    Attributes:
+        files: The PNGs, by their path below it without suffix.
+        others: The other pictures, in the same way: label values are not read from them.
+        hidden: Those that are hidden.
+    """
+
+    files: dict[str, Path]
+    others: dict[str, Path]
+    hidden: list[Skipped]
+
+    def left_out(self, names: set[str], images: Path) -> list[Skipped]:
+        """Those that are hidden, or belong to none of the images of these names."""
+        why = f"a label without an image in {images}"
+        both = sorted({**self.others, **self.files}.items())
+        return [*self.hidden, *(Skipped(str(file), why) for name, file in both if name not in names)]
+
+    def place(self, folder: Path, name: str) -> Path:
+        """Where the labels of an image lie, or belong."""
+        return self.files.get(name) or folder / f"{name}{LABEL_SUFFIX}"
+
+
+def labels_below(folder: Path) -> Labels:
+    """The labels of a folder and of those in it; none where there is no folder."""
+    below = pictures_below(folder)
+    hidden = [entry for entry in below.left_out if why_left_out(Path(entry.name).name.lstrip("._")) is None]
+    found = Labels({}, {}, hidden)
+    for name, file in below.pictures:
+        (found.files if file.suffix.lower() == LABEL_SUFFIX else found.others)[name] = file
+    return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file, those that links lead to too; each folder is entered once."""
+    entered = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:  # a link back to it, or a second one
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(files))
