@@ -169,7 +169,10 @@ def _shortened(name: str, suffix: str = "") -> str:
     if len(stored) <= room:
         return name
     ending = f"~{hashlib.sha256(stored).hexdigest()[:16]}"
-    return os.fsdecode(stored[: max(0, room - len(ending))]) + ending
+    end = max(0, room - len(ending))
+    while end and stored[end] & 0xC0 == 0x80:  # inside a character of UTF-8, half of which nothing can print
+        end -= 1
+    return os.fsdecode(stored[:end]) + ending
 
 
 def _mark() -> str:
