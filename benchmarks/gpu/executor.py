@@ -87,7 +87,7 @@ class Model:
 
     @torch.inference_mode()
     def enqueue(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
-        """See :class:`danet_runtime.tensorrt.cuda.executor.Enqueue`."""
+        """See :class:`danet_runtime.tensorrt.cuda.executor_slot.Enqueue`."""
         with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
             labels = self.labels(tensor_at(inputs["frame"], self.frame_shape))
             tensor_at(outputs["labels"], self.labels_shape).copy_(labels)

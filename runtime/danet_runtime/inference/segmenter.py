@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from danet_runtime.errors import BackendError, FrameError
 from danet_runtime.frames.arrays import UInt8Array, fault_of_target
 from danet_runtime.frames.fitting import FrameFitting, NativeBuffers
 from danet_runtime.frames.pixel_formats import Pixels
+from danet_runtime.inference.turn import Turn
 from danet_runtime.timing import DeviceTimes
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Segmenter:
         self._fitting = FrameFitting(self.frame_size_hw, self.pixels)
         self._spare: list[NativeBuffers] = []  # one for each frame under way that is not the model's own
         self._closed = False
-        self._turn = _Turn()
+        self._turn = Turn()
         if isinstance(backend, str):
             self.backend: Backend = open_backend(self.bundle, self.precision, backend, threads=threads)
         else:
@@ -354,40 +354,6 @@ class Segmenter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Turn:
-    """One call at a time; a call that comes out of another one, which would wait for itself, is refused."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: int | None = None
-
-    def begin(self, limit_s: float = -1) -> bool:
-        """Wait for the turn, so long at most; at once false where the calling thread has it already."""
-        if not self._lock.acquire(blocking=False) and (
-            self._thread == threading.get_ident() or not self._lock.acquire(timeout=limit_s)
-        ):
-            return False
-        self._thread = threading.get_ident()
-        return True
-
-    def end(self) -> None:
-        """The next one has its turn."""
-        self._thread = None
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        if not self.begin():
-            raise BackendError(
-                "the segmenter was called while this very thread was inside it, as in a handler of a signal; "
-                "call it when the call before has returned"
-            )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
 
 
 def _most_precise(bundle: Bundle) -> Precision:

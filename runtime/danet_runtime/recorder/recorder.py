@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from danet_runtime.files.atomic import check_file_target, replacing_folder
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_bgr
 from danet_runtime.frames.pixel_formats import BGR
+from danet_runtime.recorder.record import Record
 from danet_runtime.recorder.writer import BoxWriter
 from danet_runtime.results.health import HealthEvent
 from danet_runtime.results.result import Result
@@ -31,23 +32,9 @@ from danet_runtime.stream.state.slots import ClosedError, Handover
 logger = logging.getLogger(__name__)
 
 _EVENTS = 512
-_RECORD_BYTES = 4096
-"""What the facts of one frame take in memory, generously."""
-
 _PNG_FASTEST = 1
 _NEWEST_S = 1.0
 _CLOSE_S = 2.0
-
-
-@dataclass(frozen=True)
-class _Record:
-    facts: Result  # its arrays are empty
-    frame: bytes
-    labels: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.frame) + len(self.labels) + _RECORD_BYTES
 
 
 class BlackBox:
@@ -113,7 +100,7 @@ class BlackBox:
         self._quality = quality
         self._classes: Sequence[SegmentationClass] = ()
         self._lock = threading.Lock()  # guards what is below
-        self._records: deque[_Record] = deque()
+        self._records: deque[Record] = deque()
         self._bytes = 0
         self._events: deque[HealthEvent] = deque(maxlen=_EVENTS)
         self._seen = self._skipped = self._failed = 0
@@ -317,7 +304,7 @@ class BlackBox:
                     with self._lock:
                         self._done(result)
 
-    def _encode(self, result: Result) -> _Record:
+    def _encode(self, result: Result) -> Record:
         cv2 = self._cv2
         is_jpeg, frame = cv2.imencode(".jpg", self._bgr_of(result), (cv2.IMWRITE_JPEG_QUALITY, self._quality))
         is_png, labels = cv2.imencode(".png", result.labels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_FASTEST))
@@ -325,7 +312,7 @@ class BlackBox:
             raise SinkError(f"frame {result.frame_id} cannot be encoded")
         nothing = np.empty((0, 0), np.uint8)
         facts = replace(result, frame=nothing, labels=nothing, pixels=BGR)
-        return _Record(facts, frame.tobytes(), labels.tobytes())
+        return Record(facts, frame.tobytes(), labels.tobytes())
 
     def _bgr_of(self, result: Result) -> UInt8Array:
         """The frame as OpenCV encodes it, in a buffer for each size where it must be converted."""
@@ -337,7 +324,7 @@ class BlackBox:
             buffer = self._converted[size_hw] = np.empty((*size_hw, 3), np.uint8)
         return to_bgr(result.frame, result.pixels, buffer)
 
-    def _keep(self, record: _Record) -> None:
+    def _keep(self, record: Record) -> None:
         with self._lock:
             newest = record.facts.capture_time_ns
             # Room is made before: the bound holds at every moment.

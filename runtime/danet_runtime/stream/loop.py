@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import product
 
-from danet_runtime.errors import BackendError, DanetError, FaultError, SourceError, UsageError
+from danet_runtime.errors import DanetError, FaultError, SourceError, UsageError
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.health import Health, Listener
 from danet_runtime.results.result import FrameSlot, Result
@@ -149,7 +148,8 @@ class Loop:
             self._raised = True
             for lane in opened:
                 for consumer in lane.consumers:
-                    _quietly(consumer.sink.close)
+                    with suppress(DanetError, OSError):
+                        consumer.sink.close()
             self._close_sources()
             raise
 
@@ -364,7 +364,8 @@ class Loop:
                     )
                 )
         if wait_for(self._inference.workers, grace_s, self._give_up_sinks):
-            self._unpin()
+            for lane in self._lanes:
+                lane.unpin(self._segmenters)
         elif was_starting and self._stopping:
             logger.warning("the first inference was still under way when the end was asked for; it is left")
             self._intake.abort()
@@ -372,9 +373,7 @@ class Loop:
         else:
             self._give_up("inference did not return and was given up; restart the process")
         for lane in self._lanes:
-            for consumer in lane.consumers:
-                if not consumer.lost and not wait_for([consumer.worker], grace_s):
-                    consumer.give_up_after(grace_s)
+            lane.wait_for_sinks(grace_s)
         self._watchdog.stop()
         self._close_sources(but=stuck)
         self._systemd.send("STOPPING=1")
@@ -387,13 +386,6 @@ class Loop:
             for consumer in lane.consumers:
                 consumer.give_up_after(self._options.grace_s)
 
-    def _unpin(self) -> None:
-        """Let the segmenters go of the slots; where the GPU is lost they stay as they are."""
-        with suppress(BackendError):
-            for segmenter, lane in product(self._segmenters, self._lanes):
-                for slot in [*lane.slots.slots, *lane.slots.retired]:
-                    segmenter.unpin(slot.frame, slot.labels)
-
     def _close_sources(self, but: Sequence[Lane] = ()) -> None:
         """Close what is read from; one whose thread hangs in it is left alone, that would not be safe."""
         for lane in self._lanes:
@@ -403,8 +395,3 @@ class Loop:
                 lane.source.close()
             except Exception as error:  # noqa: BLE001 - raised again in the caller
                 self._fail(error)
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    with suppress(DanetError, OSError):
-        close()

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import SourceError, UsageError
+from danet_runtime.errors import BackendError, SourceError, UsageError
 from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.health import Health
@@ -28,7 +28,7 @@ from danet_runtime.stream.pipeline.consumer import Consumer
 from danet_runtime.stream.state.options import StreamOptions
 from danet_runtime.stream.state.pool import SlotPool
 from danet_runtime.stream.state.slots import ClosedError, Intake, Policy
-from danet_runtime.stream.state.watch import Worker
+from danet_runtime.stream.state.watch import Worker, wait_for
 from danet_runtime.timing import LatencyRecorder
 
 logger = logging.getLogger(__name__)
@@ -252,6 +252,19 @@ class Lane:
         self._release(slot)
 
     # From anybody.
+
+    def wait_for_sinks(self, grace_s: float) -> None:
+        """Wait for each sink's thread, so long at most; one that is still busy then is given up."""
+        for consumer in self.consumers:
+            if not consumer.lost and not wait_for([consumer.worker], grace_s):
+                consumer.give_up_after(grace_s)
+
+    def unpin(self, segmenters: Sequence[Segmenter]) -> None:
+        """Let the segmenters go of the slots; where the GPU is lost they stay as they are."""
+        with suppress(BackendError):
+            for segmenter in segmenters:
+                for slot in [*self.slots.slots, *self.slots.retired]:
+                    segmenter.unpin(slot.frame, slot.labels)
 
     def latest(self, max_age_ms: float) -> Result | None:
         """The newest result as a copy that the caller owns, or nothing where it is older than asked."""

@@ -19,14 +19,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
 from danet_runtime.errors import BackendError, FaultError, UsageError
 from danet_runtime.frames.arrays import UInt8Array, check_buffer, fault_of_target
 from danet_runtime.tensorrt.cuda.device_arrays import DeviceFrame, DeviceLabels, device_frame
-from danet_runtime.tensorrt.cuda.executor_slot import Slot
+from danet_runtime.tensorrt.cuda.executor_slot import Enqueue, Slot
 from danet_runtime.tensorrt.cuda.graph import capture_each
 from danet_runtime.tensorrt.cuda.host_buffers import HostBuffers, address_of
 from danet_runtime.tensorrt.cuda.session import CudaSession
@@ -35,13 +35,6 @@ from danet_runtime.timing import DeviceTimes
 logger = logging.getLogger(__name__)
 
 CLOSE_GRACE_S: Final = 2.0
-
-
-class Enqueue(Protocol):
-    """Enqueues one inference on a stream; nothing is waited for."""
-
-    def __call__(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
-        """Device addresses by name: ``frame`` (1, H, W, 3) uint8 in, ``labels`` (1, H, W) uint8 out."""
 
 
 class Executor:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda.device_arrays import DeviceFrame
 from danet_runtime.tensorrt.cuda.session import CudaSession
 from danet_runtime.timing import DeviceTimes
+
+
+class Enqueue(Protocol):
+    """Enqueues one inference on a stream; nothing is waited for."""
+
+    def __call__(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        """Device addresses by name: ``frame`` (1, H, W, 3) uint8 in, ``labels`` (1, H, W) uint8 out."""
 
 
 class Slot:
