@@ -241,7 +241,8 @@ def test_half_of_a_folder_that_is_removed_never_stands_under_its_name(
 
 
 @pytest.mark.parametrize(
-    "module", ["durability", "partials", "picture_decoding", "picture_header", "picture_wholeness"]
+    "module",
+    ["durability", "file_names", "partials", "picture_decoding", "picture_header", "picture_wholeness"],
 )
 def test_training_and_the_runtime_which_import_no_sibling_have_the_same_text(module: str) -> None:
     texts = [

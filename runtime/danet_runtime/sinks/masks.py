@@ -13,7 +13,8 @@ from typing import Any, Final
 from danet_runtime.dependencies import opencv
 from danet_runtime.durability import sync_file, sync_folder
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.files import fitting_name, replacing
+from danet_runtime.file_names import fitting_name
+from danet_runtime.files import replacing
 from danet_runtime.partials import remove_dead_in
 from danet_runtime.result import Result
 from danet_runtime.sinks.base import StreamFormat
