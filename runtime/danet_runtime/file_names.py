@@ -21,15 +21,13 @@ def fitting_name(stem: str, ending: str) -> str:
 def cut(stem: str, room: int) -> str:
     """A part of a name in at most ``room`` bytes: as it is, or its beginning and a hash.
 
-    The hash keeps two long ones apart. No character is cut in two.
+    The hash keeps two long ones apart.
     """
     stored = os.fsencode(stem)
     if len(stored) <= room:
         return stem
     ending = f"~{hashlib.sha256(stored).hexdigest()[:16]}"
-    begin = stored[: max(0, room - len(ending))]
-    try:
-        stem.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8
-        return os.fsdecode(begin) + ending
-    return begin.decode(errors="ignore") + ending
+    end = max(0, room - len(ending))
+    while end and stored[end] & 0xC0 == 0x80:  # inside a character of UTF-8, half of which nothing can print
+        end -= 1
+    return os.fsdecode(stored[:end]) + ending

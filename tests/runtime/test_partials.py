@@ -80,6 +80,8 @@ def test_what_has_no_room_in_its_name_for_a_mark_is_removed_too_and_nothing_of_a
         kill(process)
         kill(other)
     assert len(list(tmp_path.iterdir())) == 2
+    for path in tmp_path.iterdir():
+        path.name.encode()  # no half of a character
     with replacing(target) as partial:
         partial.write_text("new")
     left = {path.name for path in tmp_path.iterdir()} - {name}
