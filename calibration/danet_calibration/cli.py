@@ -114,7 +114,8 @@ def calibrate(
     from danet_runtime.bundle import Bundle
     from danet_runtime.bundle.reader import MANIFEST_NAME
     from danet_runtime.errors import UsageError
-    from danet_runtime.files.atomic import check_folder_target, fitting_name
+    from danet_runtime.files.atomic import check_folder_target
+    from danet_runtime.files.names import fitting_name
 
     require_there(images, "--images")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)

@@ -22,11 +22,9 @@ from danet_runtime.files.durability import (
     sync_folder,
     sync_tree,
 )
+from danet_runtime.files.names import MOST_NAME_BYTES
 from danet_runtime.files.partials import partial_file, partial_folder, remove_dead, retired_folder
 from danet_runtime.files.targets import check_kind, followed, is_stream, open_stream
-
-MOST_NAME_BYTES: Final = 255
-"""Longest name of a file on Linux's file systems."""
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NOT_SERVED: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # by a file system that reserves no room
@@ -128,19 +126,6 @@ def _naming_where_full(path: Path) -> Iterator[None]:
         if is_full(error):
             error.filename = str(path)
         raise
-
-
-def fitting_name(stem: str, ending: str) -> str:
-    """The name of a file that is made of another's, with the stem cut where it would be too long.
-
-    A hash keeps two long stems apart.
-    """
-    room = MOST_NAME_BYTES - len(os.fsencode(ending))
-    stored = os.fsencode(stem)
-    if len(stored) <= room:
-        return stem + ending
-    mark = f"~{sha256_of(stored)[:16]}"
-    return os.fsdecode(stored[: room - len(mark)]) + mark + ending
 
 
 def _check_name(path: Path) -> None:

@@ -10,7 +10,6 @@ a time would not either, since clocks are set.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import re
@@ -22,12 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from danet_train.files.names import MOST_NAME_BYTES, cut
+
 _FOLDER: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _TIME: Final = re.compile(r"\d{8}T\d{6}")
-_NAME_BYTES: Final = 255
-"""Longest name of a file on Linux's file systems."""
-
 _MARK_BYTES: Final = 40  # of what partials have around the name: a dot, an id, random digits, a suffix
 
 logger = logging.getLogger(__name__)
@@ -164,15 +162,7 @@ def _locked(name: Callable[[str], Path], make: Callable[[Path], int]) -> tuple[P
 
 def _shortened(name: str, suffix: str = "") -> str:
     """The name, or its beginning and a hash of it where there is no room beside it for what partials add."""
-    room = _NAME_BYTES - _MARK_BYTES - len(os.fsencode(suffix))
-    stored = os.fsencode(name)
-    if len(stored) <= room:
-        return name
-    ending = f"~{hashlib.sha256(stored).hexdigest()[:16]}"
-    end = max(0, room - len(ending))
-    while end and stored[end] & 0xC0 == 0x80:  # inside a character of UTF-8, half of which nothing can print
-        end -= 1
-    return os.fsdecode(stored[:end]) + ending
+    return cut(name, MOST_NAME_BYTES - _MARK_BYTES - len(os.fsencode(suffix)))
 
 
 def _mark() -> str:

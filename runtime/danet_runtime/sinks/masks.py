@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.files.atomic import fitting_name, replacing
+from danet_runtime.files.atomic import replacing
 from danet_runtime.files.durability import sync_file, sync_folder
+from danet_runtime.files.names import fitting_name
 from danet_runtime.files.partials import remove_dead_in
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.presence import LOOK_EVERY_S, gone_from

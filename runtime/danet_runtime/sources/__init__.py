@@ -184,7 +184,7 @@ def camera_of(text: str) -> int | None:
 
 def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource | ImagesSource:
     from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
-    from danet_runtime.sources.images import ImagesSource, is_picture, pictures_in
+    from danet_runtime.sources.images import ImagesSource, is_picture, pictures_in, say_left_out
     from danet_runtime.sources.protocol.natural_order import natural_order
 
     path = Path(text)
@@ -204,6 +204,7 @@ def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSou
         pictures = sorted((file for file in matches if is_picture(file)), key=natural_order)
         if not pictures:
             raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
+        say_left_out(text, sorted(file for file in matches if not is_picture(file) and not file.is_dir()))
         return ImagesSource(pictures, text)
     if path.exists():
         raise UsageError(

@@ -245,7 +245,14 @@ def test_half_of_a_folder_that_is_removed_never_stands_under_its_name(
 
 @pytest.mark.parametrize(
     "module",
-    ["files/durability", "files/partials", "pictures/decoding", "pictures/header", "pictures/wholeness"],
+    [
+        "files/durability",
+        "files/names",
+        "files/partials",
+        "pictures/decoding",
+        "pictures/header",
+        "pictures/wholeness",
+    ],
 )
 def test_training_and_the_runtime_which_import_no_sibling_have_the_same_text(module: str) -> None:
     texts = [

@@ -28,6 +28,8 @@ FAST = (
     "mpeg2_fields.mpg",
     "mpeg4.avi",
     "mjpeg.avi",
+    "h264.avi",
+    "animation.mov",
     "vp9.webm",
     "av1.mp4",
 )

@@ -15,14 +15,14 @@ from danet_train.errors import UsageError
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World
 from danet_train.training.fine_tune import fine_tune_to_file
-from danet_train.training.outputs import reserved
+from danet_train.training.outputs import best_path, record_path, reserved, state_path
 from danet_train.training.run import train_to_file
 
 REFUSED = r"another run is writing .*c\.pt; wait until it ends, or give another path"
 HOLD = """
 import sys, time
 from pathlib import Path
-from danet_train.training.outputs import reserved
+from danet_train.training.outputs import best_path, record_path, reserved, state_path
 with reserved(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -129,3 +129,20 @@ def test_where_the_file_system_has_no_locks_the_run_goes_on_and_says_so(tmp_path
         pass
     assert ".c.lock cannot be locked (No locks available); start no second run" in caplog.text
     assert _files(tmp_path) == []
+
+
+@pytest.mark.parametrize("stem", ["n" * 252, "ж" * 126, os.fsdecode(b"h\xe9" * 126)])
+def test_a_checkpoint_of_the_longest_name_has_all_its_files_beside_it(tmp_path, splits, stem):
+    out = tmp_path / f"{stem}.pt"
+    train_to_file(_config(loop={"evaluate_every": 1}), *splits, out)
+    assert _files(tmp_path) == sorted(path.name for path in (out, record_path(out), best_path(out)))
+    other = out.with_name(f"{stem[:-1]}x.pt")
+    for place in (record_path, best_path, state_path):
+        assert place(out) != place(other)
+        assert len(os.fsencode(place(out).name)) <= 255
+    read_checkpoint(best_path(out))
+
+
+def test_a_name_that_no_disk_takes_is_refused_before_the_work(tmp_path, splits):
+    with pytest.raises(UsageError, match="is a name of 256 bytes; a file's has at most 255"):
+        train_to_file(_config(), *splits, tmp_path / f"{'n' * 253}.pt")

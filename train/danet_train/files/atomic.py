@@ -9,6 +9,7 @@ from pathlib import Path
 
 from danet_train.errors import UsageError, WriteError
 from danet_train.files.durability import exchange, make_folder, sync_file, sync_folder, sync_tree
+from danet_train.files.names import MOST_NAME_BYTES
 from danet_train.files.partials import partial_file, partial_folder, remove_dead, retired_folder
 
 _MOST_LINKS = 40
@@ -84,8 +85,12 @@ def check_file_target(path: Path) -> None:
 
     Raises:
         UsageError: ``path`` is a folder, a device, a FIFO or a socket, or an open file of this process under
-            a name such as ``/dev/stdout``; or its folder cannot be made or written to.
+            a name such as ``/dev/stdout``; its name is too long; or its folder cannot be made or written to.
     """
+    if (length := len(os.fsencode(path.name))) > MOST_NAME_BYTES:
+        raise UsageError(
+            f"{path.name[:40]}... is a name of {length} bytes; a file's has at most {MOST_NAME_BYTES}"
+        )
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the path of a file to write")
     if (path.exists() and not path.is_file()) or _is_descriptor(path):

@@ -162,7 +162,7 @@ class Outputs:
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
     """Where the report goes that nobody named: beside the video, or into the folder of masks."""
-    from danet_runtime.files.atomic import fitting_name
+    from danet_runtime.files.names import fitting_name
 
     if output is not None:
         return output.with_name(fitting_name(output.stem, ".json"))

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from danet_runtime.errors import SinkError, SinkFormatError, UsageError
 from danet_runtime.files.atomic import is_full
+from danet_runtime.files.names import MOST_NAME_BYTES, cut
 from danet_runtime.files.targets import check_seekable, is_stream
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.pause import Pause
@@ -23,6 +24,7 @@ from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 logger = logging.getLogger(__name__)
 
 _DIGITS: Final = 4
+_NUMBER_BYTES: Final = 9  # a dash and the number of any part
 _ROOM_BYTES: Final = 4 << 20
 _ROOM_SHARE: Final = 20
 
@@ -38,13 +40,17 @@ class FileSink(Sink, Protocol):
 
 
 def part_path(path: Path, number: int) -> Path:
-    """The path of one part: ``drive.mp4`` becomes ``drive-0000.mp4``."""
-    return path.with_name(f"{path.stem}-{number:0{_DIGITS}d}{path.suffix}")
+    """The path of one part: ``drive.mp4`` becomes ``drive-0000.mp4``; a stem is cut that leaves no room."""
+    return path.with_name(f"{_part_stem(path)}-{number:0{_DIGITS}d}{path.suffix}")
+
+
+def _part_stem(path: Path) -> str:
+    return cut(path.stem, MOST_NAME_BYTES - _NUMBER_BYTES - len(os.fsencode(path.suffix)))
 
 
 def parts_of(path: Path) -> list[Path]:
     """The parts that are there, in order."""
-    name = re.compile(rf"{re.escape(path.stem)}-\d{{{_DIGITS},}}{re.escape(path.suffix)}")
+    name = re.compile(rf"{re.escape(_part_stem(path))}-\d{{{_DIGITS},}}{re.escape(path.suffix)}")
     if not path.parent.is_dir():
         return []
     found = [file for file in path.parent.iterdir() if name.fullmatch(file.name)]

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,7 @@ from danet_runtime.errors import SourceError
 from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import plausible_fps
+from danet_runtime.sources.video_files.times import Scan, Seen
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +32,6 @@ _COVER = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _FAILURES_IN_A_ROW = 10
 _CODEC_OPTIONS: Final = {"mjpeg": {"err_detect": "explode"}}
 """A JPEG cut in half decodes to half a picture and no error; the others tell without (see the tests)."""
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What one look at all packets tells.
-
-    Attributes:
-        frames: How many packets will be shown; a few codecs need two for a frame.
-        is_variable: Whether a frame stands further than half a frame from its place at the average rate.
-    """
-
-    frames: int
-    is_variable: bool
 
 
 class VideoContainer:
@@ -68,7 +55,9 @@ class VideoContainer:
         name: Of the container's format.
         codec: Name of the decoder.
         fps: Frames a second on average, or ``None`` where there is no sensible rate.
-        start_s: The time at which the file begins, on its own clock.
+        start_s: The time at which the file begins, on its own clock; ``None`` where none is told.
+        is_timed_by_decoding: Whether packets tell their place in the order of decoding alone, as AVI's do.
+        may_leap: Whether the clock may be set anew on the way, as in transport and program streams.
         aspect: Width to height of a stored pixel; 1 where none is told.
         announced_frames: How many frames the container says it has: counted, or of its duration and rate.
     """
@@ -81,23 +70,26 @@ class VideoContainer:
             self.name = str(self._container.format.name)
             self.stream = self._choose()
             self.context = self._decoder()
-            rate = self.stream.average_rate or self.stream.guessed_rate
-            self.fps = plausible_fps(float(rate or 0))
+            told = (self.stream.average_rate, self.stream.guessed_rate, self.context.framerate)
+            self.fps = next((fps for rate in told if (fps := plausible_fps(float(rate or 0)))), None)
+            self.is_timed_by_decoding = self.name == "avi"
+            self.may_leap = self.name in ("mpegts", "mpeg")
             self.codec = str(self.context.name)
             # Read now: behind a closed file PyAV's stream is memory of others.
             self._tick = Fraction(self.stream.time_base.numerator, self.stream.time_base.denominator)
-            self.start_s = float(self._container.start_time or 0) / 1e6
-            told = self.stream.sample_aspect_ratio
-            has_shape = told and told > 0
-            self.aspect = Fraction(told.numerator, told.denominator) if has_shape else Fraction(1)
+            start_us = self._container.start_time
+            self.start_s = None if start_us is None else start_us / 1e6
+            shape = self.stream.sample_aspect_ratio
+            has_shape = shape and shape > 0
+            self.aspect = Fraction(shape.numerator, shape.denominator) if has_shape else Fraction(1)
             self.announced_frames = self._announced()
         except BaseException:
             self.close()
             raise
 
     def seconds(self, pts: int | None) -> float | None:
-        """A time of the stream as seconds since the beginning of the file."""
-        return None if pts is None else float(pts * self._tick) - self.start_s
+        """A time of the stream in seconds, on the file's own clock."""
+        return None if pts is None else float(pts * self._tick)
 
     def packets(self) -> Generator[tuple[Any, DamageReason | None], None, None]:
         """Every packet of the video, with what the demuxer knows to be wrong with it.
@@ -121,21 +113,15 @@ class VideoContainer:
         except (OSError, SourceError):
             return None
         try:
-            shown = [packet for packet in other.packets_seen() if not packet[1]]
+            return Scan.of(other.packets_seen(), self._tick, self.fps, has_places=self.is_timed_by_decoding)
         finally:
             other.close()
-        times = sorted(time for time, _ in shown if time is not None)
-        if not times or self.fps is None:
-            return Scan(len(shown), is_variable=False)
-        period = 1 / (Fraction(self.fps).limit_denominator(1001) * self._tick)
-        worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
-        return Scan(len(shown), is_variable=worst > period / 2 + 1)
 
-    def packets_seen(self) -> Iterator[tuple[int | None, bool]]:
-        """The time of every packet, and whether it is hidden, by an edit list for example."""
+    def packets_seen(self) -> Iterator[Seen]:
+        """What is told of every packet, without its content."""
         for packet in self._read():
-            time = packet.pts if packet.pts is not None else packet.dts
-            yield time, bool(packet.is_discard)
+            is_placed = self.is_timed_by_decoding or packet.pts is None
+            yield Seen(packet.dts if is_placed else packet.pts, bool(packet.is_discard))
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""
@@ -147,7 +133,7 @@ class VideoContainer:
         while failures < _FAILURES_IN_A_ROW:
             try:
                 for packet in self._container.demux(self.stream):
-                    if packet.size:  # the last one is empty, and so are frames that AVI repeats
+                    if packet.size:  # the last one is empty
                         failures = 0
                         yield packet
             except self.av.FFmpegError as error:

@@ -11,6 +11,7 @@ are looked for in the packets.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ _FORGOTTEN: Final = 2 * _MOST_HELD
 
 _BEFORE_ALL: Final = -1
 
+_UNTOLD, _INTRA = 0, 1
+"""Of PyAV's kinds of pictures. CineForm, QuickTime's RLE, Sorenson Video and others call no frame a key."""
+
 
 @dataclass
 class DecodedFrame:
@@ -37,16 +41,16 @@ class DecodedFrame:
         frame: PyAV's, or nothing.
         packet: Number of its packet in decoding order.
         damage: Why it is not to be trusted.
+        is_key: Whether decoding can begin here, where it is not damaged.
+        position: The earliest time of decoding, in ticks, that no frame before it took: when it is shown in a
+            container that has no other times.
     """
 
     frame: Any
     packet: int
     damage: DamageReason | None = None
-
-    @property
-    def is_key(self) -> bool:
-        """Whether decoding can begin here."""
-        return self.frame is not None and self.damage is None and bool(self.frame.key_frame)
+    is_key: bool = False
+    position: int | None = None
 
 
 class VideoDecoder:
@@ -67,6 +71,7 @@ class VideoDecoder:
         self._open: dict[int, bool] = {}  # packets of which nothing has come, and whether they are key frames
         self._breaks: dict[int, DamageReason] = {_BEFORE_ALL: "no key frame yet"}
         self._held: deque[DecodedFrame] = deque()
+        self._positions: list[int] = []  # a heap
         self._codec = str(context.name)
         self._parameters = bytes(context.extradata or b"")
         self._numbers = FrameNumbers(self._parameters) if self._codec == "h264" else None
@@ -92,6 +97,8 @@ class VideoDecoder:
                 self._breaks.pop(_BEFORE_ALL, None)
         else:
             self._open[number] = bool(packet.is_keyframe)
+            if packet.dts is not None:
+                heapq.heappush(self._positions, packet.dts)
         if damage is not None:
             self._break(number, damage, is_key=packet.is_keyframe)
         self._decode(packet)
@@ -111,7 +118,9 @@ class VideoDecoder:
             is_open = any(number < first for number in self._open)
             if is_open and not self.has_finished and len(self._held) <= _MOST_HELD:
                 return
-            yield self._held.popleft()
+            frame = self._held.popleft()
+            frame.position = self._next_position()
+            yield frame
 
     def _decode(self, packet: Any) -> None:  # noqa: ANN401 - of PyAV
         try:
@@ -128,25 +137,37 @@ class VideoDecoder:
 
     def _place(self, frame: Any) -> None:  # noqa: ANN401 - of PyAV
         number = frame.opaque if isinstance(frame.opaque, int) else min(self._open, default=self._sent - 1)
-        self._open.pop(number, None)
+        is_key = self._is_key(frame, self._open.pop(number, False))
         for old in sorted(one for one in self._open if one < number - _FORGOTTEN):
             del self._open[old]
-            self._lose(old)
-        if frame.is_corrupt and (frame.key_frame or _BEFORE_ALL not in self._breaks):
-            self._break(number, "decoder", is_key=frame.key_frame)
-        if frame.key_frame and not frame.is_corrupt and number not in self._breaks:
+            if not self._lose(old):
+                self._next_position()  # which no frame is to have
+        if frame.is_corrupt and (is_key or _BEFORE_ALL not in self._breaks):
+            self._break(number, "decoder", is_key=is_key)
+        if is_key and not frame.is_corrupt and number not in self._breaks:
             for lost in sorted(one for one in self._open if one < number):
                 if self._reason(lost) is not None:
                     del self._open[lost]
                     self._lose(lost)
             self._breaks = {place: why for place, why in self._breaks.items() if place > number}
-        self._held.append(DecodedFrame(frame, number, self._reason(number)))
+        self._held.append(DecodedFrame(frame, number, self._reason(number), is_key))
 
-    def _lose(self, number: int) -> None:
-        """Count a packet that gave no frame, where something was wrong with it."""
+    def _is_key(self, frame: Any, is_key_packet: bool) -> bool:  # noqa: ANN401 - of PyAV
+        """Whether decoding can begin here: as the decoder says, or the container where that is mute."""
+        if frame.key_frame:
+            return True
+        says = self._codec in ("h264", "hevc") or frame.pict_type not in (_UNTOLD, _INTRA)
+        return is_key_packet and not says
+
+    def _lose(self, number: int) -> bool:
+        """Count a packet that gave no frame, where something was wrong with it; whether there was."""
         reason = self._reason(number)
         if reason is not None:
             self._held.append(DecodedFrame(None, number, reason))
+        return reason is not None
+
+    def _next_position(self) -> int | None:
+        return heapq.heappop(self._positions) if self._positions else None
 
     def _break(self, number: int, reason: DamageReason, *, is_key: bool) -> None:
         """From this packet on nothing is to be trusted, up to the next key frame."""
@@ -154,7 +175,7 @@ class VideoDecoder:
             self._breaks.pop(_BEFORE_ALL, None)
         self._breaks.setdefault(number, reason)
         for held in self._held:
-            if held.is_key and held.packet > number:
+            if held.is_key and held.damage is None and held.packet > number:
                 del self._breaks[number]
                 return
             if held.packet >= number and held.damage is None:

@@ -16,7 +16,8 @@ from video_files import Kind, Plan, make
 from danet_runtime.bundle import Bundle
 from danet_runtime.cli.live.outputs import _report_beside
 from danet_runtime.errors import UsageError
-from danet_runtime.files.atomic import check_file_target, check_folder_target, fitting_name, write_json
+from danet_runtime.files.atomic import check_file_target, check_folder_target, write_json
+from danet_runtime.files.names import fitting_name
 
 KIND = Kind("drive.mp4", "mpeg4", {"g": "12"})
 LATIN_1 = os.fsdecode(b"h\xe9")
