@@ -26,9 +26,9 @@ def train(
     assignments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             show_default=False,
-            help="Settings over the configuration's, e.g. optimiser.lr=0.02 augmentation.crop_hw=[512,512] "
+            help="Settings over the configuration's, e.g. optimiser.lr=0.02 'augmentation.crop_hw=[512,512]' "
             "loss.ohem.threshold=0.7; =null for none. --show-config prints them all.",
         ),
     ] = None,
