@@ -62,7 +62,7 @@ def test_the_kernel_notes_when_a_datagram_came_however_late_it_is_read() -> None
     with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
         ours.bind(("127.0.0.1", 0))
         stamp_by_kernel(ours.fileno())
-        # The kernel begins to stamp a moment after the first socket asks; what came before is dated when read.
+        # The kernel begins to stamp soon after the first socket asks; what came before is dated when read.
         for _ in range(20):
             before_ns = time.time_ns()
             theirs.sendto(b"picture", ours.getsockname())
