@@ -21,7 +21,10 @@ from danet_train.picture_wholeness import damage
 MOST_FILE_BYTES: Final = 256 << 20
 """Bytes of a picture's file at most."""
 
-PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES: Final = (
+    *(".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff"),
+    ".webp",
+)
 """Suffixes of the files of a folder that are taken as pictures, in small letters."""
 
 _BYTE, _TWO_BYTES = 0xFF, 0xFFFF
