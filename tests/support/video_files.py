@@ -81,6 +81,16 @@ KINDS = (
     Kind("ffv1.mkv", "ffv1"),
     Kind("prores.mov", "prores", {}, "yuv422p10le"),
     Kind("wmv.wmv", "wmv2", {"b": "3000000", "g": "12"}, format="asf"),
+    Kind("h264.avi", "libx264", H264),
+    Kind("mpeg2.avi", "mpeg2video", MPEG2),
+    Kind("mpeg2.m2v", "mpeg2video", MPEG2),
+    Kind("dv.dv", "dvvideo", {}, size_hw=(576, 720), is_interlaced=True),
+    Kind("cineform.mov", "cfhd", {}, "yuv422p10le", (128, 320)),
+    Kind("animation.mov", "qtrle", {}, "rgb24"),
+    Kind("screen.flv", "flashsv", {}, "bgr24"),
+    Kind("sorenson.mov", "svq1", {}, "yuv410p"),
+    Kind("roq.roq", "roqvideo", {}, "yuvj444p"),
+    Kind("tiff.mov", "tiff", {}, "rgb24"),
 )
 
 

@@ -56,6 +56,13 @@ def check_video_target(path: Path, *, overwrite: bool) -> None:
     check_seekable(path)
 
 
+def _simple(fps: float) -> Fraction:
+    """A rate as the fraction that it was before it became a float: 30000/1001, or one picture in an hour."""
+    if fps < 1:
+        return 1 / Fraction(1 / fps).limit_denominator(1001)
+    return Fraction(fps).limit_denominator(1001)
+
+
 class VideoFile:
     """Writes pictures of one size, at one rate or each at its own time.
 
@@ -105,7 +112,7 @@ class VideoFile:
         self._av = require(PYAV, "writing a video")
         self._path = path
         self._target, self._overwrite = target or path, overwrite
-        self._rate = Fraction(fps).limit_denominator(1001)
+        self._rate = _simple(fps)
         self._picture_hw = size_hw
         self._aspect = aspect.limit_denominator(255)  # as MPEG-4 writes it
         self.size_hw = (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)

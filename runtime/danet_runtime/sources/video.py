@@ -102,7 +102,8 @@ class VideoSource:
             self._container.close()
             raise
         self.size_hw = self._writer.size_hw
-        self.fps = self._container.fps
+        by_times = None if self._scan is None else self._scan.fps
+        self.fps = self._container.fps or by_times or self._container.guessed_fps
         self.count = self._container.announced_frames if self._scan is None else self._scan.frames
         self.is_variable = self._scan is not None and self._scan.is_variable
         aspect = self._container.aspect
@@ -133,9 +134,7 @@ class VideoSource:
             )
         self._writer.write(decoded.frame, buffer)
         self._delivered += 1
-        seconds = self._container.seconds(decoded.frame.pts)
-        if seconds is None:
-            seconds = place / (self.fps or 1.0)
+        seconds = self._seconds(place, decoded.frame.pts)
         return FrameInfo(place, now_ns(), seconds * 1e3, damage=decoded.damage)
 
     def describe(self) -> dict[str, Any]:
@@ -188,6 +187,14 @@ class VideoSource:
             else:
                 self._ended = True
         return None
+
+    def _seconds(self, place: int, pts: int | None) -> float:
+        """When a frame is shown, since the beginning of the file."""
+        times_s = None if self._scan is None else self._scan.times_s
+        if times_s is not None and place < len(times_s):
+            return times_s[place]
+        seconds = self._container.seconds(pts)
+        return place / (self.fps or 1.0) if seconds is None else seconds
 
     def _meet(self, place: int, reason: DamageReason) -> None:
         if reason == "no key frame yet":

@@ -28,6 +28,8 @@ _CONTAINERS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,av1,obu,ivf,asf,flv,"
     "live_flv,ogg,dv,mxf,gxf,nut,m4v,mjpeg,yuv4mpegpipe,gif,apng,wtv,rm,nsv,roq,vc1,h263,mpjpeg,dirac"
 )
+_AVI: Final = "avi"
+"""Has a rate and no times: those that FFmpeg gives its packets to be shown are guesses, some out of order."""
 _COVER = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _FAILURES_IN_A_ROW = 10
 _CODEC_OPTIONS: Final = {"mjpeg": {"err_detect": "explode"}}
@@ -40,11 +42,16 @@ class Scan:
 
     Attributes:
         frames: How many packets will be shown; a few codecs need two for a frame.
+        fps: Frames a second by the times of the packets; ``None`` of one, or of packets without times.
         is_variable: Whether a frame stands further than half a frame from its place at the average rate.
+        times_s: When each frame is shown, from the beginning of the file on, where packets have no such time
+            but that of decoding: in AVI.
     """
 
     frames: int
+    fps: float | None
     is_variable: bool
+    times_s: tuple[float, ...] | None
 
 
 class VideoContainer:
@@ -67,8 +74,10 @@ class VideoContainer:
         context: PyAV's decoder, not opened yet.
         name: Of the container's format.
         codec: Name of the decoder.
-        fps: Frames a second on average, or ``None`` where there is no sensible rate.
-        start_s: The time at which the file begins, on its own clock.
+        fps: Frames a second on average, or ``None`` where the container tells no sensible rate.
+        guessed_fps: What FFmpeg guesses, from the clock of the stream or the codec; likewise.
+        start_s: The time at which the file begins, on its own clock; ``None`` where it has no beginning of
+            its own, as a bare stream of MPEG-2: its first frame is it then.
         aspect: Width to height of a stored pixel; 1 where none is told.
         announced_frames: How many frames the container says it has: counted, or of its duration and rate.
     """
@@ -81,12 +90,16 @@ class VideoContainer:
             self.name = str(self._container.format.name)
             self.stream = self._choose()
             self.context = self._decoder()
-            rate = self.stream.average_rate or self.stream.guessed_rate
-            self.fps = plausible_fps(float(rate or 0))
+            average = self.stream.average_rate or 0
+            self.fps = plausible_fps(float(average))
+            self._rate = average if self.fps is not None else None
+            guesses = (self.stream.guessed_rate, self.stream.base_rate)
+            self.guessed_fps = next(filter(None, (plausible_fps(float(rate or 0)) for rate in guesses)), None)
             self.codec = str(self.context.name)
             # Read now: behind a closed file PyAV's stream is memory of others.
             self._tick = Fraction(self.stream.time_base.numerator, self.stream.time_base.denominator)
-            self.start_s = float(self._container.start_time or 0) / 1e6
+            start_us = self._container.start_time
+            self.start_s = None if start_us is None else start_us / 1e6
             told = self.stream.sample_aspect_ratio
             has_shape = told and told > 0
             self.aspect = Fraction(told.numerator, told.denominator) if has_shape else Fraction(1)
@@ -96,8 +109,12 @@ class VideoContainer:
             raise
 
     def seconds(self, pts: int | None) -> float | None:
-        """A time of the stream as seconds since the beginning of the file."""
-        return None if pts is None else float(pts * self._tick) - self.start_s
+        """A time of the stream as seconds since the beginning of the file; ``None`` where it has none."""
+        if pts is None or self.name == _AVI:
+            return None
+        if self.start_s is None:
+            self.start_s = float(pts * self._tick)
+        return float(pts * self._tick) - self.start_s
 
     def packets(self) -> Generator[tuple[Any, DamageReason | None], None, None]:
         """Every packet of the video, with what the demuxer knows to be wrong with it.
@@ -125,17 +142,23 @@ class VideoContainer:
         finally:
             other.close()
         times = sorted(time for time, _ in shown if time is not None)
-        if not times or self.fps is None:
-            return Scan(len(shown), is_variable=False)
-        period = 1 / (Fraction(self.fps).limit_denominator(1001) * self._tick)
-        worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
-        return Scan(len(shown), is_variable=worst > period / 2 + 1)
+        span = (times[-1] - times[0]) * self._tick if times else 0
+        by_times = Fraction(len(times) - 1) / span if span else None
+        rate = self._rate or by_times
+        is_variable = False
+        if rate is not None and times:
+            period = 1 / (rate * self._tick)
+            worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
+            is_variable = worst > period / 2 + 1
+        times_s = tuple(float(time * self._tick) for time in times) if self.name == _AVI else None
+        fps = None if by_times is None else float(by_times)
+        return Scan(len(shown), fps, is_variable, times_s)
 
     def packets_seen(self) -> Iterator[tuple[int | None, bool]]:
         """The time of every packet, and whether it is hidden, by an edit list for example."""
         for packet in self._read():
-            time = packet.pts if packet.pts is not None else packet.dts
-            yield time, bool(packet.is_discard)
+            has_time = packet.pts is not None and self.name != _AVI
+            yield packet.pts if has_time else packet.dts, bool(packet.is_discard)
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""

@@ -28,6 +28,10 @@ _FORGOTTEN: Final = 2 * _MOST_HELD
 
 _BEFORE_ALL: Final = -1
 
+_UNTOLD: Final = 0
+_ALONE: Final = (_UNTOLD, 1)
+"""Types of pictures by FFmpeg's numbers: not told, and I."""
+
 
 @dataclass
 class DecodedFrame:
@@ -36,17 +40,14 @@ class DecodedFrame:
     Attributes:
         frame: PyAV's, or nothing.
         packet: Number of its packet in decoding order.
+        is_key: Whether decoding can begin here, where it is whole.
         damage: Why it is not to be trusted.
     """
 
     frame: Any
     packet: int
+    is_key: bool = False
     damage: DamageReason | None = None
-
-    @property
-    def is_key(self) -> bool:
-        """Whether decoding can begin here."""
-        return self.frame is not None and self.damage is None and bool(self.frame.key_frame)
 
 
 class VideoDecoder:
@@ -69,6 +70,7 @@ class VideoDecoder:
         self._held: deque[DecodedFrame] = deque()
         self._codec = str(context.name)
         self._parameters = bytes(context.extradata or b"")
+        self._tells_keys = False  # whether the decoder ever called a frame a key frame
         self._numbers = FrameNumbers(self._parameters) if self._codec == "h264" else None
         self.has_finished = False
 
@@ -128,25 +130,37 @@ class VideoDecoder:
 
     def _place(self, frame: Any) -> None:  # noqa: ANN401 - of PyAV
         number = frame.opaque if isinstance(frame.opaque, int) else min(self._open, default=self._sent - 1)
-        self._open.pop(number, None)
+        is_key = self._is_key(frame, number, self._open.pop(number, False))
         for old in sorted(one for one in self._open if one < number - _FORGOTTEN):
             del self._open[old]
             self._lose(old)
-        if frame.is_corrupt and (frame.key_frame or _BEFORE_ALL not in self._breaks):
-            self._break(number, "decoder", is_key=frame.key_frame)
-        if frame.key_frame and not frame.is_corrupt and number not in self._breaks:
+        if frame.is_corrupt and (is_key or _BEFORE_ALL not in self._breaks):
+            self._break(number, "decoder", is_key=is_key)
+        if is_key and not frame.is_corrupt and number not in self._breaks:
             for lost in sorted(one for one in self._open if one < number):
                 if self._reason(lost) is not None:
                     del self._open[lost]
                     self._lose(lost)
             self._breaks = {place: why for place, why in self._breaks.items() if place > number}
-        self._held.append(DecodedFrame(frame, number, self._reason(number)))
+        self._held.append(DecodedFrame(frame, number, is_key, self._reason(number)))
+
+    def _is_key(self, frame: Any, number: int, is_called_key: bool) -> bool:  # noqa: ANN401 - of PyAV
+        """Whether a frame builds on no other: by its decoder, or the container where the decoder never tells.
+
+        Those of CineForm, QuickTime Animation and Sorenson, Flash Screen and others never do; nor do some
+        containers of these, where the file begins with one.
+        """
+        self._tells_keys |= bool(frame.key_frame)
+        if self._tells_keys:
+            return bool(frame.key_frame)
+        kind = int(frame.pict_type)
+        return (is_called_key and kind in _ALONE) or (number == 0 and kind == _UNTOLD)
 
     def _lose(self, number: int) -> None:
         """Count a packet that gave no frame, where something was wrong with it."""
         reason = self._reason(number)
         if reason is not None:
-            self._held.append(DecodedFrame(None, number, reason))
+            self._held.append(DecodedFrame(None, number, damage=reason))
 
     def _break(self, number: int, reason: DamageReason, *, is_key: bool) -> None:
         """From this packet on nothing is to be trusted, up to the next key frame."""
@@ -154,7 +168,7 @@ class VideoDecoder:
             self._breaks.pop(_BEFORE_ALL, None)
         self._breaks.setdefault(number, reason)
         for held in self._held:
-            if held.is_key and held.packet > number:
+            if held.is_key and held.damage is None and held.packet > number:
                 del self._breaks[number]
                 return
             if held.packet >= number and held.damage is None:
