@@ -169,7 +169,7 @@ def main() -> None:
         read(arguments.read[0], float(arguments.read[1]))
         return
     sys.path.insert(0, str(SUPPORT))
-    from danet_runtime.files import write_json
+    from danet_runtime.files.atomic import write_json
     from danet_runtime.machine import describe_machine
 
     codes = {"this": OWN} | ({"before": arguments.before.resolve()} if arguments.before else {})

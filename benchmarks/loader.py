@@ -29,14 +29,14 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from danet_runtime.files import write_json
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 from danet_train.classes import IGNORE
+from danet_train.data.augmentation.color import distort, distort_in_fixed_order
+from danet_train.data.augmentation.framing import Framed, size_within
 from danet_train.data.batches import batches
-from danet_train.data.colour import distort, distort_in_fixed_order
-from danet_train.data.framing import Framed, size_within
-from danet_train.data.layouts import open_dataset
-from danet_train.data.sample import Dataset, read_image, read_label
+from danet_train.data.datasets.layouts import open_dataset
+from danet_train.data.samples.sample import Dataset, read_image, read_label
 from danet_train.data.torch_samples import TrainingSamples, normalise
 from danet_train.errors import DanetTrainError
 from danet_train.synthetic.dataset import synthesize_dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -26,6 +27,22 @@ for _number, _handler in (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no worker ends with it alone."""
     items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """A report may hold names that are not UTF-8, which do not travel between pytest's processes."""
+    return _printable((yield))
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_printable, value))
+    return value
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -73,7 +90,7 @@ def checkpoint_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported_bundle(checkpoint_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of that checkpoint at 64x128, made by the code of `danet export`."""
     from danet_export.frames import pattern
-    from danet_export.geometry import plan_geometry
+    from danet_export.graph.geometry import plan_geometry
     from danet_export.pipeline import export_bundle
     from danet_train.checkpoint import read_checkpoint
 

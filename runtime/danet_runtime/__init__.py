@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from danet_runtime.bundle.reader import Bundle
     from danet_runtime.errors import DanetError
-    from danet_runtime.loop.options import StreamOptions
-    from danet_runtime.segmenter import Segmenter
-    from danet_runtime.stream import Stream
+    from danet_runtime.inference.segmenter import Segmenter
+    from danet_runtime.stream.state.options import StreamOptions
+    from danet_runtime.stream.stream import Stream
 
 __all__ = ["Bundle", "DanetError", "Segmenter", "Stream", "StreamOptions"]
 
 _HOMES = {
     "Bundle": "danet_runtime.bundle.reader",
     "DanetError": "danet_runtime.errors",
-    "Segmenter": "danet_runtime.segmenter",
-    "Stream": "danet_runtime.stream",
-    "StreamOptions": "danet_runtime.loop.options",
+    "Segmenter": "danet_runtime.inference.segmenter",
+    "Stream": "danet_runtime.stream.stream",
+    "StreamOptions": "danet_runtime.stream.state.options",
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,14 @@ STAGES = ("capture", "preprocess", "inference", "postprocess", "sink")
 """The stages of a stream, in the order in which a frame passes them."""
 
 _NS_PER_MS = 1e6
+
+
+class DeviceTimes(NamedTuple):
+    """What one frame took on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
+
+    upload_ms: float
+    inference_ms: float
+    download_ms: float
 
 
 @dataclass(frozen=True)

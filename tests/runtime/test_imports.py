@@ -43,7 +43,11 @@ for module in pkgutil.walk_packages(danet_runtime.__path__, "danet_runtime.", on
     print(module.name)
 """
     )
-    packages = {"danet_runtime.stream", "danet_runtime.sources.video", "danet_runtime.commands.run"}
+    packages = {
+        "danet_runtime.stream.stream",
+        "danet_runtime.sources.video",
+        "danet_runtime.cli.commands.run",
+    }
     assert packages <= set(printed.split())
     assert len(printed.split()) == len(SOURCES) - 1  # all but the package itself
 

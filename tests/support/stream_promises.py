@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
-from danet_runtime.blackbox_reader import BlackBoxRecording
 from danet_runtime.errors import FaultError
-from danet_runtime.result import Result
+from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.results.result import Result
 
 if TYPE_CHECKING:
     from fault_schedules import Drive

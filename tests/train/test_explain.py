@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from danet_train import CITYSCAPES, build_model, read_checkpoint, save_checkpoint
 from danet_train.classes import numbered_classes
-from danet_train.commands.explain import explain
+from danet_train.cli.explain import explain
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import DataError, UsageError
 from danet_train.evaluation.prediction import predict

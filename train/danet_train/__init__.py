@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from danet_train.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
     from danet_train.classes import CITYSCAPES, ClassTable
-    from danet_train.data.layouts import open_dataset
-    from danet_train.data.sample import Sample
+    from danet_train.config.sections import EvaluationConfig
+    from danet_train.data.datasets.layouts import open_dataset
+    from danet_train.data.samples.sample import Sample
     from danet_train.errors import DanetTrainError
     from danet_train.evaluation.prediction import predict
     from danet_train.explain.explanation import explain_image
     from danet_train.model.config import DANetConfig
     from danet_train.model.danet import DANet, build_model
     from danet_train.normalisation import Normalisation
-    from danet_train.sections import EvaluationConfig
 
 __all__ = [
     "CITYSCAPES",
@@ -47,13 +47,13 @@ _HOMES = {
     "DANet": "danet_train.model.danet",
     "DANetConfig": "danet_train.model.config",
     "DanetTrainError": "danet_train.errors",
-    "EvaluationConfig": "danet_train.sections",
+    "EvaluationConfig": "danet_train.config.sections",
     "Normalisation": "danet_train.normalisation",
-    "Sample": "danet_train.data.sample",
+    "Sample": "danet_train.data.samples.sample",
     "build_model": "danet_train.model.danet",
     "explain_image": "danet_train.explain.explanation",
     "load_checkpoint": "danet_train.checkpoint",
-    "open_dataset": "danet_train.data.layouts",
+    "open_dataset": "danet_train.data.datasets.layouts",
     "predict": "danet_train.evaluation.prediction",
     "read_checkpoint": "danet_train.checkpoint",
     "save_checkpoint": "danet_train.checkpoint",

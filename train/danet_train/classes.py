@@ -15,9 +15,9 @@ import numpy.typing as npt
 from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from danet_train.config.validation import explain
 from danet_train.errors import ConfigError, DataError
-from danet_train.limited_files import read_yaml
-from danet_train.validation import explain
+from danet_train.files.limited import read_yaml
 
 IGNORE = 255
 """The train id of a pixel that counts neither in a loss nor in a score."""
@@ -158,7 +158,7 @@ def read_classes(path: Path) -> ClassTable:
 
     Raises:
         ConfigError: The file is missing, no YAML, does not follow this form, or is beyond the limits of
-            :mod:`danet_train.limited_files`.
+            :mod:`danet_train.files.limited`.
     """
     try:
         content: Any = read_yaml(path)

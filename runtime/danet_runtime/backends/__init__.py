@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from danet_runtime.backends.base import Backend
     from danet_runtime.bundle.manifest import Precision
     from danet_runtime.bundle.reader import Bundle
-    from danet_runtime.tensorrt.library import Flavour
+    from danet_runtime.tensorrt.build.library import Flavour
 
 BACKENDS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
 """Names that :func:`open_backend` knows."""
@@ -51,7 +51,7 @@ def open_backend(
     if backend == "tensorrt" or backend == "tensorrt-rtx":
         if threads is not None:
             raise UsageError(f"{backend} runs on the GPU; leave --threads out")
-        from danet_runtime.backends.tensorrt import TensorRTBackend
+        from danet_runtime.tensorrt.backend import TensorRTBackend
 
         flavour: Flavour = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
         return TensorRTBackend(bundle, precision, flavour, engine_folder)

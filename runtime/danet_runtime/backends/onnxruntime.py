@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array, check_buffers
 from danet_runtime.backends.onnxruntime_session import PROVIDERS, open_session
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, require
 from danet_runtime.errors import BackendError, UsageError
+from danet_runtime.frames.arrays import UInt8Array, check_buffers
 
 
 class OnnxRuntimeBackend:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array, check_buffer, check_buffers
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, POLYGRAPHY, require
 from danet_runtime.errors import BackendError
+from danet_runtime.frames.arrays import UInt8Array, check_buffer, check_buffers
 from danet_runtime.machine import package_version
 
 

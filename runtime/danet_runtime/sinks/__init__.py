@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from danet_runtime.errors import UsageError
-from danet_runtime.sinks.base import Sink, StreamFormat
-from danet_runtime.sources.uri import options_of, redacted
-from danet_runtime.targets import is_stream
+from danet_runtime.files.targets import is_stream
+from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
+from danet_runtime.sources.protocol.uri import options_of, redacted
 
 if TYPE_CHECKING:
     from danet_runtime.sinks.callback import CallbackSink
-    from danet_runtime.sinks.shared_memory import SharedMaskReader
+    from danet_runtime.sinks.shared.memory import SharedMaskReader
 
 __all__ = [
     "CallbackSink",
@@ -45,7 +45,7 @@ def open_sink(
         legend: Whether overlays have the names of the classes.
         overwrite: Whether files that exist may be replaced.
         split_minutes: A video and JSON lines begin a new file after so many minutes; ``None``: only where
-            one breaks, see :class:`danet_runtime.sinks.parts.PartedSink`.
+            one breaks, see :class:`danet_runtime.sinks.writing.parts.PartedSink`.
 
     Returns:
         The sink; a :class:`danet_runtime.Stream` opens it when it starts, and closes it.
@@ -55,7 +55,7 @@ def open_sink(
     """
     target = sink_target(text)
     if target.kind == "video" or (target.kind == "jsonl" and not is_stream(Path(target.rest))):
-        from danet_runtime.sinks.parts import FileSink, PartedSink
+        from danet_runtime.sinks.writing.parts import FileSink, PartedSink
 
         def part(path: Path) -> FileSink:
             from danet_runtime.sinks.json_lines import JsonLinesSink
@@ -81,7 +81,7 @@ def open_sink(
 
         return WindowSink(target.rest or "danet", legend=legend)
     if target.kind == "shm":
-        from danet_runtime.sinks.shared_memory import SharedMemorySink
+        from danet_runtime.sinks.shared.memory import SharedMemorySink
 
         options = options_of(str(text), ("frame", "group"))
         return SharedMemorySink(
@@ -142,7 +142,7 @@ def sink_target(text: str | Path) -> SinkTarget:
 
 
 def _path_target(text: str) -> SinkTarget:
-    from danet_runtime.sinks.video_file import VIDEO_SUFFIXES
+    from danet_runtime.sinks.writing.video_file import VIDEO_SUFFIXES
 
     suffix = Path(text).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
@@ -165,7 +165,7 @@ def __getattr__(name: str) -> object:
 
         return CallbackSink
     if name == "SharedMaskReader":
-        from danet_runtime.sinks.shared_memory import SharedMaskReader
+        from danet_runtime.sinks.shared.memory import SharedMaskReader
 
         return SharedMaskReader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,19 +11,19 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
-from danet_runtime.children.frame_counter import COUNTER
-from danet_runtime.children.start import module_command
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
-from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.pause import MOST_PAUSE_S, Pause
-from danet_runtime.sinks.presentation import DEFAULT_FPS
-from danet_runtime.sinks.push_child import PushChild
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.gstreamer.frame_counter import COUNTER
+from danet_runtime.processes.start import module_command
+from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.pause import MOST_PAUSE_S, Pause
+from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS
+from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.writing.push_child import PushChild
 from danet_runtime.sources.gstreamer import GSTREAMER_CHILD, INSPECT, has_element
-from danet_runtime.sources.uri import Redaction, check_address
+from danet_runtime.sources.protocol.uri import Redaction, check_address
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ _MOST_UNDER_WAY = 2
 
 
 class PushSink:
-    """Sends the overlay of every result away; see :class:`danet_runtime.sinks.base.Sink`.
+    """Sends the overlay of every result away; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     - ``udp://HOST:PORT``: H.264 in an MPEG transport stream; ``ffplay udp://@:PORT`` shows it, and a
       multicast address reaches many.

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SinkError
-from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.sink import StreamFormat
 
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)  # 27: escape
 
 
 class WindowSink:
-    """Shows the overlay of every result; see :class:`danet_runtime.sinks.base.Sink`.
+    """Shows the overlay of every result; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     Args:
         title: Of the window.

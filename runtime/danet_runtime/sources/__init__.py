@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from danet_runtime.errors import UsageError
-from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.sources.base import FrameInfo, Source
-from danet_runtime.sources.damage import DamagePolicy
-from danet_runtime.sources.uri import redacted
+from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.sources.protocol.damage import DamagePolicy
+from danet_runtime.sources.protocol.source import FrameInfo, Source
+from danet_runtime.sources.protocol.uri import redacted
 
 if TYPE_CHECKING:
     from danet_runtime.sources.camera import CameraSource
     from danet_runtime.sources.gstreamer import ChildSource
     from danet_runtime.sources.images import ImagesSource
-    from danet_runtime.sources.opencv_video import OpenCvVideoSource
-    from danet_runtime.sources.paced import PacedSource
+    from danet_runtime.sources.live.paced import PacedSource
     from danet_runtime.sources.synthetic import SyntheticSource
     from danet_runtime.sources.video import VideoSource
+    from danet_runtime.sources.video_files.opencv_video import OpenCvVideoSource
 
     AnySource: TypeAlias = (
         VideoSource
@@ -119,7 +119,7 @@ def _played(source: AnySource) -> AnySource:
     """The source at its own rate: a live one as it is, with its clock and its way to be opened again."""
     if source.live:
         return source
-    from danet_runtime.sources.paced import PacedSource
+    from danet_runtime.sources.live.paced import PacedSource
 
     try:
         return PacedSource(source)
@@ -183,9 +183,9 @@ def camera_of(text: str) -> int | None:
 
 
 def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource | ImagesSource:
-    from danet_runtime.picture_decoding import PICTURE_SUFFIXES
-    from danet_runtime.sources.images import ImagesSource, is_picture, pictures_in
-    from danet_runtime.sources.natural_order import natural_order
+    from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
+    from danet_runtime.sources.images import ImagesSource, is_picture, pictures_in, say_left_out
+    from danet_runtime.sources.protocol.natural_order import natural_order
 
     path = Path(text)
     if path.is_symlink() and not path.exists():
@@ -204,6 +204,7 @@ def _open_path(text: str, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSou
         pictures = sorted((file for file in matches if is_picture(file)), key=natural_order)
         if not pictures:
             raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
+        say_left_out(text, sorted(file for file in matches if not is_picture(file) and not file.is_dir()))
         return ImagesSource(pictures, text)
     if path.exists():
         raise UsageError(

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from danet_runtime.children.start import module_command
 from danet_runtime.clock import MonotonicTimes
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
-from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.sources.base import CaptureClock
-from danet_runtime.sources.gdp import Packet
-from danet_runtime.sources.live import START_S, LiveSource, is_bgr_for_another
+from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.processes.start import module_command
+from danet_runtime.sources.live.source import START_S, LiveSource, is_bgr_for_another
+from danet_runtime.sources.protocol.gdp import Packet
+from danet_runtime.sources.protocol.source import CaptureClock
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _OLDEST_NS = 2_000_000_000  # a first timestamp further back is of another clock
 
 
 class CameraSource(LiveSource):
-    """A live camera, in a child process; see :class:`danet_runtime.sources.base.Source`.
+    """A live camera, in a child process; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Its capture time is the driver's timestamp of the frame where that is on this machine's monotonic clock
     (V4L2), else the arrival in this process. A frame that does not come is an error: no frame is made up or
@@ -50,7 +50,10 @@ class CameraSource(LiveSource):
             self.reopen()
 
     def reopen(self) -> None:
-        """Open the device, again where it was open; see :class:`danet_runtime.sources.base.Source`."""
+        """Open the device, again where it was open.
+
+        See :class:`danet_runtime.sources.protocol.source.Source`.
+        """
         opencv(f"reading {self.name}")
         try:
             super().reopen()
@@ -72,7 +75,7 @@ class CameraSource(LiveSource):
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:
         wanted = self._wanted
         return (
-            module_command("danet_runtime.sources.camera_child", "{fd}"),
+            module_command("danet_runtime.sources.live.camera_child", "{fd}"),
             (str(self._index), wanted.format, wanted.colour, wanted.range),
         )
 

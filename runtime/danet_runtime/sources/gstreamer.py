@@ -14,20 +14,20 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from danet_runtime.children.picture_flow import SINK
-from danet_runtime.children.start import module_command
 from danet_runtime.errors import MissingDependencyError, UsageError
-from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.sources.base import CaptureClock
-from danet_runtime.sources.damage import DamagePolicy
-from danet_runtime.sources.gdp import Packet
-from danet_runtime.sources.http_address import HttpAddress
-from danet_runtime.sources.live import START_S, LiveSource
-from danet_runtime.sources.sender_clock import SenderClock
-from danet_runtime.sources.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
+from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.gstreamer.picture_flow import SINK
+from danet_runtime.processes.start import module_command
+from danet_runtime.sources.live.sender_clock import SenderClock
+from danet_runtime.sources.live.source import START_S, LiveSource
+from danet_runtime.sources.network.http_address import HttpAddress
+from danet_runtime.sources.protocol.damage import DamagePolicy
+from danet_runtime.sources.protocol.gdp import Packet
+from danet_runtime.sources.protocol.source import CaptureClock
+from danet_runtime.sources.protocol.uri import NETWORK_SCHEMES, Redaction, check_address, redacted
 
 INSPECT: Final = "gst-inspect-1.0"
-GSTREAMER_CHILD: Final = "danet_runtime.children.gstreamer"
+GSTREAMER_CHILD: Final = "danet_runtime.gstreamer.child"
 """The module that runs a pipeline whose words it reads from its standard input."""
 
 _REORDER_MS: Final = 50
@@ -40,10 +40,10 @@ _INSTALL = (
 
 
 class ChildSource(LiveSource):
-    """Frames of a URI through a child process; see :class:`danet_runtime.sources.base.Source`.
+    """Frames of a URI through a child process; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Capture times come from the stream's timestamps where it has any, and from the clock of a sender that
-    reports it, by a :class:`danet_runtime.sources.sender_clock.SenderClock`.
+    reports it, by a :class:`danet_runtime.sources.live.sender_clock.SenderClock`.
 
     All of these are cameras: what ends is opened again. A pipeline that comes to an end by itself
     (``num-buffers``, ``filesrc``) therefore begins anew, again and again; give a file by its path.
@@ -51,8 +51,8 @@ class ChildSource(LiveSource):
     Args:
         uri: ``rtsp://``, ``rtsps://`` (``#hosts=HOST,HOST`` behind it names hosts that the camera may send on
             to; else only its own is asked), ``http(s)://``
-            (:class:`danet_runtime.sources.http_address.HttpAddress`), ``csi://N``, or ``gst:PIPELINE`` whose
-            pipeline ends with a source of video that ``videoconvert`` takes.
+            (:class:`danet_runtime.sources.network.http_address.HttpAddress`), ``csi://N``, or
+            ``gst:PIPELINE`` whose pipeline ends with a source of video that ``videoconvert`` takes.
         start_s: The first frame must have come by then.
         pixels: The format that is wanted. GStreamer hands frames through that have it already, and converts
             others; what FFmpeg decodes stays BGR. :attr:`pixels` is what comes, with the matrix and range
@@ -170,7 +170,7 @@ def _command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> tuple[Sequence[
     scheme = uri.partition(":")[0]
     if scheme in ("http", "https"):  # a client of its own keeps to the camera's host
         HttpAddress.of(uri)
-        return module_command("danet_runtime.sources.http_child", "{fd}"), (uri,), "ffmpeg"
+        return module_command("danet_runtime.sources.network.http_child", "{fd}"), (uri,), "ffmpeg"
     hosts: tuple[str, ...] = ()
     plain = uri
     if scheme in NETWORK_SCHEMES:
@@ -180,5 +180,5 @@ def _command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> tuple[Sequence[
         pipeline = f"{pipeline_of(uri, pixels)} ! fakesink name={SINK} sync=false enable-last-sample=false"
         return module_command(GSTREAMER_CHILD, "{fd}", damaged, *hosts), _words(pipeline, uri), "gstreamer"
     if scheme in NETWORK_SCHEMES:
-        return module_command("danet_runtime.sources.ffmpeg_child", "{fd}"), (plain,), "ffmpeg"
+        return module_command("danet_runtime.sources.network.ffmpeg_child", "{fd}"), (plain,), "ffmpeg"
     raise MissingDependencyError("GStreamer with gst-inspect-1.0", f"{scheme}:", _INSTALL)

@@ -1,4 +1,4 @@
-"""Frames from pictures: one, a folder of them, or whatever a pattern matches."""
+"""Frames from pictures: one, a folder of them, or whatever a pattern matches; and what is none of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
-from danet_runtime.picture_decoding import PICTURE_SUFFIXES
-from danet_runtime.pictures import decode, read_picture_bytes
-from danet_runtime.sources.base import FrameInfo
-from danet_runtime.sources.natural_order import natural_order
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
+from danet_runtime.pictures.reading import decode_picture
+from danet_runtime.sources.protocol.natural_order import natural_order
+from danet_runtime.sources.protocol.source import FrameInfo
 
 logger = logging.getLogger(__name__)
+
+_KINDS = ("file", "folder")
 
 
 class FoundPictures(list[Path]):
@@ -41,13 +42,13 @@ def pictures_in(folder: Path) -> FoundPictures:
 
     Hidden files are skipped, as a shell's ``*`` does: ``._001.jpg`` is what macOS keeps beside ``001.jpg`` on
     other file systems and no picture, ``.001.7-af.partial.png`` is not finished. So is what is no regular
-    file, a FIFO for example. How many were skipped is logged.
+    file, a FIFO for example. How many were skipped is logged, and so are files of other suffixes and folders.
 
     Raises:
         SourceError: There is none.
     """
-    named = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
-    there = [file for file in named if not file.is_dir()]
+    entries = sorted(folder.iterdir())
+    there = [file for file in entries if file.suffix.lower() in PICTURE_SUFFIXES and not file.is_dir()]
     found = FoundPictures(
         sorted(
             (file for file in there if not file.name.startswith(".") and file.is_file()), key=natural_order
@@ -61,27 +62,39 @@ def pictures_in(folder: Path) -> FoundPictures:
             found.skipped,
             min(set(there) - set(found)).name,
         )
+    others = [entry for entry in entries if entry not in set(there) and not entry.name.startswith(".")]
     if not found:
         besides = f"; {found.skipped} hidden or special files are skipped" if found.skipped else ""
+        besides += f"; it holds {_summed(others)}" if others else ""
+        if any(entry.is_dir() for entry in others):
+            besides += f": {str(folder / '**' / '*.png')!r} takes those in them"
         raise SourceError(
             f"{folder} holds no picture; expected files with {', '.join(PICTURE_SUFFIXES)}{besides}"
         )
+    say_left_out(str(folder), others)
     return found
 
 
-def decode_picture(file: Path) -> UInt8Array:
-    """One picture as (H, W, 3) uint8 BGR, turned upright where its EXIF data says so; owned by the caller.
+def say_left_out(origin: str, others: Sequence[Path]) -> None:
+    """Log what of a folder or a pattern is no picture; nothing where there is nothing."""
+    if others:
+        logger.warning(
+            "%s: left out %s; pictures are %s", origin, _summed(others), ", ".join(PICTURE_SUFFIXES)
+        )
 
-    Raises:
-        SourceError: It is no picture, is cut off, or is larger than :mod:`danet_runtime.pictures` takes.
-        MissingDependencyError: OpenCV is not installed.
-    """
-    cv2 = opencv(f"reading {file}")
-    return decode(read_picture_bytes(file), str(file), cv2.IMREAD_COLOR)
+
+def _summed(others: Sequence[Path]) -> str:
+    """How many files and folders, and the first of each."""
+    kinds = {kind: [entry for entry in others if entry.is_dir() == (kind == "folder")] for kind in _KINDS}
+    return " and ".join(
+        f"{len(held)} {kind}{'s' if len(held) > 1 else ''}, as {held[0].name}"
+        for kind, held in kinds.items()
+        if held
+    )
 
 
 class ImagesSource:
-    """Pictures of one size, in the order given; see :class:`danet_runtime.sources.base.Source`.
+    """Pictures of one size, in the order given; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     All must have the size of the first, since they share buffers and outputs; another size is an error that
     names the file.

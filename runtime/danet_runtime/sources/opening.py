@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from typing import Final
 
 from danet_runtime.errors import DanetError, MissingDependencyError, SourceError, UsageError
-from danet_runtime.pixel_formats import BGR, Pixels
+from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.sources import live_source, open_source
-from danet_runtime.sources.base import Source
-from danet_runtime.sources.damage import DamagePolicy
-from danet_runtime.sources.live import LiveSource
+from danet_runtime.sources.live.source import LiveSource
+from danet_runtime.sources.protocol.damage import DamagePolicy
+from danet_runtime.sources.protocol.source import Source
 
 _FIRST_PAUSE_S: Final = 0.5
 _MOST_PAUSE_S: Final = 5.0

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.colour_conversion import to_pixel_format
 from danet_runtime.errors import UsageError
-from danet_runtime.picture_header import MOST_SIDE
-from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.sources.base import MOST_FPS, FrameInfo
-from danet_runtime.sources.uri import options_of
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.color import to_pixel_format
+from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.pictures.header import MOST_SIDE
+from danet_runtime.sources.protocol.source import MOST_FPS, FrameInfo
+from danet_runtime.sources.protocol.uri import options_of
 
 _STEP = 4  # columns a frame; even, so that chroma moves with luma
 
 
 class SyntheticSource:
-    """Coloured stripes that move to the left; see :class:`danet_runtime.sources.base.Source`.
+    """Coloured stripes that move to the left; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Args:
         uri: ``synthetic:`` with the options ``size`` (``HxW``, 720x1280), ``fps`` (30; 0: as fast as it is

@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.errors import (
@@ -16,14 +15,17 @@ from danet_runtime.errors import (
     SourceError,
     SourceTruncatedError,
 )
-from danet_runtime.picture_header import MOST_PIXELS
-from danet_runtime.sources.base import FrameInfo
-from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
-from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
-from danet_runtime.sources.video_container import VideoContainer, check_size
-from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
-from danet_runtime.sources.video_ends import missing_bytes
-from danet_runtime.sources.video_frames import FrameWriter
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.pictures.header import MOST_PIXELS
+from danet_runtime.sources.protocol.damage import DamageCount, DamagePolicy, DamageReason
+from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.video_files.container import VideoContainer, check_size
+from danet_runtime.sources.video_files.decoder import DecodedFrame, VideoDecoder
+from danet_runtime.sources.video_files.ends import missing_bytes
+from danet_runtime.sources.video_files.frames import FrameWriter
+from danet_runtime.sources.video_files.opencv_video import LIMITS, OpenCvVideoSource
+from danet_runtime.sources.video_files.still_pictures import picture_in, refuse_stills
+from danet_runtime.sources.video_files.times import DisplayTimes
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,19 @@ logger = logging.getLogger(__name__)
 def open_video(path: Path, damaged: DamagePolicy = "drop") -> VideoSource | OpenCvVideoSource:
     """Open a video file with PyAV, or with OpenCV, and a word on its limits, where PyAV is not installed.
 
-    The arguments and errors are those of :class:`VideoSource`.
+    The arguments and errors are those of :class:`VideoSource`. A picture under another name is told from a
+    damaged video.
     """
+    refuse_stills(path)
+    try:
+        return _opened(path, damaged)
+    except SourceError as error:
+        if (told := picture_in(path)) is None:
+            raise
+        raise SourceError(told) from error
+
+
+def _opened(path: Path, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource:
     try:
         require(PYAV, f"reading {path}")
     except MissingDependencyError:
@@ -43,7 +56,7 @@ def open_video(path: Path, damaged: DamagePolicy = "drop") -> VideoSource | Open
 
 
 class VideoSource:
-    """Every frame of a video file, in order; see :class:`danet_runtime.sources.base.Source`.
+    """Every frame of a video file, in order; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
     hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a
@@ -66,11 +79,13 @@ class VideoSource:
 
     Attributes:
         size_hw: Height and width of every frame, as they come.
-        fps: Frames a second, on average where the rate varies; ``None`` where none is told.
+        fps: Frames a second, on average where the rate varies; ``None`` where neither the file nor its times
+            tell.
         count: How many frames will come: its packets, which are counted where the file has at most a
             gigabyte, else what the container says.
         sample_aspect_ratio: Width to height of a pixel.
-        is_variable: Whether the frames do not come at a constant rate.
+        is_variable: Whether the rate does not tell when frames are shown: they come at no constant one, or
+            the file is too large to look.
         damage: Counts what is damaged.
     """
 
@@ -102,10 +117,10 @@ class VideoSource:
             self._container.close()
             raise
         self.size_hw = self._writer.size_hw
-        by_times = None if self._scan is None else self._scan.fps
-        self.fps = self._container.fps or by_times or self._container.guessed_fps
+        self.fps = self._container.fps if self._scan is None else self._scan.fps
         self.count = self._container.announced_frames if self._scan is None else self._scan.frames
-        self.is_variable = self._scan is not None and self._scan.is_variable
+        self.is_variable = self._scan is None or self._scan.is_variable
+        self._times = DisplayTimes(self._container.start_s, self.fps, may_leap=self._container.may_leap)
         aspect = self._container.aspect
         self.sample_aspect_ratio: Fraction = 1 / aspect if self._writer.orientation.is_transposed else aspect
         self._is_interlaced = bool(first.interlaced_frame)
@@ -134,8 +149,9 @@ class VideoSource:
             )
         self._writer.write(decoded.frame, buffer)
         self._delivered += 1
-        seconds = self._seconds(place, decoded.frame.pts)
-        return FrameInfo(place, now_ns(), seconds * 1e3, damage=decoded.damage)
+        by_decoding = self._container.is_timed_by_decoding
+        time_s = self._container.seconds(decoded.position if by_decoding else decoded.frame.pts)
+        return FrameInfo(place, now_ns(), 1e3 * self._times.of(place, time_s), damage=decoded.damage)
 
     def describe(self) -> dict[str, Any]:
         """Path, size, rate, count, and how the file is stored."""
@@ -145,14 +161,15 @@ class VideoSource:
             "path": str(self.path),
             "size_hw": list(self.size_hw),
             "fps": self.fps,
-            "variable_rate": self.is_variable,
+            "variable_rate": None if self._scan is None else self.is_variable,
             "count": self.count,
             "count_is_exact": self._scan is not None,
+            "unfilled": None if self._scan is None else self._scan.unfilled,
             "live": self.live,
             "decoder": "PyAV",
             "container": self._container.name,
             "codec": self._container.codec,
-            "start_s": self._container.start_s,
+            "start_s": self._container.start_s or 0.0,
             "is_transposed": orientation.is_transposed,
             "flips": [orientation.flips_rows, orientation.flips_columns],
             "sample_aspect_ratio": str(self.sample_aspect_ratio),
@@ -187,14 +204,6 @@ class VideoSource:
             else:
                 self._ended = True
         return None
-
-    def _seconds(self, place: int, pts: int | None) -> float:
-        """When a frame is shown, since the beginning of the file."""
-        times_s = None if self._scan is None else self._scan.times_s
-        if times_s is not None and place < len(times_s):
-            return times_s[place]
-        seconds = self._container.seconds(pts)
-        return place / (self.fps or 1.0) if seconds is None else seconds
 
     def _meet(self, place: int, reason: DamageReason) -> None:
         if reason == "no key frame yet":
@@ -263,3 +272,11 @@ class VideoSource:
             logger.warning("%s is turned by no multiple of 90 degrees, which is left out", self.path)
         if self._scan is None:
             logger.info("%s is too large to count its frames before it is read", self.path)
+        elif self._scan.unfilled:
+            logger.warning(
+                "%s has %d frames and %d places without one, which its recorder dropped: the frame before "
+                "such a place is shown longer",
+                self.path,
+                self._scan.frames,
+                self._scan.unfilled,
+            )

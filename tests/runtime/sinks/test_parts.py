@@ -11,10 +11,10 @@ import pytest
 from sink_parts import result
 
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.result import Result
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import Sink, StreamFormat, open_sink
 from danet_runtime.sinks.json_lines import JsonLinesSink
-from danet_runtime.sinks.parts import FileSink, PartedSink, part_path, parts_of
+from danet_runtime.sinks.writing.parts import FileSink, PartedSink, part_path, parts_of
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 SECOND = 10**9
@@ -77,6 +77,20 @@ def test_parts_of_another_run_are_replaced_only_on_request(
     sink.open(stream_format())
     sink.close()
     assert old.read_text() == "mine"  # nothing came, nothing was replaced
+
+
+def test_parts_of_the_longest_name_are_files_of_their_own(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat]
+) -> None:
+    path = tmp_path / f"{'n' * 249}.jsonl"
+    sink = open_sink(path, split_minutes=1)
+    sink.open(stream_format(fps=0.1))
+    for number in range(13):
+        sink.write(at(number / 1000, number, media_time_ms=10_000.0 * number))
+    sink.close()
+    assert [part["frames"] for part in sink.describe()["parts"]] == [6, 6, 1]
+    assert parts_of(path) == sorted(tmp_path.iterdir()) == [part_path(path, number) for number in range(3)]
+    assert part_path(path, 10**7) != part_path(path.with_stem("n" * 248 + "x"), 10**7)
 
 
 def test_nothing_written_leaves_nothing_and_minutes_are_above_zero(

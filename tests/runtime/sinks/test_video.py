@@ -16,10 +16,11 @@ from stream_parts import until
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.sinks import Sink, StreamFormat, video_file
-from danet_runtime.sinks.presentation import PresentationClock
+from danet_runtime.sinks import Sink, StreamFormat
+from danet_runtime.sinks.protocol.presentation import PresentationClock
 from danet_runtime.sinks.video import VideoSink
-from danet_runtime.sinks.video_file import VideoFile
+from danet_runtime.sinks.writing import video_file
+from danet_runtime.sinks.writing.video_file import VideoFile
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".MP4"])
@@ -190,7 +191,7 @@ def test_a_video_of_a_killed_process_plays_up_to_its_last_half_second(
         """
         import numpy as np, sys
         from pathlib import Path
-        from danet_runtime.sinks.video_file import VideoFile
+        from danet_runtime.sinks.writing.video_file import VideoFile
         video = VideoFile(Path(sys.argv[1]), (48, 64), 20.0)
         for number in range(50):
             video.write(np.full((48, 64, 3), 5 * number, np.uint8))
@@ -240,7 +241,7 @@ def test_a_full_disk_is_noticed_at_once_and_the_frames_before_stay(
         import numpy as np, resource, signal, sys
         from pathlib import Path
         from danet_runtime.errors import SinkError
-        from danet_runtime.sinks.video_file import VideoFile
+        from danet_runtime.sinks.writing.video_file import VideoFile
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
         noise = np.random.default_rng(0)

@@ -21,9 +21,10 @@ from stream_parts import Echo, stream_of, until
 
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
-from danet_runtime.sources import gdp, gstreamer, open_source
-from danet_runtime.sources.child import FrameChild
+from danet_runtime.sources import gstreamer, open_source
 from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.live.child import FrameChild
+from danet_runtime.sources.protocol import gdp
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).resolve().parents[2] / "support" / "rtsp_server.py"

@@ -24,7 +24,7 @@ from danet_runtime.sinks import StreamFormat
 from danet_runtime.sinks.push import PushSink
 from danet_runtime.sources import open_source
 from danet_runtime.sources.gstreamer import ChildSource, has_element
-from danet_runtime.sources.uri import HIDDEN, Redaction, check_address, redacted, secrets_of
+from danet_runtime.sources.protocol.uri import HIDDEN, Redaction, check_address, redacted, secrets_of
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 

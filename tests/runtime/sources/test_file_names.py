@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_runtime.commands.cameras import check_sources, named_sources
+from danet_runtime.cli.live.cameras import check_sources, named_sources
 from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.sources import camera_of, live_source, open_source, path_of
 from danet_runtime.sources.camera import CameraSource
 from danet_runtime.sources.images import pictures_in
-from danet_runtime.sources.natural_order import natural_order
+from danet_runtime.sources.protocol.natural_order import natural_order
 
 LATIN_1 = os.fsdecode(b"h\xe9")
 
@@ -106,6 +106,40 @@ def test_a_folder_of_macos_leftovers_alone_says_what_it_holds(tmp_path: Path) ->
     (tmp_path / "._001.jpg").touch()
     with pytest.raises(SourceError, match=r"holds no picture.*1 hidden or special files are skipped"):
         pictures_in(tmp_path)
+
+
+def test_other_files_and_folders_beside_pictures_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_picture(tmp_path / "001.png", 40)
+    (tmp_path / "IMG_0001.HEIC").touch()
+    (tmp_path / "more").mkdir()
+    for source in (str(tmp_path), f"{tmp_path}/*"):
+        caplog.clear()
+        assert greys(source) == [40]
+        assert "left out 1 file, as IMG_0001.HEIC" in caplog.text
+    (tmp_path / "001.png").rename(tmp_path / "more" / "001.png")
+    with pytest.raises(SourceError, match=r"1 file, as IMG_0001.HEIC and 1 folder, as more: .*/\*\*/\*\.png"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.jfif", "photo.mpo"])
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG"), (".webp", "WebP")])
+def test_a_picture_under_a_name_of_no_picture_is_told_from_a_damaged_video(
+    tmp_path: Path, name: str, suffix: str, kind: str
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    (tmp_path / name).write_bytes(cv2.imencode(suffix, picture)[1].tobytes())
+    with pytest.raises(SourceError, match=rf"is a {kind} picture by its first bytes.*name it photo\{suffix}"):
+        open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "picture.avif", "picture.mp4"])
+def test_a_phones_picture_of_tiles_is_not_read_as_a_video_of_one_of_them(tmp_path: Path, name: str) -> None:
+    brand = b"avif" if "avif" in name else b"heic"
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand)
+    with pytest.raises(SourceError, match=r"a picture in a container of videos.*convert it to one of \.bmp"):
+        open_source(tmp_path / name)
 
 
 @pytest.mark.parametrize("pattern", ["", "/*.png", "/**/*.png"])

@@ -35,8 +35,8 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
 from danet_runtime.sources import FrameInfo, open_source
 from danet_runtime.sources.gstreamer import ChildSource
-from danet_runtime.sources.http_address import HttpAddress
-from danet_runtime.sources.http_client import HttpClient
+from danet_runtime.sources.network.http_address import HttpAddress
+from danet_runtime.sources.network.http_client import HttpClient
 
 HLS, TS = "application/vnd.apple.mpegurl", "video/mp2t"
 

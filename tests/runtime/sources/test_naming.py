@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_runtime.commands.cameras import check_sources, named_sources
+from danet_runtime.cli.live.cameras import check_sources, named_sources
 from danet_runtime.errors import UsageError
 from danet_runtime.sinks import sink_target
 from danet_runtime.sources import camera_of, live_source, open_source, path_of

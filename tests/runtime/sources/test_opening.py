@@ -17,12 +17,12 @@ from stream_parts import Echo, Record, stream_of, until
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
-from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.result import Result
+from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sources import opening
 from danet_runtime.sources.gstreamer import ChildSource
-from danet_runtime.sources.live import LiveSource
+from danet_runtime.sources.live.source import LiveSource
 
 # A camera that is connected to and says nothing until a file is there.
 MUTE = """

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from danet_runtime.colour_conversion import to_bgr, to_pixel_format
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.pixel_formats import BGR, Pixels, pixels_of
-from danet_runtime.sources import gdp, gstreamer, open_source
+from danet_runtime.frames.color import to_bgr, to_pixel_format
+from danet_runtime.frames.pixel_formats import BGR, Pixels, pixels_of
+from danet_runtime.sources import gstreamer, open_source
 from danet_runtime.sources.gstreamer import has_element, pipeline_of
+from danet_runtime.sources.protocol import gdp
 
 NV12, UYVY = Pixels("nv12"), Pixels("uyvy")
 

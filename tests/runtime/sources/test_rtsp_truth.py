@@ -20,9 +20,9 @@ from stream_parts import Echo, stream_of, until
 from wire import WireRules
 
 from danet_runtime.clock import now_ns
-from danet_runtime.sources.base import FrameInfo
-from danet_runtime.sources.damage import DamagePolicy
 from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.protocol.damage import DamagePolicy
+from danet_runtime.sources.protocol.source import FrameInfo
 
 pytestmark = pytest.mark.skipif(
     not has_element("rtspsrc") or not has_element("avdec_h264"), reason="GStreamer is not installed"

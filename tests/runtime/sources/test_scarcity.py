@@ -26,9 +26,9 @@ from danet_runtime.errors import (
     SourceError,
     UsageError,
 )
-from danet_runtime.sinks.push_child import PushChild
+from danet_runtime.sinks.writing.push_child import PushChild
 from danet_runtime.sources.gstreamer import ChildSource
-from danet_runtime.systemd import SystemdNotifier
+from danet_runtime.stream.systemd import SystemdNotifier
 
 SENDER = """
 import sys, time
@@ -213,7 +213,7 @@ def test_systemd_hears_of_a_stream_that_has_no_descriptor_left(
 def test_a_change_of_health_that_finds_no_thread_for_its_listeners_is_told_with_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from danet_runtime.health import Health, HealthEvent
+    from danet_runtime.results.health import Health, HealthEvent
 
     heard: list[HealthEvent] = []
     health = Health([heard.append])

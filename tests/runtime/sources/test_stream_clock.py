@@ -12,7 +12,7 @@ from stream_parts import Echo, stream_of, until
 
 from danet_runtime.clock import now_ns
 from danet_runtime.sources.gstreamer import ChildSource, has_element
-from danet_runtime.sources.stream_clock import StreamClock
+from danet_runtime.sources.live.stream_clock import StreamClock
 
 MS = 1_000_000
 

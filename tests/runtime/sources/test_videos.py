@@ -18,7 +18,7 @@ from picture_kinds import upright, with_exif
 from video_files import KINDS, Kind, Plan, kind, make, number_in, spoil
 
 from danet_runtime.errors import SourceDamagedError, SourceError, SourceTruncatedError
-from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.sources import FrameInfo, open_source
 from danet_runtime.sources.video import VideoSource
 
@@ -29,6 +29,8 @@ FAST = (
     "mpeg2_fields.mpg",
     "mpeg4.avi",
     "mjpeg.avi",
+    "h264.avi",
+    "animation.mov",
     "vp9.webm",
     "av1.mp4",
     "h264.avi",
@@ -514,7 +516,7 @@ def test_a_file_of_flipped_bytes_ends_in_frames_or_in_an_error_of_ours(tmp_path:
 def test_the_rate_of_a_large_file_is_read_without_counting_its_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("danet_runtime.sources.video_container.SCANNED_BYTES", 1000)
+    monkeypatch.setattr("danet_runtime.sources.video_files.container.SCANNED_BYTES", 1000)
     source = open_source(make(tmp_path, kind("h264.mp4")))
     assert (source.count, source.describe()["count_is_exact"]) == (40, False)
     assert len(read_all(source)[0]) == 40

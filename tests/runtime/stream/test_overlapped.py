@@ -17,8 +17,8 @@ from danet_runtime import Segmenter
 from danet_runtime.backends.base import PipelinedBackend
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, FaultError
-from danet_runtime.ladder import LadderRules
-from danet_runtime.slots import Policy
+from danet_runtime.stream.state.ladder import LadderRules
+from danet_runtime.stream.state.slots import Policy
 
 STAGES_S = (0.005, 0.010, 0.005)
 

@@ -17,8 +17,8 @@ from danet_runtime import Segmenter, Stream
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, SinkError, SourceError, SourceTruncatedError, UsageError
 from danet_runtime.sinks.video import VideoSink
-from danet_runtime.slots import Policy
 from danet_runtime.sources import open_source
+from danet_runtime.stream.state.slots import Policy
 from danet_runtime.timing import STAGES
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from danet_train.checkpoint import Checkpoint
-from danet_train.data.sample import Dataset
+from danet_train.config.sections import EvaluationConfig
+from danet_train.data.samples.sample import Dataset
 from danet_train.evaluation.scoring import Scored, scores_of
-from danet_train.sections import EvaluationConfig
 
 _PACKAGES = ("danet-train", "torch", "numpy", "opencv-python-headless")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from danet_train.data.sample import Image
+from danet_train.data.samples.sample import Image
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import UsageError
 from danet_train.evaluation.prediction import labels_of

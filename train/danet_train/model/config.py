@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from danet_train.validation import explain
+from danet_train.config.validation import explain
 
 BLOCKS_PER_LAYER: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from danet_train.classes import CITYSCAPES
 from danet_train.errors import DataError, UsageError
-from danet_train.files import new_folder
+from danet_train.files.atomic import new_folder
 from danet_train.synthetic.placement import build_world
 from danet_train.synthetic.render import render
 

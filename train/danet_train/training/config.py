@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from danet_train.data.faults import FaultPolicy
-from danet_train.model.config import DANetConfig
-from danet_train.normalisation import Normalisation
-from danet_train.sections import (
+from danet_train.config.inheritance import find_config, read_settings
+from danet_train.config.sections import (
     CLOSED,
     AugmentationConfig,
     EvaluationConfig,
@@ -20,8 +18,10 @@ from danet_train.sections import (
     QuantisationConfig,
     ScheduleConfig,
 )
-from danet_train.training.inheritance import find_config, read_settings
-from danet_train.validation import explain
+from danet_train.config.validation import explain
+from danet_train.data.samples.faults import FaultPolicy
+from danet_train.model.config import DANetConfig
+from danet_train.normalisation import Normalisation
 
 
 class TrainConfig(BaseModel):

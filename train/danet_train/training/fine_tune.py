@@ -15,19 +15,19 @@ from torch import Tensor
 
 from danet_train.checkpoint import Checkpoint, save_checkpoint
 from danet_train.data.batches import naming_lost_workers
-from danet_train.data.faults import Skipped, read_sample
-from danet_train.data.sample import Dataset
+from danet_train.data.samples.faults import Skipped, read_sample
+from danet_train.data.samples.sample import Dataset
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
+from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.scoring import check_classes_agree, check_splits_agree, score, scores_of
-from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.loop import Progress, prepare, updates
-from danet_train.training.optimiser import make_optimiser
+from danet_train.training.objective.optimiser import make_optimiser
 from danet_train.training.outputs import check_output, reserved, write_record
 
 EVALUATIONS = 3

@@ -10,7 +10,8 @@ Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
 - ``.checkpoint.lock``: while a run is at work, so that no second one writes the same files.
 
 ``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
-Each file is written whole or not at all.
+Each file is written whole or not at all. Where the checkpoint's own name leaves no room for what these add,
+they have its beginning and a hash (:mod:`danet_train.files.names`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from danet_train.errors import UsageError
-from danet_train.files import check_file_target, write_whole
+from danet_train.files.atomic import check_file_target, write_whole
+from danet_train.files.names import fitting_name
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 
@@ -34,17 +36,21 @@ _logger = logging.getLogger(__name__)
 
 def record_path(checkpoint: Path) -> Path:
     """Where the JSON record of a checkpoint lies: beside it, ``checkpoint.pt`` -> ``checkpoint.json``."""
-    return checkpoint.with_suffix(".json")
+    return _beside(checkpoint, ".json")
 
 
 def best_path(checkpoint: Path) -> Path:
     """Where the best weights of a run lie: ``checkpoint.pt`` -> ``checkpoint.best.pt``."""
-    return checkpoint.with_suffix(f".best{checkpoint.suffix}")
+    return _beside(checkpoint, f".best{checkpoint.suffix}")
 
 
 def state_path(checkpoint: Path) -> Path:
     """Where the state of an unfinished run lies: ``checkpoint.pt`` -> ``checkpoint.state.pt``."""
-    return checkpoint.with_suffix(f".state{checkpoint.suffix}")
+    return _beside(checkpoint, f".state{checkpoint.suffix}")
+
+
+def _beside(checkpoint: Path, ending: str) -> Path:
+    return checkpoint.with_name(fitting_name(checkpoint.stem, ending))
 
 
 def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -88,7 +94,7 @@ def reserved(out: Path) -> Iterator[None]:
         UsageError: Another run holds it, or ``out`` cannot be written.
     """
     check_file_target(out)
-    path = out.with_name(f".{out.stem}.lock")
+    path = out.with_name(fitting_name(f".{out.stem}", ".lock"))
     descriptor = _locked(path, out)
     try:
         yield

@@ -12,10 +12,10 @@ from typing import NamedTuple, NoReturn
 
 from danet_train.checkpoint import save_checkpoint
 from danet_train.data.batches import naming_lost_workers
-from danet_train.data.sample import Dataset
+from danet_train.data.samples.sample import Dataset
 from danet_train.errors import InterruptedTrainingError, TrainingError, UsageError, WriteError
+from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.scoring import check_splits_agree, scores_of
-from danet_train.metrics import ConfusionMatrix
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import ALONE, World, joined
 from danet_train.training.history import History

@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 
-from danet_train.data.sample import Dataset
+from danet_train.data.samples.sample import Dataset
 from danet_train.errors import CheckpointError, ConfigError, DataError, NoCheckpointError
-from danet_train.files import write_whole
+from danet_train.files.atomic import write_whole
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World
 from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.loop import Generators
-from danet_train.weights.storage import read_plain
+from danet_train.weights.reading.storage import read_plain
 
 _FORMAT, _VERSION = "danet-training-state", 1
 _KEYS = {

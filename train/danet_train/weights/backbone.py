@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from danet_train.architecture import accounted
 from danet_train.errors import CheckpointError
+from danet_train.model.architecture import accounted
 from danet_train.model.resnet import ResNetV1c
 from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters
 from danet_train.weights.families import Family, recognise
 from danet_train.weights.names import Naming, torchvision_naming
-from danet_train.weights.storage import read_stored
+from danet_train.weights.reading.storage import read_stored
 
 _log = logging.getLogger(__name__)
 

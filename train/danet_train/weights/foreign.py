@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from danet_train.architecture import infer_config, model_from_state
 from danet_train.classes import ClassTable
 from danet_train.errors import CheckpointError
+from danet_train.model.architecture import infer_config, model_from_state
 from danet_train.model.danet import DANet
 from danet_train.model.resnet import layer_dilations
 from danet_train.normalisation import Normalisation

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from danet_train.classes import ClassTable, numbered_classes
 from danet_train.errors import CheckpointError
-from danet_train.files import replacing
+from danet_train.files.atomic import replacing
 from danet_train.model.danet import DANet
 from danet_train.model.resnet import layer_dilations
 from danet_train.normalisation import Normalisation

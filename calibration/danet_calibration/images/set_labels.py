@@ -1,0 +1,79 @@
+"""The labels of a calibration set, where it comes from a labelled data set in a known layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from danet_calibration.images.images import CalibrationSet
+from danet_train.classes import describe_difference
+from danet_train.data.datasets.layouts import open_dataset
+from danet_train.data.samples.sample import Dataset, Pair
+from danet_train.errors import DataError
+
+
+class NoLabelsError(Exception):
+    """The set has no labels that fit; says why."""
+
+
+def find_labels(
+    images: CalibrationSet, names: tuple[str, ...], classes: Path | str | None
+) -> tuple[list[Path], Dataset]:
+    """The label image of each file of a set, and the data set that says what they mean.
+
+    Args:
+        images: The set.
+        names: The bundle's classes, which the labels must have.
+        classes: As :func:`danet_train.data.datasets.layouts.open_dataset` takes it, for a folder without a
+            table.
+
+    Raises:
+        NoLabelsError: The set is not from a labelled data set of these classes.
+        ConfigError: The class table cannot be read.
+    """
+    root, split = _split_of(images.files[0])
+    try:
+        dataset = open_dataset(root, split, classes)
+    except DataError as error:
+        raise NoLabelsError(str(error)) from error
+    difference = describe_difference(names, dataset.classes.names, "the bundle", f"the labels at {root}")
+    if difference is not None:
+        raise NoLabelsError(difference)
+    known = {pair.image.resolve(): pair.label for pair in dataset.pairs}
+    labels = [known.get(file.resolve()) for file in images.files]
+    if None in labels:
+        raise NoLabelsError(f"{images.files[labels.index(None)]} is not among the labelled images of {root}")
+    return [label for label in labels if label is not None], dataset
+
+
+def _split_of(file: Path) -> tuple[Path, str]:
+    """Root and split of the data set that an image would belong to, by the two known layouts."""
+    folders = file.absolute().parents
+    if len(folders) > 3 and folders[2].name == "leftImg8bit":  # ROOT/leftImg8bit/SPLIT/CITY/file
+        return folders[3], folders[1].name
+    for depth, folder in enumerate(folders[:-2]):  # ROOT/SPLIT/images/[FOLDER/]file, or SPLIT/images/file
+        if folder.name == "images":
+            return folders[depth + 2], folders[depth + 1].name
+    raise NoLabelsError(
+        f"{file.parent} is no folder of a labelled data set (leftImg8bit/SPLIT/CITY or images)"
+    )
+
+
+def labelled_frames(
+    images: CalibrationSet, names: tuple[str, ...], classes: Path | str | None
+) -> Dataset | None:
+    """A set's frames with their labels, or ``None`` where it has none of these classes.
+
+    Args:
+        images: The set.
+        names: The bundle's classes.
+        classes: As :func:`find_labels` takes it.
+
+    Raises:
+        ConfigError: The class table cannot be read.
+    """
+    try:
+        labels, dataset = find_labels(images, names, classes)
+    except NoLabelsError:
+        return None
+    pairs = [Pair(file.name, file, label) for file, label in zip(images.files, labels, strict=True)]
+    return Dataset(pairs, dataset.classes)

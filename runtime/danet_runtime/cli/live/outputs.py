@@ -1,0 +1,169 @@
+"""What ``danet run`` writes: the outputs of each camera, with their names filled in and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from danet_runtime.cli.live.placeholders import ALL_CAMERAS, CAMERA, Placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from danet_runtime.cli.live.collisions import Place, PlaceKind
+    from danet_runtime.sinks.protocol.sink import Sink
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Everything that a run is asked to write, with the placeholders filled in.
+
+    Attributes:
+        sinks: What names the sinks, by camera.
+        boxes: Folders of the black boxes, by camera.
+        report: The report; ``None``: there is none.
+        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        overwrite: Whether files that exist may be replaced.
+    """
+
+    sinks: dict[str, list[str]]
+    boxes: dict[str, Path]
+    report: Path | None
+    split_minutes: float | None
+    overwrite: bool
+
+    @classmethod
+    def of(
+        cls,
+        cameras: Sequence[str],
+        *,
+        output: Path | None,
+        masks: Path | None,
+        further: Sequence[str],
+        black_box: Path | None,
+        report: Path | None,
+        split_minutes: float | None,
+        overwrite: bool,
+    ) -> Outputs:
+        """What the options of ``danet run`` ask for.
+
+        Raises:
+            UsageError: A placeholder is unknown, or is missing with several cameras; or there is nothing to
+                split.
+        """
+        from danet_runtime.errors import UsageError
+        from danet_runtime.sinks import sink_target
+
+        filling = Placeholders(len(cameras))
+        given = [
+            *([("--output", str(output))] if output else []),
+            *([("--masks", f"masks:{masks}")] if masks else []),
+            *(("--sink", text) for text in further),
+        ]
+        sinks = {name: [filling.fill(text, name, option) for option, text in given] for name in cameras}
+        boxes = {}
+        for name in cameras if black_box is not None else ():
+            box = Path(filling.fill(str(black_box), name, "--black-box", needs_camera=False))
+            boxes[name] = box if len(cameras) == 1 or CAMERA in str(black_box) else box / name
+        if split_minutes is not None and not any(
+            sink_target(text).kind in ("video", "jsonl") for texts in sinks.values() for text in texts
+        ):
+            raise UsageError(
+                "--split-minutes splits videos and JSON lines, and none is written; add -o or --sink"
+            )
+        one = cameras[0] if len(cameras) == 1 else ALL_CAMERAS
+        beside = report or _report_beside(output, masks)
+        if report is not None and len(cameras) > 1 and CAMERA in str(report):
+            raise UsageError(f"--report is one for all cameras; leave {CAMERA} out (got {report})")
+        told = (
+            None if beside is None else Path(filling.fill(str(beside), one, "--report", needs_camera=False))
+        )
+        return cls(sinks, boxes, told, split_minutes, overwrite)
+
+    def check(self, sources: dict[str, str], bundles: Sequence[Path]) -> None:
+        """Refuse what would overwrite a source, a bundle or another output, and what cannot be written.
+
+        Raises:
+            UsageError: There is such an output.
+        """
+        from danet_runtime.cli.live.collisions import check_apart
+        from danet_runtime.errors import UsageError
+        from danet_runtime.files.atomic import check_file_target
+        from danet_runtime.files.targets import is_taken
+
+        places = self.places()
+        check_apart(sources, bundles, places)
+        if self.report is not None and is_taken(self.report) and not self.overwrite:
+            raise UsageError(
+                f"{self.report} exists already; give another path with --report, or --overwrite to replace it"
+            )
+        for place in places:
+            if place.kind == "file" and not place.path.is_file():
+                check_file_target(place.path)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed run left unfinished of its report; sinks and black boxes do so themselves."""
+        from danet_runtime.files.partials import remove_dead
+        from danet_runtime.files.targets import followed
+
+        if self.report is not None:
+            remove_dead(followed(self.report))
+
+    def places(self) -> list[Place]:
+        """Every file and folder that will be written to; of what is split, the name and the parts known.
+
+        Raises:
+            UsageError: A text names no sink, or two sinks share a name that is no path.
+        """
+        from danet_runtime.cli.live.collisions import Place
+        from danet_runtime.errors import UsageError
+        from danet_runtime.sinks import sink_target
+        from danet_runtime.sinks.writing.parts import part_path, parts_of
+        from danet_runtime.sources.protocol.uri import redacted
+
+        places = []
+        others: set[str] = set()
+        for name, texts in self.sinks.items():
+            for text in texts:
+                target = sink_target(text)
+                if target.path is not None:
+                    kind: PlaceKind = "masks" if target.kind == "masks" else "file"
+                    paths = [target.path]
+                    if self.split_minutes is not None and kind == "file":
+                        paths += [part_path(target.path, 0), *parts_of(target.path)]
+                    places += [Place(f"{text} of {name}", path, kind) for path in dict.fromkeys(paths)]
+                elif target.kind != "window":
+                    address = target.rest.partition("?")[0] if target.kind == "shm" else target.rest
+                    if (whole := f"{target.kind} {address}") in others:
+                        raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
+                    others.add(whole)
+        places += [Place(f"--black-box of {name}", folder, "folder") for name, folder in self.boxes.items()]
+        if self.report is not None:
+            places.append(Place("--report", self.report))
+        return places
+
+    def open_sinks(self, legend: bool) -> dict[str, list[Sink]]:
+        """The sinks of each camera, without the black boxes.
+
+        Raises:
+            UsageError: A text names no sink, or a file that exists and may not be replaced.
+        """
+        from danet_runtime.sinks import open_sink
+
+        return {
+            name: [
+                open_sink(text, legend=legend, overwrite=self.overwrite, split_minutes=self.split_minutes)
+                for text in texts
+            ]
+            for name, texts in self.sinks.items()
+        }
+
+
+def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
+    """Where the report goes that nobody named: beside the video, or into the folder of masks."""
+    from danet_runtime.files.names import fitting_name
+
+    if output is not None:
+        return output.with_name(fitting_name(output.stem, ".json"))
+    return masks / "report.json" if masks is not None else None

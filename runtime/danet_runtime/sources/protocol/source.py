@@ -1,0 +1,116 @@
+"""What every source of frames offers: frames written in place, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, Literal, Protocol, runtime_checkable
+
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.sources.protocol.damage import DamageReason
+
+MOST_FPS: Final = 1000.0
+"""No camera gives more; what tells no rate announces 0, 1000 or the ticks of its clock, as 90000."""
+
+CaptureClock = Literal["sensor", "stream", "arrival"]
+"""Where a capture time comes from: the camera's own clock, the stream's timestamps, or the arrival here."""
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """What is known of one frame besides its pixels.
+
+    Attributes:
+        id: Number within the source, from 0; it only grows.
+        capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
+        media_time_ms: Position in the file, where the source has one.
+        name: Name of the picture, where the source has one.
+        clock: What the capture time was read from.
+        damage: Why its pixels are not to be trusted, where they are not and it was asked for all the same.
+    """
+
+    id: int
+    capture_time_ns: int
+    media_time_ms: float | None = None
+    name: str | None = None
+    clock: CaptureClock = "arrival"
+    damage: DamageReason | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A sequence of frames of one size; opened by its constructor, read from one thread.
+
+    A live source may have two methods more, which a stream uses where they are:
+
+    - ``reopen() -> None`` opens it again after a failure, in the reading thread (``SourceError`` where that
+      fails too; whatever it raises but ``UsageError`` and ``MissingDependencyError`` is tried again); ids
+      begin at 0 again, and it may come back with another ``size_hw`` or ``pixels``.
+    - ``interrupt() -> None`` makes a ``read_into`` that hangs in another thread return or raise.
+
+    One that is handed over before it could be opened has an attribute ``awaited`` that says why, ``None``
+    once it was opened. A stream opens it with ``reopen`` before it reads; its ``size_hw`` is a guess until
+    then.
+
+    A source that can tell damaged frames has an attribute ``damage``
+    (:class:`danet_runtime.sources.protocol.damage.DamageCount`) that counts them; the health of a stream says
+    so.
+
+    Any source may have an attribute ``pixels`` (:class:`danet_runtime.frames.pixel_formats.Pixels`) that says
+    in which format it writes; one without it writes BGR. A file whose pixels are not square has an attribute
+    ``sample_aspect_ratio``, one whose frames come at no constant rate ``is_variable``; see :func:`aspect_of`
+    and :func:`is_variable`.
+
+    Attributes:
+        size_hw: Height and width of every frame.
+        fps: Frames a second, or ``None`` where there is no rate (pictures) or none is told.
+        count: How many frames will come, or ``None`` where nobody knows; for some containers an estimate.
+        live: Whether frames come at their own pace, whatever the reader does.
+    """
+
+    size_hw: tuple[int, int]
+    fps: float | None
+    count: int | None
+    live: bool
+
+    def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
+        """Write the next frame in place.
+
+        Args:
+            buffer: uint8 in the layout of ``pixels``, (H, W, 3) for BGR, C-contiguous, owned by the caller;
+                its content counts only when a ``FrameInfo`` comes back.
+
+        Returns:
+            The frame's data, or ``None`` after the last frame.
+
+        Raises:
+            SourceError: The frame cannot be read.
+            SourceTruncatedError: The source broke off; the frames before are good.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What is read and how, for reports."""
+
+    def close(self) -> None:
+        """Release the device or file; harmless when called twice."""
+
+
+def plausible_fps(rate: float) -> float | None:
+    """A rate that a container, stream or driver tells, where it can be one; else ``None``."""
+    return rate if 0 < rate < MOST_FPS else None
+
+
+def aspect_of(source: Source) -> Fraction:
+    """Width to height of a pixel of a source; 1, a square, where it says nothing."""
+    return getattr(source, "sample_aspect_ratio", Fraction(1))
+
+
+def is_variable(source: Source) -> bool:
+    """Whether a file's frames have times that its rate does not tell; false where it says nothing."""
+    return bool(getattr(source, "is_variable", False))
+
+
+def why_awaited(source: Source) -> str | None:
+    """Why a source is not open yet, where a stream is to open it; else ``None``."""
+    why: str | None = getattr(source, "awaited", None)
+    return why
