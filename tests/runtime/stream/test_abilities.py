@@ -1,4 +1,4 @@
-"""What a source or a sink may offer besides is asked by its protocol; what it does not offer is not assumed."""
+"""What a source or a sink may offer besides is asked by its protocol; what it lacks is not made up."""
 
 from __future__ import annotations
 
