@@ -168,7 +168,7 @@ def test_the_reader_without_pyav_is_not_ended_by_latin_1(
     video_maker(tmp_path / "plain.mp4", 3).rename(tmp_path / f"{LATIN_1}.mp4")
     code = (
         "import sys, numpy as np\n"
-        "from danet_runtime.sources import opencv_video\n"
+        "from danet_runtime.sources.video_files import opencv_video\n"
         "opencv_video.writes_what_it_gives = lambda: True\n"  # OpenCV 5 is not let near interlaced videos
         "source = opencv_video.OpenCvVideoSource(sys.argv[1])\n"
         "buffer, count = np.empty((*source.size_hw, 3), np.uint8), 0\n"

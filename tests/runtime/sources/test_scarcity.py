@@ -32,7 +32,7 @@ from danet_runtime.stream.systemd import SystemdNotifier
 
 SENDER = """
 import sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 fd = int(sys.argv[1])
 caps = gdp.write_caps((48, 64), 50)
 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)

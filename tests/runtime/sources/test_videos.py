@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import video_files
+from picture_kinds import upright, with_exif
 from video_files import KINDS, Kind, Plan, kind, make, number_in, spoil
 
 from danet_runtime.errors import SourceDamagedError, SourceError, SourceTruncatedError
@@ -32,6 +33,10 @@ FAST = (
     "animation.mov",
     "vp9.webm",
     "av1.mp4",
+    "h264.avi",
+    "cineform.mov",
+    "animation.mov",
+    "tiff.mov",
 )
 
 
@@ -154,6 +159,45 @@ def _decoded(path: Path) -> list[np.ndarray]:
         return [
             frame.to_ndarray(format="bgr24", interpolation="BICUBIC") for frame in container.decode(video=0)
         ]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_motion_jpeg_with_exif_in_its_pictures_is_turned_by_it(tmp_path: Path, orientation: int) -> None:
+    stored = np.zeros((64, 96, 3), np.uint8)
+    stored[:24, :40] = 200
+    path = tmp_path / "exif.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuvj444p"
+        for number in range(3):
+            packet = av.Packet(with_exif(stored, "JPEG", orientation))
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 25), stream, True
+            container.mux(packet)
+    frames, _, error = read_all(open_source(path))
+    assert error is None
+    assert len(frames) == 3
+    assert np.abs(frames[0].astype(int) - upright(stored, orientation)).mean() < 2
+
+
+@pytest.mark.parametrize("rate", ["1/3600", "1/90", "1000"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_rates_of_time_lapses_and_high_speed_cameras_are_read(tmp_path: Path, rate: str, suffix: str) -> None:
+    path = tmp_path / f"it.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate), options=dict(video_files.H264))
+        stream.height, stream.width, stream.pix_fmt = 128, 256, "yuv420p"
+        for number in range(4):
+            picture = video_files.picture(number, kind("h264.mp4"))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    source = open_source(path)
+    assert source.fps == pytest.approx(float(Fraction(rate)), rel=0.01)
+    frames, infos, error = read_all(source)
+    assert error is None
+    assert numbers(frames) == list(range(4))
+    expected = [number * 1000 / Fraction(rate) for number in range(4)]
+    assert [info.media_time_ms for info in infos] == pytest.approx(list(map(float, expected)), abs=1)
 
 
 def test_a_turn_by_no_multiple_of_90_degrees_is_said(
