@@ -11,7 +11,7 @@ from pathlib import Path
 
 from danet_calibration.errors import CalibrationSetError
 from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
-from danet_train.data.datasets.folder import why_left_out
+from danet_train.data.datasets.folder import files_below
 from danet_train.data.datasets.membership import (
     Membership,
     groups_of,
@@ -26,6 +26,7 @@ LEAST_SEQUENCE = 8
 """So many frames must share the beginning of their names to count as a sequence of their own; below it the
 beginning is taken for chance (names that are hashes) and the frames count to their folder."""
 
+_NO_FILE = "no regular file, or a link that leads nowhere"
 _FRAME_NUMBER = re.compile(r"[-_. ]*\d+\D*$")
 """The last number of a stem and what follows it: ``_006690`` of ``0001TP_006690``."""
 
@@ -82,7 +83,8 @@ def _of_split(folder: Path, split: Membership) -> tuple[Path, list[Path], list[S
             if pair.image.is_file():
                 found.append(pair.image)
             else:
-                left_out.append(Skipped(str(pair.image), "listed, but missing"))
+                is_there = os.path.lexists(pair.image)
+                left_out.append(Skipped(str(pair.image), _NO_FILE if is_there else "listed, but missing"))
     left_out += [entry for entry in split.found.left_out if root in Path(entry.name).parents]
     if not found:
         raise CalibrationSetError(
@@ -111,23 +113,15 @@ def _search(root: Path) -> tuple[Path, list[Path], list[Skipped]]:
     """``root``, the photographs below it, and the files that are none; every folder is entered once."""
     found, labels, left_out = list[Path](), list[Path](), list[Skipped]()
     of_labels, endings = label_folders(), label_endings()
-    entered = set()
-    for name, folders, files in os.walk(root, followlinks=True):
-        real = Path(name).resolve()
-        if real in entered:  # a link back to it, or a second one
-            folders.clear()
+    for file, why in files_below(root):
+        if why is None and not file.is_file():
+            why = _NO_FILE
+        if why is not None:
+            left_out.append(Skipped(str(file), why))
             continue
-        entered.add(real)
-        folders.sort()
-        folder = Path(name)
-        in_labels = not of_labels.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
-        for file in (folder / file_name for file_name in files):
-            why = why_left_out(file.name)
-            if why is not None:
-                left_out.append(Skipped(str(file), why))
-            elif file.is_file():
-                is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(endings))
-                (labels if is_label else found).append(file)
+        in_labels = not of_labels.isdisjoint((root.resolve().name, *file.relative_to(root).parts[:-1]))
+        is_label = in_labels or (file.suffix.lower() == ".png" and file.stem.endswith(endings))
+        (labels if is_label else found).append(file)
     if labels and not found:
         raise CalibrationSetError(
             f"{root} holds label images only ({len(labels)}, among them {min(labels)}); "

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from danet_runtime import dependencies, machine
 from danet_runtime.bundle import Bundle, Quantisation, write_bundle
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.cli.commands import doctor_checks as doctor
 from danet_runtime.cli.options.engines import open_segmenter
 from danet_runtime.errors import IntegrityError, MissingDependencyError
 
 
 def invoke(*arguments: object) -> tuple[int, str, BaseException | None]:
-    done = CliRunner().invoke(cli.build_app(), ["doctor", *map(str, arguments)], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(build_app(), ["doctor", *map(str, arguments)], env={"COLUMNS": "200"})
     return done.exit_code, done.output, done.exception
 
 
