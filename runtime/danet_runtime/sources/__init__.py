@@ -78,7 +78,7 @@ def open_source(
     text = str(text)
     path = path_of(text)
     if path is not None:
-        return _open_path(str(path) if text.startswith("file:") else text, damaged)
+        return _open_path(str(path) if _is_file_uri(text) else text, damaged)
     if text.partition(":")[0] == "synthetic":
         from danet_runtime.sources.synthetic import SyntheticSource
 
@@ -129,17 +129,28 @@ def _played(source: AnySource) -> AnySource:
 
 
 def path_of(text: str) -> Path | None:
-    """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
+    """The file, folder or pattern that a source's name is; ``None`` for what is no file.
+
+    Raises:
+        UsageError: It is empty, as a variable of a shell that was never set.
+    """
     scheme, colon, rest = text.partition(":")
+    if not text or (_is_file_uri(text) and rest in ("", "//")):
+        raise UsageError(f"{text!r} names nothing; expected {_ACCEPTED}")
     if _device_of(text) is not None:
         return None
     if is_entry(text):
         return Path(text)
-    if colon and scheme == "file":
+    if _is_file_uri(text):
         return _path_of_uri(rest)
     if text.isdecimal() or (colon and scheme in ("camera", "synthetic", *_CHILD_SCHEMES)):
         return None
     return Path(text)
+
+
+def _is_file_uri(text: str) -> bool:
+    """Whether a name has the scheme ``file``, in letters of any size (RFC 3986, 3.1)."""
+    return text.partition(":")[0].lower() == "file" and ":" in text
 
 
 def is_entry(text: str) -> bool:
