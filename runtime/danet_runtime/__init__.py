@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from danet_runtime.inference.segmenter import Segmenter as Segmenter
     from danet_runtime.results.health import Health as Health
     from danet_runtime.results.result import Result as Result
-    from danet_runtime.sinks import open_sink as open_sink
-    from danet_runtime.sources import open_source as open_source
+    from danet_runtime.sinks.registry import open_sink as open_sink
+    from danet_runtime.sources.registry import open_source as open_source
     from danet_runtime.stream.state.options import StreamOptions as StreamOptions
     from danet_runtime.stream.stream import Stream as Stream
 
@@ -63,8 +63,8 @@ _HOMES: Final = {
     "Stream": "danet_runtime.stream.stream",
     "StreamOptions": "danet_runtime.stream.state.options",
     "UsageError": "danet_runtime.errors",
-    "open_sink": "danet_runtime.sinks",
-    "open_source": "danet_runtime.sources",
+    "open_sink": "danet_runtime.sinks.registry",
+    "open_source": "danet_runtime.sources.registry",
 }
 
 __all__ = tuple(_HOMES)

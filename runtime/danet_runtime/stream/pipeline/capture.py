@@ -22,7 +22,7 @@ from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.processes.running import RUNNING
 from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
-from danet_runtime.sources.protocol.abilities import Interruptible, ReopenableSource, why_awaited
+from danet_runtime.sources.protocol.abilities import Interruptible, Reopenable, why_awaited
 from danet_runtime.sources.protocol.source import FrameInfo, Source
 from danet_runtime.stream.pipeline.damage_check import DamageCheck
 from danet_runtime.stream.pipeline.frame_checks import FrameCheck
@@ -210,7 +210,7 @@ class Capture:
         slot.stage_ns[:] = (now - slot.started_ns, *[0] * (len(STAGES) - 1))
 
     def _can_reopen(self) -> bool:
-        return self._source.live and isinstance(self._source, ReopenableSource)
+        return self._source.live and isinstance(self._source, Reopenable)
 
     def _reconnect(self, problem: str, pause_s: float | None = None) -> bool:
         """Open the source again and again; false where the stream is stopped meanwhile.
