@@ -123,7 +123,7 @@ def test_other_files_and_folders_beside_pictures_are_named(
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.jfif", "photo.mpo"])
+@pytest.mark.parametrize("name", ["photo", "photo.jpeg~", "photo.mpo"])
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG"), (".webp", "WebP")])
 def test_a_picture_under_a_name_of_no_picture_is_told_from_a_damaged_video(
     tmp_path: Path, name: str, suffix: str, kind: str

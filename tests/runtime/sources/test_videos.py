@@ -12,15 +12,18 @@ from typing import Any
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
+import truth
 import video_files
-from picture_kinds import upright, with_exif
+from picture_kinds import saved, upright, with_exif
 from video_files import KINDS, Kind, Plan, kind, make, number_in, spoil
 
 from danet_runtime.errors import SourceDamagedError, SourceError, SourceTruncatedError
 from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.sources import FrameInfo, open_source
 from danet_runtime.sources.video import VideoSource
+from danet_runtime.sources.video_files.ends import missing_bytes
 
 FAST = (
     "h264.mp4",
@@ -401,6 +404,51 @@ def test_a_file_cut_off_at_the_end_gives_what_is_left_and_says_so(
     assert numbers(frames) == list(range(len(frames))) == [info.id for info in infos]
     assert 0 < len(frames) < 40
     assert f"ended after {len(frames)} " in str(error)
+
+
+M2TS = Kind("h264.m2ts", "libx264", video_files.H264, muxing={"mpegts_m2ts_mode": "1"}, format="mpegts")
+GIF = Kind("grey.gif", "gif", {}, "gray")
+
+
+@pytest.mark.parametrize(
+    "one", [kind("h264.ts"), kind("hevc.ts"), kind("mpeg2.ts"), M2TS, GIF], ids=lambda one: one.name
+)
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_a_transport_stream_or_gif_that_is_cut_off_says_so(tmp_path: Path, one: Kind, share: float) -> None:
+    path = make(tmp_path, one)
+    whole = path.read_bytes()
+    assert read_all(open_source(path))[2] is None
+    for behind in (b"", bytes(1000)):
+        path.write_bytes(whole + behind)
+        assert missing_bytes(path) == 0
+    size = int(len(whole) * share)
+    path.write_bytes(whole[: size + (size % 188 == 0 or size % 192 == 0)])
+    frames, _, error = read_all(open_source(path))
+    assert isinstance(error, SourceTruncatedError)
+    assert f"ended after {len(frames)} " in str(error)
+    assert "bytes are missing" in str(error)
+
+
+@pytest.mark.parametrize("suffix", ["mjpeg", "mjpg", "MJPG"])
+@pytest.mark.parametrize("before", [b"", b"\0\x11\x22"])
+def test_a_few_jpegs_in_a_row_are_a_video_by_their_suffix(tmp_path: Path, suffix: str, before: bytes) -> None:
+    drawn = [truth.draw(number) for number in range(5)]
+    jpegs = b"".join(saved(PIL.Image.fromarray(picture), "JPEG", quality=95) for picture in drawn)
+    (tmp_path / f"camera.{suffix}").write_bytes(before + jpegs)
+    frames, _, error = read_all(open_source(tmp_path / f"camera.{suffix}"))
+    assert error is None
+    assert numbers(frames) == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("a.pdf", b"%PDF-1.4\n"), ("photo.raf", b"FUJIFILMCCD-RAW 0201"), ("a.docx", b"PK\3\4")],
+)
+def test_a_file_with_a_picture_in_it_is_no_video_of_it(tmp_path: Path, name: str, head: bytes) -> None:
+    jpeg = saved(PIL.Image.fromarray(truth.draw(0)), "JPEG")
+    (tmp_path / name).write_bytes(head + bytes(60) + jpeg + bytes(range(200)) * 99)
+    with pytest.raises(SourceError, match=rf"{name} cannot be opened as a video: there are JPEG pictures"):
+        open_source(tmp_path / name)
 
 
 def test_a_cut_off_mp4_with_its_index_in_front_says_how_many_frames_are_missing(tmp_path: Path) -> None:
