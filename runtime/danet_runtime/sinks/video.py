@@ -44,7 +44,6 @@ class VideoSink:
     statement: ClassVar = SinkStatement(
         name=name,
         form=f"a video file ({', '.join(VIDEO_SUFFIXES)})",
-        help="the overlay",
         needs=((OPENCV,), (PYAV,)),
         suffixes=VIDEO_SUFFIXES,
         writes="file",

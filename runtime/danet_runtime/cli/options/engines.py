@@ -156,9 +156,8 @@ def open_segmenter(
 
     Args:
         bundle: An open bundle, or the path of one.
-        precision: Which variant; by default the most precise for ONNX Runtime, and fp16 for TensorRT, as
-            `danet build` makes it.
-        backend: ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+        precision: Which variant; by default what the backend states, else the most precise.
+        backend: Its name.
         threads: CPU threads, for ONNX Runtime alone.
         engine_folder: Where engines are kept, for TensorRT alone.
         build: Build the engine first where none runs here, for TensorRT alone.
@@ -167,26 +166,26 @@ def open_segmenter(
         UsageError: An option is not for this backend.
         BackendError: There is no GPU, no engine, or it cannot be built.
     """
-    from danet_runtime.backends import open_backend
+    from danet_runtime.backends.registry import find_backend, open_backend
     from danet_runtime.bundle import Bundle
     from danet_runtime.errors import UsageError
-    from danet_runtime.inference.segmenter import Segmenter
+    from danet_runtime.inference.segmenter import Segmenter, most_precise
 
-    if backend == "onnxruntime":
+    stated = find_backend(backend).statement
+    if stated.flavour is None:
         if build or engine_folder is not None:
             raise UsageError(
-                "onnxruntime takes no engines; leave --build and --engine-dir out, or choose "
+                f"{backend} takes no engines; leave --build and --engine-dir out, or choose "
                 "--backend tensorrt"
             )
-        segmenter = Segmenter(bundle, precision, threads=threads)
+        segmenter = Segmenter(bundle, precision or stated.precision, backend, threads=threads)
         warn_of_doubt(segmenter.bundle, segmenter.precision)
         return segmenter
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    chosen = precision or "fp16"
+    chosen = precision or stated.precision or most_precise(opened)
     warn_of_doubt(opened, chosen)
     if build:
-        flavour: Flavour = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
-        _build_where_none_runs(opened, chosen, flavour, engine_folder)
+        _build_where_none_runs(opened, chosen, stated.flavour, engine_folder)
     tell_what_is_trusted(opened, engine_folder)
     engine = open_backend(opened, chosen, backend, threads=threads, engine_folder=engine_folder)
     return Segmenter(opened, chosen, engine)
