@@ -80,7 +80,7 @@ def diagnose() -> Diagnosis:
 
     def lack_of(need: Need) -> str | None:
         if isinstance(need, OptionalPackage):
-            found = packages[need.module]
+            found = packages.get(need.module) or _probe(need)
             return found.detail if found.version is None else None
         return None if has_program(need) else f"missing: {need.install}"
 
