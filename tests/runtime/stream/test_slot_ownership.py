@@ -90,6 +90,11 @@ class Owners(RuleBasedStateMachine):
         return self.lane.camera.policy == "every"
 
     @property
+    def is_stopped(self) -> bool:
+        """At the end of the stream, or when none of the sinks is left that it waits for."""
+        return self.lane.capture.has_ended
+
+    @property
     def sinks_have_room(self) -> bool:
         return not self.waits or not any(consumer._place._items for consumer in self.delivery.consumers)
 
@@ -100,7 +105,7 @@ class Owners(RuleBasedStateMachine):
     def capture_gets_one(self) -> None:
         self.captured = self.slots.get()
 
-    @precondition(lambda self: self.captured is not None and not self.is_over)
+    @precondition(lambda self: self.captured is not None and not self.is_stopped)
     @rule(size_hw=st.sampled_from(SIZES))
     def the_camera_is_lost_and_comes_back(self, size_hw: tuple[int, int]) -> None:
         self.slots.put(self.captured)
@@ -116,7 +121,7 @@ class Owners(RuleBasedStateMachine):
         slot, self.captured = self.captured, None
         slot.info = FrameInfo(self.frames, now_ns())
         self.frames += 1
-        if self.is_over:
+        if self.is_stopped:
             with pytest.raises(ClosedError):
                 self.lane.take(slot)
         else:
@@ -210,7 +215,7 @@ class Owners(RuleBasedStateMachine):
         assert not free.keys() & (alone + readers).keys()
         assert not set(self.slots.retired) & (free + alone + readers).keys()
         everywhere = (free + alone + readers).keys()
-        if not self.is_over:  # then the pool gives out no more, and forgets which are free
+        if not self.is_stopped:  # then the pool gives out no more, and forgets which are free
             assert set(self.slots.slots) == everywhere
         assert self.slots.held == {**dict.fromkeys(alone, 0), **readers}
         frames = self.lane.counts.describe(self.intake.dropped(0))
