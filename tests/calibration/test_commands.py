@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from danet_runtime.bundle import Bundle
-from danet_runtime.cli.app import main
+from danet_runtime.cli.entry import main
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 

@@ -16,7 +16,7 @@ from danet_export.pipeline import export_bundle
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.bundle.golden import golden_frame
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import UsageError
 from danet_runtime.frames.color import to_bgr, to_pixel_format
 from danet_runtime.frames.pixel_formats import Pixels
@@ -29,7 +29,7 @@ SIZES = {"nv12": (192, 128), "uyvy": (128, 256)}
 
 
 def danet(*arguments: object) -> str:
-    done = CliRunner().invoke(cli.build_app(), [str(argument) for argument in arguments])
+    done = CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
     shown = done.output + (repr(done.exception) if done.exception else "")
     assert done.exit_code == 0, shown
     return shown
@@ -113,7 +113,7 @@ def test_a_format_that_cannot_be_is_refused_before_anything_is_written(
     checkpoint_file: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     done = CliRunner().invoke(
-        cli.build_app(), ["export", str(checkpoint_file), "-o", str(tmp_path / "b"), *arguments]
+        build_app(), ["export", str(checkpoint_file), "-o", str(tmp_path / "b"), *arguments]
     )
     assert isinstance(done.exception, UsageError)
     assert words in str(done.exception)

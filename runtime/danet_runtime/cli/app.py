@@ -15,11 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from danet_runtime.cli.console.printing import tell
-from danet_runtime.cli.entry import main
 from danet_runtime.cli.options.numbers import SoundCommand
 from danet_runtime.visible_text import VisibleFormatter
-
-__all__ = ["COMMAND_GROUP", "build_app", "main"]
 
 COMMAND_GROUP = "danet.commands"
 

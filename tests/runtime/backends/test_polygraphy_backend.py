@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from danet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from danet_runtime.backends.polygraphy import PolygraphyBackend
 from danet_runtime.bundle import Bundle
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import BackendError, MissingDependencyError
 
 pytest.importorskip("polygraphy", reason="Polygraphy is not installed")
@@ -55,7 +55,7 @@ def test_compare_takes_it_and_says_what_it_ran(
 ) -> None:
     video = video_maker(tmp_path / "in.mp4", 4)
     command = ["compare", bundle.path, "--images", video, "--b", "polygraphy:fp32", "-o", tmp_path / "out"]
-    done = CliRunner().invoke(cli.build_app(), [*map(str, command), "--least", "1"])
+    done = CliRunner().invoke(build_app(), [*map(str, command), "--least", "1"])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert report["b"]["name"] == "polygraphy:fp32"

@@ -24,7 +24,7 @@ from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.bundle import Bundle, SigningKey, read_signing_key, sign_bundle, verify_bundle
 from danet_runtime.bundle.model_file import DOMAINS, INNER_MESSAGES, check_model_file
 from danet_runtime.bundle.signature import generate_key_pair
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import DanetError, IntegrityError
 
 LENGTH, VARINT = 2, 0
@@ -358,7 +358,7 @@ def test_no_command_takes_a_bundle_whose_weights_lie_outside(
         places["VIDEO"] = video_maker(hollow.parent / "in.mp4", 4)
     if "PICTURES" in command:
         places["PICTURES"] = _pictures(hollow.parent / "pictures")
-    done: Result = CliRunner().invoke(cli.build_app(), [str(places.get(word, word)) for word in command])
+    done: Result = CliRunner().invoke(build_app(), [str(places.get(word, word)) for word in command])
     assert done.exit_code == 1
     assert done.exception is None or isinstance(done.exception, DanetError | SystemExit), done.exception
     said = " ".join((done.output + str(done.exception)).split())

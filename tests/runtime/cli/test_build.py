@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from danet_runtime.bundle import MANIFEST_NAME, Bundle, Quantisation
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.entry import main
 from danet_runtime.files.atomic import sha256_of
 from danet_runtime.tensorrt import engine_build
 
@@ -28,7 +28,7 @@ def danet(monkeypatch, capsys):
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["danet", *map(str, arguments)])
         with pytest.raises(SystemExit) as ending:
-            cli.main()
+            main()
         out, err = capsys.readouterr()
         return int(ending.value.code or 0), out, err
 

@@ -66,7 +66,7 @@ def test_wrong_usage_exits_with_2_and_no_traceback(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["danet", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        entry.main()
     assert ended.value.code == code
     printed = capsys.readouterr()
     assert "Traceback" not in printed.out + printed.err
@@ -86,7 +86,7 @@ def test_the_runtimes_own_commands_are_registered() -> None:
 def test_listing_the_runtimes_commands_loads_nothing_heavy() -> None:
     code = """
 import sys
-from danet_runtime import cli
+from danet_runtime.cli import app as cli
 entries = cli.entry_points(group=cli.COMMAND_GROUP)
 cli.entry_points = lambda group: [entry for entry in entries if entry.value.startswith("danet_runtime")]
 cli.build_app()

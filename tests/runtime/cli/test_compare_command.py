@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle, Quantisation, Variant, write_bundle
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.comparison import comparison
 from danet_runtime.errors import AgreementError, SourceError, SourceTruncatedError, UsageError
 
@@ -67,7 +67,7 @@ def images(tmp_path: Path, picture_maker: Callable[..., np.ndarray]) -> Path:
 
 
 def danet(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.build_app(), [str(argument) for argument in arguments])
+    return CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
 
 
 def test_the_report_tells_what_the_two_variants_really_give(

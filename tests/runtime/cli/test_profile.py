@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.bundle.golden import golden_frame
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import IntegrityError
 from danet_runtime.latency.profiling import measure
 
@@ -24,7 +24,7 @@ from danet_runtime.latency.profiling import measure
 def test_the_golden_frame_is_measured_and_compared(bundle: Bundle, tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     done = CliRunner().invoke(
-        cli.build_app(), ["profile", str(bundle.path), "--frames", "8", "--warmup", "2", "--json", str(file)]
+        build_app(), ["profile", str(bundle.path), "--frames", "8", "--warmup", "2", "--json", str(file)]
     )
     assert done.exit_code == 0, done.output
     for word in ("inference", "remainder", "p99", "agreement with its labels 1.0000"):
@@ -53,7 +53,7 @@ def test_a_picture_of_another_size_is_resized_and_that_is_measured_too(
         "--json",
         str(file),
     ]
-    done = CliRunner().invoke(cli.build_app(), arguments)
+    done = CliRunner().invoke(build_app(), arguments)
     assert done.exit_code == 0, done.output
     measured = json.loads(file.read_text())
     assert measured["latency"]["stages"]["preprocess"]["p50_ms"] > 0

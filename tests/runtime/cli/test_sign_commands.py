@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from danet_runtime.bundle import MANIFEST_NAME, SIGNATURE_NAME, Bundle
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import DanetError, SignatureError, UsageError
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
@@ -21,7 +21,7 @@ VARIABLE = "DANET_KEY_PASSPHRASE"
 
 
 def danet(*arguments: object, **named: object) -> Result:
-    return CliRunner().invoke(cli.build_app(), [str(argument) for argument in arguments], **named)
+    return CliRunner().invoke(build_app(), [str(argument) for argument in arguments], **named)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from recorded_box import record
 from typer.testing import CliRunner
 
 from danet_runtime.bundle import MANIFEST_NAME, Bundle, parse_manifest
-from danet_runtime.cli import app as cli
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import DanetError, ManifestError, SourceError
 from danet_runtime.files.limited import read_limited, require_plain_json
 from danet_runtime.recorder.format import MANIFEST_NAME as BOX_MANIFEST
@@ -130,7 +130,7 @@ def test_times_of_a_black_box_at_the_ends_of_the_clock_are_shown_or_refused_and_
         content["frames"][0]["capture_time_ns"] = extreme
         content["events"][0]["monotonic_ns"] = -extreme
         (box / BOX_MANIFEST).write_text(json.dumps(content))
-        done = CliRunner().invoke(cli.build_app(), ["replay", str(box)])
+        done = CliRunner().invoke(build_app(), ["replay", str(box)])
         assert done.exit_code == 0 or isinstance(done.exception, DanetError), done.exception
 
 

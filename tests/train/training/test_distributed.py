@@ -84,7 +84,7 @@ def test_two_processes_make_the_updates_of_one(tmp_path, loss, loop):
 
 
 def _danet(folder, data, config, *options):
-    launcher = [sys.executable, "-c", "from danet_runtime.cli.app import main; main()"]
+    launcher = [sys.executable, "-c", "from danet_runtime.cli.entry import main; main()"]
     where = ("--data", data, "--config", config, "-o", folder / "c.pt", "--evaluate-every", 2)
     return [*launcher, "train", *map(str, (*where, *options))]
 

@@ -29,7 +29,7 @@ threads: 1
 
 def _command(folder, data, *options, workers=1):
     (folder / "tiny.yaml").write_text(CONFIG.replace("workers: 1", f"workers: {workers}"))
-    danet = [sys.executable, "-c", "from danet_runtime.cli.app import main; main()"]
+    danet = [sys.executable, "-c", "from danet_runtime.cli.entry import main; main()"]
     where = ("--data", str(data), "--config", str(folder / "tiny.yaml"), "-o", str(folder / "c.pt"))
     return [*danet, "train", *where, *options]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from danet_runtime.clock import now_ns
-from danet_runtime.sources.protocol.damage import DamageCount, DamageReason
+from danet_runtime.sources.protocol.abilities import damage_of
+from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.state.context import StreamContext
 
@@ -18,13 +19,13 @@ class DamageCheck:
 
     Args:
         name: Of the camera.
-        source: May have an attribute ``damage``.
+        source: May be one that counts them (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
         context: Of the stream, whose health is told.
     """
 
     def __init__(self, name: str, source: Source, context: StreamContext) -> None:
         self._name = name
-        self._count: DamageCount | None = getattr(source, "damage", None)
+        self._count = damage_of(source)
         self._health = context.health
         self._shown_ns = int(context.options.damage_shown_s * 1e9)
         self._before: Mapping[DamageReason, int] = {}

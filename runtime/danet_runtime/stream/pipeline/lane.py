@@ -16,7 +16,8 @@ from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.result import FrameSlot
 from danet_runtime.sinks.protocol.sink import StreamFormat
-from danet_runtime.sources.protocol.source import Source, aspect_of, is_variable, why_awaited
+from danet_runtime.sources.protocol.abilities import aspect_of, is_variable, why_awaited
+from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.pipeline.camera import Camera
 from danet_runtime.stream.pipeline.capture import Capture
 from danet_runtime.stream.pipeline.delivery import Delivery

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of
 
@@ -18,6 +19,7 @@ from danet_runtime.cli.live.outputs import OutputOptions, Outputs
 from danet_runtime.cli.live.placeholders import Placeholders
 from danet_runtime.errors import UsageError
 from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.sinks.protocol.sink import StreamFormat
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 
@@ -134,9 +136,11 @@ def test_of_the_black_boxes_only_the_newest_are_kept(tmp_path: Path) -> None:
     written: list[Path] = []
     for _ in range(2):  # as after a restart
         box = BlackBox(tmp_path, keep=2)
+        box.open(StreamFormat((48, 64), None, [], np.zeros((256, 3), np.uint8)))
         for reason in ("first", "second", "fault: it hangs"):
             box.request(reason)
             box.finish()
+        box.close()
         written += box.written
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {"blackbox-mine", "notes.txt", *(path.name for path in written[-2:])}
