@@ -17,8 +17,8 @@ class Camera:
     Attributes:
         number: Its place in the intake and among the caller's results.
         name: What to call it in results, reports and errors.
-        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by the
-            stream.
+        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by
+            the stream.
         sinks: Opened when the stream starts.
         policy: ``every`` or ``latest``.
         max_frames: Stop after so many frames were read; ``None``: at the end of the source.
