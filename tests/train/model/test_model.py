@@ -6,8 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from danet_train import build_model
 from danet_train.errors import ConfigError
+from danet_train.model.backbones.resnet import layer_dilations
 from danet_train.model.danet import TrainingLogits
-from danet_train.model.resnet import layer_dilations
 
 SMALL = {
     "base_channels": 4,
