@@ -54,6 +54,19 @@ def parse_side(text: str, option: str) -> Side:
 
 
 @dataclass(frozen=True)
+class SideOptions:
+    """How the sides are opened.
+
+    Attributes:
+        threads: CPU threads of one inference, for the sides that run on onnxruntime.
+        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+    """
+
+    threads: int | None = None
+    engine_folder: Path | None = None
+
+
+@dataclass(frozen=True)
 class Compared:
     """What was compared, and how it went.
 
@@ -75,8 +88,7 @@ def compare(
     *,
     frames: int | None = None,
     worst: int = 5,
-    threads: int | None = None,
-    engine_folder: Path | None = None,
+    options: SideOptions | None = None,
     on_frame: Callable[[int], None] = lambda _done: None,
 ) -> Compared:
     """Run two sides over the same frames.
@@ -88,8 +100,7 @@ def compare(
         frames: Compare so many, evenly spread over a source that knows its length, else the first ones;
             ``None`` compares all.
         worst: How many of the frames that agree least are kept, with their pixels.
-        threads: CPU threads of one inference, for the sides that run on onnxruntime.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        options: How the sides are opened; as they are by default where it is not given.
         on_frame: Called after each compared frame with how many are done.
 
     Raises:
@@ -100,7 +111,8 @@ def compare(
     """
     if source.live:
         raise UsageError("a camera never ends and never repeats; compare on a video or on pictures")
-    if threads is not None and not any(_statement(side).takes_threads for side in sides):
+    options = options or SideOptions()
+    if options.threads is not None and not any(_statement(side).takes_threads for side in sides):
         counted = [name for name, kind in backends(compared=True).items() if kind.statement.takes_threads]
         raise UsageError(
             f"neither {sides[0]} nor {sides[1]} runs on {' or '.join(counted)}; leave --threads out"
@@ -108,9 +120,7 @@ def compare(
     labels = LabelComparison(bundle.manifest.classes, worst)
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(
-                Segmenter(bundle, side.precision, _open(bundle, side, threads, engine_folder))
-            )
+            stack.enter_context(Segmenter(bundle, side.precision, _open(bundle, side, options)))
             for side in sides
         )
         labels_a = np.empty(source.size_hw, np.uint8)
@@ -125,10 +135,11 @@ def compare(
         return Compared(labels, (one.backend.describe(), other.backend.describe()), one.palette)
 
 
-def _open(bundle: Bundle, side: Side, threads: int | None, engine_folder: Path | None) -> Backend:
+def _open(bundle: Bundle, side: Side, options: SideOptions) -> Backend:
     stated = _statement(side)
     wanted = BackendWanted(
-        threads if stated.takes_threads else None, engine_folder if stated.flavour is not None else None
+        options.threads if stated.takes_threads else None,
+        options.engine_folder if stated.flavour is not None else None,
     )
     return find_backend(side.backend, compared=True).opened(bundle, side.precision, wanted)
 

@@ -19,7 +19,7 @@ from danet_runtime.frames.arrays import UInt8Array, fault_of_target
 from danet_runtime.frames.fitting import FrameFitting, NativeBuffers
 from danet_runtime.frames.pixel_formats import Pixels
 from danet_runtime.inference.turn import Turn
-from danet_runtime.timing import DeviceTimes
+from danet_runtime.timing import DeviceTimes, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,14 @@ class InferenceTimes(NamedTuple):
     preprocess_ns: int
     inference_ns: int
     postprocess_ns: int
+
+    def by_stage(self) -> dict[Stage, int]:
+        """By the names of :data:`danet_runtime.timing.STAGES`."""
+        return {
+            "preprocess": self.preprocess_ns,
+            "inference": self.inference_ns,
+            "postprocess": self.postprocess_ns,
+        }
 
 
 class Submission(NamedTuple):

@@ -28,12 +28,11 @@ _SETTLING_S: Final = 1.0
 
 def open_sources(
     named: Mapping[str, str],
-    size_hw: tuple[int, int],
+    sizes_hw: Mapping[str, tuple[int, int]],
     *,
     realtime: bool = False,
     pixels: Pixels = BGR,
     damaged: DamagePolicy = "drop",
-    sizes_hw: Mapping[str, tuple[int, int]] | None = None,
     wait_s: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Source]:
@@ -47,11 +46,10 @@ def open_sources(
 
     Args:
         named: What :func:`danet_runtime.sources.open_source` takes, by the names of the cameras.
-        size_hw: Height and width that are assumed for a missing camera.
+        sizes_hw: Height and width that are assumed for each camera where it is missing, by name.
         realtime: Play files at their own rate.
         pixels: The format that is wanted.
         damaged: What becomes of frames that are known or likely to be corrupt.
-        sizes_hw: Where it differs, by name.
         wait_s: Wait and try for so long before a camera counts as missing.
         tell: Called for each that is missing, with why and what is assumed.
 
@@ -77,7 +75,7 @@ def open_sources(
         if missing and len(missing) == len(named):
             raise _none_of(missing)
         for name, error in missing.items():
-            cameras[name].await_opening((sizes_hw or {}).get(name, size_hw), str(error))
+            cameras[name].await_opening(sizes_hw[name], str(error))
             tell(f"{name} is missing: {error}; it is awaited")
         undo.pop_all()
     return opened

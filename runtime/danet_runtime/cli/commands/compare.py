@@ -71,8 +71,8 @@ def compare(
     from danet_runtime.backends.registry import find_backend
     from danet_runtime.bundle import Bundle
     from danet_runtime.cli.options.engines import tell_what_is_trusted
+    from danet_runtime.comparison.comparison import SideOptions, parse_side
     from danet_runtime.comparison.comparison import compare as run_comparison
-    from danet_runtime.comparison.comparison import parse_side
     from danet_runtime.errors import AgreementError
     from danet_runtime.files.atomic import check_folder_target, check_room
 
@@ -95,8 +95,7 @@ def compare(
                 source,
                 frames=frames,
                 worst=worst,
-                threads=threads,
-                engine_folder=engine_dir,
+                options=SideOptions(threads, engine_dir),
                 on_frame=lambda done: progress.update(task, completed=done),
             )
         described = source.describe()

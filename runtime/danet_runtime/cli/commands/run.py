@@ -174,7 +174,7 @@ def run(
     from danet_runtime.cli.live.cameras import check_sources, named_sources, sizes_of
     from danet_runtime.cli.live.ending import show, start_reported, write_report
     from danet_runtime.cli.live.interruption import ending_in_order, on_request
-    from danet_runtime.cli.live.outputs import Outputs
+    from danet_runtime.cli.live.outputs import OutputOptions, Outputs
     from danet_runtime.cli.live.sink_verdicts import failed_sinks, impaired_sinks
     from danet_runtime.cli.live.status import status_told
     from danet_runtime.cli.options.engines import open_segmenter
@@ -189,13 +189,7 @@ def run(
     sizes = sizes_of(camera_size or [], named)
     outputs = Outputs.of(
         list(named),
-        output=output,
-        masks=masks,
-        further=sink or (),
-        black_box=black_box,
-        report=report,
-        split_minutes=split_minutes,
-        overwrite=overwrite,
+        OutputOptions(output, masks, sink or (), black_box, report, split_minutes, overwrite),
     )
     outputs.check(named, (bundle, *(ladder or ())))
     outputs.remove_leftovers()
@@ -227,11 +221,10 @@ def run(
             ]
             frames = open_sources(
                 named,
-                segmenters[0].frame_size_hw,
+                {name: sizes.get(name, segmenters[0].frame_size_hw) for name in named},
                 realtime=realtime,
                 pixels=segmenters[0].pixels,
                 damaged=damaged,
-                sizes_hw=sizes,
                 wait_s=wait_for_sources,
                 tell=lambda words: tell(f"danet: {words}", err=True),
             )

@@ -16,6 +16,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OutputOptions:
+    """The options of `danet run` that say what is written, as they were given.
+
+    Attributes:
+        output: Overlay video.
+        masks: Folder of masks.
+        further: Further sinks.
+        black_box: Folder of black boxes.
+        report: The report; ``None``: beside the others.
+        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        overwrite: Whether files that exist may be replaced.
+    """
+
+    output: Path | None = None
+    masks: Path | None = None
+    further: Sequence[str] = ()
+    black_box: Path | None = None
+    report: Path | None = None
+    split_minutes: float | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
 class Outputs:
     """Everything that a run is asked to write, with the placeholders filled in.
 
@@ -34,18 +57,7 @@ class Outputs:
     overwrite: bool
 
     @classmethod
-    def of(
-        cls,
-        cameras: Sequence[str],
-        *,
-        output: Path | None,
-        masks: Path | None,
-        further: Sequence[str],
-        black_box: Path | None,
-        report: Path | None,
-        split_minutes: float | None,
-        overwrite: bool,
-    ) -> Outputs:
+    def of(cls, cameras: Sequence[str], options: OutputOptions) -> Outputs:
         """What the options of ``danet run`` ask for.
 
         Raises:
@@ -57,29 +69,31 @@ class Outputs:
 
         filling = Placeholders(len(cameras))
         given = [
-            *([("--output", str(output))] if output else []),
-            *([("--masks", f"masks:{masks}")] if masks else []),
-            *(("--sink", text) for text in further),
+            *([("--output", str(options.output))] if options.output else []),
+            *([("--masks", f"masks:{options.masks}")] if options.masks else []),
+            *(("--sink", text) for text in options.further),
         ]
         sinks = {name: [_filled(filling, text, name, option) for option, text in given] for name in cameras}
         boxes = {}
+        black_box = options.black_box
         for name in cameras if black_box is not None else ():
             box = Path(filling.fill(str(black_box), name, "--black-box", needs_camera=False))
             boxes[name] = box if len(cameras) == 1 or CAMERA in str(black_box) else box / name
-        if split_minutes is not None and not any(
+        if options.split_minutes is not None and not any(
             sink_target(text).sink.statement.writes == "file" for texts in sinks.values() for text in texts
         ):
             raise UsageError(
                 "--split-minutes splits videos and JSON lines, and none is written; add -o or --sink"
             )
         one = cameras[0] if len(cameras) == 1 else ALL_CAMERAS
-        beside = report or _report_beside(output, masks)
+        report = options.report
+        beside = report or _report_beside(options.output, options.masks)
         if report is not None and len(cameras) > 1 and CAMERA in str(report):
             raise UsageError(f"--report is one for all cameras; leave {CAMERA} out (got {report})")
         told = (
             None if beside is None else Path(filling.fill(str(beside), one, "--report", needs_camera=False))
         )
-        return cls(sinks, boxes, told, split_minutes, overwrite)
+        return cls(sinks, boxes, told, options.split_minutes, options.overwrite)
 
     def check(self, sources: dict[str, str], bundles: Sequence[Path]) -> None:
         """Refuse what would overwrite a source, a bundle or another output, and what cannot be written.

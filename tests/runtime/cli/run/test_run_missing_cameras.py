@@ -165,7 +165,7 @@ def test_a_size_for_a_camera_that_is_not_named_is_wrong_usage(danet: Callable, b
 def test_where_one_source_makes_no_sense_none_is_left_open() -> None:
     before = set(threading.enumerate())
     with MjpegCamera() as camera, pytest.raises(UsageError, match="there is no file"):
-        open_sources({"front": camera.uri, "rear": "nosuch.mp4"}, (48, 64))
+        open_sources({"front": camera.uri, "rear": "nosuch.mp4"}, {})
     begun = set(threading.enumerate()) - before
     assert [thread.name for thread in begun if thread.name.startswith("danet-")] == []
 
