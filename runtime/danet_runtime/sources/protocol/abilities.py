@@ -49,6 +49,7 @@ class Awaited(Protocol):
     awaited: str | None
 
 
+@runtime_checkable
 class AwaitableSource(Source, Reopenable, Interruptible, Awaited, Protocol):
     """A source that is made first and opened later, as a camera that may come up after the computer.
 
