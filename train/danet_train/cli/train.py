@@ -17,8 +17,14 @@ def _list_configs(asked: bool) -> None:
     from rich.console import Console
 
     from danet_train.cli.tables import config_table
+    from danet_train.model.backbones.registry import BACKBONES
 
-    Console(markup=False, emoji=False).print(config_table())
+    console = Console(markup=False, emoji=False)
+    console.print(config_table())
+    console.print("model.backbone takes:")
+    for backbone in BACKBONES:
+        options = ", ".join(backbone.options.model_fields)
+        console.print(f"  {backbone.name}: {backbone.help}; options: {options}")
     raise typer.Exit
 
 
@@ -113,7 +119,8 @@ def train(
             "--list-configs",
             callback=_list_configs,
             is_eager=True,
-            help="Print the packaged configurations with the mIoU that their references publish, and end.",
+            help="Print the packaged configurations with the mIoU that their references publish, and the "
+            "backbones with their options, and end.",
         ),
     ] = False,
     list_layouts: Annotated[
@@ -188,7 +195,7 @@ def train(
     what = "training" if source is None else "fine-tuning"
     processes = f" in {world.size} processes" if world.size > 1 else ""
     console.print(
-        f"DANet-R{settings.model.depth}, {what}, {settings.steps} steps of {settings.batch_size} on "
+        f"DANet-{settings.model.label}, {what}, {settings.steps} steps of {settings.batch_size} on "
         f"{pick_device(settings.device, world).type}{processes}: {len(learn)} samples to learn from, "
         f"{len(score)} to score"
     )
