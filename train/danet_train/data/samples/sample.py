@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -98,6 +98,13 @@ class Dataset(Sequence[Sample]):
         image = read_image(pair.image)
         size_hw = (image.shape[0], image.shape[1])
         return Sample(image, fitted_label(self.labels[index], pair.image, size_hw, pair.label), pair.name)
+
+
+class Splits(NamedTuple):
+    """The two splits of a run: to learn from, and to score on."""
+
+    train: Dataset
+    val: Dataset
 
 
 class Labels(Sequence[Image]):
