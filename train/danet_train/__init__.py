@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from danet_train.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
     from danet_train.classes import CITYSCAPES, ClassTable
-    from danet_train.config.sections import EvaluationConfig
+    from danet_train.config.sections import EvaluationConfig, Normalisation
     from danet_train.data.datasets.layouts import open_dataset
     from danet_train.data.samples.sample import Sample
     from danet_train.errors import DanetTrainError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from danet_train.explain.explanation import explain_image
     from danet_train.model.config import DANetConfig
     from danet_train.model.danet import DANet, build_model
-    from danet_train.normalisation import Normalisation
 
 __all__ = [
     "CITYSCAPES",
@@ -48,7 +47,7 @@ _HOMES = {
     "DANetConfig": "danet_train.model.config",
     "DanetTrainError": "danet_train.errors",
     "EvaluationConfig": "danet_train.config.sections",
-    "Normalisation": "danet_train.normalisation",
+    "Normalisation": "danet_train.config.sections",
     "Sample": "danet_train.data.samples.sample",
     "build_model": "danet_train.model.danet",
     "explain_image": "danet_train.explain.explanation",

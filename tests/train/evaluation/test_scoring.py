@@ -6,13 +6,12 @@ import pytest
 from undecided_network import undecided_network
 
 from danet_train import open_dataset, read_checkpoint
-from danet_train.config.sections import EvaluationConfig
+from danet_train.config.sections import EvaluationConfig, Normalisation
 from danet_train.data.samples.sample import Dataset, Pair, Splits
 from danet_train.errors import DataError, UsageError
 from danet_train.evaluation.prediction import predict
 from danet_train.evaluation.predictions import prediction_folder
 from danet_train.evaluation.scoring import score
-from danet_train.normalisation import Normalisation
 from danet_train.training.config import TrainConfig
 from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file

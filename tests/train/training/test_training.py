@@ -19,8 +19,7 @@ from danet_train.model.danet import TrainingLogits
 from danet_train.training.config import TrainConfig
 from danet_train.training.loop import train_model
 from danet_train.training.objective.losses import class_weights
-from danet_train.training.objective.optimiser import make_optimiser
-from danet_train.training.objective.schedule import learning_rate
+from danet_train.training.objective.optimiser import learning_rate, make_optimiser
 from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file
 

@@ -186,8 +186,8 @@ def _said(scored: Scored, settings: EvaluationConfig) -> list[str]:
 def _settings(config: str | None, chosen: dict[str, Any]) -> EvaluationConfig:
     from pydantic import ValidationError
 
+    from danet_train.config.inheritance import explain
     from danet_train.config.sections import EvaluationConfig
-    from danet_train.config.validation import explain
     from danet_train.training.config import read_config
 
     base = {} if config is None else read_config(config).evaluation.model_dump()
