@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_train.cli.dataset_help import CLASSES_HELP, DATA_HELP
+from danet_train.data.datasets.layouts import classes_help, data_help, drawn_layouts
 
 
 def _list_configs(asked: bool) -> None:
@@ -16,10 +16,22 @@ def _list_configs(asked: bool) -> None:
         return
     from rich.console import Console
 
-    from danet_train.cli.config_list import config_table
+    from danet_train.cli.tables import config_table
+    from danet_train.model.backbones.registry import BACKBONES
 
-    Console(markup=False, emoji=False).print(config_table())
+    console = Console(markup=False, emoji=False)
+    console.print(config_table())
+    console.print("model.backbone takes:")
+    for backbone in BACKBONES:
+        options = ", ".join(backbone.options.model_fields)
+        console.print(f"  {backbone.name}: {backbone.help}; options: {options}")
     raise typer.Exit
+
+
+def _list_layouts(asked: bool) -> None:
+    if asked:
+        typer.echo(drawn_layouts())
+        raise typer.Exit
 
 
 def train(
@@ -33,7 +45,7 @@ def train(
         ),
     ] = None,
     *,
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    data: Annotated[Path, typer.Option(help=data_help())],
     output: Annotated[
         Path,
         typer.Option(
@@ -55,7 +67,7 @@ def train(
     ] = None,
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
     val_split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help=CLASSES_HELP)] = None,
+    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
     bad_samples: Annotated[
         Literal["stop", "skip"] | None,
         typer.Option(
@@ -107,7 +119,17 @@ def train(
             "--list-configs",
             callback=_list_configs,
             is_eager=True,
-            help="Print the packaged configurations with the mIoU that their references publish, and end.",
+            help="Print the packaged configurations with the mIoU that their references publish, and the "
+            "backbones with their options, and end.",
+        ),
+    ] = False,
+    list_layouts: Annotated[
+        bool,
+        typer.Option(
+            "--list-layouts",
+            callback=_list_layouts,
+            is_eager=True,
+            help="Print the layouts that --data may have, drawn, and end.",
         ),
     ] = False,
 ) -> None:
@@ -173,7 +195,7 @@ def train(
     what = "training" if source is None else "fine-tuning"
     processes = f" in {world.size} processes" if world.size > 1 else ""
     console.print(
-        f"DANet-R{settings.model.depth}, {what}, {settings.steps} steps of {settings.batch_size} on "
+        f"DANet-{settings.model.label}, {what}, {settings.steps} steps of {settings.batch_size} on "
         f"{pick_device(settings.device, world).type}{processes}: {len(learn)} samples to learn from, "
         f"{len(score)} to score"
     )
