@@ -26,7 +26,7 @@ demo: setup
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
-	@python benchmarks/demo_table.py $(DEMO)
+	@python -m benchmarks.records.demo_table $(DEMO)
 
 test: setup
 	pytest -n 2 -m "not slow and not gpu"
@@ -41,7 +41,7 @@ check: setup
 
 # Where there is no GPU it says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
 gpu: setup
-	python benchmarks/gpu/run_all.py
+	python -m benchmarks.gpu.run_all
 
 format: setup
 	ruff check --fix

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -16,12 +15,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.places import GPU_RESULTS, REPOSITORY
 from danet_runtime.errors import DanetError
 from danet_runtime.files.atomic import write_json
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = Path(os.environ.get("DANET_GPU_RESULTS", Path(__file__).resolve().parents[1] / "results"))
-"""The variable sends a trial run's figures elsewhere, so that they replace none."""
 DEVICE = "cuda"
 MATMUL_EXTENT = 8192
 CALIBRATION_CYCLES = 20_000_000
@@ -139,7 +136,7 @@ def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 def gpu_file(name: str) -> Path:
     """Where the results of a GPU of this name go."""
-    return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+    return GPU_RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
 
 
 def made_with() -> dict[str, str | None]:
@@ -161,7 +158,7 @@ def commit(folder: Path = REPOSITORY) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    written_here = (":!benchmarks/results", ":!README.md")
+    written_here = (":!benchmarks/results", ":!README.md", ":!docs")
     try:
         name = git("rev-parse", "--short=12", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *written_here)

@@ -1,6 +1,6 @@
 """The whole DANet in FP16 on a CUDA GPU: eager PyTorch beside the same network with kernels and a graph.
 
-python benchmarks/gpu/network.py [--depth 50 101] [--size 512x1024 1024x2048] [--rounds 20]
+python -m benchmarks.gpu.network [--depth 50 101] [--size 512x1024 1024x2048] [--rounds 20]
 
 Two times: of the GPU alone, by its events, and of frames one after the other by the host's clock, from which
 the frames a second come; PyTorch's many small launches are in the second. A form that does not fit the GPU's
@@ -19,7 +19,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from measurement import (
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from benchmarks.gpu.measurement import (
     DEVICE,
     Candidate,
     exit_code_of,
@@ -29,10 +33,6 @@ from measurement import (
     record,
     time_side_by_side,
 )
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor, nn
-
 from danet_export.graph.geometry import plan_geometry
 from danet_export.graph.wrapper import fold_batch_norm
 from danet_export.kernels import torch_ops

@@ -1,6 +1,6 @@
 """One network through TensorRT for RTX on the GPU at hand, in a process that may die: JSON on the last line.
 
-python benchmarks/gpu/rtx_case.py NETWORK SIZE PRECISION ROUNDS [BUNDLE]
+python -m benchmarks.gpu.rtx_case NETWORK SIZE PRECISION ROUNDS [BUNDLE]
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measurement import Timing, time_side_by_side
 
+from benchmarks.gpu.measurement import Timing, time_side_by_side
 from danet_export.graph.geometry import Geometry, plan_geometry
 from danet_export.graph.native_bodies import NativeShapes, native_functions
 from danet_export.graph.onnx_model import to_onnx

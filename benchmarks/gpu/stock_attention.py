@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from measurement import Candidate
 from torch import Tensor
+
+from benchmarks.gpu.measurement import Candidate
 
 V_HEADS = 8
 """Into which the split form cuts V: of d_v = 512 channels, heads as wide as the query."""

@@ -1,6 +1,6 @@
 """Two processes with synchronised batch norm make the updates of one with the same batch.
 
-python benchmarks/gpu/synchronised_norm.py
+python -m benchmarks.gpu.synchronised_norm
 
 By NCCL where there are two GPUs; on one, which NCCL does not let two processes share, both are on it and talk
 by gloo. Losses, weights and running statistics after some updates of a small DANet in float64, labels ignored
@@ -11,7 +11,6 @@ there is no GPU.
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measurement import exit_code_of, gpu_is_missing, record
 from rich.console import Console
 from torch import distributed as dist
 
+from benchmarks.gpu.measurement import exit_code_of, gpu_is_missing, record
+from benchmarks.places import REPOSITORY
 from danet_train.data.batches import Batch
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World, world_from_environment
@@ -104,7 +104,9 @@ def main() -> int:
     alone = run_updates(World(), torch.device("cuda"))
     with tempfile.TemporaryDirectory() as name:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        done = subprocess.run([*launcher, __file__, name], env=os.environ, check=False)
+        done = subprocess.run(
+            [*launcher, "-m", "benchmarks.gpu.synchronised_norm", name], cwd=REPOSITORY, check=False
+        )
         if done.returncode:
             console.print(f"the two processes failed ({backend})")
             return 1

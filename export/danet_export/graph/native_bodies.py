@@ -13,7 +13,7 @@ reference bodies need 6600 MiB of activations:
   once a head: 1024 instead of 576 multiply-adds a pair of positions.
 - CAM's energies need FP32 and with it copies of X in FP32. One MatMul over all positions leaves 529 MiB; one
   MatMul a slice, each with its own small copies, leaves 384 MiB, 48 more than the network without attention
-  (``benchmarks/activation_memory.py`` has both).
+  (``benchmarks/engines/activation_memory.py`` has both).
 
 Every size is a constant: the bodies belong to one bundle.
 """

@@ -2,7 +2,7 @@
 
 Needs no GPU. Weights are random: they do not change the memory.
 
-python benchmarks/activation_memory.py [--depth 50 101] [--size 1024x2048] [--target sm_89] [--output FILE]
+python -m benchmarks.engines.activation_memory [--depth 50 101] [--size HxW] [--target sm_89] [--output FILE]
 
 The defaults go into benchmarks/results/activation_memory.json; anything else only into the file of --output.
 """
@@ -20,6 +20,7 @@ from onnx import parser as onnx_parser
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.places import results_file
 from danet_export.graph.geometry import Geometry, plan_geometry
 from danet_export.graph.native_bodies import NativeShapes, native_functions
 from danet_export.graph.onnx_model import to_onnx
@@ -38,7 +39,7 @@ from danet_train.model.danet import build_model
 DEPTHS, SIZE, TARGET = (50, 101), "1024x2048", "sm_89"
 """What the committed results are of."""
 
-RESULTS = Path(__file__).parent / "results" / "activation_memory.json"
+RESULTS = results_file("activation_memory")
 
 # The labels of the logits as they are, at stride 8.
 WITHOUT_UPSAMPLING = """<domain: "danet", opset_import: ["" : 23]>

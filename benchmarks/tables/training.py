@@ -1,31 +1,13 @@
-"""The README's figures of training, made from the JSON files that the benchmarks wrote; needs no GPU.
-
-python benchmarks/training_tables.py [--check]
-
-Rewrites the block between two markers in README.md; with --check says whether it is what would be written,
-and exits 1 where it is not. What was not measured yet is left out.
-"""
+"""The README's figures of training."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
-from int8_tables import Document, machine, mib, prose
-from readme_table import keep_readme, markdown
+from benchmarks.tables.text import Document, machine, markdown, mib, percent, prose, read
 
-RESULTS = Path(__file__).resolve().parent / "results"
-MARKERS = (
-    "<!-- made by benchmarks/training_tables.py: begin -->",
-    "<!-- made by benchmarks/training_tables.py: end -->",
-)
 NAMED_SHARE = 0.09
 """A part of the loader's time is named from this share on."""
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.2f}"
 
 
 def trained(document: Document, ladder: Document) -> str:
@@ -35,8 +17,8 @@ def trained(document: Document, ladder: Document) -> str:
         "CamVid, val",
         f"DANet-R{model['depth']}, {model['base_channels']} channels, from scratch",
         f"{document['steps']}",
-        percent(document["miou"]),
-        f"{percent(best['miou'])} after {best['step']}",
+        percent(document["miou"], 2),
+        f"{percent(best['miou'], 2)} after {best['step']}",
         f"{document['training_seconds'] / 60:.0f} min, {machine(ladder)}, other work beside it",
     ]
     return markdown(["data", "network", "updates", "mIoU", "best on the way", "training"], [row])
@@ -60,8 +42,8 @@ def loader(document: Document) -> str:
         )
     told = (
         "What one worker process loads, in samples a second of its processor time, beside decoding and "
-        f"resizing alone, the two in turn ({machine(document)}; `python benchmarks/loader.py`). To keep "
-        "ahead of the GPU, `workers` must be as many as its samples a second over these:"
+        f"resizing alone, the two in turn ({machine(document)}; `python -m benchmarks.training.loader`). To "
+        "keep ahead of the GPU, `workers` must be as many as its samples a second over these:"
     )
     header = ["data", "recipe", "samples/s", "decode, resize", "ratio of times", "where the time goes"]
     return f"{prose(told)}\n\n{markdown(header, rows)}"
@@ -76,7 +58,7 @@ def attention(document: Document) -> str:
         f"1024x1024, forward and backward of the attention take {blockwise} MiB beyond their operands, with "
         f"the plain map {plain} MiB, {ratios['memory_bytes']:.1f} times as much, and the plain map takes "
         f"{ratios['cpu_seconds']:.2f} times the processor time; in FP32 on {machine(document)} "
-        "(`python benchmarks/training_attention.py`; on a GPU not measured)."
+        "(`python -m benchmarks.training.attention`; on a GPU not measured)."
     )
 
 
@@ -88,11 +70,7 @@ def block(results: Path) -> str:
         (loader, "loader"),
         (attention, "training_attention"),
     ):
-        files = [results / f"{name}.json" for name in names]
-        if all(file.is_file() for file in files):
-            made.append(make(*(json.loads(file.read_text(encoding="utf-8")) for file in files)))
+        found = [document for name in names if (document := read(results, name)) is not None]
+        if len(found) == len(names):
+            made.append(make(*found))
     return "\n\n".join(made)
-
-
-if __name__ == "__main__":
-    sys.exit(keep_readme(__doc__.splitlines()[0], block(RESULTS), MARKERS))

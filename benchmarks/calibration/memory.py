@@ -3,25 +3,25 @@
 Each calibration is `danet calibrate` in a process of its own, on drawn scenes, of a small network with random
 weights: its accuracy is not asked for. The goal is that four times the frames take at most 5 % more memory.
 
-python benchmarks/calibration_memory.py [--counts 64 256] [--rounds 3] [--method max]
+python -m benchmarks.calibration.memory [--counts 64 256] [--rounds 3] [--method max]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.places import results_file
+from benchmarks.process import DANET, peak_memory_bytes
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
@@ -29,25 +29,8 @@ from danet_runtime.machine import describe_machine
 if TYPE_CHECKING:
     from danet_train.model.danet import DANet
 
-RESULTS = Path(__file__).parent / "results" / "calibration_memory.json"
+RESULTS = results_file("calibration_memory")
 GOAL = 1.05
-DANET = (sys.executable, "-m", "danet_runtime")
-
-# Linux counts the memory of the process that starts another to the other's peak, until that has its own
-# image. So a small process stands between this one, which has torch in it, and the one that is measured.
-_LAUNCHER = """
-import json, os, subprocess, sys, time
-begun = time.monotonic()
-started = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(started.pid, 0)
-unit = 1 if sys.platform == "darwin" else 1024
-print(json.dumps({
-    "code": os.waitstatus_to_exitcode(status),
-    "peak_bytes": usage.ru_maxrss * unit,
-    "seconds": time.monotonic() - begun,
-    "cpu_seconds": usage.ru_utime + usage.ru_stime,
-}))
-"""
 
 _READER = """
 import sys
@@ -60,41 +43,6 @@ while reader.get_next() is not None:
     frames += 1
 assert frames == count, frames
 """
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one process took.
-
-    Attributes:
-        peak_bytes: The most memory that was resident for it.
-        seconds: From its start to its end.
-        cpu_seconds: Of all its threads, in it and in the system for it.
-    """
-
-    peak_bytes: int
-    seconds: float
-    cpu_seconds: float
-
-
-def run_alone(command: Sequence[str]) -> Usage:
-    """Run a command to its end in a process of its own, and give what it took.
-
-    Raises:
-        SystemExit: It failed; what it said is in the message.
-    """
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, text=True, check=True
-    )
-    told = json.loads(done.stdout)
-    if code := told.pop("code"):
-        raise SystemExit(f"{' '.join(command)} ended with {code}:\n{done.stderr.strip()}")
-    return Usage(**told)
-
-
-def peak_memory_bytes(command: Sequence[str]) -> int:
-    """The most memory that was resident for a command; see :func:`run_alone`."""
-    return run_alone(command).peak_bytes
 
 
 def growth(peaks: dict[int, list[int]]) -> float:

@@ -5,7 +5,7 @@ are placed, with parts of them left out, and with the weights' scales put elsewh
 one a channel (which costs accuracy), and one a tensor with each channel's factor multiplied behind the
 convolution (which does not: the INT8 values stay the same). Random weights from a seed, as in rtx_engines.py.
 
-python benchmarks/rtx_int8_memory.py [--size 512x1024 1024x2048] [--target sm_89]
+python -m benchmarks.engines.rtx_int8_memory [--size 512x1024 1024x2048] [--target sm_89]
 """
 
 from __future__ import annotations
@@ -20,9 +20,17 @@ import onnx
 from onnx import helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
-from rtx_engines import CALIBRATION_HW, Scenes, exported, random_network
-from rtx_layers import activation_memory_bytes, convolution_types, find_peak, moved_bytes, read_layers
 
+from benchmarks.engines.rtx_engines import CALIBRATION_HW, Scenes, exported
+from benchmarks.engines.rtx_layers import (
+    activation_memory_bytes,
+    convolution_types,
+    find_peak,
+    moved_bytes,
+    read_layers,
+)
+from benchmarks.networks import random_network
+from benchmarks.places import results_file
 from danet_calibration.int8.coverage import measure_coverage
 from danet_calibration.int8.placement import quantise
 from danet_calibration.int8.ranges.ranges import QuantisedInput
@@ -36,7 +44,7 @@ from danet_runtime.machine import describe_machine
 from danet_runtime.tensorrt.build.rtx_builder import target_setter
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
 
-RESULTS = Path(__file__).parent / "results" / "rtx_int8_memory.json"
+RESULTS = results_file("rtx_int8_memory")
 DEPTH = 50
 LISTED_TENSORS = 4
 

@@ -1,7 +1,7 @@
 """What it costs that outputs reach the disk: each way in turn with and without flushing, in one run.
 
-    python benchmarks/flushing.py            # writes benchmarks/results/flushing.json
-    python benchmarks/flushing.py --folder /data
+    python -m benchmarks.streaming.flushing            # writes benchmarks/results/flushing.json
+    python -m benchmarks.streaming.flushing --folder /data
 
 The sinks get pictures at the rate of a camera; what is compared is the time of their writes, after one round
 that is not counted. Files and folders are compared with the same ones renamed into place without a flush.
@@ -24,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.places import results_file
 from danet_runtime.files import atomic
 from danet_runtime.files.atomic import replacing_folder, write_json
 from danet_runtime.machine import describe_machine
@@ -34,7 +35,7 @@ from danet_runtime.sinks.masks import MasksSink
 from danet_runtime.sinks.video import VideoSink
 from danet_runtime.sinks.writing import flushing
 
-RESULTS = Path(__file__).parent / "results" / "flushing.json"
+RESULTS = results_file("flushing")
 SIZE_HW = (512, 1024)
 FPS = 25.0
 BOX_FRAMES = 750

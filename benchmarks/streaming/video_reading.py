@@ -3,27 +3,34 @@
 The two read the same H.264 file in turn, several times in one run; the ratio counts, of the processor time,
 which a loaded machine leaves alone, and of the time by the clock.
 
-python benchmarks/video_reading.py [--size 1080x1920] [--frames 300] [--rounds 7] [VIDEO]
+python -m benchmarks.streaming.video_reading [--output FILE] [--size 1080x1920] [--frames 300] [--rounds 7] [VIDEO]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import av
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks.places import results_file
 from danet_runtime.cli.options.arguments import parse_size
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 from danet_runtime.sources.video import VideoSource
 from danet_runtime.sources.video_files.capture import InPlaceCapture
+
+RESULTS = results_file("video_reading")
 
 
 def drawn(path: Path, size_hw: tuple[int, int], frames: int) -> Path:
@@ -74,19 +81,23 @@ def measured(read: Callable[[Path], int], path: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--size", default="1080x1920")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, help="where to keep what is of another video")
     options = parser.parse_args()
+    output = options.output or (None if options.video else RESULTS)
+    load = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
-        video = options.video or drawn(
-            Path(folder) / "v.mp4", parse_size(options.size, "--size"), options.frames
-        )
+        size_hw = parse_size(options.size, "--size")
+        video = options.video or drawn(Path(folder) / "v.mp4", size_hw, options.frames)
+        with closing(VideoSource(video)) as source:
+            size_hw = source.size_hw
         rounds = [(measured(with_pyav, video), measured(with_opencv, video)) for _ in range(options.rounds)]
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     for place, kind in enumerate(("processor", "clock")):
         new, old = [one[0][place] for one in rounds], [one[1][place] for one in rounds]
         figures[kind] = {
@@ -94,7 +105,23 @@ def main() -> None:
             "opencv_ms": round(statistics.median(old), 2),
             "ratio": round(statistics.median(a / b for a, b in zip(new, old, strict=True)), 3),
         }
-    print(json.dumps({**figures, "machine": describe_machine()["cpu"]}, indent=2))
+    table = Table("milliseconds a frame", "PyAV", "OpenCV", "ratio")
+    for kind, row in figures.items():
+        table.add_row(kind, *(f"{value:g}" for value in row.values()))
+    Console().print(table)
+    if output is None:
+        print(f"not written: {RESULTS.name} is of the drawn video; give --output to keep this")
+        return
+    write_json(
+        output,
+        {
+            "machine": describe_machine(),
+            "load_average_at_start": [round(value, 2) for value in load],
+            "size_hw": size_hw,
+            "rounds": options.rounds,
+            **figures,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,26 +1,12 @@
-"""The README's figures of GPUs, made from benchmarks/results/<gpu>.json; needs no GPU.
-
-python benchmarks/readme_table.py [--check]
-
-Rewrites the block between two markers in README.md; with --check says whether it is what would be written,
-and exits 1 where it is not.
-"""
+"""The README's figures of GPUs, from results/<gpu>.json of every GPU that was measured."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-BENCHMARKS = Path(__file__).resolve().parent
-README = BENCHMARKS.parent / "README.md"
-RESULTS = Path(os.environ.get("DANET_GPU_RESULTS", BENCHMARKS / "results"))
-BEGIN = "<!-- made by benchmarks/readme_table.py: begin -->"
-END = "<!-- made by benchmarks/readme_table.py: end -->"
+from benchmarks.tables.text import Document, markdown, mib
 
 NOTHING_YET = """\
 No figures of a GPU are measured yet. `make gpu` measures, and makes this block from what it writes into
@@ -34,34 +20,20 @@ SANITIZERS = ("memcheck", "racecheck")
 AIMED_GPU = "H200"
 """Of which GPU the targets are; on any other they are told without a verdict."""
 
-Row = Mapping[str, Any]
 
-
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table; all columns but the first two to the right."""
-    names = list(header)
-    rule = ["---" if index < 2 else "---:" for index in range(len(names))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [names, rule, *rows])
-
-
-def mib(size: float) -> str:
-    """Bytes as MiB."""
-    return f"{size / 2**20:,.1f}"
-
-
-def milliseconds(row: Row) -> str:
+def milliseconds(row: Document) -> str:
     """A median and its range over the rounds."""
     lowest, highest = row["milliseconds_range"]
     return f"{row['milliseconds']:.3f} ({lowest:.3f} to {highest:.3f})"
 
 
-def fastest(rows: Iterable[Row], prefix: str) -> Row | None:
+def fastest(rows: Iterable[Document], prefix: str) -> Document | None:
     """The fastest of the candidates whose names begin so and that ran."""
     ran = [row for row in rows if row["candidate"].startswith(prefix) and "milliseconds" in row]
     return min(ran, key=lambda row: float(row["milliseconds"]), default=None)
 
 
-def correctness(section: Row, sanitizer: Row | None) -> str:
+def correctness(section: Document, sanitizer: Document | None) -> str:
     """A sentence for each of the demands on our own kernels."""
     rows = section["measurements"]
     parts = []
@@ -81,13 +53,13 @@ def correctness(section: Row, sanitizer: Row | None) -> str:
     return " ".join(lines)
 
 
-def largest(section: Row) -> list[Row]:
+def largest(section: Document) -> list[Document]:
     """The measurements at the largest N; the file has the others."""
     most = max(row["tokens"] for row in section["measurements"])
     return [row for row in section["measurements"] if row["tokens"] == most]
 
 
-def attention(section: Row, measurements: list[Row], dtype: str) -> str:
+def attention(section: Document, measurements: list[Document], dtype: str) -> str:
     """Position attention by N: ours beside the stock ways, of sdpa's backends the fastest."""
     rows: list[list[str]] = []
     for tokens in dict.fromkeys(row["tokens"] for row in measurements):
@@ -119,7 +91,7 @@ def attention(section: Row, measurements: list[Row], dtype: str) -> str:
     return f"{title}:\n\n{markdown(header, rows)}"
 
 
-def matmul_targets(share: Row) -> str:
+def matmul_targets(share: Document) -> str:
     """What is asked of the rate at N = 32768, and a verdict where it is asked of this GPU."""
     if not share["required"]:
         asked = f"{share['limit']:.0%} are asked and {share['aim']:.0%} aimed at"
@@ -131,7 +103,7 @@ def matmul_targets(share: Row) -> str:
     )
 
 
-def channel(section: Row, dtype: str) -> str:
+def channel(section: Document, dtype: str) -> str:
     """The forms of CAM's map, and the upsampling, at the largest N."""
     rows = []
     for row in largest(section):
@@ -145,7 +117,7 @@ def channel(section: Row, dtype: str) -> str:
     return f"CAM up to its map, and the upsampling, {dtype.upper()}:\n\n{markdown(header, rows)}"
 
 
-def network(section: Row) -> str:
+def network(section: Document) -> str:
     """Whole networks in PyTorch."""
     rows = []
     for row in section["measurements"]:
@@ -170,7 +142,7 @@ def network(section: Row) -> str:
     )
 
 
-def rtx(section: Row) -> str:
+def rtx(section: Document) -> str:
     """TensorRT for RTX: figures, or its error."""
     rows = []
     for row in section["measurements"]:
@@ -181,7 +153,7 @@ def rtx(section: Row) -> str:
     return f"TensorRT for RTX, native lowering:\n\n{markdown(header, rows)}"
 
 
-def origin(made_with: Row) -> str:
+def origin(made_with: Document) -> str:
     """What figures were made with."""
     return (
         f"PyTorch {made_with['torch']}, Triton {made_with['triton']}, CUDA {made_with['cuda']}, "
@@ -189,7 +161,7 @@ def origin(made_with: Row) -> str:
     )
 
 
-def origins(document: Row) -> str:
+def origins(document: Document) -> str:
     """What all sections were made with, or each of them where they come of different runs."""
     names: dict[str, list[str]] = {}
     for name, section in document.items():
@@ -202,7 +174,7 @@ def origins(document: Row) -> str:
     )
 
 
-def gpu_block(document: Row) -> str:
+def gpu_block(document: Document) -> str:
     """All that one results file holds."""
     gpu = document["gpu"]
     parts = [
@@ -230,40 +202,3 @@ def block(results: Path) -> str:
     documents = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(results.glob("*.json"))]
     gpus = [document for document in documents if document.get("kind") == "gpu-results"]
     return "\n\n".join(gpu_block(document) for document in gpus) if gpus else NOTHING_YET
-
-
-def with_block(text: str, made: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
-    """A README with the block between two markers exchanged.
-
-    Raises:
-        SystemExit: It does not hold each marker once, in order.
-    """
-    before, begin, rest = text.partition(markers[0])
-    _, end, after = rest.partition(markers[1])
-    if not begin or not end or markers[0] in rest or markers[1] in after:
-        raise SystemExit(f"expected each of the markers {' and '.join(markers)} once in the README")
-    return f"{before}{markers[0]}\n{made}\n{markers[1]}{after}"
-
-
-def keep_readme(description: str, made: str, markers: tuple[str, str] = (BEGIN, END)) -> int:
-    """Be the command line of a script that makes a block: write it, or check it; the exit code."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where it is out of date")
-    arguments = parser.parse_args()
-    text = README.read_text(encoding="utf-8")
-    wanted = with_block(text, made, markers)
-    if arguments.check:
-        if wanted != text:
-            print(f"README.md is out of date: run python {sys.argv[0]}", file=sys.stderr)
-            return 1
-        print("README.md is up to date")
-        return 0
-    print(made)
-    if wanted != text:
-        README.write_text(wanted, encoding="utf-8")
-        print(f"written to {README}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(keep_readme(__doc__.splitlines()[0], block(RESULTS)))

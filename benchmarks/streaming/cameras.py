@@ -1,7 +1,7 @@
 """What is shown of RTSP cameras over bad networks, against pictures that tell their number and time.
 
-    python benchmarks/cameras.py             # writes benchmarks/results/cameras.json
-    python benchmarks/cameras.py --before ../7443609/runtime   # and of the code in another checkout
+    python -m benchmarks.streaming.cameras             # writes benchmarks/results/cameras.json
+    python -m benchmarks.streaming.cameras --before ../7443609/runtime   # and of the code in another checkout
 
 Twenty joins between two key frames; 0.5, 2 and 5 % of the packets lost over UDP; a delay that grows, with and
 without the sender's reports. Counted are frames that were delivered as good and are not, and by how much the
@@ -27,10 +27,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).resolve()
-OWN = HERE.parents[1] / "runtime"
-SUPPORT = HERE.parents[1] / "tests" / "support"
-RESULTS = HERE.parent / "results" / "cameras.json"
+from benchmarks.places import REPOSITORY, results_file
+
+OWN = REPOSITORY / "runtime"
+SUPPORT = REPOSITORY / "tests" / "support"
+RESULTS = results_file("cameras")
 
 JOINS = 20
 LOSSES = (0.005, 0.02, 0.05)
@@ -63,8 +64,8 @@ def read(uri: str, seconds: float) -> None:
 
 def frames_of(code: Path, uri: str, seconds: float) -> list[Any]:
     """What a reader that runs the code of a checkout gets."""
-    path = os.pathsep.join((str(code), str(SUPPORT)))
-    command = (sys.executable, str(HERE), "--read", uri, str(seconds))
+    path = os.pathsep.join(map(str, (code, SUPPORT, REPOSITORY)))
+    command = (sys.executable, "-m", "benchmarks.streaming.cameras", "--read", uri, str(seconds))
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True
     )

@@ -4,7 +4,7 @@ Forward and backward of the attention alone, at the real widths, on a crop of 10
 run is a process of its own, the forms in turn; `operands` makes the operands alone and stands for what torch
 itself takes. Times are the process's own on all its threads, so that other work beside it counts little.
 
-python benchmarks/training_attention.py [--positions 16384] [--rows 512] [--rounds 3] [--output FILE]
+python -m benchmarks.training.attention [--positions 16384] [--rows 512] [--rounds 3] [--output FILE]
 
 The defaults go into benchmarks/results/training_attention.json; anything else only into the file of --output.
 """
@@ -22,14 +22,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from calibration_memory import run_alone
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.places import results_file
+from benchmarks.process import run_alone
 from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 
-RESULTS = Path(__file__).parent / "results" / "training_attention.json"
+RESULTS = results_file("training_attention")
 POSITIONS, ROWS, ROUNDS = 16384, 512, 3
 """What the committed results are of."""
 CHANNELS, INNER = 512, 64
@@ -71,7 +72,8 @@ def measure(positions: int, rows: int, rounds: int, console: Console) -> dict[st
             for form in FORMS:
                 with console.status(f"round {turn + 1} of {rounds}, {form}"):
                     options = ("--positions", str(positions), "--rows", str(rows), "--told", str(told))
-                    usage = run_alone((sys.executable, __file__, *options, "--form", form))
+                    command = (sys.executable, "-m", "benchmarks.training.attention", *options)
+                    usage = run_alone((*command, "--form", form))
                 measured[form]["peak_bytes"].append(usage.peak_bytes)
                 for key, seconds in json.loads(told.read_text()).items():
                     measured[form][key].append(round(seconds, 3))

@@ -5,7 +5,7 @@ resizing alone, batch by batch, in one process with one thread, as a worker of t
 those of the processor, so that other work beside does not count. A data set is a folder that you give, or
 streets that are drawn for the purpose, which are smoother than photographs.
 
-python benchmarks/loader.py [--cityscapes FOLDER] [--camvid FOLDER] [--samples 16] [--output FILE]
+python -m benchmarks.training.loader [--cityscapes FOLDER] [--camvid FOLDER] [--samples 16] [--output FILE]
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.places import results_file
 from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 from danet_train.classes import IGNORE
@@ -42,7 +43,7 @@ from danet_train.errors import DanetTrainError
 from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 from danet_train.training.config import TrainConfig, read_config
 
-RESULTS = Path(__file__).parent / "results" / "loader.json"
+RESULTS = results_file("loader")
 BATCH = 4
 DRAWN_SCENES = 4
 

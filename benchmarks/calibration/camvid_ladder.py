@@ -4,7 +4,7 @@ The checkpoint is one of `danet train --data DATA --classes camvid --config camv
 record that it wrote beside it. From there it is `danet export` and `danet calibrate`, as anybody would type
 them; the figures are those of the bundle that they write. A gate that cannot hold is a result too, and kept.
 
-python benchmarks/camvid_ladder.py CHECKPOINT DATA [--bundle FOLDER] [--count 128]
+python -m benchmarks.calibration.camvid_ladder CHECKPOINT DATA [--bundle FOLDER] [--count 128]
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calibration_memory import DANET
 from rich.console import Console
 
+from benchmarks.places import results_file
+from benchmarks.process import DANET
 from danet_runtime.files.atomic import sha256_of, write_json
 from danet_runtime.machine import describe_machine
 
-RESULTS = Path(__file__).parent / "results"
 SIZE = "360x480"
 
 GATE_PARTS = (
@@ -137,8 +137,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with train and val")
     parser.add_argument("--count", type=int, default=128)
     parser.add_argument("--bundle", type=Path, help="keep the INT8 bundle here; must not exist")
-    parser.add_argument("--output", type=Path, default=RESULTS / "camvid_ladder.json")
-    parser.add_argument("--training-output", type=Path, default=RESULTS / "camvid_training.json")
+    parser.add_argument("--output", type=Path, default=results_file("camvid_ladder"))
+    parser.add_argument("--training-output", type=Path, default=results_file("camvid_training"))
     arguments = parser.parse_args()
     if arguments.bundle and arguments.bundle.exists():
         parser.error(f"{arguments.bundle} exists; give a path that does not")

@@ -1,6 +1,6 @@
 """The learning curve of a training as a picture, from the record that `danet train` writes.
 
-python benchmarks/learning_curve.py RECORD.json -o PICTURE.png [--name CONFIGURATION]
+python -m benchmarks.records.learning_curve RECORD.json -o PICTURE.png [--name CONFIGURATION]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Needs no GPU. Weights are random, from a seed: they change no figure but the siz
 scales are found once a network, on a few drawn scenes at a small size: a scale belongs to a tensor, whatever
 its size, so the same scales quantise the large model.
 
-python benchmarks/rtx_engines.py [--depth 50 101] [--size 512x1024 1024x2048] [--target sm_89]
+python -m benchmarks.engines.rtx_engines [--depth 50 101] [--size 512x1024 1024x2048] [--target sm_89]
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from onnxruntime.quantization import CalibrationDataReader
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.networks import random_network
+from benchmarks.places import results_file
 from danet_calibration.int8.coverage import measure_coverage
 from danet_calibration.int8.placement import quantise
 from danet_calibration.int8.ranges.scales import QuantisedInput, find_scales
@@ -36,10 +38,10 @@ from danet_runtime.machine import describe_machine
 from danet_runtime.tensorrt.build.rtx_builder import build_engine
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
 from danet_train.config.sections import Normalisation
-from danet_train.model.danet import DANet, build_model
+from danet_train.model.danet import DANet
 from danet_train.synthetic.dataset import scene
 
-RESULTS = Path(__file__).parent / "results" / "rtx_engines.json"
+RESULTS = results_file("rtx_engines")
 CALIBRATION_HW = (128, 256)
 CALIBRATION_FRAMES = 4
 
@@ -64,19 +66,6 @@ class Scenes(CalibrationDataReader):  # type: ignore[misc]
 
     def rewind(self) -> None:
         self._next = 0
-
-
-def random_network(depth: int, seed: int) -> DANet:
-    """Random weights whose attention matters and whose activations stay within FP16."""
-    torch.manual_seed(seed)
-    network = build_model(depth, aux_channels=0).eval()
-    with torch.no_grad():
-        for module in network.modules():
-            if hasattr(module, "bn3"):  # a residual branch: unscaled, a hundred layers grow without bound
-                module.bn3.weight.fill_(0.2)
-        network.decode_head.pam.gamma.scale.fill_(1)
-        network.decode_head.cam.gamma.scale.fill_(1)
-    return network
 
 
 def exported(network: DANet, geometry: Geometry, dtype: torch.dtype) -> bytes:

@@ -1,6 +1,6 @@
 """What every kernel takes of every architecture: registers, spills, shared and device memory. Needs no GPU.
 
-python benchmarks/kernel_resources.py [--tokens 8192 9409 32768] [--arch sm_87 ...] [--output FILE]
+python -m benchmarks.engines.kernel_resources [--tokens 8192 9409 32768] [--arch sm_87 ...] [--output FILE]
 
 Everything, in FP16, goes into benchmarks/results/kernel_resources.json; a part of it only into the file of
 --output. Threads and PTX versions are in the file alone.
@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from danet_export.graph.geometry import Geometry, plan_geometry
+from benchmarks.gpu.cases import SIZES, problem
+from benchmarks.places import results_file
 from danet_export.kernels.architectures import ARCHITECTURES, find_architectures
-from danet_export.kernels.bundle_kernels import VARIANTS, Problem
+from danet_export.kernels.bundle_kernels import VARIANTS
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.compiler import triton_version
 from danet_export.kernels.ptx import parameter_names
-from danet_export.ops.attention_ops import energy_slices
 from danet_runtime.bundle.manifest import Operator
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import DanetError
@@ -39,28 +39,13 @@ from danet_runtime.files.atomic import write_json
 from danet_runtime.tensorrt.kernels.operators import OPERATORS
 from danet_runtime.tensorrt.plugins.v3 import PluginState, plugin_classes
 
-RESULTS = Path(__file__).parent / "results" / "kernel_resources.json"
+RESULTS = results_file("kernel_resources")
 DEVICE_VARIABLE = re.compile(
     r"^\s*(?:\.(?:visible|weak|common) )?\.(?:global|const) (?:\.align \d+ )?(?:\.v\d )?"
     r"\.[bsuf](\d+) ([\w$]+)(?:\[(\d+)\])?",
     re.MULTILINE,
 )
 """Bits of an element, name, and the number of elements where there are several."""
-SIZES = {8192: (512, 1024), 9409: (769, 769), 32768: (1024, 2048)}
-
-
-def problem(geometry: Geometry) -> Problem:
-    """DANet's own widths on Cityscapes."""
-    return Problem(
-        tokens=geometry.tokens,
-        d_qk=64,
-        d_v=512,
-        slices=energy_slices(geometry.tokens),
-        classes=19,
-        logits_hw=geometry.logits_hw,
-        size_hw=geometry.frame_hw,
-        align_corners=geometry.align_corners,
-    )
 
 
 def main() -> None:
@@ -79,7 +64,7 @@ def main() -> None:
         for tokens in arguments.tokens
         for architecture in architectures
         for variant in VARIANTS
-        for spec in problem(plan_geometry(SIZES[tokens])).specify(architecture, variant)
+        for spec in problem(tokens).specify(architecture, variant)
     ]
     rows: list[dict[str, Any]] = []
     for tokens, architecture, variant, spec in track(work, "compile"):

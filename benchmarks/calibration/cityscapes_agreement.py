@@ -4,7 +4,7 @@ The bundle is that of `make demo`, trained on drawn scenes, so that nothing is s
 ones: only that INT8 gives FP32's labels. It is calibrated twice: on the drawn scenes that it was trained on,
 and on the few real frames themselves.
 
-python benchmarks/cityscapes_agreement.py BUNDLE SCENES DATA
+python -m benchmarks.calibration.cityscapes_agreement BUNDLE SCENES DATA
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from calibration_memory import DANET
 from rich.console import Console
 
+from benchmarks.places import results_file
+from benchmarks.process import DANET
 from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 
-RESULTS = Path(__file__).parent / "results" / "cityscapes_agreement.json"
+RESULTS = results_file("cityscapes_agreement")
 
 
 def agreement(bundle: Path, images: Path, data: Path, folder: Path) -> dict[str, Any]:

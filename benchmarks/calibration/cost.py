@@ -5,7 +5,7 @@ memory depends on them, so nothing is said of accuracy; the classifier's biases 
 are stable and the agreement that `danet calibrate` demands of INT8 holds. The frames that it holds out to
 compare INT8 with FP32 are part of what is timed, as they are for everybody.
 
-python benchmarks/calibration_cost.py [--depth 50] [--size 512x1024] [--count 16] [--method max]
+python -m benchmarks.calibration.cost [--depth 50] [--size 512x1024] [--count 16] [--method max]
 """
 
 from __future__ import annotations
@@ -15,36 +15,27 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from calibration_memory import DANET, export_with_scenes, run_alone
+import torch
 from rich.console import Console
 
+from benchmarks.calibration.memory import export_with_scenes
+from benchmarks.networks import random_network
+from benchmarks.places import results_file
+from benchmarks.process import DANET, run_alone
 from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
+from danet_train.model.danet import DANet
 
-if TYPE_CHECKING:
-    from danet_train.model.danet import DANet
-
-RESULTS = Path(__file__).parent / "results" / "calibration_cost.json"
+RESULTS = results_file("calibration_cost")
 HELD_OUT_FRAMES = 16
 RANGE_FRAMES = 1
 
 
-def random_network(depth: int) -> DANet:
-    """Random weights whose attention counts, within FP16's range, and with labels that are stable."""
-    import torch
-
-    from danet_train.model.danet import build_model
-
-    torch.manual_seed(0)
-    network = build_model(depth, aux_channels=0)
+def settled_network(depth: int) -> DANet:
+    """Random weights whose labels are stable: the classes' biases are far apart."""
+    network = random_network(depth, seed=0)
     with torch.no_grad():
-        for module in network.modules():
-            if hasattr(module, "bn3"):  # a residual branch: unscaled, a hundred layers grow without bound
-                module.bn3.weight.fill_(0.2)
-        network.decode_head.pam.gamma.scale.fill_(1)
-        network.decode_head.cam.gamma.scale.fill_(1)
         classifier = network.decode_head.conv_seg
         classifier.bias.copy_(torch.linspace(-5, 5, len(classifier.bias)))
     return network
@@ -62,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, console.status("prepare a bundle and scenes") as status:
         folder = Path(name)
         frames = arguments.count + HELD_OUT_FRAMES
-        bundle, scenes = export_with_scenes(random_network(arguments.depth), folder, arguments.size, frames)
+        bundle, scenes = export_with_scenes(settled_network(arguments.depth), folder, arguments.size, frames)
         status.update("calibrate")
         load = os.getloadavg()
         options = ("--images", str(scenes), "--count", str(arguments.count), "--method", arguments.method)
