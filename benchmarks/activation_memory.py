@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from danet_export.graph.geometry import Geometry, plan_geometry
-from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import to_onnx
-from danet_export.graph.wrapper import ExportedDANet
-from danet_export.ops import attention_ops as ops
+from danet_export.graph.wrapper import ExportedDANet, operator_sizes
+from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.errors import BackendError, DanetError, UsageError
 from danet_runtime.files.atomic import write_json
@@ -67,13 +67,13 @@ def exported(depth: int, geometry: Geometry, **parts: bool) -> tuple[bytes, byte
     network = build_model(depth, aux_channels=0, **parts).eval()
     statistics = Normalisation()
     wrapper = ExportedDANet(network, geometry, statistics.mean, statistics.std, torch.float16)
-    bodies = native_functions(NativeShapes.of_network(network.config, geometry))
+    bodies = native_functions(operator_sizes(network.config, geometry))
     return to_onnx(wrapper, geometry).SerializeToString(), bodies
 
 
 def with_other_body(model: bytes, bodies: bytes, body: str) -> onnx.ModelProto:
     """The model with these bodies but one, whose output has another shape."""
-    bodied = onnx.load_from_string(with_bodies(model, bodies, ops.DOMAIN))
+    bodied = onnx.load_from_string(with_bodies(model, bodies, NAMESPACE))
     other = onnx_parser.parse_function(body)
     kept = [function for function in bodied.functions if function.name != other.name]
     del bodied.functions[:]
@@ -103,7 +103,7 @@ def measure(depth: int, geometry: Geometry, target: str) -> dict[str, int]:
     model, bodies = exported(depth, geometry)
     forms = {
         "reference": model,
-        "native": with_bodies(model, bodies, ops.DOMAIN),
+        "native": with_bodies(model, bodies, NAMESPACE),
         "native, CAM in one MatMul": with_one_matmul(model, bodies, DANetConfig().head_channels),
         "native, without upsampling": without_upsampling(model, bodies, geometry),
     }
@@ -112,7 +112,7 @@ def measure(depth: int, geometry: Geometry, target: str) -> dict[str, int]:
         "native, without CAM": {"cam": False},
         "native, without both (FCN)": {"pam": False, "cam": False},
     }.items():
-        forms[name] = with_bodies(*exported(depth, geometry, **parts), ops.DOMAIN)
+        forms[name] = with_bodies(*exported(depth, geometry, **parts), NAMESPACE)
     figures = {}
     for name, form in forms.items():
         memory = build_engine(form, [target]).activation_memory_bytes

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from danet_runtime.bundle import Bundle, Precision
+    from danet_runtime.bundle.manifest import KernelVariant
     from danet_runtime.inference.segmenter import Segmenter
     from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine
     from danet_runtime.tensorrt.build.library import Flavour
     from danet_runtime.tensorrt.engine_build import EngineBuild
     from danet_runtime.tensorrt.engine_obtain import Obtained
-    from danet_runtime.tensorrt.kernels.kernels import KernelVariant
     from danet_runtime.tensorrt.plugins.lowering import Attention
 
 
