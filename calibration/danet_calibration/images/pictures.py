@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from danet_calibration.errors import CalibrationSetError
 from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
-from danet_train.data.datasets.folder import why_left_out
+from danet_train.data.datasets.folder import files_below
 from danet_train.data.datasets.pairing import summed
 from danet_train.data.samples.faults import Skipped
 
@@ -98,21 +97,13 @@ def _search(root: Path) -> tuple[list[Path], list[Path], list[Skipped]]:
     found: list[Path] = []
     labels: list[Path] = []
     left_out: list[Skipped] = []
-    entered = set()
-    for name, folders, files in os.walk(root, followlinks=True):
-        real = Path(name).resolve()
-        if real in entered:  # a link back to it, or a second one
-            folders.clear()
+    for file, why in files_below(root):
+        if why is None and not file.is_file():
+            why = "no regular file, or a link that leads nowhere"
+        if why is not None:
+            left_out.append(Skipped(str(file), why))
             continue
-        entered.add(real)
-        folders.sort()
-        folder = Path(name)
-        in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
-        for file in (folder / file_name for file_name in files):
-            why = why_left_out(file.name)
-            if why is not None:
-                left_out.append(Skipped(str(file), why))
-            elif file.is_file():
-                is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(_LABEL_STEMS))
-                (labels if is_label else found).append(file)
+        in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *file.relative_to(root).parts[:-1]))
+        is_label = in_labels or (file.suffix.lower() == ".png" and file.stem.endswith(_LABEL_STEMS))
+        (labels if is_label else found).append(file)
     return found, sorted(labels), sorted(left_out)

@@ -23,6 +23,16 @@ def _list_configs(asked: bool) -> None:
 
 
 def train(
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            show_default=False,
+            help="Settings over the configuration's, e.g. optimiser.lr=0.02 'augmentation.crop_hw=[512,512]' "
+            "loss.ohem.threshold=0.7; =null for none. --show-config prints them all.",
+        ),
+    ] = None,
+    *,
     data: Annotated[Path, typer.Option(help=DATA_HELP)],
     output: Annotated[
         Path,
@@ -84,6 +94,10 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write curves and example pictures for TensorBoard into it."),
     ] = None,
+    show_config: Annotated[
+        bool,
+        typer.Option("--show-config", help="Print the settings of this training as YAML, and end."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of another run that are there.")
     ] = False,
@@ -116,7 +130,7 @@ def train(
     from danet_train.data.datasets.layouts import check_splits_differ, open_dataset
     from danet_train.data.datasets.survey import survey, survey_lines
     from danet_train.errors import InterruptedTrainingError, UsageError
-    from danet_train.training.config import read_config
+    from danet_train.training.config import as_yaml, read_config
     from danet_train.training.distributed import pick_device, world_from_environment
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
     from danet_train.training.interruption import stopping_on_signals
@@ -124,7 +138,7 @@ def train(
     from danet_train.training.run import train_to_file
 
     world = world_from_environment()
-    if world.is_main:
+    if world.is_main and not show_config:
         check_output(output, overwrite=overwrite, resume=resume)
     if quantize is not None and (evaluate_every is not None or resume or tensorboard is not None):
         raise UsageError(
@@ -134,19 +148,22 @@ def train(
     if quantize is not None and world.size > 1:
         raise UsageError("--quantize trains in one process; start it without torchrun")
     source = None if quantize is None else read_checkpoint(quantize)
-    settings = read_config(
-        config,
-        steps=None if source else steps,
-        seed=seed,
-        device=device,
-        threads=threads,
-        bad_samples=bad_samples,
-    )
-    if evaluate_every is not None:
-        loop = settings.loop.model_copy(update={"evaluate_every": evaluate_every})
-        settings = settings.model_copy(update={"loop": loop})
+    options = {
+        "steps": None if source else steps,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "bad_samples": bad_samples,
+        "loop.evaluate_every": evaluate_every,
+    }
+    stated = [f"{key}={value}" for key, value in options.items() if value is not None]
+    settings = read_config(config, *(assignments or ()), *stated)
     if source is not None:
         settings = fine_tuning_config(settings, source, steps=steps)
+    if show_config:
+        if world.is_main:
+            typer.echo(as_yaml(settings), nl=False)
+        return
     learn, score = (
         open_dataset(data, split, classes, bad_samples=settings.bad_samples)
         for split in (train_split, val_split)
