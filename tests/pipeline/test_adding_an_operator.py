@@ -93,7 +93,7 @@ def test_the_files_of_a_new_operator_are_those_that_the_architecture_names(copy)
     wanted = {CONTRACT, OPERATOR.replace("NAME", "halve"), KERNEL.replace("NAME", "halve"), NETWORK}
     assert changed_files(copy) == wanted
     text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-    row = re.search(r"^\| an operator \|.*$", text, re.MULTILINE)
+    row = re.search(r"^\| An operator \|.*$", text, re.MULTILINE)
     assert row is not None, "docs/architecture.md does not say how to add an operator"
     assert set(re.findall(r"`((?:runtime|export)/[\w/]+\.py)`", row[0])) == {
         CONTRACT,
