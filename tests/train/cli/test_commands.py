@@ -156,7 +156,7 @@ def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
 
 @pytest.mark.parametrize(
     "module",
-    ["", *(f".commands.{name}" for name in ("synthesize", "train", "import_weights", "evaluate", "explain"))],
+    ["", *(f".cli.{name}" for name in ("synthesize", "train", "import_weights", "evaluate", "explain"))],
 )
 def test_importing_a_command_loads_nothing_heavy(module):
     code = (

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_train.cli.dataset_help import CLASSES_HELP, DATA_HELP
+from danet_train.data.datasets.layouts import classes_help, data_help, drawn_layouts
 
 
 def _list_configs(asked: bool) -> None:
@@ -16,10 +16,16 @@ def _list_configs(asked: bool) -> None:
         return
     from rich.console import Console
 
-    from danet_train.cli.config_list import config_table
+    from danet_train.cli.tables import config_table
 
     Console(markup=False, emoji=False).print(config_table())
     raise typer.Exit
+
+
+def _list_layouts(asked: bool) -> None:
+    if asked:
+        typer.echo(drawn_layouts())
+        raise typer.Exit
 
 
 def train(
@@ -33,7 +39,7 @@ def train(
         ),
     ] = None,
     *,
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    data: Annotated[Path, typer.Option(help=data_help())],
     output: Annotated[
         Path,
         typer.Option(
@@ -55,7 +61,7 @@ def train(
     ] = None,
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
     val_split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help=CLASSES_HELP)] = None,
+    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
     bad_samples: Annotated[
         Literal["stop", "skip"] | None,
         typer.Option(
@@ -108,6 +114,15 @@ def train(
             callback=_list_configs,
             is_eager=True,
             help="Print the packaged configurations with the mIoU that their references publish, and end.",
+        ),
+    ] = False,
+    list_layouts: Annotated[
+        bool,
+        typer.Option(
+            "--list-layouts",
+            callback=_list_layouts,
+            is_eager=True,
+            help="Print the layouts that --data may have, drawn, and end.",
         ),
     ] = False,
 ) -> None:

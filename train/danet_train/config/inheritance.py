@@ -14,6 +14,8 @@ from danet_train.errors import ConfigError
 from danet_train.files.limited import parse_yaml, read_yaml
 
 _FOLDER = Path(str(files("danet_train"))) / "configs"
+CLASS_TABLES = _FOLDER / "classes"
+"""The folder of the packaged class tables but Cityscapes'."""
 _OWN = "published"
 """What was published of the base says nothing of what begins from it."""
 
@@ -38,6 +40,11 @@ _Loader.add_implicit_resolver(
 def packaged_names() -> list[str]:
     """The names of the packaged configurations, in order."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def packaged_class_tables() -> list[str]:
+    """The names of the packaged class tables, in order; Cityscapes' is in no file of this package."""
+    return sorted(["cityscapes", *(path.stem for path in CLASS_TABLES.glob("*.yaml"))])
 
 
 def find_config(name_or_path: str) -> Path:

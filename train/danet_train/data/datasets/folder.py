@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and why the others are not: one rule for every layout."""
+"""Which files of a folder are pictures, and which of another are their labels: one rule for every layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from danet_train.data.datasets.layout import Split
 from danet_train.data.samples.faults import Skipped
+from danet_train.data.samples.sample import Pair
 from danet_train.pictures.decoding import PICTURE_SUFFIXES
 
 LABEL_SUFFIX: Final = ".png"
@@ -105,3 +107,11 @@ def labels_below(folder: Path) -> Labels:
         else:
             (found.files if file.suffix.lower() == LABEL_SUFFIX else found.others)[name] = file
     return found
+
+
+def folders_paired(images: Path, labels: Path) -> Split:
+    """Every picture below one folder with the label of its name below another, and what is left over."""
+    found, known = pictures_below(images), labels_below(labels)
+    pairs = [Pair(name, image, known.place(labels, name)) for name, image in found.pictures]
+    left_out = [*found.left_out, *known.left_out({pair.name for pair in pairs}, images)]
+    return Split(pairs, f"in {images}", images, left_out)
