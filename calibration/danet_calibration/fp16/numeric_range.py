@@ -28,7 +28,7 @@ from danet_calibration.measure.node_by_node import (
     tensor_types,
 )
 from danet_runtime.bundle import Bundle
-from danet_runtime.bundle.operators import ATTENTION_ENERGY
+from danet_runtime.bundle.operators import spec_of
 from danet_runtime.frames.arrays import UInt8Array
 
 _ROUNDS_TO_INFINITY = 65520.0  # half-way between 65504 and 65536, to even
@@ -184,10 +184,11 @@ def _attention(exact: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     """The tensors that hold energies: to which attention they belong, and what they are."""
     found = {}
     for node in exact.graph.node:
-        if node.op_type == "PositionAttention":
-            found[scoped(node.name, ATTENTION_ENERGY)] = (node.name, "Q^T K")
-        elif node.op_type == "ChannelEnergy":
-            found[node.output[0]] = (node.name.replace("energy", "attention"), "A A^T")
+        spec = spec_of(node.domain, node.op_type)
+        if spec and spec.energies:
+            inner = spec.energies.tensor
+            tensor = scoped(node.name, inner) if inner else node.output[0]
+            found[tensor] = (node.name.replace("energy", "attention"), spec.energies.product)
     return found
 
 

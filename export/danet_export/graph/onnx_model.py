@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
+from typing import Final
 
 import onnx
 import onnxsim
@@ -16,13 +17,15 @@ from danet_export.errors import ExportError
 from danet_export.graph.geometry import Geometry
 from danet_export.ops.catalogue import code_of
 from danet_export.ops.function_body import BODY_OPSET
-from danet_runtime.bundle.operators import NAMESPACE, OPERATORS
+from danet_runtime.bundle.operators import NAMESPACE, OPERATORS, Operator
 
 _log = logging.getLogger(__name__)
 
 OPSET = BODY_OPSET
 IR_VERSION = 10
 """The newest that TensorRT 10.3 and ONNX Runtime 1.18 both read."""
+
+_APPLIED: Final[Operator] = "ChannelEnergy"
 
 APPLICATION_PREFIX = "channel_attention_"
 """Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
@@ -138,7 +141,7 @@ def _application_outputs(graph: onnx.GraphProto) -> set[str]:
     """Outputs of the standard nodes from the channel energies to the sum with CAM's input."""
     reached: set[str] = set()
     for node in graph.node:  # in topological order
-        if node.domain == NAMESPACE and node.op_type == "ChannelEnergy":
+        if (node.domain, node.op_type) == (NAMESPACE, _APPLIED):
             reached.update(node.output)
     energies = set(reached)
     ended: set[str] = set()

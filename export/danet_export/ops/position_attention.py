@@ -15,7 +15,7 @@ from danet_export.ops.catalogue import LARGE_ENERGY, Drawing, Example
 from danet_export.ops.exact import Float64Array, flat, softmax
 from danet_export.ops.execution import KernelInputError, check, gpu, launch, on_gpu, shape_of
 from danet_export.ops.function_body import NATIVE_OPSET, parse_body
-from danet_runtime.bundle.operators import ATTENTION_ENERGY, NAMESPACE, OPERATORS, Sizes
+from danet_runtime.bundle.operators import NAMESPACE, OPERATORS, Sizes
 
 SPEC: Final = OPERATORS["PositionAttention"]
 
@@ -24,7 +24,7 @@ WIDTH_MULTIPLE: Final = 16
 
 _PREFIX: Final = "danet_pa"
 
-_BODY: Final = f"""
+_BODY: Final = """
   danet_pa_flat = Constant <value_ints = [0, 0, -1]> ()
   danet_pa_q3 = Reshape (danet_pa_q, danet_pa_flat)
   danet_pa_k3 = Reshape (danet_pa_k, danet_pa_flat)
@@ -32,8 +32,8 @@ _BODY: Final = f"""
   danet_pa_q32 = Cast <to = 1> (danet_pa_q3)
   danet_pa_k32 = Cast <to = 1> (danet_pa_k3)
   danet_pa_qt = Transpose <perm = [0, 2, 1]> (danet_pa_q32)
-  {ATTENTION_ENERGY} = MatMul (danet_pa_qt, danet_pa_k32)
-  danet_pa_map32 = Softmax <axis = 2> ({ATTENTION_ENERGY})
+  danet_pa_energy = MatMul (danet_pa_qt, danet_pa_k32)
+  danet_pa_map32 = Softmax <axis = 2> (danet_pa_energy)
   danet_pa_map = CastLike (danet_pa_map32, danet_pa_v3)
   danet_pa_mapt = Transpose <perm = [0, 2, 1]> (danet_pa_map)
   danet_pa_context3 = MatMul (danet_pa_v3, danet_pa_mapt)

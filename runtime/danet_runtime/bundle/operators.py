@@ -57,9 +57,6 @@ LEAST_SLICE_TOKENS: Final = 512
 SLICE_GRANULE: Final = 16
 """Slices begin at multiples of 16 positions, so that a kernel can load them in wide words."""
 
-ATTENTION_ENERGY: Final = "danet_pa_energy"
-"""Name of Q^T K inside the bodies of PositionAttention, by which its range is measured."""
-
 Extents = Sequence[int]
 Sizes = Mapping[str, int]
 
@@ -95,6 +92,19 @@ class GoldenCase:
 
 
 @dataclass(frozen=True)
+class Energies:
+    """The products of an operator that go beyond FP16's range, whose size is measured.
+
+    Attributes:
+        product: What they are, in words.
+        tensor: Their name inside the function body; ``None`` where they are the output.
+    """
+
+    product: str
+    tensor: str | None = None
+
+
+@dataclass(frozen=True)
 class OperatorSpec:
     """One operator with one output.
 
@@ -107,6 +117,7 @@ class OperatorSpec:
         sizes: From the inputs' shapes and the attributes, the sizes that a kernel is specialised for.
         tolerance: Largest :meth:`error` against the true result, by the type that is computed in.
         golden: Cases with known results.
+        energies: What must be FP32 in it; ``None`` where nothing must.
         counts_labels: Whether the output holds class indices, which are right or wrong and not near.
         divisible: Inputs of which a run of positions gives the same run of the output's positions, where the
             other inputs are whole; the output has the shape of the last of them. Empty where the operator
@@ -121,6 +132,7 @@ class OperatorSpec:
     sizes: Callable[[Sequence[Extents], Mapping[str, int]], Sizes]
     tolerance: Mapping[str, float]
     golden: tuple[GoldenCase, ...]
+    energies: Energies | None = None
     counts_labels: bool = False
     divisible: tuple[str, ...] = ()
 
@@ -253,6 +265,7 @@ OPERATORS: Final[Mapping[Operator, OperatorSpec]] = {
             sizes=_position_attention_sizes,
             tolerance=_ATTENTION_TOLERANCE,
             golden=(_GOLDEN_ATTENTION,),
+            energies=Energies("Q^T K", "danet_pa_energy"),
             divisible=("q", "x"),
         ),
         OperatorSpec(
@@ -264,6 +277,7 @@ OPERATORS: Final[Mapping[Operator, OperatorSpec]] = {
             sizes=_channel_energy_sizes,
             tolerance=_ATTENTION_TOLERANCE,
             golden=(_GOLDEN_ENERGY,),
+            energies=Energies("A A^T"),
         ),
         OperatorSpec(
             name="UpsampleArgmax",

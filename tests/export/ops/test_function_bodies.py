@@ -179,3 +179,14 @@ def test_inner_names_are_unique_over_all_bodies():
     inputs = [name for body in bodies for name in body.input]
     assert len(set(names + inputs)) == len(names + inputs)
     assert all(name.startswith("danet_") for name in names + inputs)
+
+
+def test_the_energies_that_a_contract_names_are_made_by_the_body():
+    for spec in OPERATORS.values():
+        if spec.energies and spec.energies.tensor:
+            made = {name for node in code_of(spec.name).body({}).node for name in node.output}
+            assert spec.energies.tensor in made
+    assert [name for name, spec in OPERATORS.items() if spec.energies] == [
+        "PositionAttention",
+        "ChannelEnergy",
+    ]
