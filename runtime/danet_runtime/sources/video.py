@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from danet_runtime.clock import now_ns
-from danet_runtime.dependencies import PYAV, require
+from danet_runtime.dependencies import OPENCV, PYAV, require
 from danet_runtime.errors import (
     MissingDependencyError,
     SourceDamagedError,
@@ -19,6 +19,7 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.sources.protocol.damage import DamageCount, DamagePolicy, DamageReason
 from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
 from danet_runtime.sources.video_files.container import VideoContainer, check_size
 from danet_runtime.sources.video_files.decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_files.ends import missing_bytes
@@ -89,7 +90,15 @@ class VideoSource:
         damage: Counts what is damaged.
     """
 
+    statement: ClassVar = SourceStatement(
+        name="video", form="a video file", needs=((PYAV, OPENCV),), reads_other_files=True
+    )
     live = False
+
+    @classmethod
+    def named(cls, text: str, wanted: Wanted) -> VideoSource | OpenCvVideoSource:
+        """The video at a path; see :func:`open_video`."""
+        return open_video(Path(text), wanted.damaged)
 
     def __init__(self, path: str | Path, damaged: DamagePolicy = "drop") -> None:
         self.path = Path(path)

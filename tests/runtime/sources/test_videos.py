@@ -357,6 +357,75 @@ def test_a_hole_of_zeros_is_damage_also_where_the_decoder_takes_it_for_a_picture
     assert len(frames) >= 26
 
 
+def spoilt_in_place(path: Path, place: int, way: str) -> None:
+    """Overwrite the packet of this number in the file, as a bad disk does."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    begin, size = packets[place].pos, packets[place].size
+    if way == "all":
+        content[begin : begin + size] = bytes(size)
+    elif way == "zero":
+        content[begin + size // 4 : begin + size // 2] = bytes(size // 2 - size // 4)
+    else:
+        content[begin + size // 2] ^= 1
+    path.write_bytes(content)
+
+
+AV1 = Kind("groups.mp4", "libsvtav1", {"preset": "8", "svtav1-params": "lossless=1:keyint=12"})
+FFV1 = Kind("checked.mkv", "ffv1", {"level": "3", "slicecrc": "1", "slices": "4", "g": "12"})
+
+
+@pytest.mark.parametrize("place", [15, 20, 31])
+@pytest.mark.parametrize(
+    ("one", "way"),
+    [(AV1, "all"), (FFV1, "zero"), (FFV1, "flip")],
+    ids=lambda value: str(value),
+)
+def test_damage_that_the_decoder_keeps_to_itself_is_found_too(
+    tmp_path: Path, one: Kind, way: str, place: int
+) -> None:
+    path = make(tmp_path, one)
+    spoilt_in_place(path, place, way)
+    frames, infos, error = read_all(source := open_source(path))
+    assert isinstance(error, SourceDamagedError)
+    assert numbers(frames) == [info.id for info in infos]
+    assert len(frames) + sum(source.damage.counts.values()) == 40
+    assert {39, place - 1} <= {info.id for info in infos} or place == 31
+    assert place not in {info.id for info in infos}
+
+
+def test_a_picture_of_h265_of_which_nothing_comes_is_counted(tmp_path: Path) -> None:
+    path = make(tmp_path, kind("hevc.mp4"), Plan(packet=spoil({20, 21}, "noise")))
+    frames, _, error = read_all(source := open_source(path))
+    assert len(frames) < 40
+    assert isinstance(error, SourceDamagedError)
+    assert len(frames) + sum(source.damage.counts.values()) == 40
+
+
+def test_streams_that_begin_on_the_way_end_nothing(tmp_path: Path) -> None:
+    # So far from the beginning and from the end that FFmpeg does not see them as it opens the file.
+    long, noise = io.BytesIO(), np.random.default_rng(0).integers(0, 255, (512, 1024, 3), np.uint8)
+    with av.open(long, "w", format="mpegts") as container:
+        options = {"qmin": "1", "qmax": "1", "g": "1", "b": "100000000"}
+        stream = container.add_stream("mpeg2video", rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 512, 1024, "yuv420p"
+        for _ in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="bgr24")))
+        container.mux(stream.encode(None))
+    sounds = io.BytesIO()
+    with av.open(sounds, "w", format="mpegts", options={"tables_version": "7"}) as container:
+        for stream in [container.add_stream("mp2", rate=44100) for _ in range(12)]:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), "s16", "mono")
+            silence.sample_rate, silence.pts = 44100, 0
+            container.mux(stream.encode(silence))
+            container.mux(stream.encode(None))
+    path = tmp_path / "it.ts"
+    path.write_bytes(long.getvalue() + sounds.getvalue() + long.getvalue())
+    frames, _, _ = read_all(open_source(path))
+    assert len(frames) >= 22
+
+
 def test_damaged_frames_come_marked_where_that_is_asked_for(tmp_path: Path) -> None:
     path = make(tmp_path, kind("h264.ts"), Plan(packet=spoil({15}, "noise")))
     frames, infos, error = read_all(source := open_source(path, damaged="mark"))

@@ -139,6 +139,8 @@ class VideoContainer:
                     if packet.size:  # the last one is empty
                         failures = 0
                         yield packet
+            except IndexError:  # of PyAV, at the end of a file in which a stream began on the way
+                return
             except self.av.FFmpegError as error:
                 logger.info("%s cannot be read on here: %s", self._path, error.strerror)
                 failures += 1
