@@ -2,9 +2,9 @@
 #
 #   make demo       train, export, calibrate, build and stream a small DANet; ends with a table
 #   make test       the fast tests            make test-all   the slow ones too
-#   make check      ruff and mypy             make format     let ruff mend what it can
+#   make check      ruff, mypy, tables           make format     let ruff mend what it can
 #   make clean      remove build/             make setup      only install, into .venv
-#   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and README.md
+#   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and the tables
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,7 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+	python -m benchmarks.tables --check
 
 # Where there is no GPU it says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
 gpu: setup

@@ -36,8 +36,10 @@ def settled_network(depth: int) -> DANet:
     """Random weights whose labels are stable: the classes' biases are far apart."""
     network = random_network(depth, seed=0)
     with torch.no_grad():
-        classifier = network.decode_head.conv_seg
-        classifier.bias.copy_(torch.linspace(-5, 5, len(classifier.bias)))
+        bias = network.decode_head.conv_seg.bias
+        if bias is None:
+            raise ValueError("expected a classifier with biases, got one without")
+        bias.copy_(torch.linspace(-5, 5, len(bias)))
     return network
 
 

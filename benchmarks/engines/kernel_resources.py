@@ -28,15 +28,14 @@ from rich.table import Table
 from benchmarks.gpu.cases import SIZES, problem
 from benchmarks.places import results_file
 from danet_export.kernels.architectures import ARCHITECTURES, find_architectures
-from danet_export.kernels.bundle_kernels import VARIANTS
+from danet_export.kernels.bundle_kernels import VARIANTS, specify
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.compiler import triton_version
 from danet_export.kernels.ptx import parameter_names
-from danet_runtime.bundle.manifest import Operator
+from danet_runtime.bundle.operators import OPERATORS, Operator
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import DanetError
 from danet_runtime.files.atomic import write_json
-from danet_runtime.tensorrt.kernels.operators import OPERATORS
 from danet_runtime.tensorrt.plugins.v3 import PluginState, plugin_classes
 
 RESULTS = results_file("kernel_resources")
@@ -64,7 +63,7 @@ def main() -> None:
         for tokens in arguments.tokens
         for architecture in architectures
         for variant in VARIANTS
-        for spec in problem(tokens).specify(architecture, variant)
+        for spec in specify(problem(tokens), architecture, variant)
     ]
     rows: list[dict[str, Any]] = []
     for tokens, architecture, variant, spec in track(work, "compile"):

@@ -41,7 +41,7 @@ from benchmarks.gpu.measurement import (
     time_side_by_side,
 )
 from benchmarks.gpu.own_kernels import has_bf16
-from danet_export.ops.attention_ops import energy_slices
+from danet_runtime.bundle.operators import energy_slices
 
 ROWS, POSITIONS = 16, 32
 KEPT, OWN_UPSAMPLING = "partial sums", "UpsampleArgmax"
@@ -138,7 +138,8 @@ def measure_upsampling(tokens: int, dtype: torch.dtype, rounds: int) -> list[dic
     logits = draw_logits(tokens, dtype)
     expected = labels_reference(logits, tokens)
     logits = logits.to(DEVICE)
-    (height, width), align_corners = problem(tokens).size_hw, problem(tokens).align_corners
+    sizes = problem(tokens)["UpsampleArgmax"]
+    height, width, align_corners = sizes["height"], sizes["width"], bool(sizes["align_corners"])
 
     def plain() -> Tensor:
         scores = F.interpolate(logits, (height, width), mode="bilinear", align_corners=align_corners)
@@ -191,7 +192,7 @@ def main() -> int:
     if arguments.dtype == "bf16" and not has_bf16():
         print("skipped: this GPU has no BF16 matrix units")
         return 0
-    from danet_export.kernels import torch_ops  # noqa: F401 - registers torch.ops.danet
+    from danet_export.ops import channel_energy, upsample_argmax  # noqa: F401 - registers torch.ops.danet
 
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = False

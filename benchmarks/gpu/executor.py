@@ -81,12 +81,13 @@ class Model:
     def labels(self, frame: Tensor) -> Tensor:
         """Of a frame (1, H, W, 3) uint8 BGR; (1, H, W) uint8."""
         image = ((frame.float() - 114) / 58).permute(0, 3, 1, 2).half()
-        return self.network(image.contiguous(memory_format=torch.channels_last)).to(torch.uint8)
+        labels: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
+        return labels.to(torch.uint8)
 
     @torch.inference_mode()
     def enqueue(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
         """See :class:`danet_runtime.tensorrt.cuda.executor_slot.Enqueue`."""
-        with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream)):  # type: ignore[no-untyped-call]
             labels = self.labels(tensor_at(inputs["frame"], self.frame_shape))
             tensor_at(outputs["labels"], self.labels_shape).copy_(labels)
 
@@ -178,7 +179,8 @@ def loop_fps(backend: InLoop, bundle: Bundle, size_hw: tuple[int, int], frames: 
 @torch.inference_mode()
 def measure(depth: int, size_hw: tuple[int, int], frames: int, bundle: Bundle) -> dict[str, Any]:
     """All forms of one network at one size; the bundle gives the loop its frame size, and no model."""
-    network = Fused(random_network(depth).to(DEVICE).to(memory_format=torch.channels_last).half()).to(DEVICE)
+    plain = random_network(depth).to(DEVICE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Fused(plain.half()).to(DEVICE)
     model = Model(network, size_hw)
     draw = np.random.default_rng(0)
     pictures = [picture(draw, size_hw) for _ in range(PICTURES)]

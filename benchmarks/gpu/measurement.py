@@ -191,14 +191,18 @@ def exit_code_of(main: Callable[[], int]) -> int:
         return error.exit_code
 
 
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 def _time_once(candidate: Candidate, head_start_cycles: float) -> tuple[float, bool]:
     """Milliseconds, and whether the GPU had begun before the host was done."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(int(head_start_cycles))
+    start, end = _event(), _event()
+    torch.cuda._sleep(int(head_start_cycles))  # type: ignore[no-untyped-call]
     start.record()
     candidate()
     end.record()
-    was_late = start.query()
+    was_late: bool = start.query()  # type: ignore[no-untyped-call]
     end.synchronize()
     return start.elapsed_time(end), was_late
 
@@ -213,10 +217,11 @@ def _find_head_start(candidate: Candidate, cycles_a_ms: float) -> float:
 
 
 def _cycles_a_millisecond() -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(CALIBRATION_CYCLES)  # wakes the clocks
+    start, end = _event(), _event()
+    torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]  # wakes the clocks
     start.record()
-    torch.cuda._sleep(CALIBRATION_CYCLES)
+    torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]
     end.record()
     end.synchronize()
-    return CALIBRATION_CYCLES / start.elapsed_time(end)
+    milliseconds: float = start.elapsed_time(end)
+    return CALIBRATION_CYCLES / milliseconds

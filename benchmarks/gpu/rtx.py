@@ -67,8 +67,8 @@ def measure(
             command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired as error:
-        said = error.stdout or b""  # bytes, whatever was asked for
-        text = said if isinstance(said, str) else said.decode(errors="replace")
+        printed = error.stdout or b""  # bytes, whatever was asked for
+        text = printed.decode(errors="replace")
         return row | last_answer(text) | {"error": f"stopped after {timeout_s:g} s"}
     row |= last_answer(done.stdout)
     if done.returncode == 0 and "milliseconds" in row:

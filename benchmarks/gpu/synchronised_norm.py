@@ -23,6 +23,7 @@ from rich.console import Console
 from torch import distributed as dist
 
 from benchmarks.gpu.measurement import exit_code_of, gpu_is_missing, record
+from benchmarks.networks import open_attentions
 from benchmarks.places import REPOSITORY
 from danet_train.data.batches import Batch
 from danet_train.training.config import TrainConfig
@@ -58,10 +59,9 @@ def run_updates(world: World, device: torch.device) -> dict[str, Any]:
     """What this process has after the updates."""
     torch.manual_seed(0)
     model = make_learner(CONFIG, CLASSES, device).model.double()
-    for attention in (model.decode_head.pam, model.decode_head.cam):
-        torch.nn.init.constant_(attention.gamma.scale, 0.5)
+    open_attentions(model, 0.5)
     if world.size > 1:
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     learner = Learner(model, CONFIG, [make_optimiser(model, CONFIG.optimiser)], world)
     set_learning_rate(learner.optimisers, CONFIG.optimiser.lr)
     generator = torch.Generator().manual_seed(1)

@@ -54,6 +54,8 @@ def read(uri: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         info = source.read_into(buffer)
+        if info is None:
+            break
         told = truth.read(buffer)
         if told is None:
             print(json.dumps(None))

@@ -10,6 +10,7 @@ that is not counted. Files and folders are compared with the same ones renamed i
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -42,6 +43,14 @@ BOX_FRAMES = 750
 """Thirty seconds at 25 a second, as a black box keeps."""
 
 _NEVER_S = 1e9
+
+
+def _skipped(_path: Path) -> None:
+    """Flush nothing."""
+
+
+UNFLUSHED: dict[str, Any] = dict.fromkeys(("sync_file", "sync_folder", "sync_tree"), _skipped)
+"""What replaces the flushes of files that are renamed into place."""
 
 
 def results(count: int) -> list[Result]:
@@ -129,10 +138,8 @@ def compare_files(folder: Path, rounds: int) -> dict[str, float]:
             is_flushed = turn % 2 == 0
             at = folder / f"{name}-{turn}"
             at.mkdir()
-            names = ("sync_file", "sync_folder", "sync_tree")
-            patches = {} if is_flushed else {one: (lambda _path: None) for one in names}
             started = time.perf_counter()
-            with mock.patch.multiple(atomic, **patches) if patches else nullcontext():
+            with nullcontext() if is_flushed else mock.patch.multiple(atomic, **UNFLUSHED):
                 write(at)
             times[is_flushed].append(time.perf_counter() - started)
             shutil.rmtree(at)
@@ -148,21 +155,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    load = os.getloadavg()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        measured = {
-            "machine": describe_machine(),
-            "size_hw": list(SIZE_HW),
-            "sinks": compare_sinks(Path(folder), arguments.rounds, arguments.seconds),
-            "files": compare_files(Path(folder), arguments.rounds),
-        }
+        sinks = compare_sinks(Path(folder), arguments.rounds, arguments.seconds)
+        files = compare_files(Path(folder), arguments.rounds)
     table = Table("figure", "value", title="Reaching the disk")
-    for sink, values in measured["sinks"].items():
+    for sink, values in sinks.items():
         for key, value in values.items():
             table.add_row(f"{sink}: {key.replace('_', ' ')}", f"{value:.4g}")
-    for key, value in measured["files"].items():
+    for key, value in files.items():
         table.add_row(key.replace("_", " "), f"{value:.4g}")
     Console().print(table)
-    write_json(arguments.output, measured)
+    write_json(
+        arguments.output,
+        {
+            "machine": describe_machine(),
+            "load_average_at_start": [round(value, 2) for value in load],
+            "size_hw": list(SIZE_HW),
+            "rounds": arguments.rounds,
+            "seconds": arguments.seconds,
+            "sinks": sinks,
+            "files": files,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The two read the same H.264 file in turn, several times in one run; the ratio counts, of the processor time,
 which a loaded machine leaves alone, and of the time by the clock.
 
-python -m benchmarks.streaming.video_reading [--output FILE] [--size 1080x1920] [--frames 300] [--rounds 7] [VIDEO]
+python -m benchmarks.streaming.video_reading [--size 1080x1920] [--frames 300] [--rounds 7]
 """
 
 from __future__ import annotations

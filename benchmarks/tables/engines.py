@@ -22,8 +22,8 @@ def activation_memory(results: Path) -> str:
         rows.append([f"{bold}{cell}{bold}" for cell in cells])
     library = " ".join(document["library"].split())
     told = (
-        f"Activation memory of the whole network in {document['precision'].upper()} at {document['size']}, as "
-        f"the builder of {library} tells it for {document['target']}, in MiB "
+        f"Activation memory of the whole network in {document['precision'].upper()} at {document['size']}, "
+        f"as the builder of {library} tells it for {document['target']}, in MiB "
         "(`python -m benchmarks.engines.activation_memory`):"
     )
     return "\n\n".join((prose(told), markdown(["", *networks], rows), prose(_shares(networks["R-50"]))))
@@ -37,8 +37,8 @@ def _shares(forms: Document) -> str:
     logits = _more(forms["native"], forms["native, without upsampling"])
     return (
         "A row is the peak of one network, and peaks do not add up: what is freed before the peak costs "
-        f"nothing. In R-50 the attention takes {both} more than the FCN; without CAM it would be {pam}, without "
-        f"PAM {cam}; the upsampled logits add {logits} to the peak."
+        f"nothing. In R-50 the attention takes {both} more than the FCN; without CAM it would be {pam}, "
+        f"without PAM {cam}; the upsampled logits add {logits} to the peak."
     )
 
 

@@ -31,9 +31,9 @@ def flushing(results: Path) -> str:
     )
     report, box = ((files[f"{name}_ms"], files[f"{name}_unflushed_ms"]) for name in ("report", "black_box"))
     return prose(
-        f"With flushing over without, a write of a {size} picture at 25 a second took {video} (video), {lines} "
-        f"(JSON lines) and {masks} (masks) times as long in the median; a report took {report[0]:.0f} ms and "
-        f"not {report[1]:.0f}, a black box of 750 frames {box[0] / 1e3:.1f} s and not {box[1] / 1e3:.1f} "
-        f"({machine(document)}, other work beside it; `python -m benchmarks.streaming.flushing --rounds 3 "
-        "--seconds 2`)."
+        f"With flushing over without, a write of a {size} picture at 25 a second took {video} (video), "
+        f"{lines} (JSON lines) and {masks} (masks) times as long in the median; a report took "
+        f"{report[0]:.0f} ms and not {report[1]:.0f}, a black box of 750 frames {box[0] / 1e3:.1f} s and not "
+        f"{box[1] / 1e3:.1f} ({machine(document)}{beside(document)}; "
+        "`python -m benchmarks.streaming.flushing`)."
     )

@@ -51,6 +51,8 @@ def machine(document: Document) -> str:
 
 
 def beside(document: Document) -> str:
-    """What ran beside a measurement, by the load at its start."""
-    load = document["load_average_at_start"][0]
+    """What ran beside a measurement, by the load at its start where that was kept."""
+    load = document.get("load_average_at_start", [None])[0]
+    if load is None:
+        return ", other work beside it"
     return f", other work beside it, load {load:.0f}" if load > 1 else ""

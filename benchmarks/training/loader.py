@@ -39,7 +39,7 @@ from danet_train.data.batches import batches
 from danet_train.data.datasets.layouts import open_dataset
 from danet_train.data.samples.sample import Dataset, read_image, read_label
 from danet_train.data.torch_samples import TrainingSamples, normalise
-from danet_train.errors import DanetTrainError
+from danet_train.errors import DanetTrainError, DataError
 from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 from danet_train.training.config import TrainConfig, read_config
 
@@ -123,7 +123,10 @@ def decode_and_resize(dataset: Dataset, config: TrainConfig, index: int) -> None
     pair, rng = dataset.pairs[index % len(dataset)], np.random.default_rng(index)
     image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)
     label = cv2.imread(str(pair.label), cv2.IMREAD_UNCHANGED)
-    Framed(image, label).resized(drawn_size(label.shape, config, rng))
+    if image is None or label is None:
+        raise DataError(f"expected a picture and labels that OpenCV reads, got {pair.image} and {pair.label}")
+    framed = Framed(image.astype(np.uint8, copy=False), label.astype(np.uint8, copy=False))
+    framed.resized(drawn_size(framed.size_hw, config, rng))
 
 
 def measure(case: Case, dataset: Dataset, samples: int) -> dict[str, Any]:
