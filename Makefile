@@ -2,7 +2,7 @@
 #
 #   make demo       train, export, calibrate, build and stream a small DANet; ends with a table
 #   make test       the fast tests            make test-all   the slow ones too
-#   make check      ruff, mypy, tables           make format     let ruff mend what it can
+#   make check      ruff, mypy, tables        make format     let ruff mend what it can
 #   make clean      remove build/             make setup      only install, into .venv
 #   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and the tables
 

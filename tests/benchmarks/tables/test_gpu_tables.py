@@ -1,6 +1,5 @@
 """The README's figures of GPUs are those of the results; the scripts' own code writes results it can read."""
 
-import importlib.util
 import json
 import os
 import re
@@ -9,19 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.tables import gpu
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-REHEARSAL = Path(__file__).with_name("rehearsal.py")
-
-
-@pytest.fixture(scope="module")
-def readme_table():
-    spec = importlib.util.spec_from_file_location(
-        "readme_table", REPOSITORY / "benchmarks" / "readme_table.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+REHEARSAL = Path(__file__).resolve().parents[1] / "rehearsal.py"
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +30,12 @@ def rehearsed(tmp_path_factory):
     return folder, codes, done.stdout + done.stderr
 
 
-def test_the_readme_holds_what_the_results_give(readme_table):
-    text = readme_table.README.read_text(encoding="utf-8")
-    made = readme_table.block(REPOSITORY / "benchmarks" / "results")
-    assert readme_table.with_block(text, made) == text, "run python benchmarks/readme_table.py"
-
-
-def test_without_results_it_says_that_nothing_is_measured_yet(readme_table, tmp_path):
+def test_without_results_it_says_that_nothing_is_measured_yet(tmp_path):
     (tmp_path / "kernel_resources.json").write_text('{"kind": "kernel-resources"}')
-    made = readme_table.block(tmp_path)
+    made = gpu.block(tmp_path)
     assert made.startswith("No figures of a GPU are measured yet.")
     for wanted in ("position attention", "CAM", "frames a second", "TensorRT for RTX", "compute-sanitizer"):
         assert wanted.replace(" ", "") in re.sub(r"\s", "", made)
-
-
-def test_only_the_block_is_exchanged_and_its_markers_must_be_there(readme_table):
-    text = f"before\n{readme_table.BEGIN}\nold\n{readme_table.END}\nafter\n"
-    made = readme_table.with_block(text, "new")
-    assert made == text.replace("old", "new")
-    for broken in ("no markers", text + text, text.replace(readme_table.END, "")):
-        with pytest.raises(SystemExit, match="markers"):
-            readme_table.with_block(broken, "new")
 
 
 @pytest.mark.slow
@@ -75,9 +49,9 @@ def test_every_script_runs_to_its_end_and_finds_its_kernels_right(rehearsed):
 
 @pytest.mark.slow
 @pytest.mark.longest
-def test_the_scripts_own_results_become_tables(readme_table, rehearsed):
+def test_the_scripts_own_results_become_tables(rehearsed):
     folder, _, _ = rehearsed
-    made = readme_table.block(folder)
+    made = gpu.block(folder)
     assert "**Rehearsed GPU** (sm_90, 1 GiB), PyTorch" in made
     assert "Correctness at N = 64, 81, 128: **passed**" in made
     assert "the kernel as Triton launches it in 30 of 30 cases" in re.sub(r"\s+", " ", made)
@@ -101,52 +75,43 @@ SHARE = {"limit": 0.6, "aim": 0.75, "reached": 0.7, "passed": True, "required": 
 FPS = {"aim": 100, "reached": 90, "passed": False, "of": "R-50 1024x2048", "aimed_gpu": True}
 
 
-def test_a_verdict_is_given_on_the_gpu_of_the_target_alone(readme_table):
-    told = readme_table.matmul_targets(SHARE)
+def test_a_verdict_is_given_on_the_gpu_of_the_target_alone():
+    told = gpu.matmul_targets(SHARE)
     assert told == "at N = 32768, asked: 60%, reached; aimed at: 75%, missed"
-    elsewhere = readme_table.matmul_targets({**SHARE, "required": False})
+    elsewhere = gpu.matmul_targets({**SHARE, "required": False})
     assert "which this is not" in elsewhere
     rows = {"measurements": [], "targets": {"fps": FPS}}
-    assert "100 fps on an H200: missed" in readme_table.network(rows)
+    assert "100 fps on an H200: missed" in gpu.network(rows)
     rows["targets"] = {"fps": {**FPS, "aimed_gpu": False}}
-    for text in (elsewhere, readme_table.network(rows)):
+    for text in (elsewhere, gpu.network(rows)):
         assert not re.search("missed|reached", text)
 
 
-def test_forms_without_room_and_without_a_truth_are_told(readme_table):
-    gpu = {"milliseconds": 2.0, "milliseconds_range": [2.0, 2.0]}
-    form = {"fps": 500.0, "gpu": gpu, "peak_memory_bytes": 2**20, "label_agreement": None}
+def test_forms_without_room_and_without_a_truth_are_told():
+    timing = {"milliseconds": 2.0, "milliseconds_range": [2.0, 2.0]}
+    form = {"fps": 500.0, "gpu": timing, "peak_memory_bytes": 2**20, "label_agreement": None}
     forms = {"eager": {"skipped": "out of memory"}, "kernels": form}
     row = {"network": "R-50", "size": "1024x2048", "forms": forms}
-    made = readme_table.network({"measurements": [row], "targets": {}})
+    made = gpu.network({"measurements": [row], "targets": {}})
     assert "| R-50 1024x2048 | eager | did not fit |  |  |  |" in made
     assert "| R-50 1024x2048 | kernels | 500.0 | 2.000 (2.000 to 2.000) | 1.0 | not compared |" in made
 
 
-def test_figures_of_different_runs_are_not_told_as_one(readme_table):
+def test_figures_of_different_runs_are_not_told_as_one():
     one = {"gpu": {}, "first": {"made_with": MADE}, "second": {"made_with": MADE}}
-    assert readme_table.origins(one) == "PyTorch 2.9, Triton 3.9.0, CUDA 13.0, commit abc"
+    assert gpu.origins(one) == "PyTorch 2.9, Triton 3.9.0, CUDA 13.0, commit abc"
     two = {**one, "second": {"made_with": {**MADE, "commit": "def"}}}
-    told = readme_table.origins(two)
+    told = gpu.origins(two)
     assert re.search(r"several states: first with .*commit abc; second with .*commit def$", told)
-
-
-def test_the_check_says_that_the_readme_is_up_to_date():
-    script = REPOSITORY / "benchmarks" / "readme_table.py"
-    environment = {name: value for name, value in os.environ.items() if name != "DANET_GPU_RESULTS"}
-    done = subprocess.run(
-        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=True, env=environment
-    )
-    assert done.stdout == "README.md is up to date\n"
 
 
 @pytest.mark.slow
 @pytest.mark.longest
-def test_a_sanitizers_word_stands_in_the_block(readme_table, rehearsed):
+def test_a_sanitizers_word_stands_in_the_block(rehearsed):
     folder, _, _ = rehearsed
     document = json.loads(next(folder.glob("*.json")).read_text())
     document["compute_sanitizer"] = {
         "memcheck": {"verdict": "clean"},
         "racecheck": {"verdict": "found something"},
     }
-    assert "compute-sanitizer: memcheck clean, racecheck found something." in readme_table.gpu_block(document)
+    assert "compute-sanitizer: memcheck clean, racecheck found something." in gpu.gpu_block(document)

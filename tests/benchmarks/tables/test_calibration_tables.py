@@ -2,11 +2,11 @@
 
 import json
 import re
-from pathlib import Path
 
-import pytest
+from benchmarks.places import RESULTS
+from benchmarks.tables import calibration as tables
+from benchmarks.tables.text import WIDTH
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 MEASURED = (
     "calibration_memory",
     "camvid_ladder",
@@ -15,11 +15,6 @@ MEASURED = (
     "rtx_engines",
     "rtx_int8_memory",
 )
-
-
-@pytest.fixture(scope="module")
-def tables(load_benchmark):
-    return load_benchmark("int8_tables")
 
 
 def rung(name, share, miou, gate):
@@ -66,14 +61,7 @@ LADDER = {
 TRAINING = {"steps": 3000, "training_seconds": 5400.0}
 
 
-def test_the_readme_holds_what_the_results_give(tables, load_benchmark):
-    readme = load_benchmark("readme_table")
-    text = readme.README.read_text(encoding="utf-8")
-    made = tables.block(RESULTS)
-    assert readme.with_block(text, made, tables.MARKERS) == text, "run python benchmarks/int8_tables.py"
-
-
-def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures(tables):
+def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures():
     made = tables.ladder(LADDER, TRAINING)
     assert "|  | INT8 everywhere | mixed | FP32 |" in made
     assert "| convolution MACs on INT8 | 100.0% | 91.0% | 0.0% |" in made
@@ -92,7 +80,7 @@ def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures(tables):
     assert "kept in FP32: nothing" in said
 
 
-def test_a_ladder_whose_gate_failed_is_told_without_what_only_a_bundle_holds(tables):
+def test_a_ladder_whose_gate_failed_is_told_without_what_only_a_bundle_holds():
     kept = ("size", "calibration_frames", "gate", "reason", "rules", "measured", "not_measured", "ladder")
     failed = {key: LADDER[key] for key in kept}
     made = tables.ladder(failed, None)
@@ -100,7 +88,7 @@ def test_a_ladder_whose_gate_failed_is_told_without_what_only_a_bundle_holds(tab
     assert "Methods" not in made
 
 
-def test_what_was_not_measured_is_left_out(tables, tmp_path):
+def test_what_was_not_measured_is_left_out(tmp_path):
     assert tables.block(tmp_path) == ""
     (tmp_path / "calibration_memory.json").write_text((RESULTS / "calibration_memory.json").read_text())
     made = tables.block(tmp_path)
@@ -108,9 +96,9 @@ def test_what_was_not_measured_is_left_out(tables, tmp_path):
     assert "Engines" not in made
 
 
-def test_no_line_of_prose_is_longer_than_the_readmes(tables):
+def test_no_line_of_prose_is_longer_than_the_readmes():
     lines = tables.block(RESULTS).splitlines()
-    assert all(len(line) <= tables.WIDTH for line in lines if not line.startswith("|"))
+    assert all(len(line) <= WIDTH for line in lines if not line.startswith("|"))
 
 
 def test_the_kept_results_name_the_machine_and_no_path_of_it():
