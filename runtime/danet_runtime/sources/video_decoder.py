@@ -29,6 +29,9 @@ _FORGOTTEN: Final = 2 * _MOST_HELD
 
 _BEFORE_ALL: Final = -1
 
+_ONE_EACH: Final = ("libdav1d", "libaom-av1", "av1")
+"""Of these a packet is one picture, in order of display (AV1, 7.5); one without is passed over in silence."""
+
 _UNTOLD, _INTRA = 0, 1
 """Of PyAV's kinds of pictures. CineForm, QuickTime's RLE, Sorenson Video and others call no frame a key."""
 
@@ -103,6 +106,15 @@ class VideoDecoder:
             self._break(number, damage, is_key=packet.is_keyframe)
         self._decode(packet)
 
+    def miss(self, packets: int) -> None:
+        """So many packets are missing before the next one."""
+        for _ in range(packets):
+            self._open[self._sent] = False
+            self._break(self._sent, "lost packets", is_key=False)
+            self._sent += 1
+            if self._positions:
+                heapq.heappush(self._positions, max(self._positions))
+
     def finish(self) -> None:
         """Nothing more comes: give out what is left."""
         self._decode(None)
@@ -138,6 +150,10 @@ class VideoDecoder:
     def _place(self, frame: Any) -> None:  # noqa: ANN401 - of PyAV
         number = frame.opaque if isinstance(frame.opaque, int) else min(self._open, default=self._sent - 1)
         is_key = self._is_key(frame, self._open.pop(number, False))
+        if self._codec in _ONE_EACH and _BEFORE_ALL not in self._breaks:
+            for mute in sorted(one for one in self._open if one < number):
+                self._break(mute, "decoder", is_key=self._open.pop(mute))
+                self._lose(mute)
         for old in sorted(one for one in self._open if one < number - _FORGOTTEN):
             del self._open[old]
             if not self._lose(old):
