@@ -17,11 +17,11 @@ from danet_runtime.errors import (
     SourceTruncatedError,
 )
 from danet_runtime.picture_header import MOST_PIXELS
-from danet_runtime.sources.base import FrameInfo
+from danet_runtime.sources.base import FrameInfo, check_size
 from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
 from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
 from danet_runtime.sources.still_pictures import picture_in, refuse_stills
-from danet_runtime.sources.video_container import VideoContainer, check_size
+from danet_runtime.sources.video_container import VideoContainer
 from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_ends import missing_bytes
 from danet_runtime.sources.video_frames import FrameWriter

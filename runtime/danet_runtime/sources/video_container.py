@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple, cast
 
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.errors import SourceError
-from danet_runtime.picture_header import MOST_PIXELS, MOST_SIDE
-from danet_runtime.sources.base import plausible_fps
+from danet_runtime.picture_header import MOST_PIXELS
+from danet_runtime.sources.base import check_size, plausible_fps
 from danet_runtime.sources.damage import DamageReason
 from danet_runtime.sources.video_structure import Gaps, breaks_of
 from danet_runtime.sources.video_times import Scan, Seen
@@ -223,16 +223,3 @@ class VideoContainer:
         context.options = {"max_pixels": str(MOST_PIXELS), **_CODEC_OPTIONS.get(context.name, {})}
         context.thread_type = "AUTO"
         return context
-
-
-def check_size(path: Path, height: int, width: int) -> None:
-    """Refuse what no camera has.
-
-    Raises:
-        SourceError: A side or the area is beyond the limits.
-    """
-    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
-        raise SourceError(
-            f"{path} states frames of {height}x{width} (height x width); at most {MOST_SIDE} a side and "
-            f"{MOST_PIXELS} pixels are read: the file may be damaged"
-        )
