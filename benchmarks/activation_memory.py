@@ -20,19 +20,20 @@ from onnx import parser as onnx_parser
 from rich.console import Console
 from rich.table import Table
 
-from danet_export import attention_ops as ops
-from danet_export.geometry import Geometry, plan_geometry
-from danet_export.native_bodies import NativeShapes, native_functions
-from danet_export.onnx_model import to_onnx
-from danet_export.wrapper import ExportedDANet
-from danet_runtime.commands.arguments import parse_size
+from danet_export.graph.geometry import Geometry, plan_geometry
+from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.onnx_model import to_onnx
+from danet_export.graph.wrapper import ExportedDANet
+from danet_export.ops import attention_ops as ops
+from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.errors import BackendError, DanetError, UsageError
-from danet_runtime.files import write_json
-from danet_runtime.tensorrt.onnx_file import with_bodies
-from danet_runtime.tensorrt.rtx_builder import build_engine, known_targets
-from danet_train.model.config import BLOCKS_PER_LAYER, DANetConfig
+from danet_runtime.files.atomic import write_json
+from danet_runtime.tensorrt.build.rtx_builder import build_engine, known_targets
+from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
+from danet_train.config.sections import Normalisation
+from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
+from danet_train.model.config import DANetConfig
 from danet_train.model.danet import build_model
-from danet_train.normalisation import Normalisation
 
 DEPTHS, SIZE, TARGET = (50, 101), "1024x2048", "sm_89"
 """What the committed results are of."""

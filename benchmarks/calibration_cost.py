@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from calibration_memory import DANET, export_with_scenes, run_alone
 from rich.console import Console
 
-from danet_runtime.files import write_json
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 
 if TYPE_CHECKING:

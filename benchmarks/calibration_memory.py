@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from danet_runtime.commands.arguments import parse_size
-from danet_runtime.files import write_json
+from danet_runtime.cli.options.arguments import parse_size
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ print(json.dumps({
 _READER = """
 import sys
 from pathlib import Path
-from danet_calibration.images import FrameReader, choose_images
+from danet_calibration.images.images import FrameReader, choose_images
 folder, count, height, width = sys.argv[1], *map(int, sys.argv[2:])
 frames = 0
 reader = FrameReader(choose_images(Path(folder), count), (height, width))

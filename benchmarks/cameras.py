@@ -46,9 +46,9 @@ def read(uri: str, seconds: float) -> None:
         sys.modules[clock.__name__] = clock
     import truth
 
-    from danet_runtime.sources.gstreamer import ChildSource
+    from danet_runtime.sources import open_source
 
-    source = ChildSource(uri)
+    source = open_source(uri)
     buffer = np.empty((*source.size_hw, 3), np.uint8)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -169,7 +169,7 @@ def main() -> None:
         read(arguments.read[0], float(arguments.read[1]))
         return
     sys.path.insert(0, str(SUPPORT))
-    from danet_runtime.files import write_json
+    from danet_runtime.files.atomic import write_json
     from danet_runtime.machine import describe_machine
 
     codes = {"this": OWN} | ({"before": arguments.before.resolve()} if arguments.before else {})

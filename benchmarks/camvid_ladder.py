@@ -22,7 +22,7 @@ from typing import Any
 from calibration_memory import DANET
 from rich.console import Console
 
-from danet_runtime.files import sha256_of, write_json
+from danet_runtime.files.atomic import sha256_of, write_json
 from danet_runtime.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"

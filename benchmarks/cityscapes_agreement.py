@@ -19,7 +19,7 @@ from typing import Any
 from calibration_memory import DANET
 from rich.console import Console
 
-from danet_runtime.files import write_json
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "cityscapes_agreement.json"

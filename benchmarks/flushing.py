@@ -24,14 +24,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from danet_runtime import files
-from danet_runtime.files import replacing_folder, write_json
+from danet_runtime.files import atomic
+from danet_runtime.files.atomic import replacing_folder, write_json
 from danet_runtime.machine import describe_machine
-from danet_runtime.result import Result
-from danet_runtime.sinks import StreamFormat, flushing
+from danet_runtime.results.result import Result
+from danet_runtime.sinks import StreamFormat
 from danet_runtime.sinks.json_lines import JsonLinesSink
 from danet_runtime.sinks.masks import MasksSink
 from danet_runtime.sinks.video import VideoSink
+from danet_runtime.sinks.writing import flushing
 
 RESULTS = Path(__file__).parent / "results" / "flushing.json"
 SIZE_HW = (512, 1024)
@@ -130,7 +131,7 @@ def compare_files(folder: Path, rounds: int) -> dict[str, float]:
             names = ("sync_file", "sync_folder", "sync_tree")
             patches = {} if is_flushed else {one: (lambda _path: None) for one in names}
             started = time.perf_counter()
-            with mock.patch.multiple(files, **patches) if patches else nullcontext():
+            with mock.patch.multiple(atomic, **patches) if patches else nullcontext():
                 write(at)
             times[is_flushed].append(time.perf_counter() - started)
             shutil.rmtree(at)

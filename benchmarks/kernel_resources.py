@@ -25,19 +25,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from danet_export.attention_ops import energy_slices
-from danet_export.geometry import Geometry, plan_geometry
+from danet_export.graph.geometry import Geometry, plan_geometry
 from danet_export.kernels.architectures import ARCHITECTURES, find_architectures
 from danet_export.kernels.bundle_kernels import VARIANTS, Problem
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.compiler import triton_version
 from danet_export.kernels.ptx import parameter_names
+from danet_export.ops.attention_ops import energy_slices
 from danet_runtime.bundle.manifest import Operator
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import DanetError
-from danet_runtime.files import write_json
-from danet_runtime.tensorrt.operators import OPERATORS
-from danet_runtime.tensorrt.plugin_v3 import PluginState, plugin_classes
+from danet_runtime.files.atomic import write_json
+from danet_runtime.tensorrt.kernels.operators import OPERATORS
+from danet_runtime.tensorrt.plugins.v3 import PluginState, plugin_classes
 
 RESULTS = Path(__file__).parent / "results" / "kernel_resources.json"
 DEVICE_VARIABLE = re.compile(

@@ -22,21 +22,21 @@ from onnxruntime.quantization import CalibrationDataReader
 from rich.console import Console
 from rich.table import Table
 
-from danet_calibration.coverage import measure_coverage
-from danet_calibration.placement import quantise
-from danet_calibration.scales import QuantisedInput, find_scales
-from danet_export.attention_ops import DOMAIN
-from danet_export.geometry import Geometry, plan_geometry
-from danet_export.native_bodies import NativeShapes, native_functions
-from danet_export.onnx_model import to_onnx
-from danet_export.wrapper import ExportedDANet
-from danet_runtime.commands.arguments import parse_size
-from danet_runtime.files import sha256_of, write_json
+from danet_calibration.int8.coverage import measure_coverage
+from danet_calibration.int8.placement import quantise
+from danet_calibration.int8.ranges.scales import QuantisedInput, find_scales
+from danet_export.graph.geometry import Geometry, plan_geometry
+from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.onnx_model import to_onnx
+from danet_export.graph.wrapper import ExportedDANet
+from danet_export.ops.attention_ops import DOMAIN
+from danet_runtime.cli.options.arguments import parse_size
+from danet_runtime.files.atomic import sha256_of, write_json
 from danet_runtime.machine import describe_machine
-from danet_runtime.tensorrt.onnx_file import with_bodies
-from danet_runtime.tensorrt.rtx_builder import build_engine
+from danet_runtime.tensorrt.build.rtx_builder import build_engine
+from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
+from danet_train.config.sections import Normalisation
 from danet_train.model.danet import DANet, build_model
-from danet_train.normalisation import Normalisation
 from danet_train.synthetic.dataset import scene
 
 RESULTS = Path(__file__).parent / "results" / "rtx_engines.json"

@@ -23,18 +23,18 @@ from rich.table import Table
 from rtx_engines import CALIBRATION_HW, Scenes, exported, random_network
 from rtx_layers import activation_memory_bytes, convolution_types, find_peak, moved_bytes, read_layers
 
-from danet_calibration.coverage import measure_coverage
-from danet_calibration.placement import quantise
-from danet_calibration.ranges import QuantisedInput
-from danet_calibration.scales import find_scales
-from danet_export.attention_ops import DOMAIN
-from danet_export.geometry import plan_geometry
-from danet_export.native_bodies import NativeShapes, native_functions
-from danet_runtime.commands.arguments import parse_size
-from danet_runtime.files import write_json
+from danet_calibration.int8.coverage import measure_coverage
+from danet_calibration.int8.placement import quantise
+from danet_calibration.int8.ranges.ranges import QuantisedInput
+from danet_calibration.int8.ranges.scales import find_scales
+from danet_export.graph.geometry import plan_geometry
+from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.ops.attention_ops import DOMAIN
+from danet_runtime.cli.options.arguments import parse_size
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
-from danet_runtime.tensorrt.onnx_file import with_bodies
-from danet_runtime.tensorrt.rtx_builder import target_setter
+from danet_runtime.tensorrt.build.rtx_builder import target_setter
+from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
 
 RESULTS = Path(__file__).parent / "results" / "rtx_int8_memory.json"
 DEPTH = 50

@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from danet_runtime import Bundle, Segmenter, Stream, StreamOptions
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
+from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.clock import now_ns
-from danet_runtime.commands.arguments import parse_size
-from danet_runtime.files import write_json
+from danet_runtime.files.atomic import write_json
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.machine import describe_machine
 from danet_runtime.sources import FrameInfo
+from danet_runtime.timing import DeviceTimes
 
 RESULTS = Path(__file__).parent / "results" / "stream.json"
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -141,12 +142,12 @@ class Busy:
 def bundle_of(size_hw: tuple[int, int], folder: Path) -> Bundle:
     """A bundle whose manifest says that frames have a size; its model is never run."""
     from danet_export.frames import pattern
-    from danet_export.geometry import plan_geometry
+    from danet_export.graph.geometry import plan_geometry
     from danet_export.pipeline import export_bundle
     from danet_train.checkpoint import read_checkpoint, save_checkpoint
     from danet_train.classes import CITYSCAPES
+    from danet_train.config.sections import Normalisation
     from danet_train.model.danet import build_model
-    from danet_train.normalisation import Normalisation
 
     model = build_model(18, base_channels=8, stem_channels=8, head_channels=32, attention_channels=8)
     save_checkpoint(

@@ -26,7 +26,7 @@ from calibration_memory import run_alone
 from rich.console import Console
 from rich.table import Table
 
-from danet_runtime.files import write_json
+from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "training_attention.json"

@@ -20,10 +20,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from danet_runtime.commands.arguments import parse_size
+from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.machine import describe_machine
-from danet_runtime.sources.capture import InPlaceCapture
 from danet_runtime.sources.video import VideoSource
+from danet_runtime.sources.video_files.capture import InPlaceCapture
 
 
 def drawn(path: Path, size_hw: tuple[int, int], frames: int) -> Path:

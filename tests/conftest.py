@@ -90,7 +90,7 @@ def checkpoint_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported_bundle(checkpoint_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of that checkpoint at 64x128, made by the code of `danet export`."""
     from danet_export.frames import pattern
-    from danet_export.geometry import plan_geometry
+    from danet_export.graph.geometry import plan_geometry
     from danet_export.pipeline import export_bundle
     from danet_train.checkpoint import read_checkpoint
 

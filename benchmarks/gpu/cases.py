@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danet_export import reference_ops
-from danet_export.attention_ops import energy_slices
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
 from danet_export.kernels.bundle_kernels import Problem
+from danet_export.ops import reference_ops
+from danet_export.ops.attention_ops import energy_slices
 from danet_runtime.bundle.manifest import Operator
 
 D_QK, D_V, CLASSES = 64, 512, 19

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from danet_export.attention_ops import energy_slices
+from danet_export.ops.attention_ops import energy_slices
 
 ROWS, POSITIONS = 16, 32
 KEPT, OWN_UPSAMPLING = "partial sums", "UpsampleArgmax"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from danet_runtime.errors import DanetError
-from danet_runtime.files import write_json
+from danet_runtime.files.atomic import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = Path(os.environ.get("DANET_GPU_RESULTS", Path(__file__).resolve().parents[1] / "results"))

@@ -33,13 +33,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from danet_export.attention_ops import energy_slices
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
+from danet_export.graph.wrapper import fold_batch_norm
 from danet_export.kernels import torch_ops
-from danet_export.wrapper import fold_batch_norm
-from danet_runtime.commands.arguments import parse_size
+from danet_export.ops.attention_ops import energy_slices
+from danet_runtime.cli.options.arguments import parse_size
 from danet_train.model.attention import ChannelAttention, PositionAttention
-from danet_train.model.config import BLOCKS_PER_LAYER
+from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
 from danet_train.model.danet import DANet, build_model
 
 AGREEMENT = 0.99

@@ -27,8 +27,8 @@ from danet_export.kernels.bundle_kernels import write_kernels
 from danet_export.kernels.specification import KernelSpec
 from danet_runtime.bundle import Bundle, BundleWriter
 from danet_runtime.bundle.manifest import Operator
-from danet_runtime.tensorrt.cuda_driver import cuda_driver
-from danet_runtime.tensorrt.kernels import LoadedKernel, select_kernels
+from danet_runtime.tensorrt.cuda.driver import cuda_driver
+from danet_runtime.tensorrt.kernels.kernels import LoadedKernel, select_kernels
 
 JIT_TOLERANCE = 1e-3
 """Largest relative difference of the bundle's PTX from the kernel as Triton launches it."""

@@ -13,22 +13,22 @@ from typing import Any
 import torch
 from measurement import Timing, time_side_by_side
 
-from danet_export.attention_ops import DOMAIN
-from danet_export.geometry import Geometry, plan_geometry
-from danet_export.native_bodies import NativeShapes, native_functions
-from danet_export.onnx_model import to_onnx
-from danet_export.wrapper import ExportedDANet
+from danet_export.graph.geometry import Geometry, plan_geometry
+from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.onnx_model import to_onnx
+from danet_export.graph.wrapper import ExportedDANet
+from danet_export.ops.attention_ops import DOMAIN
 from danet_runtime.bundle import Bundle
 from danet_runtime.bundle.manifest import Precision
-from danet_runtime.commands.arguments import parse_size
+from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.builder import BuiltEngine, build_plan
-from danet_runtime.tensorrt.library import library_of
-from danet_runtime.tensorrt.lowering import lowered_model
-from danet_runtime.tensorrt.onnx_file import with_bodies
+from danet_runtime.tensorrt.build.builder import BuiltEngine, build_plan
+from danet_runtime.tensorrt.build.library import library_of
+from danet_runtime.tensorrt.plugins.lowering import lowered_model
+from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
+from danet_train.config.sections import Normalisation
 from danet_train.model.danet import build_model
-from danet_train.normalisation import Normalisation
 
 
 def native_model(depth: int, geometry: Geometry) -> bytes:

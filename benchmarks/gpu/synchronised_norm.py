@@ -29,7 +29,7 @@ from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World, world_from_environment
 from danet_train.training.learner import Learner
 from danet_train.training.loop import make_learner
-from danet_train.training.optimiser import make_optimiser, set_learning_rate
+from danet_train.training.objective.optimiser import make_optimiser, set_learning_rate
 
 UPDATES, BATCH, CLASSES, SIZE = 4, 4, 5, (64, 96)
 TOLERANCE = 1e-9

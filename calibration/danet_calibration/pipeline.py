@@ -15,7 +15,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from danet_calibration.accuracy import (
+from danet_calibration.errors import CalibrationError
+from danet_calibration.fp16.base import measure_and_mend, require_mended, write_base
+from danet_calibration.gate.gate import GateRules, find_guard
+from danet_calibration.gate.ladder import Outcome, gate_by_agreement, require_evidence, run_gate
+from danet_calibration.images.class_coverage import ClassCoverage, class_coverage
+from danet_calibration.images.images import CalibrationSet, UInt8Array, manifest_frames
+from danet_calibration.images.set_labels import labelled_frames
+from danet_calibration.int8.coverage import Coverage, require_coverage
+from danet_calibration.int8.drafts import Drafts
+from danet_calibration.int8.judges import AccuracyJudge, AgreementJudge, Judge
+from danet_calibration.int8.ranges.methods import MethodChoice
+from danet_calibration.int8.scale_choice import ScaleChoice, choose_scales
+from danet_calibration.measure.accuracy import (
     Agreement,
     LabelledSet,
     Step,
@@ -23,20 +35,8 @@ from danet_calibration.accuracy import (
     named_as_in,
     require_classes,
 )
-from danet_calibration.class_coverage import ClassCoverage, class_coverage
-from danet_calibration.coverage import Coverage, require_coverage
-from danet_calibration.drafts import Drafts
-from danet_calibration.errors import CalibrationError
-from danet_calibration.fp16_base import measure_and_mend, require_mended, write_base
-from danet_calibration.gate import GateRules, find_guard
-from danet_calibration.golden_choice import put_golden
-from danet_calibration.images import CalibrationSet, UInt8Array, manifest_frames
-from danet_calibration.judges import AccuracyJudge, AgreementJudge, Judge
-from danet_calibration.ladder import Outcome, gate_by_agreement, require_evidence, run_gate
-from danet_calibration.methods import MethodChoice
-from danet_calibration.overlap import Overlap, find_overlap, require_apart
-from danet_calibration.scale_choice import ScaleChoice, choose_scales
-from danet_calibration.set_labels import labelled_frames
+from danet_calibration.measure.golden_choice import put_golden
+from danet_calibration.measure.overlap import Overlap, find_overlap, require_apart
 from danet_runtime.bundle import (
     Accuracy,
     Bundle,
@@ -65,7 +65,7 @@ class CalibrationSettings:
         rules: Of the accuracy gate.
         range_frames: Frames on which the range of FP16 is measured; 0: it is not; None: by the model's size.
         classes: Class table of the calibration frames' data set, as
-            :func:`danet_train.data.layouts.open_dataset` takes it, where its folder has none.
+            :func:`danet_train.data.datasets.layouts.open_dataset` takes it, where its folder has none.
         reference: A bundle whose FP32 file the gate holds INT8 to, instead of this one's.
         allow_overlap: Whether labelled frames may be among those of the calibration.
     """

@@ -16,16 +16,16 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from danet_export import parity
 from danet_export.errors import ExportError
-from danet_export.geometry import Geometry
+from danet_export.graph import parity
+from danet_export.graph.geometry import Geometry
+from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.onnx_model import OPSET, to_onnx
+from danet_export.graph.torch_reference import TorchReference
+from danet_export.graph.trained_scales import locate_scales
+from danet_export.graph.wrapper import ExportedDANet
 from danet_export.kernels.architectures import KernelRequest
-from danet_export.native_bodies import NativeShapes, native_functions
-from danet_export.onnx_model import OPSET, to_onnx
-from danet_export.operator_parity import compare_operators
-from danet_export.torch_reference import TorchReference
-from danet_export.trained_scales import locate_scales
-from danet_export.wrapper import ExportedDANet
+from danet_export.ops.operator_parity import compare_operators
 from danet_runtime.bundle import (
     BundleWriter,
     FileRef,
@@ -43,8 +43,8 @@ from danet_runtime.bundle import (
     Variant,
     write_bundle,
 )
-from danet_runtime.colour_conversion import to_bgr, to_pixel_format
-from danet_runtime.profiling import stored_shape
+from danet_runtime.bundle.golden import stored_shape
+from danet_runtime.frames.color import to_bgr, to_pixel_format
 from danet_train.checkpoint import Checkpoint
 from danet_train.classes import ClassTable
 from danet_train.quantisation.trained_scales import write_trained_scales

@@ -1,6 +1,6 @@
 """``python -m danet_runtime`` is ``danet``."""
 
-from danet_runtime.entry import main
+from danet_runtime.cli.entry import main
 
 if __name__ == "__main__":
     main()

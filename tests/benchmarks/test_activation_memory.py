@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
 from danet_runtime.errors import UsageError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "activation_memory.py"

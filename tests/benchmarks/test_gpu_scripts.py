@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from danet_export import reference_ops
 from danet_export.kernels import torch_ops
+from danet_export.ops import reference_ops
 
 SCRIPTS = [
     *("attention.py", "channel_energy.py", "correctness.py", "executor.py", "network.py", "rtx.py"),

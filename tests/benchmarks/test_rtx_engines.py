@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from danet_export.geometry import plan_geometry
-from danet_runtime.commands.arguments import parse_size
+from danet_export.graph.geometry import plan_geometry
+from danet_runtime.cli.options.arguments import parse_size
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

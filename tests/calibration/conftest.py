@@ -6,13 +6,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from danet_calibration.accuracy import LabelledSet
-from danet_calibration.network import Network
+from danet_calibration.measure.accuracy import LabelledSet
+from danet_calibration.measure.network import Network
 from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle, write_bundle
-from danet_runtime.segmenter import Segmenter
+from danet_runtime.inference.segmenter import Segmenter
 from danet_train.classes import CITYSCAPES
-from danet_train.data.layouts import open_dataset
+from danet_train.data.datasets.layouts import open_dataset
 
 UNSURE = 0.8
 """Share of pixels left without a label: where the two largest logits are so close that rounding decides."""

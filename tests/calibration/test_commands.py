@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from danet_runtime.bundle import Bundle
-from danet_runtime.cli import main
+from danet_runtime.cli.entry import main
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 
@@ -87,7 +87,7 @@ def test_a_failure_replaces_the_verdict_of_an_earlier_calibration(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("danet_calibration.images.choose_images", look)
+        patched.setattr("danet_calibration.images.images.choose_images", look)
         assert calibrate(bundle=exported_bundle) != 0
     verdict = verdict_of(tmp_path)
     assert (verdict["gate"], verdict["reason"]) == ("failed", "interrupted")
@@ -97,7 +97,7 @@ def test_a_failure_replaces_the_verdict_of_an_earlier_calibration(
 def test_a_verdict_that_cannot_be_written_ends_with_1(
     calibrate, exported_bundle, tmp_path, capsys, monkeypatch
 ):
-    from danet_calibration import verdict_file
+    from danet_calibration.gate import verdict_file
 
     write = verdict_file.write_json
 

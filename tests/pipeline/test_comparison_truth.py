@@ -12,9 +12,9 @@ from polygraphy.comparator import Comparator, SimpleCompareFunc
 
 from danet_export.frames import pattern
 from danet_runtime.bundle import Bundle, Variant, write_bundle
-from danet_runtime.comparison import Side, compare
-from danet_runtime.sources.base import FrameInfo
-from danet_train.metrics import ConfusionMatrix
+from danet_runtime.comparison.comparison import Side, compare
+from danet_runtime.sources.protocol.source import FrameInfo
+from danet_train.evaluation.metrics import ConfusionMatrix
 
 
 class Patterns:

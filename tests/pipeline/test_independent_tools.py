@@ -8,12 +8,12 @@ from polygraphy.backend.onnx import BytesFromOnnx, OnnxFromBytes
 from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
 
 from danet_export.frames import pattern
-from danet_export.geometry import plan_geometry
-from danet_export.onnx_model import to_onnx
-from danet_export.wrapper import ExportedDANet
+from danet_export.graph.geometry import plan_geometry
+from danet_export.graph.onnx_model import to_onnx
+from danet_export.graph.wrapper import ExportedDANet
 from danet_runtime.bundle import Bundle
-from danet_runtime.segmenter import Segmenter
-from danet_runtime.tensorrt.rtx_builder import build_engine
+from danet_runtime.inference.segmenter import Segmenter
+from danet_runtime.tensorrt.build.rtx_builder import build_engine
 from danet_train.model.danet import build_model
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

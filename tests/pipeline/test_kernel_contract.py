@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from danet_export.attention_ops import channel_energy_attributes, upsample_argmax_attributes
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
+from danet_export.ops.attention_ops import channel_energy_attributes, upsample_argmax_attributes
 from danet_runtime.errors import UsageError
-from danet_runtime.tensorrt.kernel_targets import KERNEL_TARGETS, remedy
-from danet_runtime.tensorrt.operators import OPERATORS
+from danet_runtime.tensorrt.kernels.operators import OPERATORS
+from danet_runtime.tensorrt.kernels.targets import KERNEL_TARGETS, remedy
 from danet_train.model.config import DANetConfig
 
 pytest.importorskip("triton", reason="Triton is not installed")

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from picture_kinds import GREY, KINDS, REFUSED, RGB, png_chunk, png_that_states, saved, upright, with_exif
 from PIL import Image
 
-import danet_runtime.picture_decoding
-import danet_train.picture_decoding
+import danet_runtime.pictures.decoding
+import danet_train.pictures.decoding
 from danet_calibration.errors import CalibrationSetError
-from danet_calibration.images import choose_images
-from danet_calibration.near_duplicates import look_at_all
+from danet_calibration.images.images import choose_images
+from danet_calibration.images.near_duplicates import look_at_all
 from danet_runtime.errors import SourceError
+from danet_runtime.pictures.reading import decode_picture
 from danet_runtime.sources import open_source
-from danet_runtime.sources.images import decode_picture
-from danet_train.data.orientation import stored
-from danet_train.data.sample import read_image
+from danet_train.data.samples.orientation import stored
+from danet_train.data.samples.sample import read_image
 from danet_train.errors import DataError
 
 ORIENTATIONS = range(1, 9)
@@ -117,7 +117,7 @@ def test_one_wrong_bit_in_a_header_gives_a_picture_or_words_but_never_opencvs_ex
     data = bytearray(saved(Image.fromarray(RGB), form))
     data[at] ^= 1 << bit
     outcomes = []
-    for package in (danet_runtime.picture_decoding, danet_train.picture_decoding):
+    for package in (danet_runtime.pictures.decoding, danet_train.pictures.decoding):
         try:
             outcomes.append(package.decode(bytes(data), cv2.IMREAD_COLOR).tobytes())
         except package.PictureError as error:

@@ -11,14 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from danet_export.frames import pattern
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
 from danet_export.pipeline import export_bundle
-from danet_runtime import Segmenter, cli
+from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
-from danet_runtime.colour_conversion import to_bgr, to_pixel_format
+from danet_runtime.bundle.golden import golden_frame
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import UsageError
-from danet_runtime.pixel_formats import Pixels
-from danet_runtime.profiling import golden_frame
+from danet_runtime.frames.color import to_bgr, to_pixel_format
+from danet_runtime.frames.pixel_formats import Pixels
 from danet_train.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
@@ -28,7 +29,7 @@ SIZES = {"nv12": (192, 128), "uyvy": (128, 256)}
 
 
 def danet(*arguments: object) -> str:
-    done = CliRunner().invoke(cli.build_app(), [str(argument) for argument in arguments])
+    done = CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
     shown = done.output + (repr(done.exception) if done.exception else "")
     assert done.exit_code == 0, shown
     return shown
@@ -93,7 +94,7 @@ def test_the_labels_are_those_of_the_picture_and_not_of_its_bytes(
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_for_rtx_builds_it(bundle: Bundle, precision: str) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    from danet_runtime.tensorrt.rtx_builder import build_engine
+    from danet_runtime.tensorrt.build.rtx_builder import build_engine
 
     built = build_engine(bundle.read(bundle.variant(precision).file), ["sm_89"])
     assert len(built.plan) > 10_000
@@ -112,7 +113,7 @@ def test_a_format_that_cannot_be_is_refused_before_anything_is_written(
     checkpoint_file: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     done = CliRunner().invoke(
-        cli.build_app(), ["export", str(checkpoint_file), "-o", str(tmp_path / "b"), *arguments]
+        build_app(), ["export", str(checkpoint_file), "-o", str(tmp_path / "b"), *arguments]
     )
     assert isinstance(done.exception, UsageError)
     assert words in str(done.exception)

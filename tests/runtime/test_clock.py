@@ -14,14 +14,14 @@ import pytest
 from suspension import Suspension
 
 from danet_runtime.clock import MonotonicTimes, now_ns
-from danet_runtime.frame_checks import WallClockCheck
-from danet_runtime.health import Health
-from danet_runtime.result import FrameSlot
+from danet_runtime.results.health import Health
+from danet_runtime.results.result import FrameSlot
 from danet_runtime.sources import FrameInfo
 from danet_runtime.sources.camera import CameraSource
-from danet_runtime.sources.gdp import BUFFER, Packet
-from danet_runtime.sources.paced import PacedSource
+from danet_runtime.sources.live.paced import PacedSource
+from danet_runtime.sources.protocol.gdp import BUFFER, Packet
 from danet_runtime.sources.synthetic import SyntheticSource
+from danet_runtime.stream.pipeline.frame_checks import WallClockCheck
 
 SECOND = 10**9
 DAY_S = 86_400
@@ -30,7 +30,7 @@ DAY_S = 86_400
 APART = """
 import json, time
 from danet_runtime.clock import MonotonicTimes, now_ns
-from danet_runtime.result import FrameSlot
+from danet_runtime.results.result import FrameSlot
 from danet_runtime.sources import FrameInfo
 times, stamp = MonotonicTimes(), time.monotonic_ns()
 slot = FrameSlot((4, 6))

@@ -24,9 +24,9 @@ from recorded_box import record
 from rich.table import Table
 from typer.testing import CliRunner
 
-from danet_runtime import cli
 from danet_runtime.bundle import Bundle
-from danet_runtime.commands.printing import open_console, tell
+from danet_runtime.cli.app import build_app
+from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.visible_text import VisibleFormatter, visible, visible_stream
 
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -115,7 +115,7 @@ def test_a_black_box_of_others_is_listed_and_shown_without_orders(
     for number in (1, 2):
         record(bundle, tmp_path / "boxes" / f"blackbox-{number}", word=EVIL[name])
     for folder in (tmp_path / "boxes", tmp_path / "boxes" / "blackbox-1"):
-        done = CliRunner().invoke(cli.build_app(), ["replay", str(folder)], env={"COLUMNS": "200"})
+        done = CliRunner().invoke(build_app(), ["replay", str(folder)], env={"COLUMNS": "200"})
         assert done.exit_code == 0, done.exception
         assert is_harmless(done.output.replace("\n", ""))
         assert visible(EVIL[name]) in done.output
@@ -141,7 +141,7 @@ def test_class_names_of_a_bundle_of_others_are_compared_without_orders(
         "-o",
         tmp_path / "out",
     ]
-    done = CliRunner().invoke(cli.build_app(), [str(word) for word in command], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(build_app(), [str(word) for word in command], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.exception
     assert visible(EVIL[name]) in done.output
     assert is_harmless(done.output.replace("\n", ""))
@@ -203,7 +203,7 @@ def test_no_command_passes_a_files_name_on_as_orders(tmp_path: Path, name: bytes
 def test_json_of_verify_is_ascii_whatever_the_names_are(bundle: Bundle, tmp_path: Path) -> None:
     forged = forge(bundle, tmp_path / "b", {})
     (forged / os.fsdecode(b"\xff\x1b[2J")).write_bytes(b"")
-    done = CliRunner().invoke(cli.build_app(), ["verify", str(forged), "--json"])
+    done = CliRunner().invoke(build_app(), ["verify", str(forged), "--json"])
     assert done.output.isascii()
     assert is_harmless(done.output.replace("\n", ""))
     assert json.loads(done.output)["strangers"]

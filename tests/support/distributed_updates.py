@@ -18,7 +18,7 @@ from danet_train.training.config import read_config
 from danet_train.training.distributed import joined, world_from_environment
 from danet_train.training.learner import Learner
 from danet_train.training.loop import make_learner
-from danet_train.training.optimiser import make_optimiser, set_learning_rate
+from danet_train.training.objective.optimiser import make_optimiser, set_learning_rate
 
 CLASSES = 4
 WEIGHTS = (0.2, 1.0, 3.0, 0.7)

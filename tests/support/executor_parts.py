@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from danet_runtime.tensorrt.cuda_driver import CudaDriver
-from danet_runtime.tensorrt.cuda_session import CudaSession
-from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.tensorrt.cuda.driver import CudaDriver
+from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.session import CudaSession
 
 H, W = 2, 6
 FRAME, LABELS = (1, H, W, 3), (1, H, W)

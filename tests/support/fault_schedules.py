@@ -23,16 +23,16 @@ from stream_promises import AT_THE_END, INVARIANTS, OF_RESULTS, STALE_S
 from suspension import Suspension
 
 from danet_runtime import Segmenter
-from danet_runtime.backends.base import UInt8Array
-from danet_runtime.blackbox import BlackBox
 from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
-from danet_runtime.result import Result
-from danet_runtime.running import RUNNING
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.processes.running import RUNNING
+from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat, open_sink
 from danet_runtime.sources import FrameInfo
-from danet_runtime.sources.damage import DamageCount
+from danet_runtime.sources.protocol.damage import DamageCount
 
 STEPS: Final = 12
 CAMERAS: Final = ("front", "rear")

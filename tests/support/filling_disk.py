@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from danet_runtime.sinks import parts, pause
+from danet_runtime.sinks.protocol import pause
+from danet_runtime.sinks.writing import parts
 
 
 class FillingDisk:

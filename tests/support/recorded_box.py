@@ -9,9 +9,9 @@ from sink_parts import result
 from stream_parts import until
 
 from danet_runtime import Segmenter
-from danet_runtime.blackbox import BlackBox
 from danet_runtime.bundle import Bundle
-from danet_runtime.health import HealthEvent
+from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.results.health import HealthEvent
 from danet_runtime.sinks import StreamFormat
 
 

@@ -30,7 +30,7 @@ from rtp_packets import (
 from wire import Wire, WireRules
 
 from danet_runtime.clock import now_ns
-from danet_runtime.sources.sender_clock import wall_clock_ahead_ns
+from danet_runtime.sources.live.sender_clock import wall_clock_ahead_ns
 
 _REPORT_EVERY_S = 0.5
 _ENCODERS = {"h264": "libx264", "h265": "libx265"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from danet_runtime.clock import now_ns
-from danet_runtime.result import Result
+from danet_runtime.results.result import Result
 
 
 def result(

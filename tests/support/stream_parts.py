@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from danet_runtime import Stream, StreamOptions
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, SinkError, SourceError
-from danet_runtime.result import Result
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat
-from danet_runtime.slots import Policy
 from danet_runtime.sources import FrameInfo
+from danet_runtime.stream.state.slots import Policy
+from danet_runtime.timing import DeviceTimes
 
 HW = (48, 64)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from danet_runtime.running import RUNNING
+from danet_runtime.processes.running import RUNNING
 
 
 class Suspension:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
+from danet_runtime.frames.arrays import UInt8Array
 
 SIZE_HW = (128, 256)
 """Of a picture where nothing else is said; widths are multiples of 64, heights of 16."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danet_train.training.losses import cross_entropy_part, divided, loss_parts, weighted_sum
+from danet_train.training.objective.losses import cross_entropy_part, divided, loss_parts, weighted_sum
 
 
 def cross_entropy(logits, label, **options):

@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from danet_train.architecture import infer_config, model_from_state
 from danet_train.classes import ClassTable
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
-from danet_train.files import write_whole
+from danet_train.files.atomic import write_whole
+from danet_train.model.architecture import infer_config, model_from_state
+from danet_train.model.backbones.registry import DEFAULT
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.weights.foreign import read_foreign
-from danet_train.weights.storage import StoredWeights, read_stored
+from danet_train.weights.reading.storage import StoredWeights, read_stored
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ def read_checkpoint(
     *,
     multi_grid: tuple[int, ...] | None = None,
     align_corners: bool | None = None,
+    knows_classes: bool = False,
     say: Callable[[str], None] = _log.warning,
 ) -> Checkpoint:
     """Read a file of this project, of mmsegmentation (0.x and 1.x) or of DANet's authors (2018 and 2020).
@@ -131,6 +133,8 @@ def read_checkpoint(
         path: The tensors stand in its ``state_dict``, or are all that it holds.
         multi_grid: Dilations of layer4, which no tensor tells; None for what the file or its family says.
         align_corners: How logits are upsampled, which no tensor tells either; None likewise.
+        knows_classes: Whether the caller knows the classes: those that a file of another code names are not
+            looked at then.
         say: Called with each thing that was left out or assumed, a sentence; the default logs it.
 
     Raises:
@@ -145,14 +149,15 @@ def read_checkpoint(
         foreign = read_foreign(
             stored.content, stored.state, multi_grid=multi_grid, align_corners=align_corners
         )
-        _check_classes(foreign.classes, foreign.model.config.num_classes)
+        named = None if knows_classes else foreign.classes
+        _check_classes(named, foreign.model.config.num_classes, "; name its own: `danet import --classes`")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     for note in (*stored.notes, *foreign.notes):
         say(f"{path}: {note}")
     return Checkpoint(
         foreign.model,
-        foreign.classes,
+        named,
         foreign.normalisation,
         {},
         stored.sha256,
@@ -171,12 +176,17 @@ def _interpret(
         )
     if set(content) - {_QUANTISATION} != _KEYS or not isinstance(content["config"], dict):
         raise CheckpointError(f"expected the keys {sorted(_KEYS)}, got {sorted(map(str, content))}")
-    config_said = content["config"]
-    grid = config_said.get("multi_grid")
+    stated = dict(content["config"])
+    backbone = stated.get("backbone", DEFAULT)
+    if multi_grid is not None:
+        if backbone != DEFAULT:
+            raise CheckpointError(f"multi_grid is an option of the ResNet, this DANet has {backbone!r}")
+        stated["multi_grid"] = multi_grid
     config = infer_config(
         state,
-        multi_grid=multi_grid or (None if grid is None else tuple(grid)),
-        align_corners=config_said.get("align_corners") if align_corners is None else align_corners,
+        backbone=backbone,
+        stated=stated,
+        align_corners=stated.get("align_corners") if align_corners is None else align_corners,
     )
     try:
         classes = None if content["classes"] is None else ClassTable.model_validate(content["classes"])
@@ -189,10 +199,10 @@ def _interpret(
     return Checkpoint(model, classes, normalisation, dict(content["metadata"] or {}), sha256, scales)
 
 
-def _check_classes(classes: ClassTable | None, num_classes: int) -> None:
+def _check_classes(classes: ClassTable | None, num_classes: int, advice: str = "") -> None:
     if classes is not None and len(classes) != num_classes:
         raise CheckpointError(
-            f"the model has {num_classes} classes, but the class table names {len(classes)}"
+            f"the model has {num_classes} classes, but the class table names {len(classes)}{advice}"
         )
 
 
@@ -210,7 +220,7 @@ def _check_scales(scales: Mapping[str, float], model: DANet) -> None:
     unexpected = [name for name in scales if name not in expected]
     if missing or unexpected:
         raise CheckpointError(
-            f"a DANet-R{model.config.depth} of this shape has {len(expected)} scales of activations; "
+            f"a DANet-{model.config.label} of this shape has {len(expected)} scales of activations; "
             f"missing: {missing[:4]}, unexpected: {unexpected[:4]}; run `danet train --quantize` again"
         )
     for name, scale in scales.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +14,9 @@ import numpy.typing as npt
 from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from danet_train.config.inheritance import CLASS_TABLES, explain, packaged_class_tables
 from danet_train.errors import ConfigError, DataError
-from danet_train.limited_files import read_yaml
-from danet_train.validation import explain
+from danet_train.files.limited import read_yaml
 
 IGNORE = 255
 """The train id of a pixel that counts neither in a loss nor in a score."""
@@ -158,7 +157,7 @@ def read_classes(path: Path) -> ClassTable:
 
     Raises:
         ConfigError: The file is missing, no YAML, does not follow this form, or is beyond the limits of
-            :mod:`danet_train.limited_files`.
+            :mod:`danet_train.files.limited`.
     """
     try:
         content: Any = read_yaml(path)
@@ -192,15 +191,13 @@ def find_classes(name_or_path: str | Path) -> ClassTable:
     """
     if str(name_or_path) == "cityscapes":
         return CITYSCAPES
-    folder = Path(str(files("danet_train"))) / "configs" / "classes"
-    packaged = folder / f"{name_or_path}.yaml"
+    packaged = CLASS_TABLES / f"{name_or_path}.yaml"
     if Path(name_or_path).name == str(name_or_path) and packaged.is_file():
         return read_classes(packaged)
     if not Path(name_or_path).exists():
-        names = sorted(["cityscapes", *(path.stem for path in folder.glob("*.yaml"))])
         raise ConfigError(
-            f"{name_or_path} is neither a packaged class table ({', '.join(names)}) nor a file; give one of "
-            "these names, or the path of a classes.yaml"
+            f"{name_or_path} is neither a packaged class table ({', '.join(packaged_class_tables())}) nor a "
+            "file; give one of these names, or the path of a classes.yaml"
         )
     return read_classes(Path(name_or_path))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from danet_runtime.errors import UsageError
-from danet_runtime.tensorrt.kernel_targets import KERNEL_TARGETS
-from danet_runtime.tensorrt.ptx import dotted
+from danet_runtime.tensorrt.kernels.ptx import dotted
+from danet_runtime.tensorrt.kernels.targets import KERNEL_TARGETS
 
 KernelDtype = Literal["fp16", "bf16"]
 KernelVariant = Literal["tuned", "small"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from danet_export.attention_ops import energy_slices
-from danet_export.geometry import Geometry
+from danet_export.graph.geometry import Geometry
 from danet_export.kernels import channel_energy, position_attention, upsample_argmax
 from danet_export.kernels.architectures import Architecture, KernelRequest, KernelVariant
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.specification import KernelSpec
+from danet_export.ops.attention_ops import energy_slices
 from danet_runtime.bundle import BundleWriter, FileRef, Kernel
 from danet_train.model.config import DANetConfig
 

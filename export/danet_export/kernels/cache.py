@@ -22,8 +22,8 @@ from danet_export.kernels.compiler import (
 )
 from danet_export.kernels.specification import KernelSpec
 from danet_runtime.errors import BackendError
-from danet_runtime.files import write_json
-from danet_runtime.tensorrt.engine_folder import make_own_folder, read_own_file, require_own_folder
+from danet_runtime.files.atomic import write_json
+from danet_runtime.tensorrt.store.folder import make_own_folder, read_own_file, require_own_folder
 
 _FILE_LIMIT_BYTES = 64 << 20
 

@@ -28,9 +28,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from danet_export.attention_ops import slice_length
 from danet_export.kernels.architectures import Architecture, KernelVariant
 from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
+from danet_export.ops.attention_ops import slice_length
 
 
 @triton.jit

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from danet_export.attention_ops import slice_length
 from danet_export.errors import ExportError
 from danet_export.kernels.architectures import ARCHITECTURES, Architecture, KernelVariant
 from danet_export.kernels.specification import KernelSpec
+from danet_export.ops.attention_ops import slice_length
 
 _plain_ops_allowed: ContextVar[bool] = ContextVar("plain_ops_allowed", default=False)
 
@@ -77,7 +77,7 @@ def channel_energy(features: Tensor, slices: int) -> Tensor:
 
     Args:
         features: (B, C, h, w), FP16 or BF16, contiguous.
-        slices: S, at least 1 (:func:`danet_export.attention_ops.energy_slices`).
+        slices: S, at least 1 (:func:`danet_export.ops.attention_ops.energy_slices`).
 
     Returns:
         (B, S, C, C) FP32; its sum over S is X X^T.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
-from danet_runtime.errors import BackendError
-
-UInt8Array = npt.NDArray[np.uint8]
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.timing import DeviceTimes
 
 
 @runtime_checkable
@@ -39,14 +35,6 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release the model; harmless when called twice."""
-
-
-class DeviceTimes(NamedTuple):
-    """What one frame took on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
-
-    upload_ms: float
-    inference_ms: float
-    download_ms: float
 
 
 @runtime_checkable
@@ -106,54 +94,3 @@ class PinningBackend(Backend, Protocol):
         Raises:
             FaultError: This process cannot go on.
         """
-
-
-def check_buffers(
-    frame: UInt8Array, frame_shape: tuple[int, ...], labels: UInt8Array, labels_shape: tuple[int, ...]
-) -> None:
-    """Refuse a frame and labels that a backend cannot hand to native code as they are.
-
-    Raises:
-        BackendError: One of them is not C-contiguous uint8 of its shape, the labels are read-only, or they
-            share memory with the frame.
-    """
-    check_buffer("frame", frame, frame_shape)
-    check_buffer("labels", labels, labels_shape)
-    fault = fault_of_target("labels", labels, frame)
-    if fault is not None:
-        raise BackendError(fault)
-
-
-def check_buffer(name: str, array: UInt8Array, shape: tuple[int, ...]) -> None:
-    """Refuse a buffer that a backend cannot hand on as it is.
-
-    Raises:
-        BackendError: It is not C-contiguous uint8 of this shape.
-    """
-    if not isinstance(array, np.ndarray):
-        raise BackendError(f"{name} must be a numpy array, uint8 {shape} (got {type(array).__name__})")
-    if array.shape != shape or array.dtype != np.uint8 or not array.flags.c_contiguous:
-        layout = "C-contiguous" if array.flags.c_contiguous else "not C-contiguous"
-        raise BackendError(
-            f"{name} must be C-contiguous uint8 {shape} (got {layout} {array.dtype} {array.shape}); "
-            "Segmenter takes frames of any size"
-        )
-
-
-def fault_of_target(name: str, array: UInt8Array, read: UInt8Array | None = None) -> str | None:
-    """Why native code must not write to an array: its protection is numpy's, which native code does not ask.
-
-    A write to a memmap of mode ``r`` ends the process with SIGSEGV.
-
-    Args:
-        name: What to call it.
-        array: C-contiguous.
-        read: What is read meanwhile, C-contiguous.
-    """
-    if not array.flags.writeable:
-        return (
-            f"{name} are read-only; give an array that may be written, e.g. a copy or a memmap of mode 'r+'"
-        )
-    if read is not None and np.may_share_memory(array, read):  # exact, where both are contiguous
-        return f"{name} share memory with the frame, which is read while they are written; give other memory"
-    return None

@@ -12,15 +12,16 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array, check_buffer, check_buffers
+from danet_runtime.backends.statement import BackendStatement, BackendWanted
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, POLYGRAPHY, require
 from danet_runtime.errors import BackendError
+from danet_runtime.frames.arrays import UInt8Array, check_buffer, check_buffers
 from danet_runtime.machine import package_version
 
 
@@ -39,6 +40,18 @@ class PolygraphyBackend:
     """
 
     name = "polygraphy"
+    statement: ClassVar = BackendStatement(
+        name=name,
+        form=name,
+        help="ONNX Runtime with each node as it is written",
+        needs=((POLYGRAPHY,), (ONNXRUNTIME,)),
+        is_for_comparison=True,
+    )
+
+    @classmethod
+    def opened(cls, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> PolygraphyBackend:
+        """See :class:`danet_runtime.backends.statement.RegisteredBackend`."""
+        return cls(bundle, precision)
 
     def __init__(self, bundle: Bundle, precision: Precision) -> None:
         variant = bundle.variant(precision)

@@ -1,144 +1,56 @@
-"""Engines of TensorRT and TensorRT for RTX, built from the very bundle, on this machine's GPU."""
+"""TensorRT and TensorRT for RTX as backends: one class runs the engines of both."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import numpy as np
-
-from danet_runtime.backends.base import DeviceTimes, UInt8Array
+from danet_runtime.backends.base import Backend
+from danet_runtime.backends.statement import BackendStatement, BackendWanted
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.tensorrt.device import this_device
-from danet_runtime.tensorrt.engine_check import Wanted, choose_engine
-from danet_runtime.tensorrt.engine_executor import open_engine
-from danet_runtime.tensorrt.engine_store import default_engine_folder
-from danet_runtime.tensorrt.library import Flavour, load_library
+from danet_runtime.dependencies import CUDA_PYTHON, TENSORRT, TENSORRT_RTX
+from danet_runtime.tensorrt.build.library import Flavour
 
 
-class TensorRTBackend:
-    """An engine of a bundle's variant that runs on this machine's GPU; the first in the store's order.
+class TensorRT:
+    """Opens engines of TensorRT; see :class:`danet_runtime.backends.statement.RegisteredBackend`."""
 
-    Built engines are looked for in the engine cache, and checked before they are deserialised; none is built
-    here (`danet build` does, and `danet run --build`).
+    statement: ClassVar = BackendStatement(
+        name="tensorrt",
+        form="tensorrt",
+        help="an engine that `danet build` has built here, on the GPU",
+        needs=((TENSORRT,), (CUDA_PYTHON,)),
+        flavour="tensorrt",
+        takes_gpu=True,
+        precision="fp16",
+    )
 
-    Args:
-        bundle: The engine must have been built from exactly this bundle.
-        precision: Which variant.
-        flavour: TensorRT, or TensorRT for RTX.
-        engine_folder: Where engines are kept; the user's cache where it is not given.
-        depth: How many frames may be in flight: one is uploaded while another is computed.
+    @classmethod
+    def opened(cls, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> Backend:
+        """Open the engine of a variant."""
+        return _opened("tensorrt", bundle, precision, wanted)
 
-    Attributes:
-        depth: How many frames may be in flight.
-        executor: For frames that are on the GPU already, and labels that stay there.
 
-    Raises:
-        UsageError: The bundle does not hold the variant.
-        MissingDependencyError: TensorRT or cuda-python is not installed.
-        BackendError: There is no GPU, no engine, or none that runs here; the message holds the command that
-            builds one.
-    """
+class TensorRTRtx:
+    """Opens engines of TensorRT for RTX; see :class:`danet_runtime.backends.statement.RegisteredBackend`."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        precision: Precision,
-        flavour: Flavour = "tensorrt",
-        engine_folder: Path | None = None,
-        *,
-        depth: int = 2,
-    ) -> None:
-        bundle.variant(precision)
-        self.name: str = flavour
-        library = load_library(flavour)
-        device = this_device()
-        wanted = Wanted(
-            bundle.path,
-            bundle.sha256,
-            precision,
-            flavour,
-            engine_folder or default_engine_folder(),
-            default_folder=engine_folder is None,
-        )
-        engine = choose_engine(wanted, library, device)
-        self.depth = depth
-        self.executor = open_engine(bundle, engine.plan, library, str(engine.path), depth=depth)
-        self._frames = 0
-        self._sum_ms = np.zeros(3)  # upload, inference, download
-        self._device = device
-        self._path = engine.path
-        self._manifest = engine.manifest
+    statement: ClassVar = BackendStatement(
+        name="tensorrt-rtx",
+        form="tensorrt-rtx",
+        help="one of TensorRT for RTX, which may have been built elsewhere",
+        needs=((TENSORRT_RTX,), (CUDA_PYTHON,)),
+        flavour="tensorrt-rtx",
+        takes_gpu=True,
+        precision="fp16",
+    )
 
-    def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
-        """Segment one frame; see :class:`danet_runtime.backends.base.Backend`.
+    @classmethod
+    def opened(cls, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> Backend:
+        """Open the engine of a variant."""
+        return _opened("tensorrt-rtx", bundle, precision, wanted)
 
-        Raises:
-            BackendError: The GPU or TensorRT failed, a buffer does not fit, or the backend is closed.
-        """
-        self.collect(self.submit(frame, labels))
 
-    def submit(self, frame: UInt8Array, labels: UInt8Array) -> int:
-        """Begin with a frame; see :class:`danet_runtime.backends.base.PipelinedBackend`.
+def _opened(flavour: Flavour, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> Backend:
+    from danet_runtime.tensorrt.backend import TensorRTBackend
 
-        Raises:
-            BackendError: The GPU or TensorRT failed, a buffer does not fit, or the backend is closed.
-            FaultError: The GPU is lost.
-            UsageError: ``depth`` frames are in flight.
-        """
-        return self.executor.submit(frame, labels)
-
-    def collect(self, ticket: int) -> DeviceTimes:
-        """Wait for a frame's labels; see :class:`danet_runtime.backends.base.PipelinedBackend`.
-
-        Raises:
-            BackendError: The GPU failed, or the backend is closed.
-            FaultError: The GPU is lost.
-        """
-        times = self.executor.collect(ticket)
-        self._frames += 1
-        self._sum_ms += times
-        return times
-
-    def pin(self, *buffers: UInt8Array) -> None:
-        """Lock buffers so that the GPU copies from and to them by itself; see ``PinningBackend``.
-
-        Raises:
-            BackendError: The backend is closed.
-            FaultError: The GPU is lost.
-        """
-        self.executor.pin(*buffers)
-
-    def unpin(self, *buffers: UInt8Array) -> None:
-        """Unlock buffers; see ``PinningBackend``.
-
-        Raises:
-            FaultError: The GPU is lost.
-        """
-        self.executor.unpin(*buffers)
-
-    def describe(self) -> dict[str, Any]:
-        """Name, library version, precision, the engine's file and form, the GPU, and its mean times."""
-        manifest = self._manifest
-        return {
-            "name": self.name,
-            "version": manifest.library_version,
-            "precision": manifest.precision,
-            "attention": manifest.attention,
-            "engine": str(self._path),
-            "engine_sha256": manifest.engine_sha256,
-            "golden_agreement": manifest.golden_agreement,
-            "convolutions": manifest.convolutions,
-            "int8_convolutions": manifest.int8_convolutions,
-            "activation_memory_bytes": manifest.activation_memory_bytes,
-            "device": self._device.model_dump(mode="json"),
-            "frames_in_flight": self.depth,
-            "cuda_graph": self.executor.graph,
-            "host_copies": self.executor.host_copies,
-            "mean_ms": DeviceTimes(*(self._sum_ms / max(self._frames, 1)).tolist())._asdict(),
-        }
-
-    def close(self) -> None:
-        """Release the engine and the GPU's memory; harmless when called twice."""
-        self.executor.close()
+    return TensorRTBackend(bundle, precision, flavour, wanted.engine_folder)

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from danet_runtime.bundle.folder import path_fault
 from danet_runtime.errors import ManifestError
-from danet_runtime.picture_header import MOST_PIXELS, MOST_SIDE
-from danet_runtime.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
-from danet_runtime.untrusted_files import require_plain_json
+from danet_runtime.files.limited import require_plain_json
+from danet_runtime.frames.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 
 SCHEMA_VERSION: Final = 1
 """Version of the manifest that this package writes, and the only one that it reads."""
@@ -83,7 +83,7 @@ class SegmentationClass(Schema):
 class FrameSpec(Schema):
     """The model file's input and output: ``frame`` uint8 (1, *shape), ``labels`` uint8 (1, H, W).
 
-    The layouts stand in :mod:`danet_runtime.pixel_formats`; bundles without these keys take BGR.
+    The layouts stand in :mod:`danet_runtime.frames.pixel_formats`; bundles without these keys take BGR.
     """
 
     size_hw: SizeHW

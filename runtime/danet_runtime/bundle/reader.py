@@ -21,7 +21,7 @@ from danet_runtime.bundle.manifest import FileRef, Manifest, Precision, Variant,
 from danet_runtime.bundle.model_file import check_model_file
 from danet_runtime.bundle.signature import PublicKey, parse_signature, read_public_key, verify_signature
 from danet_runtime.errors import BundleError, IntegrityError, NoBundleError, SignatureError, UsageError
-from danet_runtime.files import sha256_of
+from danet_runtime.files.atomic import sha256_of
 
 __all__ = ["MANIFEST_NAME", "SIGNATURE_NAME", "Bundle", "TrustedKey", "read_manifest"]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from danet_runtime.dependencies import CRYPTOGRAPHY, require
 from danet_runtime.errors import PassphraseNeededError, SignatureError, UsageError
-from danet_runtime.files import sha256_of
+from danet_runtime.files.atomic import sha256_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

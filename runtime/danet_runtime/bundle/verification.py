@@ -12,7 +12,7 @@ from danet_runtime.bundle.manifest import parse_manifest
 from danet_runtime.bundle.reader import Bundle, TrustedKey, read_manifest
 from danet_runtime.bundle.signature import SigningKey
 from danet_runtime.errors import IntegrityError, UsageError
-from danet_runtime.files import replacing, sha256_of
+from danet_runtime.files.atomic import replacing, sha256_of
 
 
 @dataclass(frozen=True)

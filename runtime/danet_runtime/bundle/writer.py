@@ -9,7 +9,7 @@ from pathlib import Path
 from danet_runtime.bundle.manifest import FileRef, Manifest
 from danet_runtime.bundle.reader import MANIFEST_NAME, Bundle
 from danet_runtime.errors import BundleError
-from danet_runtime.files import replacing_folder, sha256_of
+from danet_runtime.files.atomic import replacing_folder, sha256_of
 
 
 class BundleWriter:

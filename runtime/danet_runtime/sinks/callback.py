@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.sink import StreamFormat
 
 
 class CallbackSink:
-    """Calls a function with every result, in the sink's thread; see :class:`danet_runtime.sinks.base.Sink`.
+    """Calls a function with every result, in the sink's thread.
+
+    See :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     Args:
         function: Called with each result, whose arrays it may read until it returns. What it raises counts as

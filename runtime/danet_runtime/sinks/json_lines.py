@@ -7,24 +7,25 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
-from danet_runtime.durability import make_folder
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.files import check_file_target
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.flushing import Flusher
-from danet_runtime.targets import followed, is_stream, is_taken, open_file, open_stream
+from danet_runtime.files.atomic import check_file_target
+from danet_runtime.files.durability import make_folder
+from danet_runtime.files.targets import followed, is_stream, is_taken, open_file, open_stream
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
+from danet_runtime.sinks.writing.flushing import Flusher
 
 _BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
 
 
 class JsonLinesSink:
-    """Writes one JSON object a line and result; see :class:`danet_runtime.sinks.base.Sink`.
+    """Writes one JSON object a line and result; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     Keys: ``frame_id``, ``source``, ``name``, ``capture_time_ns`` (on the clock of
     :mod:`danet_runtime.clock`), ``capture_clock``, ``media_time_ms``, ``age_ms``, ``late``, ``health``,
@@ -33,9 +34,9 @@ class JsonLinesSink:
 
     Every line goes to the operating system with one call, so that a reader sees it at once and a kill costs
     at most the line being written. A line that does not fit on the disk is taken back. A file is flushed to
-    the disk every second (:mod:`danet_runtime.sinks.flushing`) and at the end: a power cut costs the lines
-    since, and may cut the last one that is left. A FIFO, a device or ``/dev/stdout`` is written through, see
-    :mod:`danet_runtime.targets`.
+    the disk every second (:mod:`danet_runtime.sinks.writing.flushing`) and at the end: a power cut costs the
+    lines since, and may cut the last one that is left. A FIFO, a device or ``/dev/stdout`` is written
+    through, see :mod:`danet_runtime.files.targets`.
 
     Args:
         path: Where to.
@@ -46,6 +47,20 @@ class JsonLinesSink:
     """
 
     name = "jsonl"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="jsonl:PATH or a .jsonl file",
+        help="one line of JSON a result",
+        schemes=("jsonl",),
+        suffixes=(".jsonl", ".ndjson"),
+        writes="file",
+        may_stream=True,
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> JsonLinesSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, overwrite=wanted.overwrite)
 
     def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         if not str(path):

@@ -8,18 +8,19 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from danet_runtime.dependencies import opencv
-from danet_runtime.durability import sync_file, sync_folder
+from danet_runtime.dependencies import OPENCV, opencv
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.file_names import fitting_name
-from danet_runtime.files import replacing
-from danet_runtime.partials import remove_dead_in
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.flushing import Flusher
-from danet_runtime.sinks.presence import LOOK_EVERY_S, gone_from
+from danet_runtime.files.atomic import replacing
+from danet_runtime.files.durability import sync_file, sync_folder
+from danet_runtime.files.names import fitting_name
+from danet_runtime.files.partials import remove_dead_in
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.presence import LOOK_EVERY_S, gone_from
+from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
+from danet_runtime.sinks.writing.flushing import Flusher
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +28,14 @@ _PARTIALS: Final = re.compile(r"\..+\.\w[\w-]*\.partial\.png")
 
 
 class MasksSink:
-    """Writes the labels of every result as one PNG; see :class:`danet_runtime.sinks.base.Sink`.
+    """Writes the labels of every result as one PNG; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     A PNG has one channel, the frame's size, and the labels as they are (255: no class). It is called as its
     picture was (``street.jpg`` gives ``street.png``), or ``frame_000042.png`` by its id in a video; a second
     picture of the same stem gets its id behind it. Each file appears whole or not at all, also where the
     process is killed. The files of the last second are flushed to the disk together
-    (:mod:`danet_runtime.sinks.flushing`), and the rest at the end: after a power cut those of the last second
-    may be missing, empty or cut, and all before them are whole.
+    (:mod:`danet_runtime.sinks.writing.flushing`), and the rest at the end: after a power cut those of the
+    last second may be missing, empty or cut, and all before them are whole.
 
     A mask that cannot be written, as on a full disk, is missing, and the next one is tried. A folder that is
     removed, moved or replaced on the way is noticed within a second and at the end, and made again.
@@ -53,6 +54,19 @@ class MasksSink:
     """
 
     name = "masks"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="masks:FOLDER or a folder",
+        help="one PNG with labels a frame",
+        needs=((OPENCV,),),
+        schemes=("masks",),
+        writes="folder",
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> MasksSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, overwrite=wanted.overwrite)
 
     def __init__(self, folder: str | Path, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)

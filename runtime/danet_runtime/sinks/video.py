@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
+from danet_runtime.dependencies import OPENCV, PYAV
 from danet_runtime.errors import SinkError, SinkFormatError
-from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.presentation import DEFAULT_FPS, PresentationClock, is_live
-from danet_runtime.sinks.video_file import VideoFile, check_video_target
-from danet_runtime.targets import followed
+from danet_runtime.files.targets import followed
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS, PresentationClock, is_live
+from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
+from danet_runtime.sinks.writing.video_file import VIDEO_SUFFIXES, VideoFile, check_video_target
 
 
 class VideoSink:
-    """Writes the overlay of every result to a video; see :class:`danet_runtime.sinks.base.Sink`.
+    """Writes the overlay of every result to a video; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     The video has the frames' size (an odd one is extended by one pixel). Of a file it has the rate, or where
     that varies the times, and the shape of the pixels; of a camera every frame is shown when it was captured,
     so that it plays at the right speed and gaps are seen (AVI keeps only the rate). It stands at its path
     from the first frame on and stays playable when the process is killed, see
-    :class:`danet_runtime.sinks.video_file.VideoFile`. A file that it replaces is gone from then on.
+    :class:`danet_runtime.sinks.writing.video_file.VideoFile`. A file that it replaces is gone from then on.
 
     Args:
         path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
@@ -39,6 +41,18 @@ class VideoSink:
     """
 
     name = "video"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form=f"a video file ({', '.join(VIDEO_SUFFIXES)})",
+        needs=((OPENCV,), (PYAV,)),
+        suffixes=VIDEO_SUFFIXES,
+        writes="file",
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> VideoSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, legend=wanted.legend, overwrite=wanted.overwrite)
 
     def __init__(
         self,
@@ -137,7 +151,7 @@ class VideoSink:
         }
 
     def close(self) -> None:
-        """Finish the file; see :class:`danet_runtime.sinks.base.Sink`.
+        """Finish the file; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
         Raises:
             SinkError: The end cannot be written.

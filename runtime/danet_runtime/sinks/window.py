@@ -6,22 +6,23 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from danet_runtime.backends.base import UInt8Array
-from danet_runtime.dependencies import opencv
+from danet_runtime.dependencies import OPENCV, opencv
 from danet_runtime.errors import SinkError
-from danet_runtime.overlay import DEFAULT_OPACITY, Overlay
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)  # 27: escape
 
 
 class WindowSink:
-    """Shows the overlay of every result; see :class:`danet_runtime.sinks.base.Sink`.
+    """Shows the overlay of every result; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     Args:
         title: Of the window.
@@ -31,6 +32,19 @@ class WindowSink:
     """
 
     name = "window"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="window:",
+        help="the overlay on this screen",
+        needs=((OPENCV,),),
+        schemes=("window",),
+        is_shared=True,
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> WindowSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest or "danet", legend=wanted.legend)
 
     def __init__(
         self, title: str = "danet", *, on_quit: Callable[[], object] | None = None, legend: bool = False

@@ -5,27 +5,28 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.clock import now_ns
-from danet_runtime.dependencies import PYAV, require
+from danet_runtime.dependencies import OPENCV, PYAV, require
 from danet_runtime.errors import (
     MissingDependencyError,
     SourceDamagedError,
     SourceError,
     SourceTruncatedError,
 )
-from danet_runtime.picture_header import MOST_PIXELS
-from danet_runtime.sources.base import FrameInfo, check_size
-from danet_runtime.sources.damage import DamageCount, DamagePolicy, DamageReason
-from danet_runtime.sources.opencv_video import LIMITS, OpenCvVideoSource
-from danet_runtime.sources.still_pictures import picture_in, refuse_stills
-from danet_runtime.sources.video_container import VideoContainer
-from danet_runtime.sources.video_decoder import DecodedFrame, VideoDecoder
-from danet_runtime.sources.video_ends import missing_bytes
-from danet_runtime.sources.video_frames import FrameWriter
-from danet_runtime.sources.video_times import DisplayTimes
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.pictures.header import MOST_PIXELS
+from danet_runtime.sources.protocol.damage import DamageCount, DamagePolicy, DamageReason
+from danet_runtime.sources.protocol.source import FrameInfo, check_size
+from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
+from danet_runtime.sources.video_files.container import VideoContainer
+from danet_runtime.sources.video_files.decoder import DecodedFrame, VideoDecoder
+from danet_runtime.sources.video_files.ends import missing_bytes
+from danet_runtime.sources.video_files.frames import FrameWriter
+from danet_runtime.sources.video_files.opencv_video import LIMITS, OpenCvVideoSource
+from danet_runtime.sources.video_files.still_pictures import picture_in, refuse_stills
+from danet_runtime.sources.video_files.times import DisplayTimes
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def _opened(path: Path, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSourc
 
 
 class VideoSource:
-    """Every frame of a video file, in order; see :class:`danet_runtime.sources.base.Source`.
+    """Every frame of a video file, in order; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
     hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a
@@ -90,7 +91,15 @@ class VideoSource:
         damage: Counts what is damaged.
     """
 
+    statement: ClassVar = SourceStatement(
+        name="video", form="a video file", needs=((PYAV, OPENCV),), reads_other_files=True
+    )
     live = False
+
+    @classmethod
+    def named(cls, text: str, wanted: Wanted) -> VideoSource | OpenCvVideoSource:
+        """The video at a path; see :func:`open_video`."""
+        return open_video(Path(text), wanted.damaged)
 
     def __init__(self, path: str | Path, damaged: DamagePolicy = "drop") -> None:
         self.path = Path(path)

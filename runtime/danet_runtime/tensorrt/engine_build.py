@@ -14,20 +14,20 @@ from typing import Any
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import UsageError
-from danet_runtime.files import sha256_of
+from danet_runtime.files.atomic import sha256_of
 from danet_runtime.machine import package_version
-from danet_runtime.tensorrt.builder import BuilderOptions, BuiltEngine, Progress, build_plan
-from danet_runtime.tensorrt.cuda_driver import cuda_driver
-from danet_runtime.tensorrt.device import Device, device_if_any, this_device, this_platform
-from danet_runtime.tensorrt.engine_layers import require_int8
-from danet_runtime.tensorrt.engine_manifest import EngineRequest
-from danet_runtime.tensorrt.kernels import KernelVariant
-from danet_runtime.tensorrt.library import Flavour, TensorRTLibrary, load_library
-from danet_runtime.tensorrt.lowering import Attention, Lowering, choose_lowering, lowered_model
-from danet_runtime.tensorrt.ptx import Release
-from danet_runtime.tensorrt.registration import operators_of, register_plugins
-from danet_runtime.tensorrt.rtx_builder import target_setter
-from danet_runtime.tensorrt.timing_cache import TimingCache
+from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.build.layers import require_int8
+from danet_runtime.tensorrt.build.library import Flavour, TensorRTLibrary, load_library
+from danet_runtime.tensorrt.build.rtx_builder import target_setter
+from danet_runtime.tensorrt.cuda.device import Device, device_if_any, this_device, this_platform
+from danet_runtime.tensorrt.cuda.driver import cuda_driver
+from danet_runtime.tensorrt.kernels.kernels import KernelVariant
+from danet_runtime.tensorrt.kernels.ptx import Release
+from danet_runtime.tensorrt.plugins.lowering import Attention, Lowering, choose_lowering, lowered_model
+from danet_runtime.tensorrt.plugins.registration import operators_of, register_plugins
+from danet_runtime.tensorrt.store.manifest import EngineRequest
+from danet_runtime.tensorrt.store.timing_cache import TimingCache
 
 
 @dataclass(frozen=True)

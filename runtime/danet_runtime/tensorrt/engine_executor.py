@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.tensorrt.cuda_session import CudaSession
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
+from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.session import CudaSession
 from danet_runtime.tensorrt.execution import EngineExecution
-from danet_runtime.tensorrt.executor import Executor
-from danet_runtime.tensorrt.library import TensorRTLibrary
 
 
 def open_engine(

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from danet_runtime.errors import BackendError
-from danet_runtime.files import check_file_target, check_room
-from danet_runtime.tensorrt.builder import BuiltEngine
-from danet_runtime.tensorrt.device import Device
-from danet_runtime.tensorrt.engine_check import mismatches
-from danet_runtime.tensorrt.engine_folder import make_own_folder, require_own_folder
-from danet_runtime.tensorrt.engine_lock import exclusive
-from danet_runtime.tensorrt.engine_manifest import EngineRequest
-from danet_runtime.tensorrt.engine_store import (
+from danet_runtime.files.atomic import check_file_target, check_room
+from danet_runtime.tensorrt.build.builder import BuiltEngine
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
+from danet_runtime.tensorrt.cuda.device import Device
+from danet_runtime.tensorrt.golden_check import require_agreement
+from danet_runtime.tensorrt.store.check import mismatches
+from danet_runtime.tensorrt.store.folder import make_own_folder, require_own_folder
+from danet_runtime.tensorrt.store.lock import exclusive
+from danet_runtime.tensorrt.store.manifest import EngineRequest
+from danet_runtime.tensorrt.store.plan_check import plan_fault
+from danet_runtime.tensorrt.store.store import (
     StoredEngine,
     find_engine,
     manifest_path,
@@ -24,9 +27,6 @@ from danet_runtime.tensorrt.engine_store import (
     remove_leftovers,
     store_engine,
 )
-from danet_runtime.tensorrt.golden_check import require_agreement
-from danet_runtime.tensorrt.library import TensorRTLibrary
-from danet_runtime.tensorrt.plan_check import plan_fault
 
 _LEAST_BYTES: Final = 1 << 16
 """Less than any engine takes."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.build_log import first_of, make_log
-from danet_runtime.tensorrt.library import BOTH, TensorRTLibrary
-from danet_runtime.tensorrt.registration import register_for_running
+from danet_runtime.tensorrt.build.library import BOTH, TensorRTLibrary
+from danet_runtime.tensorrt.build.log import first_of, make_log
+from danet_runtime.tensorrt.plugins.registration import register_for_running
 
 SERVES: Final = BOTH
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError
-from danet_runtime.profiling import golden_frame
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
 from danet_runtime.tensorrt.engine_executor import open_engine
-from danet_runtime.tensorrt.library import TensorRTLibrary
 
 
 def golden_agreement(bundle: Bundle, plan: bytes, library: TensorRTLibrary) -> float:

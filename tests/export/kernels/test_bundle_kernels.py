@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 from danet_export import pipeline
-from danet_export.commands import require_triton
+from danet_export.cli import require_triton
 from danet_export.errors import ExportError
-from danet_export.geometry import plan_geometry
+from danet_export.graph.geometry import plan_geometry
 from danet_export.kernels.architectures import KernelRequest, find_architectures
 from danet_export.kernels.bundle_kernels import Problem, write_kernels
 from danet_runtime.bundle import Bundle, BundleWriter
@@ -134,7 +134,7 @@ def test_the_command_refuses_before_it_exports(checkpoint_file, tmp_path, argume
 
 
 def test_triton_is_not_imported_before_kernels_are_asked_for():
-    code = "import sys, danet_export.pipeline, danet_export.commands; print('triton' in sys.modules)"
+    code = "import sys, danet_export.pipeline, danet_export.cli; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

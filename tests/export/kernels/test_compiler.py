@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
-from danet_export.attention_ops import energy_slices
 from danet_export.errors import ExportError
 from danet_export.kernels import cache, channel_energy, compiler, position_attention, ptx, upsample_argmax
 from danet_export.kernels.architectures import ARCHITECTURES, SMALL_SHARED_MEMORY
 from danet_export.kernels.bundle_kernels import VARIANTS, Problem
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.specification import blocks, next_power_of_two
+from danet_export.ops.attention_ops import energy_slices
 
 SIZES = {32768: ((128, 256), (1024, 2048), False), 9409: ((97, 97), (769, 769), True)}
 CAPS = {"sm_100": "8.7", "sm_110": "9.0", "sm_120": "8.7"}

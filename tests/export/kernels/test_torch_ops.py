@@ -7,9 +7,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
-from danet_export import reference_ops
 from danet_export.kernels import torch_ops
 from danet_export.kernels.torch_ops import KernelInputError
+from danet_export.ops import reference_ops
 
 
 def half(*shape, seed=0):

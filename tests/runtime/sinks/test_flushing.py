@@ -15,11 +15,12 @@ from stream_parts import Echo, Frames, stream_of, until
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SinkError
-from danet_runtime.sinks import StreamFormat, flushing
-from danet_runtime.sinks.flushing import Flusher
+from danet_runtime.sinks import StreamFormat
 from danet_runtime.sinks.json_lines import JsonLinesSink
 from danet_runtime.sinks.masks import MasksSink
-from danet_runtime.sinks.video_file import VideoFile
+from danet_runtime.sinks.writing import flushing
+from danet_runtime.sinks.writing.flushing import Flusher
+from danet_runtime.sinks.writing.video_file import VideoFile
 
 FORMAT = StreamFormat((48, 64), 25.0, (), np.zeros((256, 3), np.uint8))
 PICTURE = np.zeros((48, 64, 3), np.uint8)

@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 from sink_parts import result, run_and_kill
 from stream_parts import Camera, Echo, Record, stream_of, until
 
-from danet_runtime import targets
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.result import Result
+from danet_runtime.files import targets
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import Sink, StreamFormat
 from danet_runtime.sinks.json_lines import JsonLinesSink, label_counts
 
@@ -81,8 +81,8 @@ def test_the_lines_of_a_killed_process_are_whole(tmp_path: Path) -> None:
     run_and_kill(
         """
         import numpy as np, sys
-        from danet_runtime.result import Result
-        from danet_runtime.sinks.base import StreamFormat
+        from danet_runtime.results.result import Result
+        from danet_runtime.sinks.protocol.sink import StreamFormat
         from danet_runtime.sinks.json_lines import JsonLinesSink
         sink = JsonLinesSink(sys.argv[1])
         sink.open(StreamFormat((4, 4), None, [], np.zeros((256, 3), np.uint8)))
@@ -107,8 +107,8 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
         """
         import numpy as np, resource, signal, sys
         from danet_runtime.errors import SinkError
-        from danet_runtime.result import Result
-        from danet_runtime.sinks.base import StreamFormat
+        from danet_runtime.results.result import Result
+        from danet_runtime.sinks.protocol.sink import StreamFormat
         from danet_runtime.sinks.json_lines import JsonLinesSink
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -65,6 +65,6 @@ def test_anything_else_is_refused_with_what_is_accepted(text: str, words: str) -
 
 def test_the_classes_that_programs_use_are_here() -> None:
     assert sinks.CallbackSink.__module__ == "danet_runtime.sinks.callback"
-    assert sinks.SharedMaskReader.__module__ == "danet_runtime.sinks.shared_memory"
+    assert sinks.SharedMaskReader.__module__ == "danet_runtime.sinks.shared.memory"
     with pytest.raises(AttributeError):
         sinks.Nothing  # noqa: B018

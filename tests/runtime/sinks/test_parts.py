@@ -11,10 +11,10 @@ import pytest
 from sink_parts import result
 
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.result import Result
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import Sink, StreamFormat, open_sink
 from danet_runtime.sinks.json_lines import JsonLinesSink
-from danet_runtime.sinks.parts import FileSink, PartedSink, part_path, parts_of
+from danet_runtime.sinks.writing.parts import FileSink, PartedSink, part_path, parts_of
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 SECOND = 10**9

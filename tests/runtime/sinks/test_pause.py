@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danet_runtime.sinks.pause import Pause
+from danet_runtime.sinks.protocol.pause import Pause
 
 
 def test_pauses_double_from_half_a_second_to_fifteen_and_begin_anew_once_it_works() -> None:

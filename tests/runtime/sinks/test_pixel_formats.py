@@ -16,16 +16,17 @@ from sink_parts import Screen
 from stream_parts import Echo, stream_of
 
 from danet_runtime import Segmenter
-from danet_runtime.backends.base import UInt8Array
-from danet_runtime.blackbox import BlackBox
-from danet_runtime.blackbox_reader import BlackBoxRecording
-from danet_runtime.blackbox_replay import replay
 from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
-from danet_runtime.colour_conversion import to_pixel_format
-from danet_runtime.pixel_formats import BGR, Pixels
-from danet_runtime.result import Result
-from danet_runtime.sinks import CallbackSink, SharedMaskReader, Sink, open_sink, shared_layout
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.color import to_pixel_format
+from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.replay import replay
+from danet_runtime.results.result import Result
+from danet_runtime.sinks import CallbackSink, SharedMaskReader, Sink, open_sink
+from danet_runtime.sinks.shared import layout as shared_layout
 from danet_runtime.sources import FrameInfo
 
 HW = (48, 64)

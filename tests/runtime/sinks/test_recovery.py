@@ -16,8 +16,9 @@ import pytest
 from sink_parts import result
 from small_disk import NAMESPACES, can_mount
 
-from danet_runtime.sinks import StreamFormat, masks, open_sink, parts
-from danet_runtime.sinks.base import Sink
+from danet_runtime.sinks import StreamFormat, masks, open_sink
+from danet_runtime.sinks.protocol.sink import Sink
+from danet_runtime.sinks.writing import parts
 
 HW = (48, 64)
 
@@ -152,9 +153,9 @@ import errno, json, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 from danet_runtime.errors import SinkError
-from danet_runtime.result import Result
+from danet_runtime.results.result import Result
 from danet_runtime.sinks import open_sink
-from danet_runtime.sinks.base import StreamFormat
+from danet_runtime.sinks.protocol.sink import StreamFormat
 
 disk, name = Path(sys.argv[1]), sys.argv[2]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)

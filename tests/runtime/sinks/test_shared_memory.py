@@ -15,17 +15,18 @@ import pytest
 from sink_parts import result, run_and_kill
 
 from danet_runtime.errors import SinkError, SourceError
-from danet_runtime.sinks import SharedMaskReader, Sink, StreamFormat, shared_layout
-from danet_runtime.sinks.shared_memory import SharedMemorySink
+from danet_runtime.sinks import SharedMaskReader, Sink, StreamFormat
+from danet_runtime.sinks.shared import layout as shared_layout
+from danet_runtime.sinks.shared.memory import SharedMemorySink
 
 pytestmark = pytest.mark.skipif(not shared_layout.FOLDER.is_dir(), reason="this system has no /dev/shm")
 
 WRITER = """
 import numpy as np, sys
 from danet_runtime.clock import now_ns
-from danet_runtime.result import Result
-from danet_runtime.sinks.base import StreamFormat
-from danet_runtime.sinks.shared_memory import SharedMemorySink
+from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.shared.memory import SharedMemorySink
 height, width = 240, 320
 sink = SharedMemorySink(sys.argv[1], frame=True)
 sink.open(StreamFormat((height, width), None, [], np.zeros((256, 3), np.uint8)))

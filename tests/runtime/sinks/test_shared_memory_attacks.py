@@ -18,8 +18,9 @@ from sink_parts import result
 
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SinkError, SourceError, UsageError
-from danet_runtime.sinks import SharedMaskReader, StreamFormat, open_sink, shared_layout
-from danet_runtime.sinks.shared_memory import SharedMemorySink
+from danet_runtime.sinks import SharedMaskReader, StreamFormat, open_sink
+from danet_runtime.sinks.shared import layout as shared_layout
+from danet_runtime.sinks.shared.memory import SharedMemorySink
 
 pytestmark = pytest.mark.skipif(not shared_layout.FOLDER.is_dir(), reason="this system has no /dev/shm")
 

@@ -16,10 +16,11 @@ from stream_parts import until
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SinkError, UsageError
-from danet_runtime.sinks import Sink, StreamFormat, video_file
-from danet_runtime.sinks.presentation import PresentationClock
+from danet_runtime.sinks import Sink, StreamFormat
+from danet_runtime.sinks.protocol.presentation import PresentationClock
 from danet_runtime.sinks.video import VideoSink
-from danet_runtime.sinks.video_file import VideoFile
+from danet_runtime.sinks.writing import video_file
+from danet_runtime.sinks.writing.video_file import VideoFile
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".MP4"])
@@ -190,7 +191,7 @@ def test_a_video_of_a_killed_process_plays_up_to_its_last_half_second(
         """
         import numpy as np, sys
         from pathlib import Path
-        from danet_runtime.sinks.video_file import VideoFile
+        from danet_runtime.sinks.writing.video_file import VideoFile
         video = VideoFile(Path(sys.argv[1]), (48, 64), 20.0)
         for number in range(50):
             video.write(np.full((48, 64, 3), 5 * number, np.uint8))
@@ -204,6 +205,18 @@ def test_a_video_of_a_killed_process_plays_up_to_its_last_half_second(
     assert rate == pytest.approx(20.0)
     for number, frame in enumerate(frames):
         assert abs(frame.mean() - 5 * number) < 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("period_s", [3600.0, 90.0, 1.001])
+def test_a_time_lapse_keeps_its_rate(
+    tmp_path: Path, picture_maker: Callable[..., np.ndarray], suffix: str, period_s: float
+) -> None:
+    video = VideoFile(tmp_path / f"out{suffix}", (48, 64), 1 / period_s)
+    for number in range(4):
+        video.write(picture_maker(48, 64, shift=number))
+    video.close()
+    assert times_of(tmp_path / f"out{suffix}") == pytest.approx([period_s * n for n in range(4)], rel=1e-3)
 
 
 def test_a_finished_mp4_says_how_many_frames_it_has(tmp_path: Path, picture_maker: Callable) -> None:
@@ -228,7 +241,7 @@ def test_a_full_disk_is_noticed_at_once_and_the_frames_before_stay(
         import numpy as np, resource, signal, sys
         from pathlib import Path
         from danet_runtime.errors import SinkError
-        from danet_runtime.sinks.video_file import VideoFile
+        from danet_runtime.sinks.writing.video_file import VideoFile
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
         noise = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from process_parts import children_of, is_running
 from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
-from danet_runtime.pixel_formats import BGR, Pixels
+from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.sources import Source, open_source
 from danet_runtime.sources.camera import CameraSource
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_runtime.commands.cameras import check_sources, named_sources
+from danet_runtime.cli.live.cameras import check_sources, named_sources
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.sources import camera_of, live_source, open_source, path_of
-from danet_runtime.sources.camera import CameraSource
-from danet_runtime.sources.images import pictures_in
-from danet_runtime.sources.natural_order import natural_order
+from danet_runtime.sources import open_source
+from danet_runtime.sources.camera import CameraSource, canonical_camera
+from danet_runtime.sources.images import natural_order, pictures_in
+from danet_runtime.sources.registry import live_source, path_of
 
 LATIN_1 = os.fsdecode(b"h\xe9")
 
@@ -61,7 +61,7 @@ def test_a_picture_is_read_by_its_uri_and_a_name_with_a_percent_sign_stays_one(t
 def test_a_video_device_is_the_camera_of_its_number(number: int) -> None:
     name = f"/dev/video{number}"
     assert path_of(name) is None
-    assert camera_of(name) == number
+    assert canonical_camera(name) == f"camera:{number}"
     assert isinstance(live_source(name), CameraSource)
     with pytest.raises(UsageError, match=f"are both camera:{number}"):
         check_sources({"a": name, "b": f"camera:{number}"})
@@ -73,16 +73,16 @@ def test_what_leads_to_a_video_device_from_dev_is_that_camera(tmp_path: Path) ->
     link = Path(f"/dev/danet-test-{os.getpid()}")
     link.symlink_to("/dev/video63")
     try:
-        assert camera_of(str(link)) == 63
+        assert canonical_camera(str(link)) == "camera:63"
     finally:
         link.unlink()
     (tmp_path / "film.mp4").symlink_to("/dev/video63")  # a file's name never becomes a camera
-    assert camera_of(str(tmp_path / "film.mp4")) is None
+    assert canonical_camera(str(tmp_path / "film.mp4")) is None
 
 
 @pytest.mark.parametrize("name", ["/dev/videos", "/dev/video", "/dev/video0.mp4", "dev/video0", "/dev/null"])
 def test_other_names_are_no_devices_of_video(name: str) -> None:
-    assert camera_of(name) is None
+    assert canonical_camera(name) is None
     assert path_of(name) == Path(name)
 
 
@@ -123,7 +123,7 @@ def test_other_files_and_folders_beside_pictures_are_named(
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.jfif", "photo.mpo"])
+@pytest.mark.parametrize("name", ["photo", "photo.jpeg~", "photo.mpo"])
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG"), (".webp", "WebP")])
 def test_a_picture_under_a_name_of_no_picture_is_told_from_a_damaged_video(
     tmp_path: Path, name: str, suffix: str, kind: str
@@ -168,7 +168,7 @@ def test_the_reader_without_pyav_is_not_ended_by_latin_1(
     video_maker(tmp_path / "plain.mp4", 3).rename(tmp_path / f"{LATIN_1}.mp4")
     code = (
         "import sys, numpy as np\n"
-        "from danet_runtime.sources import opencv_video\n"
+        "from danet_runtime.sources.video_files import opencv_video\n"
         "opencv_video.writes_what_it_gives = lambda: True\n"  # OpenCV 5 is not let near interlaced videos
         "source = opencv_video.OpenCvVideoSource(sys.argv[1])\n"
         "buffer, count = np.empty((*source.size_hw, 3), np.uint8), 0\n"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from danet_runtime.sources.h264_frame_numbers import FrameNumbers
+from danet_runtime.sources.coded.h264_frame_numbers import FrameNumbers
 
 LIMIT = 16  # numbers
 

@@ -15,8 +15,8 @@ import truth
 from http_camera import true_video
 from video_files import Plan, kind, make, spoil
 
-from danet_runtime.picture_header import MOST_PIXELS
-from danet_runtime.sources.live_decoding import JpegDecoder, LiveDecoder
+from danet_runtime.pictures.header import MOST_PIXELS
+from danet_runtime.sources.network.live_decoding import JpegDecoder, LiveDecoder
 
 FRAMES, GOP, PACKET = 100, 25, 188
 

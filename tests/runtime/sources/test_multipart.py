@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danet_runtime.sources.arrival import Arrival
-from danet_runtime.sources.multipart import (
+from danet_runtime.sources.network.arrival import Arrival
+from danet_runtime.sources.network.multipart import (
     MOST_HEADER_BYTES,
     MOST_PART_BYTES,
     MultipartError,

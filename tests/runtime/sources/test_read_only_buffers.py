@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from danet_runtime.sources import gdp, open_source
-from danet_runtime.sources.child import FrameChild
+from danet_runtime.sources import open_source
+from danet_runtime.sources.live.child import FrameChild
+from danet_runtime.sources.protocol import gdp
 
 
 def untouched(read: Callable[[np.ndarray], object], size_hw: tuple[int, int], times: int) -> bool:

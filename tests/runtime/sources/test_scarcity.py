@@ -26,13 +26,13 @@ from danet_runtime.errors import (
     SourceError,
     UsageError,
 )
-from danet_runtime.sinks.push_child import PushChild
-from danet_runtime.sources.gstreamer import ChildSource
-from danet_runtime.systemd import SystemdNotifier
+from danet_runtime.sinks.writing.push_child import PushChild
+from danet_runtime.sources.http import HttpSource
+from danet_runtime.stream.systemd import SystemdNotifier
 
 SENDER = """
 import sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 fd = int(sys.argv[1])
 caps = gdp.write_caps((48, 64), 50)
 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
@@ -43,7 +43,7 @@ for number in range(10**6):
 """
 
 
-class Sender(ChildSource):
+class Sender(HttpSource):
     """A camera in a child process that needs no network."""
 
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -61,7 +61,7 @@ def few_descriptors(spare: int) -> Iterator[None]:
     taken = []
     try:
         highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
-        while not taken or taken[-1] <= highest:  # fill the holes below it, which a limit would leave free
+        while len(taken) <= spare or taken[-1] <= highest:  # a limit leaves holes below it free
             taken.append(os.open("/dev/null", os.O_RDONLY))
         resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1, hard))
         for _ in range(spare):
@@ -213,7 +213,7 @@ def test_systemd_hears_of_a_stream_that_has_no_descriptor_left(
 def test_a_change_of_health_that_finds_no_thread_for_its_listeners_is_told_with_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from danet_runtime.health import Health, HealthEvent
+    from danet_runtime.results.health import Health, HealthEvent
 
     heard: list[HealthEvent] = []
     health = Health([heard.append])

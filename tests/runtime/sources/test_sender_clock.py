@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danet_runtime.clock import now_ns
-from danet_runtime.frame_checks import FrameCheck
-from danet_runtime.health import Health
-from danet_runtime.sources.base import CaptureClock
-from danet_runtime.sources.sender_clock import SenderClock
+from danet_runtime.results.health import Health
+from danet_runtime.sources.live.sender_clock import SenderClock
+from danet_runtime.sources.protocol.source import CaptureClock
+from danet_runtime.stream.pipeline.frame_checks import FrameCheck
 
 MS = 1_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from danet_runtime.sources.sender_time import SenderTime
+from danet_runtime.sources.network.sender_time import SenderTime
 
 PICTURE_NS = 40_000_000
 

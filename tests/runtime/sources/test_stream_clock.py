@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from stream_parts import Echo, stream_of, until
 
 from danet_runtime.clock import now_ns
-from danet_runtime.sources.gstreamer import ChildSource, has_element
-from danet_runtime.sources.stream_clock import StreamClock
+from danet_runtime.sources.gstreamer import PipelineSource, has_element
+from danet_runtime.sources.live.stream_clock import StreamClock
 
 MS = 1_000_000
 
 # Frames of a number, 50 a second; after the 40th the sender's clock is an hour earlier.
 SENDER = """
 import sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 fd = int(sys.argv[1])
 caps = gdp.write_caps((48, 64), 50)
 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
@@ -30,7 +30,7 @@ for number in range(10**6):
 """
 
 
-class Sender(ChildSource):
+class Sender(PipelineSource):
     """A camera whose clock is set while it sends."""
 
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:

@@ -17,7 +17,7 @@ from video_files import Kind, Plan, make, number_in
 
 from danet_runtime.sources import open_source
 from danet_runtime.sources.video import VideoSource
-from danet_runtime.sources.video_times import DisplayTimes
+from danet_runtime.sources.video_files.times import DisplayTimes
 
 
 def shown(path: Path) -> tuple[VideoSource, list[int | None], list[float]]:

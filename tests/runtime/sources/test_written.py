@@ -17,9 +17,9 @@ from video_files import KINDS, Kind, Plan, kind, make, number_in
 
 from danet_runtime.errors import MissingDependencyError, SourceError
 from danet_runtime.sources import Source, open_source
-from danet_runtime.sources.capture import InPlaceCapture
-from danet_runtime.sources.opencv_video import OpenCvVideoSource, writes_what_it_gives
 from danet_runtime.sources.video import VideoSource
+from danet_runtime.sources.video_files.capture import InPlaceCapture
+from danet_runtime.sources.video_files.opencv_video import OpenCvVideoSource, writes_what_it_gives
 
 
 def written(opened: Callable[[], Source]) -> list[np.ndarray]:
@@ -52,7 +52,7 @@ def test_an_interlaced_video(tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def any_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("danet_runtime.sources.opencv_video.writes_what_it_gives", lambda: True)
+    monkeypatch.setattr("danet_runtime.sources.video_files.opencv_video.writes_what_it_gives", lambda: True)
 
 
 @pytest.mark.usefixtures("any_opencv")
@@ -118,7 +118,7 @@ def test_a_pipeline() -> None:
 def test_absurd_sizes_are_refused_without_pyav_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("danet_runtime.sources.opencv_video.writes_what_it_gives", lambda: True)
+    monkeypatch.setattr("danet_runtime.sources.video_files.opencv_video.writes_what_it_gives", lambda: True)
     path = make(tmp_path, Kind("raw.avi", "rawvideo"), Plan(3))
     small, stated = ((256, 128), size[::-1])
     data = path.read_bytes()

@@ -11,7 +11,7 @@ from stream_parts import Camera, Echo, Frames, Record, check, stream_of, until
 
 from danet_runtime import Segmenter
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.ladder import LadderRules
+from danet_runtime.stream.state.ladder import LadderRules
 
 
 def test_cameras_share_the_model_in_turn_and_every_result_says_whose_it_is(segmenter_with: Callable) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from stream_parts import Camera, Echo, stream_of, until
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sinks.json_lines import JsonLinesSink
 from danet_runtime.sources import FrameInfo
-from danet_runtime.sources.damage import DamageCount
+from danet_runtime.sources.protocol.damage import DamageCount
 
 
 class Damaged(Camera):

@@ -12,10 +12,10 @@ import pytest
 from stream_parts import Camera, Echo, Frames, Record, stream_of, until
 
 from danet_runtime import Segmenter, Stream
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import AgreementError, BackendError, FaultError, SinkError, SourceError
-from danet_runtime.result import Result
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.result import Result
 
 QUICK = {"reconnect_first_s": 0.01, "source_timeout_s": 0.1, "watch_every_s": 0.01, "stale_after_s": 0.08}
 

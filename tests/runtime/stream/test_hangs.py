@@ -10,10 +10,10 @@ import pytest
 from stream_parts import Camera, Echo, Frames, Record, stream_of, until
 
 from danet_runtime import Stream, StreamOptions
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import FaultError, SinkError
-from danet_runtime.loop.watch import Worker
-from danet_runtime.result import Result
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.result import Result
+from danet_runtime.stream.state.watch import Worker
 
 QUICK = {"grace_s": 0.2, "watch_every_s": 0.01}
 
@@ -89,7 +89,7 @@ def test_the_first_inference_may_take_longer_than_the_later_ones(segmenter_with:
             labels[:] = golden
 
     segmenter = segmenter_with(Loading())
-    from danet_runtime.profiling import golden_frame
+    from danet_runtime.bundle.golden import golden_frame
 
     golden = golden_frame(segmenter.bundle)[1]
     options = StreamOptions(inference_timeout_s=0.2, watch_every_s=0.01)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from stream_parts import Camera, Echo, Frames, Record, stream_of, until
 
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.errors import SinkError, SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sources import FrameInfo
 
 QUICK = {"watch_every_s": 0.01, "stale_after_s": 0.1, "jump_shown_s": 0.2}

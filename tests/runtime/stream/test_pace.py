@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_parts import Camera, Overlapping, stream_of
 
-from danet_runtime.backends.base import DeviceTimes
-from danet_runtime.loop.pace import MARGIN_S, Pace
-from danet_runtime.slots import Policy
+from danet_runtime.stream.inference.pace import MARGIN_S, Pace
+from danet_runtime.stream.state.slots import Policy
+from danet_runtime.timing import DeviceTimes
 
 SECOND_S = st.floats(0.0001, 0.1)
 

@@ -15,16 +15,16 @@ from stream_parts import Echo, stream_of
 
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
-from danet_runtime.colour_conversion import to_bgr, to_pixel_format
 from danet_runtime.errors import FrameError, SourceError, UsageError
-from danet_runtime.frame_checks import FrameCheck
-from danet_runtime.health import Health
-from danet_runtime.overlay import Overlay
-from danet_runtime.pixel_formats import BGR, Pixels, pixels_of
-from danet_runtime.result import FrameSlot
+from danet_runtime.frames.color import to_bgr, to_pixel_format
+from danet_runtime.frames.pixel_formats import BGR, Pixels, pixels_of
+from danet_runtime.results.health import Health
+from danet_runtime.results.overlay import Overlay
+from danet_runtime.results.result import FrameSlot
 from danet_runtime.sinks.video import VideoSink
 from danet_runtime.sources import open_source
 from danet_runtime.sources.synthetic import SyntheticSource
+from danet_runtime.stream.pipeline.frame_checks import FrameCheck
 
 YUV = [Pixels("nv12"), Pixels("uyvy"), Pixels("nv12", "bt709", "full")]
 HW = (48, 64)

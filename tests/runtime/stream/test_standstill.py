@@ -19,12 +19,12 @@ from stream_parts import Camera, Echo, Overlapping, Record, stream_of, until
 from suspension import Suspension
 
 from danet_runtime import Segmenter, Stream
-from danet_runtime.backends.base import UInt8Array
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import FaultError
-from danet_runtime.ladder import LadderRules
-from danet_runtime.result import Result
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.results.result import Result
 from danet_runtime.sources import FrameInfo
+from danet_runtime.stream.state.ladder import LadderRules
 
 QUICK = {"reconnect_first_s": 0.01, "watch_every_s": 0.01}
 SUPPORT = Path(__file__).resolve().parents[2] / "support"

@@ -10,11 +10,11 @@ from types import ModuleType
 import pytest
 
 from danet_runtime.bundle import MANIFEST_NAME, Bundle, FileRef, Kernel
-from danet_runtime.files import sha256_of
-from danet_runtime.tensorrt.builder import BuilderOptions, BuiltEngine
-from danet_runtime.tensorrt.device import Device, Gpu
-from danet_runtime.tensorrt.engine_manifest import EngineRequest
-from danet_runtime.tensorrt.library import TensorRTLibrary
+from danet_runtime.files.atomic import sha256_of
+from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
+from danet_runtime.tensorrt.cuda.device import Device, Gpu
+from danet_runtime.tensorrt.store.manifest import EngineRequest
 
 SHAPES = {
     "PositionAttention": {"batch": 1, "d_qk": 8, "d_v": 32, "tokens": 48},

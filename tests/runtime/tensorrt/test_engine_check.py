@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.builder import BuilderOptions
-from danet_runtime.tensorrt.device import Gpu
-from danet_runtime.tensorrt.engine_check import Wanted, choose_engine, load_engine, mismatches
-from danet_runtime.tensorrt.engine_store import store_engine
+from danet_runtime.tensorrt.build.builder import BuilderOptions
+from danet_runtime.tensorrt.cuda.device import Gpu
+from danet_runtime.tensorrt.store.check import Wanted, choose_engine, load_engine, mismatches
+from danet_runtime.tensorrt.store.store import store_engine
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import os
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.files import sha256_of
-from danet_runtime.tensorrt import engine_folder
-from danet_runtime.tensorrt.engine_check import Wanted, choose_engine
-from danet_runtime.tensorrt.engine_folder import make_own_folder, read_own_file, require_own_folder
+from danet_runtime.files.atomic import sha256_of
 from danet_runtime.tensorrt.engine_obtain import obtain_engine
-from danet_runtime.tensorrt.engine_store import find_engine, manifest_path, read_engine, store_engine
+from danet_runtime.tensorrt.store import folder as engine_folder
+from danet_runtime.tensorrt.store.check import Wanted, choose_engine
+from danet_runtime.tensorrt.store.folder import make_own_folder, read_own_file, require_own_folder
+from danet_runtime.tensorrt.store.store import find_engine, manifest_path, read_engine, store_engine
 
 GARBAGE = b"not what was built"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.engine_layers import Convolutions, count_convolutions, require_int8
+from danet_runtime.tensorrt.build.layers import Convolutions, count_convolutions, require_int8
 
 TENSOR = "{{ Name: {name}, Dimensions: [1,4,128,256], Datatype: {dtype}, Format: (NHWC) Channel major }}"
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.builder import BuilderOptions
-from danet_runtime.tensorrt.device import Gpu
-from danet_runtime.tensorrt.engine_manifest import EngineManifest, EngineRequest, read_engine_manifest
-from danet_runtime.tensorrt.engine_store import manifest_path, store_engine
+from danet_runtime.tensorrt.build.builder import BuilderOptions
+from danet_runtime.tensorrt.cuda.device import Gpu
+from danet_runtime.tensorrt.store.manifest import EngineManifest, EngineRequest, read_engine_manifest
+from danet_runtime.tensorrt.store.store import manifest_path, store_engine
 
 OTHERS = {
     "bundle_sha256": "d" * 64,

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.builder import BuilderOptions
-from danet_runtime.tensorrt.engine_lock import exclusive
-from danet_runtime.tensorrt.engine_manifest import EngineRequest
+from danet_runtime.tensorrt.build.builder import BuilderOptions
 from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
-from danet_runtime.tensorrt.engine_store import find_engine, manifest_path, manifests_of, read_engine
+from danet_runtime.tensorrt.store.lock import exclusive
+from danet_runtime.tensorrt.store.manifest import EngineRequest
+from danet_runtime.tensorrt.store.store import find_engine, manifest_path, manifests_of, read_engine
 
 # Builds in a process of its own: FOLDER REQUEST PLAN HOW; prints when it builds, and what it got.
 PROCESS = """
@@ -25,10 +25,10 @@ import json, os, signal, sys, time
 from pathlib import Path
 from types import ModuleType
 from danet_runtime.tensorrt import engine_store
-from danet_runtime.tensorrt.builder import BuiltEngine
-from danet_runtime.tensorrt.engine_manifest import EngineRequest
+from danet_runtime.tensorrt.build.builder import BuiltEngine
+from danet_runtime.tensorrt.store.manifest import EngineRequest
 from danet_runtime.tensorrt.engine_obtain import obtain_engine
-from danet_runtime.tensorrt.library import TensorRTLibrary
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
 
 folder, request, plan, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 trt = ModuleType("tensorrt")
@@ -122,7 +122,7 @@ def test_who_waits_is_told_who_builds(tmp_path):
     with exclusive(lock) as waited:
         assert not waited
         code = (
-            "import sys; from pathlib import Path; from danet_runtime.tensorrt.engine_lock import exclusive\n"
+            "import sys; from pathlib import Path; from danet_runtime.tensorrt.store.lock import exclusive\n"
             "with exclusive(Path(sys.argv[1]), lambda pid: print(pid, flush=True)) as waited: print(waited)"
         )
         process = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True)

@@ -8,10 +8,10 @@ import os
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.files import sha256_of
-from danet_runtime.tensorrt import engine_store
-from danet_runtime.tensorrt.builder import BuilderOptions
-from danet_runtime.tensorrt.engine_store import (
+from danet_runtime.files.atomic import sha256_of
+from danet_runtime.tensorrt.build.builder import BuilderOptions
+from danet_runtime.tensorrt.store import store as engine_store
+from danet_runtime.tensorrt.store.store import (
     default_engine_folder,
     find_engine,
     manifest_path,

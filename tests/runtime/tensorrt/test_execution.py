@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.builder import BuilderOptions, build_plan
+from danet_runtime.tensorrt.build.builder import BuilderOptions, build_plan
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
 from danet_runtime.tensorrt.execution import EngineExecution
-from danet_runtime.tensorrt.library import TensorRTLibrary
 
 FRAME, LABELS = (1, 48, 64, 3), (1, 48, 64)
 

@@ -13,10 +13,10 @@ from executor_parts import FRAME, LABELS, H, Model, W, empty, expected, make, pi
 from simulated_cuda import CUresult, SimulatedCuda
 
 from danet_runtime.errors import BackendError, FrameError, UsageError
-from danet_runtime.host_memory import page_aligned
-from danet_runtime.tensorrt.cuda_driver import CudaDriver
-from danet_runtime.tensorrt.cuda_session import CudaSession
-from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.tensorrt.cuda.driver import CudaDriver
+from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.session import CudaSession
 
 
 def test_two_frames_are_in_flight_before_anything_is_waited_for():

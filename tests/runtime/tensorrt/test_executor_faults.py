@@ -87,7 +87,7 @@ def test_too_little_memory_at_the_start_is_no_fault_and_frees_what_was_there():
 
 
 def test_close_gives_up_on_a_gpu_that_never_ends(monkeypatch):
-    monkeypatch.setattr("danet_runtime.tensorrt.executor.CLOSE_GRACE_S", 0.05)
+    monkeypatch.setattr("danet_runtime.tensorrt.cuda.executor.CLOSE_GRACE_S", 0.05)
     cuda = SimulatedCuda(eager=0.0)
     executor, model = make(cuda)
     executor.submit(picture(1), empty())
@@ -102,7 +102,7 @@ def test_close_gives_up_on_a_gpu_that_never_ends(monkeypatch):
 
 
 def test_close_gives_up_on_a_thread_that_hangs_inside(monkeypatch):
-    monkeypatch.setattr("danet_runtime.tensorrt.executor.CLOSE_GRACE_S", 0.05)
+    monkeypatch.setattr("danet_runtime.tensorrt.cuda.executor.CLOSE_GRACE_S", 0.05)
     cuda = SimulatedCuda(eager=0.0)
     executor, model = make(cuda)
     ticket, release = executor.submit(picture(1), empty()), threading.Event()

@@ -30,10 +30,10 @@ from stream_parts import HW, Frames, Record, stream_of
 
 from danet_runtime import Segmenter
 from danet_runtime.errors import FaultError
-from danet_runtime.host_memory import page_aligned
-from danet_runtime.tensorrt.cuda_driver import CudaDriver
-from danet_runtime.tensorrt.cuda_session import CudaSession
-from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.tensorrt.cuda.driver import CudaDriver
+from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.session import CudaSession
 
 
 def drive(cuda, schedule, depth, graph):

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.library import Serves, library_of, parse_version
+from danet_runtime.tensorrt.build.library import Serves, library_of, parse_version
 
 
 def module(version: str, name: str = "tensorrt") -> ModuleType:

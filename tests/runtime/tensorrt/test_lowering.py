@@ -8,10 +8,10 @@ import pytest
 
 from danet_runtime.bundle import Bundle, Lowerings
 from danet_runtime.errors import BackendError, BundleError, UsageError
-from danet_runtime.tensorrt.library import TensorRTLibrary
-from danet_runtime.tensorrt.lowering import choose_lowering, lowered_model
-from danet_runtime.tensorrt.onnx_file import function_names
-from danet_runtime.tensorrt.rtx_builder import build_engine
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
+from danet_runtime.tensorrt.build.rtx_builder import build_engine
+from danet_runtime.tensorrt.plugins.lowering import choose_lowering, lowered_model
+from danet_runtime.tensorrt.plugins.onnx_file import function_names
 
 
 def library(version, flavour="tensorrt"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, parser
 
 from danet_runtime.errors import BundleError
-from danet_runtime.tensorrt.onnx_file import function_names, node_types, without_functions
+from danet_runtime.tensorrt.plugins.onnx_file import function_names, node_types, without_functions
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NAMES = st.text(min_size=1, max_size=40)

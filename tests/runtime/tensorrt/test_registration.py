@@ -11,10 +11,10 @@ from onnx import helper
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, BundleError, MissingDependencyError
-from danet_runtime.tensorrt.cuda_driver import CudaDriver
-from danet_runtime.tensorrt.kernels import select_kernels
-from danet_runtime.tensorrt.onnx_file import function_names
-from danet_runtime.tensorrt.registration import (
+from danet_runtime.tensorrt.cuda.driver import CudaDriver
+from danet_runtime.tensorrt.kernels.kernels import select_kernels
+from danet_runtime.tensorrt.plugins.onnx_file import function_names
+from danet_runtime.tensorrt.plugins.registration import (
     model_for,
     operators_of,
     register_for_running,

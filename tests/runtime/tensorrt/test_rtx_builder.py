@@ -10,10 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, UsageError
-from danet_runtime.tensorrt import build_log, builder
-from danet_runtime.tensorrt.builder import BuilderOptions, build_plan
-from danet_runtime.tensorrt.library import load_library
-from danet_runtime.tensorrt.rtx_builder import build_engine, known_targets, target_setter
+from danet_runtime.tensorrt.build import builder
+from danet_runtime.tensorrt.build import log as build_log
+from danet_runtime.tensorrt.build.builder import BuilderOptions, build_plan
+from danet_runtime.tensorrt.build.library import load_library
+from danet_runtime.tensorrt.build.rtx_builder import build_engine, known_targets, target_setter
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.library import TensorRTLibrary
-from danet_runtime.tensorrt.timing_cache import TimingCache
+from danet_runtime.tensorrt.build.library import TensorRTLibrary
+from danet_runtime.tensorrt.store.timing_cache import TimingCache
 
 
 def library(trt, *version):
@@ -82,7 +82,7 @@ def test_a_full_disk_costs_the_timings_and_not_the_engine(trt, tmp_path, gpu, ca
     def full(_handle):
         raise OSError("no space left")
 
-    monkeypatch.setattr("danet_runtime.durability.os.fsync", full)
+    monkeypatch.setattr("danet_runtime.files.durability.os.fsync", full)
     cache = TimingCache(tmp_path, library(trt, 10, 3, 0), gpu)
     build(trt, cache, b"conv")
     assert "no space left; the next build measures anew" in caplog.text

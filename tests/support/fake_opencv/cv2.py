@@ -93,7 +93,7 @@ class VideoCapture:
         pass
 
 
-if __name__ == "cv2" and "danet_runtime.sources.camera_child" not in sys.orig_argv:
+if __name__ == "cv2" and "danet_runtime.sources.live.camera_child" not in sys.orig_argv:
     # All other processes have the real one, and hand their path on to their children.
     _paths = list(sys.path)
     sys.path[:] = [place for place in sys.path if Path(place) != Path(__file__).parent]

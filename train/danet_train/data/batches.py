@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from danet_train.data.faults import Skipped
+from danet_train.data.samples.faults import Skipped
 from danet_train.data.torch_samples import TrainingItem, TrainingSamples
 from danet_train.errors import DataError, TrainingError
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 
 from danet_train.classes import ClassTable
-from danet_train.data.sample import Image
+from danet_train.data.samples.sample import Image
 from danet_train.errors import DataError, UsageError
-from danet_train.files import new_folder
+from danet_train.files.atomic import new_folder
 
 _MARKER = ".danet-predictions"
 """An empty file that tells a folder of predictions from one of labels."""

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from danet_train.classes import IGNORE, ClassTable
-from danet_train.data.sample import Image
+from danet_train.data.samples.sample import Image
 from danet_train.explain.explanation import Explanation
-from danet_train.files import replacing
+from danet_train.files.atomic import replacing
 
 _COLUMNS = 4
 _WIDTH_INCHES = 17.2

@@ -9,9 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from danet_train.synthetic.camera import Camera, FloatImage
-from danet_train.synthetic.light import Light
-from danet_train.synthetic.texture import Colour, pick, smooth_noise, vary
-from danet_train.synthetic.trainids import ROAD, SIDEWALK, SKY, TERRAIN
+from danet_train.synthetic.drawing.light import Light
+from danet_train.synthetic.drawing.texture import (
+    ROAD,
+    SIDEWALK,
+    SKY,
+    TERRAIN,
+    Colour,
+    pick,
+    smooth_noise,
+    vary,
+)
 
 KERB_M = 0.25
 _TILE = 512

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from danet_train.synthetic import figures, furniture, structures, vehicles
+from danet_train.synthetic.drawing.light import Light, draw_light
+from danet_train.synthetic.drawing.texture import Piece, Texture, modulate, smooth_noise
 from danet_train.synthetic.ground import draw_street
-from danet_train.synthetic.light import Light, draw_light
-from danet_train.synthetic.texture import Piece, Texture, modulate, smooth_noise
+from danet_train.synthetic.objects import figures, furniture, structures, vehicles
 from danet_train.synthetic.world import Panel, Thing, World
 
 _BLOCK_M = 40.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from danet_train.synthetic.drawing.light import Light
+from danet_train.synthetic.drawing.texture import Texture
 from danet_train.synthetic.ground import Street
-from danet_train.synthetic.light import Light
-from danet_train.synthetic.texture import Texture
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from danet_train.data.faults import Skipped
-from danet_train.metrics import ConfusionMatrix
+from danet_train.data.samples.faults import Skipped
+from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.training.loop import Progress
 
 _CURVE_POINTS = 100

@@ -16,7 +16,7 @@ from danet_train.evaluation.upsampling import aligns_corners
 from danet_train.model.danet import DANet, TrainingLogits
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import ALONE, World
-from danet_train.training.losses import (
+from danet_train.training.objective.losses import (
     Part,
     divided,
     head_weights,
@@ -25,7 +25,7 @@ from danet_train.training.losses import (
     pixel_count,
     weighted_sum,
 )
-from danet_train.training.optimiser import Optimisers, clip_gradients
+from danet_train.training.objective.optimiser import Optimisers, clip_gradients
 
 _LEAST_STRIDED_CHANNELS = 8
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}

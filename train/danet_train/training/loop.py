@@ -13,19 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from danet_train.data.batches import batches, naming_lost_workers
-from danet_train.data.faults import Skipped
-from danet_train.data.sample import Dataset
+from danet_train.data.samples.faults import Skipped
+from danet_train.data.samples.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import ConfigError, DataError, TrainingError
 from danet_train.model.attention import use_blockwise_attention
-from danet_train.model.danet import DANet
-from danet_train.model.statistics import freeze_statistics
+from danet_train.model.danet import DANet, freeze_statistics
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import ALONE, World, check_world, pick_device
 from danet_train.training.learner import Learner
-from danet_train.training.losses import class_weights
-from danet_train.training.optimiser import make_optimiser, set_learning_rate
-from danet_train.training.schedule import learning_rate
+from danet_train.training.objective.losses import class_weights
+from danet_train.training.objective.optimiser import learning_rate, make_optimiser, set_learning_rate
 from danet_train.weights.backbone import load_backbone
 
 

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from danet_train.classes import ClassTable
-from danet_train.data.faults import Skipped, read_sample
-from danet_train.data.sample import Dataset, Image
+from danet_train.data.samples.faults import Skipped, read_sample
+from danet_train.data.samples.sample import Dataset, Image
 from danet_train.errors import UsageError
+from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.prediction import predict
-from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.training.config import TrainConfig
 from danet_train.training.loop import Progress

@@ -11,7 +11,7 @@ Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
 
 ``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
 Each file is written whole or not at all. Where the checkpoint's own name leaves no room for what these add,
-they have its beginning and a hash (:mod:`danet_train.file_names`).
+they have its beginning and a hash (:mod:`danet_train.files.names`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,34 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from danet_train.errors import UsageError
-from danet_train.file_names import fitting_name
-from danet_train.files import check_file_target, write_whole
+from danet_train.files.atomic import check_file_target, write_whole
+from danet_train.files.names import fitting_name
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where a run writes, and what becomes of what stands there.
+
+    Attributes:
+        out: The checkpoint to write, with any suffix but ``.json``; the others stand beside it.
+        overwrite: Whether the files of another run there may be replaced.
+        resume: Continue from the state that an interrupted run left beside ``out``.
+        tensorboard: A folder for curves and pictures, or None.
+    """
+
+    out: Path
+    overwrite: bool = False
+    resume: bool = False
+    tensorboard: Path | None = None
 
 
 def record_path(checkpoint: Path) -> Path:

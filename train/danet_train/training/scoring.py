@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from danet_train.data.faults import Skipped, none_readable
-from danet_train.data.sample import Dataset
+from danet_train.data.samples.faults import Skipped, none_readable
+from danet_train.data.samples.sample import Dataset
+from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.scoring import require_scored, tally
-from danet_train.metrics import ConfusionMatrix
 from danet_train.model.danet import DANet
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World

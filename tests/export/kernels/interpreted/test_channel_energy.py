@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danet_export import reference_ops
 from danet_export.kernels import channel_energy as kernel
 from danet_export.kernels.architectures import ARCHITECTURES
 from danet_export.kernels.torch_ops import launch
+from danet_export.ops import reference_ops
 
 
 def run(x, slices, architecture="sm_87", variant="small"):

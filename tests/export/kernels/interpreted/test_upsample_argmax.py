@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danet_export import attention_ops as ops
-from danet_export import reference_ops
 from danet_export.kernels import upsample_argmax as kernel
 from danet_export.kernels.architectures import ARCHITECTURES
 from danet_export.kernels.torch_ops import launch
-from danet_export.operator_parity import run_body
+from danet_export.ops import attention_ops as ops
+from danet_export.ops import reference_ops
+from danet_export.ops.operator_parity import run_body
 
 
 def run(logits, size_hw, align_corners):

@@ -16,7 +16,7 @@ sys.modules["tensorrt"] = trt
 
 from danet_runtime.bundle import Bundle  # noqa: E402
 from danet_runtime.errors import DanetError  # noqa: E402
-from danet_runtime.tensorrt.registration import register_for_running, register_plugins  # noqa: E402
+from danet_runtime.tensorrt.plugins.registration import register_for_running, register_plugins  # noqa: E402
 
 HALF, FLOAT, LINEAR = trt.DataType.HALF, trt.DataType.FLOAT, trt.TensorFormat.LINEAR
 ATTRIBUTES = {

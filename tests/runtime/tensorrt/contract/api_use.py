@@ -156,7 +156,7 @@ def main(bindings: str, files: list[str]) -> None:
     if bindings == "tensorrt_bindings":
         sys.modules["tensorrt"] = trt
     import danet_runtime.tensorrt
-    from danet_runtime.tensorrt.library import library_of
+    from danet_runtime.tensorrt.build.library import library_of
 
     library = library_of(trt)
     folder = Path(danet_runtime.tensorrt.__file__).parent
@@ -171,18 +171,20 @@ def main(bindings: str, files: list[str]) -> None:
     )
     answer: dict[str, object] = {"version": trt.__version__}
     read, undeclared, missing, checked = [], [], [], set()
-    for file in [Path(name) for name in files] or sorted(folder.glob("*.py")):
+    for file in [Path(name) for name in files] or sorted(folder.rglob("*.py")):
+        name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
         text = file.read_text(encoding="utf-8")
         if not files:
-            serves = getattr(importlib.import_module(f"danet_runtime.tensorrt.{file.stem}"), "SERVES", None)
+            module = ".".join(("danet_runtime.tensorrt", *name.removesuffix(".py").split("/")))
+            serves = getattr(importlib.import_module(module), "SERVES", None)
             if serves is None and re.search(r"\btrtp?\.[A-Za-z]", text):
-                undeclared.append(file.name)
+                undeclared.append(name)
             served = serves if isinstance(serves, tuple) else (serves,) if serves else ()
             if not any(s.flavour == library.flavour and s.includes(library.version) for s in served):
                 continue
-        uses = Uses(file.name, roots)
+        uses = Uses(name, roots)
         uses.visit(ast.parse(text))
-        read.append(file.name)
+        read.append(name)
         missing += dict.fromkeys(uses.missing)
         checked |= uses.checked
     answer |= {"read": read, "undeclared": undeclared, "missing": missing, "checked": sorted(checked)}

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-from danet_runtime import cli
+from danet_runtime.cli.entry import main
 
 
 def answer(environment: dict[str, str], arguments: list[str]) -> dict[str, object]:
@@ -22,7 +22,7 @@ def answer(environment: dict[str, str], arguments: list[str]) -> dict[str, objec
     code: object = 0
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
+            main()
     except SystemExit as ending:
         code = ending.code or 0
     finally:

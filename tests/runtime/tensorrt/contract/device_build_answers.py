@@ -16,8 +16,8 @@ sys.modules["tensorrt"] = trt
 from danet_runtime.bundle import Bundle  # noqa: E402
 from danet_runtime.errors import DanetError  # noqa: E402
 from danet_runtime.tensorrt import engine_build  # noqa: E402
-from danet_runtime.tensorrt.builder import BuiltEngine  # noqa: E402
-from danet_runtime.tensorrt.cuda_driver import cuda_driver  # noqa: E402
+from danet_runtime.tensorrt.build.builder import BuiltEngine  # noqa: E402
+from danet_runtime.tensorrt.cuda.driver import cuda_driver  # noqa: E402
 
 
 class Registry:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import DanetError
-from danet_runtime.tensorrt.cuda_driver import cuda_driver
-from danet_runtime.tensorrt.kernels import select_kernels
+from danet_runtime.tensorrt.cuda.driver import cuda_driver
+from danet_runtime.tensorrt.kernels.kernels import select_kernels
 
 
 def main(bundle: Path, operator: str, variant: str, launches: int, pointers: list[int]) -> dict[str, object]:

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from danet_runtime.host_memory import page_aligned
-from danet_runtime.tensorrt.cuda_session import CudaSession
-from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.session import CudaSession
 
 FRAME, LABELS = (1, 4, 6, 3), (1, 4, 6)
 

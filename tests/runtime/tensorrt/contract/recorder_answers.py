@@ -10,7 +10,7 @@ import tensorrt_bindings as trt
 
 sys.modules["tensorrt"] = trt
 
-from danet_runtime.tensorrt.build_log import make_log, make_recorder  # noqa: E402
+from danet_runtime.tensorrt.build.log import make_log, make_recorder  # noqa: E402
 
 recorder = make_recorder(trt)
 fatal = recorder.report_error(trt.ErrorCodeTRT.INVALID_CONFIG, "node the_add: wrong types")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from danet_runtime.tensorrt import plugin_aot
+from danet_runtime.tensorrt.plugins import aot as plugin_aot
 
 # One release of each kind of plugin runs always; `make test-all` runs all four.
 RELEASES = [
@@ -44,10 +44,12 @@ def test_every_name_enumerator_and_signature_in_use_exists(with_bindings, versio
     assert found["version"] == version
     assert found["missing"] == []
     assert found["undeclared"] == []  # a module that uses TensorRT says which releases it serves
-    plugin = "plugin_v3.py" if version == "10.3.0" else "plugin_aot.py"
-    assert {"library.py", "builder.py", "execution.py", "timing_cache.py", plugin} <= set(found["read"])
+    plugin = "plugins/v3.py" if version == "10.3.0" else "plugins/aot.py"
+    assert {"build/library.py", "build/builder.py", "execution.py", "store/timing_cache.py", plugin} <= set(
+        found["read"]
+    )
     assert set(found["checked"]) >= IN_USE
-    assert not {"plugin_v3.py", "plugin_aot.py", "rtx_builder.py"} - {plugin} & set(found["read"])
+    assert not {"plugins/v3.py", "plugins/aot.py", "build/rtx_builder.py"} - {plugin} & set(found["read"])
     assert "trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED" in found["checked"]
     assert ("KernelPlugin.enqueue" if version == "10.3.0" else "trtp.aot_impl") in found["checked"]
 
@@ -55,7 +57,7 @@ def test_every_name_enumerator_and_signature_in_use_exists(with_bindings, versio
 def test_what_a_release_lacks_is_reported_by_name(with_bindings):
     found = with_bindings("10.3.0", "api_use.py", "tensorrt_bindings", plugin_aot.__file__)
     assert any(
-        "plugin_aot.py" in entry and "trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS" in entry
+        "plugins/aot.py" in entry and "trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS" in entry
         for entry in found["missing"]
     )
 
@@ -97,7 +99,7 @@ def test_the_builder_for_rtx_uses_what_the_installed_library_has(with_bindings):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     found = with_bindings("11.4.0.106", "api_use.py", "tensorrt_rtx")
     assert found["missing"] == []
-    assert found["read"] == [
-        *("build_log.py", "builder.py", "execution.py", "plan_check.py", "rtx_builder.py")
-    ]
+    assert set(found["read"]) == {
+        *("build/log.py", "build/builder.py", "execution.py", "store/plan_check.py", "build/rtx_builder.py")
+    }
     assert {"builder.error_recorder", "problem.local_function_stack"} <= set(found["checked"])

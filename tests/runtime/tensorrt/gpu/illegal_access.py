@@ -11,8 +11,8 @@ import sys
 import numpy as np
 
 from danet_runtime.errors import FaultError
-from danet_runtime.tensorrt.cuda_session import CudaSession
-from danet_runtime.tensorrt.executor import Executor
+from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.session import CudaSession
 
 PTX = b"""
 .version 7.0

@@ -1,0 +1,269 @@
+"""``danet calibrate``; nothing heavy is imported before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from danet_calibration.int8.ranges.methods import MethodChoice
+from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from danet_calibration.gate.verdict_file import VerdictFile
+    from danet_runtime.bundle import Manifest
+
+
+_MIOU_DROP, _CLASS_DROP, _MIN_SHARE = 0.5, 2.0, 0.5
+_CLASS_PIXELS, _CLASS_FRAMES, _AGREEMENT = 1000, 5, 0.97
+"""As in :class:`danet_calibration.gate.gate.GateRules`, which is heavy to import here."""
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder, as `danet export` wrote it.")],
+    images: Annotated[
+        Path, typer.Option(help="Frames of the camera: a data set (its train split is taken) or any folder.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
+    count: Annotated[int, typer.Option(min=8, help="Calibrate on at most so many images.")] = 512,
+    method: Annotated[
+        MethodChoice,
+        typer.Option(help="How the range of a tensor is found; auto compares with FP32 and takes the best."),
+    ] = "auto",
+    labelled: Annotated[
+        Path | None,
+        typer.Option(help="Data set for the accuracy gate; without it agreement with FP32 decides alone."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the labelled data set.")] = "val",
+    classes: Annotated[
+        str | None,
+        typer.Option(help="classes.yaml, or the name of a known table, for data sets without one."),
+    ] = None,
+    max_miou_drop: Annotated[
+        float, typer.Option(min=0, help="Gate: most points of mIoU that INT8 may be under FP32.")
+    ] = _MIOU_DROP,
+    max_class_drop: Annotated[
+        float, typer.Option(min=0, help="Gate: most points of IoU that a guarded class may be under FP32.")
+    ] = _CLASS_DROP,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Gate: class to guard (repeatable), instead of person, rider, bicycle, motorcycle, traffic "
+            "light and traffic sign, or what the bundle calls them."
+        ),
+    ] = None,
+    min_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that it must leave on INT8."),
+    ] = _MIN_SHARE,
+    min_class_pixels: Annotated[
+        int, typer.Option(min=1, help="Gate: a guarded class with fewer labelled pixels is not measured.")
+    ] = _CLASS_PIXELS,
+    min_class_frames: Annotated[
+        int, typer.Option(min=1, help="Gate: a guarded class that fewer frames show is not measured.")
+    ] = _CLASS_FRAMES,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap", help="Gate: let labelled frames be among those of the calibration, and say so."
+        ),
+    ] = False,
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Without --labelled: least share of the pixels of held-out frames to which INT8 must give "
+            "FP32's label.",
+        ),
+    ] = _AGREEMENT,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Gate: bundle whose FP32 accuracy INT8 is held to, instead of this one's: that of the "
+            "checkpoint before `danet train --quantize`."
+        ),
+    ] = None,
+    range_frames: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Measure the range of FP16 on so many frames; 0: not at all  "
+            "[default: 4, or 1 beyond 512x1024]",
+        ),
+    ] = None,
+    verdict: Annotated[
+        Path | None, typer.Option(help="JSON file for the gate's verdict  [default: OUTPUT.verdict.json]")
+    ] = None,
+    trusted_key: TrustedKeys = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+) -> None:
+    """Quantise a bundle to INT8 on real images, and hold it to its accuracy on labelled ones.
+
+    Where INT8 everywhere fails the gate, the fewest layers go back to FP16 until it holds. Where it cannot
+    hold, no bundle is written and the exit code is 1. The verdict is written as JSON either way.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.bundle.reader import MANIFEST_NAME
+    from danet_runtime.errors import UsageError
+    from danet_runtime.files.atomic import check_folder_target
+    from danet_runtime.files.names import fitting_name
+
+    require_there(images, "--images")
+    check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
+
+    from danet_calibration.gate.gate import GateRules
+    from danet_calibration.gate.verdict_file import VerdictFile
+    from danet_calibration.images.images import choose_images
+    from danet_calibration.measure.accuracy import LabelledSet, require_classes
+    from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle, require_calibratable
+    from danet_train.data.datasets.layouts import open_dataset
+    from danet_train.data.datasets.survey import survey, survey_lines
+
+    record = VerdictFile(
+        verdict or output.with_name(fitting_name(output.name, ".verdict.json")), output, bundle
+    )
+    console = open_console()
+    with _recorded(console, record, output):
+        opened = Bundle.open(bundle, trusted_key or None)
+
+        rules = GateRules(
+            max_miou_drop,
+            max_class_drop,
+            tuple(guard) if guard else None,
+            min_share,
+            min_class_pixels,
+            min_class_frames,
+            min_agreement,
+        )
+        dataset = (
+            LabelledSet(f"{labelled.name} {split}", open_dataset(labelled, split, classes))
+            if labelled
+            else None
+        )
+        if dataset is not None:
+            found = survey(dataset.dataset, dataset.name)
+            for line in survey_lines(dataset.dataset, dataset.name, found):
+                console.print(line)
+        require_calibratable(opened, dataset, output, rules)
+        held_to = Bundle.open(reference, trusted_key or None) if reference else None
+        asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
+        asked |= {"--max-class-drop": max_class_drop != _CLASS_DROP, "--min-share": min_share != _MIN_SHARE}
+        asked |= {"--min-class-pixels": min_class_pixels != _CLASS_PIXELS}
+        asked |= {"--min-class-frames": min_class_frames != _CLASS_FRAMES, "--allow-overlap": allow_overlap}
+        of_the_gate = [option for option, given in asked.items() if given]
+        if dataset is None and of_the_gate:
+            raise UsageError(
+                f"{', '.join(of_the_gate)} {'is' if len(of_the_gate) == 1 else 'are'} for the accuracy gate; "
+                "give labelled frames with --labelled"
+            )
+        if dataset is not None and min_agreement != _AGREEMENT:
+            raise UsageError("--min-agreement decides where there are no labels; leave it out, or --labelled")
+        if held_to is not None and dataset is not None:
+            require_classes(held_to, dataset.dataset, dataset.name)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        record.begin(opened.sha256)
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("", total=None)
+
+            def step(what: str, done: int, of: int) -> None:
+                bar.update(task, description=what, completed=done, total=of or None)
+
+            chosen = choose_images(
+                images,
+                count,
+                HELD_OUT_FRAMES,
+                frame_hw=opened.manifest.frame.size_hw,
+                progress=lambda done, of: step("look at the images", done, of),
+            )
+            settings = CalibrationSettings(method, rules, range_frames, held_to, classes, allow_overlap)
+            manifest = calibrate_bundle(
+                opened, chosen, dataset, output, settings=settings, overwrite=overwrite, step=step
+            )
+        _show(console, output, manifest, record)
+    if opened.signed_by is not None:
+        console.print(f"{output} is a new bundle and not signed; sign it with `danet sign`")
+
+
+@contextmanager
+def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[None]:
+    """Whatever ends the calibration stands in the verdict's file."""
+    from danet_calibration.errors import GateError
+
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, GateError):
+            _show_verdict(console, error.verdict, f"{output} (not written)")
+        if record.fail(error):
+            tell(f"The verdict is in {record.path}")
+        raise
+
+
+def _show_verdict(console: Console, verdict: dict[str, Any], title: str) -> None:
+    from danet_calibration.summary import ladder_table, remarks, sensitivity_table
+
+    if not verdict.get("ladder"):
+        return
+    console.print(ladder_table(verdict, title))
+    if verdict["sensitivity"]:
+        console.print(sensitivity_table(verdict))
+    for remark in remarks(verdict):
+        console.print(remark, style="yellow")
+
+
+def _show(console: Console, output: Path, manifest: Manifest, record: VerdictFile) -> None:
+    import json
+
+    from danet_calibration.summary import decision
+    from danet_runtime.bundle import Bundle
+
+    report = json.loads((output / manifest.reports["calibration"].path).read_text(encoding="utf-8"))
+    _show_verdict(console, report, str(output))
+    if report["coverage"]["left_out"]:
+        console.print(f"left out {report['coverage']['left_out']}", style="yellow")
+    for warning in report["coverage"]["thin"]:
+        console.print(f"thin: {warning}", style="yellow")
+    if report["class_coverage"]["never_seen"]:
+        unseen = ", ".join(report["class_coverage"]["never_seen"])
+        how = report["class_coverage"]["source"]
+        console.print(f"no calibration frame shows {unseen} (by {how})", style="yellow")
+    share, method = report["conv_mac_share_int8"], report["method"]
+    agreement, frames = report["label_agreement_int8_fp32"], report["label_agreement_frames"]
+    golden, least = report["golden_agreement_int8"], manifest.golden.agreement["int8"]
+    console.print(
+        f"{share:.1%} of the convolution MACs run on INT8 ({method}). INT8 and FP32 give the same label to "
+        f"{agreement:.2%} of the pixels of {frames} of {report['label_agreement_of']}. INT8 gives "
+        f"{golden:.2%} of the golden frame's labels; {least:.0%} is required."
+    )
+    console.print(decision(report), style="" if report["gate"] == "passed" else "bold yellow")
+    record.finish({name: report[name] for name in _VERDICT_PARTS}, Bundle.open(output).sha256)
+    tell(f"The verdict is in {record.path}")
+
+
+HELD_OUT_FRAMES = 32
+"""Frames that are not calibrated on, to compare methods and INT8 with FP32."""
+
+_VERDICT_PARTS = (
+    "gate",
+    "reason",
+    "rules",
+    "labelled",
+    "measured",
+    "not_measured",
+    "evidence",
+    "overlap",
+    "agreement",
+    "ladder",
+    "sensitivity",
+    "sensitivity_frames",
+    "attempts",
+)

@@ -1,0 +1,1 @@
+"""The frames of calibration and of the gate: chosen, checked, counted."""

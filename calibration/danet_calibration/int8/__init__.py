@@ -1,0 +1,1 @@
+"""Quantising: layers, placement of Q and DQ, sensitivity."""

@@ -1,0 +1,1 @@
+"""Ranges and scales, from histograms of the activations."""

@@ -1,0 +1,1 @@
+"""Measuring networks: accuracy, agreement, values node by node."""

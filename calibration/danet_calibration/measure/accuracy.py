@@ -1,0 +1,203 @@
+"""Accuracy of a bundle's variants, through the very files that are shipped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from danet_calibration.errors import CalibrationError
+from danet_calibration.images.images import UInt8Array
+from danet_calibration.measure.drop_intervals import Counts
+from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
+from danet_runtime.bundle.golden import golden_frame
+from danet_runtime.inference.segmenter import Segmenter
+from danet_train.classes import describe_difference
+from danet_train.data.samples.sample import Dataset
+from danet_train.evaluation.metrics import ConfusionMatrix
+
+Progress = Callable[[int, int], None]
+
+Step = Callable[[str, int, int], None]
+"""Is told what is being done, and how many of how many parts of it are done (0 of 0: unknown)."""
+
+
+GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
+    "drawn": "a drawn pattern: export with --frames of the camera",
+    "frames": "the first of `danet export --frames`",
+    "calibration": "a frame of the calibration",
+    None: "what an older version did not tell: export again, with --frames of the camera",
+}
+"""What a golden frame shows, in words, with what to do about it."""
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled images, and what to call them in the manifest."""
+
+    name: str
+    dataset: Dataset
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a variant gives FP32's labels.
+
+    Attributes:
+        share: Of the pixels, 0..1.
+        frames: How many were compared.
+        origin: What frames these are, in words.
+    """
+
+    share: float
+    frames: int
+    origin: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the report and in the verdict."""
+        return {
+            "label_agreement_int8_fp32": self.share,
+            "label_agreement_frames": self.frames,
+            "label_agreement_of": self.origin,
+        }
+
+
+def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
+    """Refuse labelled images of other classes than the bundle's; white space around names says nothing.
+
+    Args:
+        bundle: Names the classes.
+        dataset: The labelled images.
+        name: What to call them in the error.
+
+    Raises:
+        CalibrationError: The classes differ.
+    """
+    expected = tuple(entry.name for entry in bundle.manifest.classes)
+    difference = describe_difference(expected, dataset.classes.names, "the bundle", name)
+    if difference is not None:
+        raise CalibrationError(
+            f"expected the bundle's {len(expected)} classes: {difference}; give a data set of the same, or "
+            "its class table with --classes"
+        )
+
+
+def named_as_in(bundle: Bundle, labelled: LabelledSet) -> LabelledSet:
+    """The same labelled images, with the names of classes as the bundle spells them.
+
+    Args:
+        bundle: Has these classes (:func:`require_classes`).
+        labelled: The labelled images.
+    """
+    dataset = labelled.dataset
+    names = tuple(entry.name for entry in bundle.manifest.classes)
+    classes = dataset.classes.model_copy(update={"names": names})
+    return LabelledSet(labelled.name, Dataset(dataset.pairs, classes, dataset.skipped))
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """The accuracy of a variant, and the counts that it is made of.
+
+    Attributes:
+        accuracy: As the manifest names it; its mIoU is that of
+            :class:`danet_train.evaluation.metrics.ConfusionMatrix`.
+        counts: A confusion matrix for each frame.
+    """
+
+    accuracy: Accuracy
+    counts: Counts
+
+
+def measure_accuracy(
+    bundle: Bundle, precision: Precision, dataset: Dataset, name: str, progress: Progress | None = None
+) -> Measurement:
+    """Segment every labelled image and score the labels at the image's own size.
+
+    Args:
+        bundle: Holds the variant.
+        precision: Which one.
+        dataset: Labelled images with the bundle's classes.
+        name: What to call the data set in the manifest.
+        progress: Is told after each image how many of how many are done.
+
+    Raises:
+        CalibrationError: The data set has other classes than the bundle, or is empty.
+    """
+    require_classes(bundle, dataset, name)
+    expected = dataset.classes.names
+    matrix = ConfusionMatrix(len(expected))
+    counts: Counts = np.zeros((len(dataset), *matrix.counts.shape), np.int64)
+    with Segmenter(bundle, precision) as segmenter:
+        for index, sample in enumerate(dataset):
+            before = matrix.counts.copy()
+            matrix.update(segmenter(sample.image), sample.label)
+            counts[index] = matrix.counts - before
+            if progress:
+                progress(index + 1, len(dataset))
+        backend = segmenter.backend.name
+    if not matrix.counts.sum():
+        raise CalibrationError(f"{name} holds no labelled pixel; give images with labels")
+    iou = [None if math.isnan(value) else float(value) for value in matrix.iou()]
+    labelled = counts.sum(axis=2)  # (frames, classes)
+    accuracy = Accuracy(
+        dataset=name,
+        frames=len(dataset),
+        backend=backend,
+        miou=matrix.miou,
+        pixel_accuracy=matrix.pixel_accuracy,
+        iou=dict(zip(expected, iou, strict=True)),
+        labelled_pixels=dict(zip(expected, labelled.sum(axis=0).tolist(), strict=True)),
+        labelled_frames=dict(zip(expected, (labelled > 0).sum(axis=0).tolist(), strict=True)),
+    )
+    return Measurement(accuracy, counts)
+
+
+def measure_agreement(
+    bundle: Bundle, precision: Precision, reference: Precision, frames: Sequence[UInt8Array]
+) -> float:
+    """Share of pixels to which two variants of a bundle give the same label.
+
+    Args:
+        bundle: Holds both variants.
+        precision: One of them.
+        reference: The other.
+        frames: (H, W, 3) BGR each.
+    """
+    with Segmenter(bundle, precision) as one, Segmenter(bundle, reference) as other:
+        return float(np.mean([(one(frame) == other(frame)).mean() for frame in frames]))
+
+
+def measure_golden(bundle: Bundle, precision: Precision) -> float:
+    """Share of the golden frame's labels that a variant reproduces.
+
+    Args:
+        bundle: Holds the variant and the golden frame.
+        precision: Which one.
+
+    Raises:
+        BundleError: The golden frame cannot be used.
+    """
+    frame, labels = golden_frame(bundle)
+    with Segmenter(bundle, precision) as segmenter:
+        return float(np.mean(segmenter(frame) == labels))
+
+
+def find_golden_failures(bundle: Bundle, precision: Precision, agreement: float) -> tuple[str, ...]:
+    """What every runtime would object to on the golden frame, in words; empty where it would not.
+
+    Args:
+        bundle: Says which agreement its precisions must reach.
+        precision: That of the variant.
+        agreement: What :func:`measure_golden` found.
+    """
+    least = bundle.manifest.golden.agreement[precision]
+    if agreement >= least:
+        return ()
+    return (
+        f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more (it "
+        f"shows {GOLDEN_SHOWS[bundle.manifest.golden.origin]})",
+    )

@@ -1,0 +1,1 @@
+"""The exported graph: wrapper, geometry, ONNX model and its parity."""

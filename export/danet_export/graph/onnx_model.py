@@ -1,0 +1,149 @@
+"""From the traced module to an ONNX file that is checked, simplified and free of traces of this machine."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+
+import onnx
+import onnxsim
+import torch
+from torch import nn
+
+from danet_export.errors import ExportError
+from danet_export.graph.geometry import Geometry
+from danet_export.ops import attention_ops as ops
+
+_log = logging.getLogger(__name__)
+
+OPSET = ops.BODY_OPSET
+IR_VERSION = 10
+"""The newest that TensorRT 10.3 and ONNX Runtime 1.18 both read."""
+
+_NODE_NAMES = {
+    ops.POSITION_ATTENTION: "position_attention",
+    ops.CHANNEL_ENERGY: "channel_energy",
+    ops.UPSAMPLE_ARGMAX: "upsample_argmax",
+}
+
+APPLICATION_PREFIX = "channel_attention_"
+"""Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
+
+CONVERSION_PREFIX = "colour_conversion_"
+"""Begins the names of the nodes that make BGR of a camera's luma and chroma, which INT8 leaves alone: its
+step would be several levels of a colour."""
+
+
+def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
+    """Export the wrapper.
+
+    Args:
+        module: An ``ExportedDANet``, which holds the precision.
+        geometry: The sizes; its ``align_corners`` goes into the body of UpsampleArgmax.
+
+    Returns:
+        A model with the input ``frame``, the output ``labels``, named custom nodes and their function bodies.
+
+    Raises:
+        ExportError: onnxsim changed or lost something that must stay.
+    """
+    frame = torch.zeros(geometry.frame_shape, dtype=torch.uint8)
+    # Says at every export that torchvision's operators, which DANet has none of, are not registered.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            module.eval(),
+            (frame,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["frame"],
+            output_names=["labels"],
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program; expected an ONNXProgram")
+    model: onnx.ModelProto = program.model_proto
+    _drop_traces(model)
+    model.functions.extend(_bodies_in_use(model, geometry))
+    before = _custom_nodes(model)
+    equal: bool
+    model, equal = onnxsim.simplify(model)
+    if not equal:
+        raise ExportError("onnxsim's own check found that the simplified model computes something else")
+    if _custom_nodes(model) != before or len(model.functions) != len(before):
+        raise ExportError(
+            f"onnxsim changed the custom nodes from {dict(before)} to {dict(_custom_nodes(model))}"
+        )
+    _name_nodes(model)
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "danet-edge", ""
+    onnx.checker.check_model(model, full_check=True)
+    _log.info("exported %d nodes, custom nodes %s", len(model.graph.node), dict(before))
+    return model
+
+
+def _custom_nodes(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node if node.domain == ops.DOMAIN)
+
+
+def _bodies_in_use(model: onnx.ModelProto, geometry: Geometry) -> list[onnx.FunctionProto]:
+    used = _custom_nodes(model)
+    return [body for body in ops.function_bodies(geometry.align_corners) if body.name in used]
+
+
+def _drop_traces(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of the source files, among it their paths."""
+    graph = model.graph
+    del model.functions[:]  # the exporter's own helpers, all inlined by now
+    model.doc_string = graph.doc_string = ""
+    del model.metadata_props[:]
+    for item in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node a unique name: an empty one matches any pattern, in quantisers above all."""
+    seen: Counter[str] = Counter()
+    application = _application_outputs(model.graph)
+    conversion = _conversion_outputs(model.graph)
+    for node in model.graph.node:
+        base = _NODE_NAMES.get(node.op_type) if node.domain == ops.DOMAIN else node.name
+        if application.intersection(node.output):
+            base = APPLICATION_PREFIX + node.op_type.lower()
+        elif conversion.intersection(node.output):
+            base = CONVERSION_PREFIX + node.op_type.lower()
+        base = base or node.op_type.lower()
+        seen[base] += 1
+        node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+
+
+def _conversion_outputs(graph: onnx.GraphProto) -> set[str]:
+    """Outputs of the nodes up to the one that holds the rounded levels in 0..255; none where BGR comes in."""
+    rounded = next((node for node in graph.node if node.op_type == "Round"), None)
+    if rounded is None:
+        return set()
+    wanted = set(rounded.output)
+    for node in reversed(graph.node):  # from the readers to what they read
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+    held = next(node for node in graph.node if rounded.output[0] in node.input)
+    return wanted | set(held.output)
+
+
+def _application_outputs(graph: onnx.GraphProto) -> set[str]:
+    """Outputs of the standard nodes from the channel energies to the sum with CAM's input."""
+    reached: set[str] = set()
+    for node in graph.node:  # in topological order
+        if node.domain == ops.DOMAIN and node.op_type == ops.CHANNEL_ENERGY:
+            reached.update(node.output)
+    energies = set(reached)
+    ended: set[str] = set()
+    for node in graph.node:
+        if reached.intersection(node.input) and not ended.intersection(node.input):
+            reached.update(node.output)
+            if node.op_type == "Add":
+                ended.update(node.output)
+    return reached - energies

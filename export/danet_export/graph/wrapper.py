@@ -1,0 +1,180 @@
+"""The module that is traced: bytes in, bytes out, with the attention as custom nodes.
+
+Everything that only the export needs stands here, so that the model in ``danet_train`` stays as it is: the
+colour conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
+folded into its value projection, the blue-green-red order of OpenCV folded into the first convolution, and
+the fused nodes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from danet_export.errors import ExportError
+from danet_export.graph.color import FrameToBgr
+from danet_export.graph.geometry import Geometry
+from danet_export.ops import attention_ops as ops
+from danet_train.model.attention import ChannelAttention, PositionAttention
+from danet_train.model.danet import DANet
+
+
+class PositionAttentionNode(nn.Module):
+    """PAM as one ``PositionAttention`` node behind its three projections, gamma folded into the values.
+
+    Args:
+        attention: Taken over, its value projection scaled in place.
+    """
+
+    def __init__(self, attention: PositionAttention) -> None:
+        super().__init__()
+        self.query_project = attention.query_project
+        self.key_project = attention.key_project
+        self.value_project = attention.value_project
+        with torch.no_grad():
+            for parameter in self.value_project.parameters():
+                parameter.mul_(attention.gamma.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C, h, w)."""
+        inputs = (self.query_project(x), self.key_project(x), self.value_project(x), x)
+        return _node(ops.POSITION_ATTENTION, inputs, ops.PLUGIN_ATTRIBUTES, x.shape)
+
+
+class ChannelAttentionNodes(nn.Module):
+    """CAM as one ``ChannelEnergy`` node, and standard operators that add up its slices and apply them.
+
+    Args:
+        attention: Whose gamma it takes.
+    """
+
+    def __init__(self, attention: ChannelAttention) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(attention.gamma.scale.detach().reshape(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C, h, w)."""
+        batch, channels, height, width = x.shape
+        attributes = ops.channel_energy_attributes(height * width)
+        shape = (batch, ops.energy_slices(height * width), channels, channels)
+        partial = _node(ops.CHANNEL_ENERGY, (x,), attributes, shape, torch.float32)  # (B, S, C, C)
+        attention = torch.softmax(-partial.sum(1), dim=-1).to(x.dtype)  # (B, C, C), FP32 until here
+        context = attention @ x.flatten(2)  # (B, C, N)
+        attended: Tensor = self.gamma * context.reshape_as(x) + x
+        return attended
+
+
+class ExportedDANet(nn.Module):
+    """DANet as the bundle holds it.
+
+    Args:
+        model: In eval mode; it is copied, not changed.
+        geometry: The sizes.
+        mean_rgb: Of the training's normalisation, range 0..255.
+        std_rgb: Of the training's normalisation, range 0..255.
+        dtype: ``torch.float32`` or ``torch.float16``, for everything between normalisation and labels.
+    """
+
+    scale_bgr: Tensor
+    shift_bgr: Tensor
+
+    def __init__(
+        self,
+        model: DANet,
+        geometry: Geometry,
+        mean_rgb: Sequence[float],
+        std_rgb: Sequence[float],
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        network = copy.deepcopy(model).eval().float()
+        fold_batch_norm(network)
+        _take_bgr(network)
+        head = network.decode_head
+        if head.pam is not None:
+            head.add_module("pam", PositionAttentionNode(head.pam))
+        if head.cam is not None:
+            head.add_module("cam", ChannelAttentionNodes(head.cam))
+        self.network = network.to(dtype)
+        self.geometry = geometry
+        self.dtype = dtype
+        self.to_bgr = FrameToBgr(geometry.pixels)
+        mean, std = torch.tensor(mean_rgb), torch.tensor(std_rgb)
+        self.register_buffer("scale_bgr", std.flip(0).view(1, 3, 1, 1).reciprocal())
+        self.register_buffer("shift_bgr", (-mean / std).flip(0).view(1, 3, 1, 1))
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Segment a frame.
+
+        Args:
+            frame: uint8 of the geometry's ``frame_shape``: (1, H, W, 3) where that is BGR.
+
+        Returns:
+            (1, H, W) uint8 labels.
+        """
+        size = self.geometry
+        # The cast is the graph's first node: TensorRT refuses any other operation on UINT8.
+        x = self.to_bgr(frame.to(torch.float32))  # (1, 3, H, W), FP32 also in the FP16 file
+        if size.content_hw != size.frame_hw:
+            x = F.interpolate(x, size.content_hw, mode="bilinear", align_corners=False)
+        # Scale, then shift: the other order lets onnxsim fold the scale into the first convolution of the
+        # FP32 file alone, and INT8 scales are carried from that file to the FP16 one.
+        x = x * self.scale_bgr + self.shift_bgr
+        if size.content_hw != size.model_hw:
+            below, right = (size.model_hw[i] - size.content_hw[i] for i in (0, 1))
+            x = F.pad(x, (0, right, 0, below))  # zero after normalisation, as in training
+        logits = self.network(x.to(self.dtype))  # (1, classes, h, w)
+        if size.content_logits_hw != size.logits_hw:
+            logits = logits[:, :, : size.content_logits_hw[0], : size.content_logits_hw[1]]
+        attributes = ops.upsample_argmax_attributes(size.frame_hw, size.align_corners)
+        return _node(ops.UPSAMPLE_ARGMAX, (logits,), attributes, (1, *size.frame_hw)).to(torch.uint8)
+
+
+def _node(
+    operator: str,
+    inputs: tuple[Tensor, ...],
+    attributes: Mapping[str, int | str],
+    shape: Sequence[int],
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """One custom node; its output has the type of its first input where no other is given."""
+    return torch.onnx.ops.symbolic(
+        f"{ops.DOMAIN}::{operator}",
+        inputs,
+        attrs={**attributes},
+        dtype=dtype or inputs[0].dtype,
+        shape=shape,
+        version=1,
+    )
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold every batch norm into the convolution registered just before it, in place.
+
+    Folding before the conversion to FP16 rounds the product once; folding FP16 weights would round twice.
+
+    Raises:
+        ExportError: A batch norm follows no convolution.
+    """
+    previous: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d):
+            if previous is None or not isinstance(previous[1], nn.Conv2d):
+                where = f"{type(module).__name__}.{name}"
+                raise ExportError(f"expected a convolution just before the batch norm {where}, found none")
+            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            fold_batch_norm(child)
+        previous = (name, child)
+
+
+def _take_bgr(network: DANet) -> None:
+    first = next(module for module in network.backbone.modules() if isinstance(module, nn.Conv2d))
+    with torch.no_grad():
+        first.weight.copy_(first.weight.flip(1))

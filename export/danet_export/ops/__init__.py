@@ -1,0 +1,1 @@
+"""The attention operators in PyTorch and as references."""

@@ -1,0 +1,126 @@
+"""``danet build``; nothing heavy is imported before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from danet_runtime.cli.console.printing import open_console
+from danet_runtime.cli.options.arguments import TrustedKeys
+
+if TYPE_CHECKING:
+    from danet_runtime.tensorrt.store.manifest import EngineManifest
+
+
+def build(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="Which model of the bundle.")
+    ] = "fp16",
+    backend: Annotated[
+        Literal["tensorrt", "tensorrt-rtx"],
+        typer.Option(help="tensorrt builds for this machine's GPU; tensorrt-rtx ahead of time, without one."),
+    ] = "tensorrt-rtx",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="GPU architecture for tensorrt-rtx, e.g. sm_89; may be given again."),
+    ] = None,
+    attention: Annotated[
+        Literal["plugin", "native", "reference"] | None,
+        typer.Option(
+            help="How the attention is built; chosen, and said, where it is not given. `danet run` prefers "
+            "plugin, then native: to run another, give it an --engine-dir of its own."
+        ),
+    ] = None,
+    kernels: Annotated[
+        Literal["tuned", "small"],
+        typer.Option(help="Of the plugins; small needs at most 48 KiB of shared memory a block."),
+    ] = "tuned",
+    trusted_key: TrustedKeys = None,
+    workspace_mib: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most scratch memory of a layer in MiB; by default all of the device's."),
+    ] = None,
+    optimization_level: Annotated[
+        int | None,
+        typer.Option(min=0, max=5, help="0 builds fastest, 5 searches longest; the library's default is 3."),
+    ] = None,
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build even where this very engine is there already.")
+    ] = False,
+) -> None:
+    """Build a TensorRT engine from a bundle, or reuse the one built before from the same.
+
+    A changed bundle, precision, GPU, library, lowering or option builds another.
+
+    Where this machine can run it, a new engine must give the bundle's golden labels before it is kept.
+    """
+    from rich.table import Table
+
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.cli.options.engines import build_shown, tell_what_is_trusted, warn_of_doubt
+    from danet_runtime.errors import UsageError
+    from danet_runtime.tensorrt.build.builder import BuilderOptions
+    from danet_runtime.tensorrt.engine_build import plan_build
+
+    if backend == "tensorrt" and target:
+        raise UsageError("tensorrt builds for the GPU of this machine; leave --target out")
+    if backend == "tensorrt-rtx" and not target:
+        raise UsageError(
+            "tensorrt-rtx builds ahead of time; name each GPU with --target, e.g. --target sm_89"
+        )
+    if backend == "tensorrt-rtx" and kernels != "tuned":
+        raise UsageError("tensorrt-rtx has no plugins; --kernels is for tensorrt, leave it out")
+    opened = Bundle.open(bundle, trusted_key or None)
+    warn_of_doubt(opened, precision)
+    tell_what_is_trusted(opened, engine_dir)
+    planned = plan_build(
+        opened,
+        precision,
+        backend,
+        targets=target or (),
+        asked=attention,
+        kernel_variant=kernels,
+        options=BuilderOptions(workspace_mib=workspace_mib, optimization_level=optimization_level),
+    )
+    obtained = build_shown(planned, engine_dir, rebuild=rebuild)
+    manifest = obtained.engine.manifest
+    console = open_console()
+    table = Table("what", "value", show_header=False)
+    table.add_row("outcome", f"reused, built {manifest.built}" if obtained.reused else "built")
+    table.add_row("library", f"{backend} {manifest.library_version}")
+    table.add_row("GPU", str(manifest.gpu) if manifest.gpu else ", ".join(manifest.targets))
+    table.add_row("precision", precision)
+    if precision == "int8":
+        table.add_row("convolutions on INT8", _on_int8(manifest))
+    table.add_row("attention", f"{manifest.attention}: {planned.lowering.reason}")
+    table.add_row("golden frame", _golden(manifest))
+    table.add_row("size", _mebibytes(manifest.engine_bytes))
+    table.add_row("activation memory", _mebibytes(manifest.activation_memory_bytes))
+    table.add_row("build time", f"{manifest.build_seconds:.1f} s")
+    console.print(table)
+    console.print(f"{'reused' if obtained.reused else 'written'}: {obtained.engine.path}", soft_wrap=True)
+
+
+def _golden(manifest: EngineManifest) -> str:
+    if manifest.golden_agreement is None:
+        return "not run: no such GPU on the machine that built it"
+    return f"{manifest.golden_agreement:.2%} of the labels"
+
+
+def _on_int8(manifest: EngineManifest) -> str:
+    share, number = manifest.conv_mac_share_int8, manifest.int8_convolutions
+    of_macs = "share of MACs not told by the bundle" if share is None else f"{share:.1%} of their MACs"
+    of_engine = "the engine's not told by the builder"
+    if number is not None:
+        of_engine = f"{number} of {manifest.convolutions} in the engine"
+    return f"{of_macs} as calibrated; {of_engine}"
+
+
+def _mebibytes(size: int | None) -> str:
+    return "not told by the builder" if size is None else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,238 @@
+"""``danet compare``: two backends or precisions of one bundle on the same frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.options.arguments import TrustedKeys
+
+if TYPE_CHECKING:
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.comparison.comparison import Compared, Side
+    from danet_runtime.sources import Source
+
+COMPARISON_NAME = "comparison.json"
+COMPARISON_KIND = "danet-comparison"
+COMPARISON_VERSION = 1
+_REPORT_LEAST_BYTES = 2048
+_FRAME_LEAST_BYTES = 64  # an entry of per_frame; how well the pictures compress is not known before
+_CITYSCAPES_FRAMES = "leftImg8bit"
+_CITYSCAPES_SPLITS = ("val", "train", "test", "train_extra")
+
+
+def compare(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Folder of pictures, Cityscapes' folder (of it --split), video file, or pattern such as "
+            "'val/**/*.png'."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report and pictures.")],
+    split: Annotated[
+        str | None,
+        typer.Option(help="Of Cityscapes' folder, e.g. train; val, or the only one, where it is not given."),
+    ] = None,
+    a: Annotated[
+        str,
+        typer.Option(
+            "--a",
+            help="BACKEND:PRECISION; backends are {compared backends}.",
+        ),
+    ] = "onnxruntime:fp32",
+    b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
+    frames: Annotated[
+        int, typer.Option(min=1, help="Compare so many frames, evenly spread over the source.")
+    ] = 50,
+    worst: Annotated[
+        int, typer.Option(min=0, max=32, help="Save pictures of so many frames that agree least.")
+    ] = 5,
+    least: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Fail where less than this share of the labels is equal."),
+    ] = None,
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of one inference in onnxruntime.")
+    ] = None,
+    trusted_key: TrustedKeys = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
+) -> None:
+    """Compare the labels of two backends or precisions on the same frames."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from danet_runtime.backends.registry import find_backend
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.cli.options.engines import tell_what_is_trusted
+    from danet_runtime.comparison.comparison import SideOptions, parse_side
+    from danet_runtime.comparison.comparison import compare as run_comparison
+    from danet_runtime.errors import AgreementError
+    from danet_runtime.files.atomic import check_folder_target, check_room
+
+    sides = (parse_side(a, "--a"), parse_side(b, "--b"))
+    check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
+    opened = Bundle.open(bundle, trusted_key or None)
+    kinds = [find_backend(side.backend, compared=True) for side in sides]
+    if any(kind.statement.flavour is not None for kind in kinds):
+        tell_what_is_trusted(opened, engine_dir)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    source = _open(images, frames, split)
+    try:
+        count = min(frames, source.count or frames)
+        check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)
+        with Progress(*columns, console=open_console(stderr=True), transient=True) as progress:
+            task = progress.add_task(f"{a} and {b}", total=count)
+            compared = run_comparison(
+                opened,
+                sides,
+                source,
+                frames=frames,
+                worst=worst,
+                options=SideOptions(threads, engine_dir),
+                on_frame=lambda done: progress.update(task, completed=done),
+            )
+        described = source.describe()
+    finally:
+        source.close()
+    agreement = compared.labels.agreement
+    passed = None if least is None else agreement >= least
+    report = _report(opened, sides, described, compared) | {"least": least, "passed": passed}
+    _write(output, opened, sides, compared, report, overwrite=overwrite)
+    _show(sides, report)
+    tell(f"written: {output / COMPARISON_NAME}, {len(report['worst'])} pictures")
+    if passed is False:
+        raise AgreementError(
+            f"{sides[0]} and {sides[1]} give {agreement:.4%} of the pixels the same label; expected "
+            f"{least:.4%} or more: look at the pictures in {output}"
+        )
+
+
+def _open(images: str, frames: int, split: str | None) -> Source:
+    """The source; of a folder only the pictures that will be taken, so that the others are not decoded."""
+    from danet_runtime.comparison.comparison import evenly
+    from danet_runtime.errors import SourceError, UsageError
+    from danet_runtime.sources import open_source
+    from danet_runtime.sources.images import ImagesSource, pictures_in
+
+    folder = Path(images)
+    inner = folder / _CITYSCAPES_FRAMES
+    if inner.is_dir() or folder.resolve().name == _CITYSCAPES_FRAMES:
+        folder = _split_of(inner if inner.is_dir() else folder, split)
+    elif split is not None:
+        raise UsageError(f"--split is for Cityscapes' folder, which {images} is not; leave it out")
+    if not folder.is_dir():
+        return open_source(images)
+    if _CITYSCAPES_FRAMES in folder.resolve().parts:
+        found = sorted(file for file in folder.rglob("*.png") if not file.name.startswith("."))
+        if not found:
+            raise SourceError(f"{folder} holds no PNG, as Cityscapes would; give the folder with the frames")
+    else:
+        found = pictures_in(folder)
+    return ImagesSource([found[number] for number in evenly(len(found), frames)], str(folder))
+
+
+def _split_of(frames: Path, split: str | None) -> Path:
+    """One split of Cityscapes' frames; never several, since a network may have learned from some of them."""
+    from danet_runtime.errors import UsageError
+
+    if split is not None:
+        if split not in {entry.name for entry in frames.iterdir() if entry.is_dir()}:
+            held = ", ".join(sorted(entry.name for entry in frames.iterdir() if entry.is_dir()))
+            raise UsageError(f"{frames} has no split {split!r}; expected one of: {held or 'none is there'}")
+        return frames / split
+    there = [name for name in _CITYSCAPES_SPLITS if (frames / name).is_dir()]
+    if len(there) > 1 and "val" not in there:
+        raise UsageError(f"{frames} has the splits {', '.join(there)}, but no val; name one with --split")
+    return frames / there[0] if there else frames
+
+
+def _report(
+    bundle: Bundle, sides: tuple[Side, Side], source: dict[str, Any], compared: Compared
+) -> dict[str, Any]:
+    from danet_runtime.machine import describe_machine
+
+    return {
+        "kind": COMPARISON_KIND,
+        "schema_version": COMPARISON_VERSION,
+        "bundle": {"path": str(bundle.path), "sha256": bundle.sha256, "signed_by": bundle.signed_by},
+        **{
+            key: {
+                "name": str(side),
+                "conv_mac_share_int8": bundle.conv_mac_share_int8(side.precision),
+                "backend": backend,
+            }
+            for key, side, backend in zip("ab", sides, compared.backends, strict=True)
+        },
+        "source": source,
+        **compared.labels.to_dict(),
+        "worst": [
+            {
+                "frame": frame.info.id,
+                "name": frame.name,
+                "agreement": frame.agreement,
+                "picture": f"worst_{place:02d}.png",
+            }
+            for place, frame in enumerate(compared.labels.worst(), 1)
+        ],
+        "machine": describe_machine(),
+    }
+
+
+def _write(
+    output: Path,
+    bundle: Bundle,
+    sides: tuple[Side, Side],
+    compared: Compared,
+    report: dict[str, Any],
+    *,
+    overwrite: bool,
+) -> None:
+    from danet_runtime.comparison.pictures import DifferencePicture
+    from danet_runtime.files.atomic import replacing_folder, write_json
+
+    drawing = DifferencePicture((str(sides[0]), str(sides[1])), bundle.manifest.classes, compared.palette)
+    with replacing_folder(output, COMPARISON_NAME, overwrite=overwrite) as folder:
+        for entry, frame in zip(report["worst"], compared.labels.worst(), strict=True):
+            (folder / entry["picture"]).write_bytes(drawing.encode(frame))
+        write_json(folder / COMPARISON_NAME, report)
+
+
+def _show(sides: tuple[Side, Side], report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = open_console()
+    agreement = report["agreement"]
+    console.print(f"A: {sides[0]}, B: {sides[1]}, {report['frames_compared']} frames")
+    for key, side in zip("ab", sides, strict=True):
+        share = report[key]["conv_mac_share_int8"]
+        if side.precision == "int8" and share is not None:
+            console.print(f"{key.upper()}: {share:.1%} of the convolution MACs on INT8")
+    table = Table("equal labels", "share")
+    for name, key in (
+        ("all pixels", "overall"),
+        ("median frame", "frame_median"),
+        ("5th percentile of the frames", "frame_p5"),
+        ("worst frame", "frame_min"),
+    ):
+        table.add_row(name, f"{agreement[key]:.4%}")
+    console.print(table)
+    classes = Table("class", "IoU of A and B")
+    present = {name: value for name, value in report["iou"].items() if value is not None}
+    for name, value in sorted(present.items(), key=lambda item: item[1]):
+        classes.add_row(name, f"{value:.4f}")
+    classes.add_section()
+    classes.add_row("mean", "-" if report["mean_iou"] is None else f"{report['mean_iou']:.4f}")
+    console.print(classes)
+    if report["confusions"]:
+        pairs = Table("A says", "B says", "pixels", "share")
+        for item in report["confusions"]:
+            names = [(item[side] or "no class") for side in ("a", "b")]
+            pairs.add_row(*names, str(item["pixels"]), f"{item['share']:.4%}")
+        console.print(pairs)

@@ -1,0 +1,136 @@
+"""``danet doctor``: what this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from danet_runtime.cli.console.printing import open_console
+
+if TYPE_CHECKING:
+    from danet_runtime.bundle.reader import Bundle
+    from danet_runtime.bundle.verification import Verdict
+    from danet_runtime.cli.commands.doctor_checks import Diagnosis
+
+_SHOWN = 20
+
+
+def doctor(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(help="A bundle, to check that it holds its files as written, and no others."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Tell what this machine can do and what is missing; with a bundle, verify its files.
+
+    The exit code is 1 where the bundle is not whole.
+    """
+    import json
+
+    from danet_runtime.bundle.reader import Bundle
+    from danet_runtime.bundle.verification import examine
+    from danet_runtime.cli.commands.doctor_checks import diagnose
+    from danet_runtime.errors import IntegrityError
+
+    facts = None
+    if bundle is not None:
+        opened = Bundle.open(bundle)
+        verdict = examine(opened)
+        if verdict.damaged:
+            raise IntegrityError(verdict.damaged[0])
+        facts = _bundle_facts(opened, verdict)
+    found = diagnose()
+    if as_json:
+        typer.echo(json.dumps({**found.to_dict(), "bundle": facts}, indent=2))
+    else:
+        _show(found, facts)
+    if facts is not None and facts["strangers"]:
+        raise typer.Exit(1)
+
+
+def _bundle_facts(bundle: Bundle, verdict: Verdict) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "path": str(bundle.path),
+        "sha256": bundle.sha256,
+        "files_verified": verdict.files,
+        "strangers": list(verdict.strangers),
+        "variants": list(manifest.variants),
+        "int8_gate": _int8_gate(bundle),
+        "frame_size_hw": list(manifest.frame.size_hw),
+        "classes": len(manifest.classes),
+    }
+
+
+def _int8_gate(bundle: Bundle) -> dict[str, Any] | None:
+    """What was measured of the INT8 variant; None where the bundle has none."""
+    variant = bundle.manifest.variants.get("int8")
+    if variant is None:
+        return None
+    held = variant.quantisation
+    if held is None:
+        return {
+            "gate": "not measured",
+            "measured": [],
+            "not_measured": [],
+            "overlap": 0,
+            "doubt": "nothing measured its accuracy",
+        }
+    return {
+        "gate": held.gate,
+        "measured": list(held.gate_measured),
+        "not_measured": list(held.gate_unmeasured),
+        "overlap": held.gate_overlap,
+        "doubt": held.gate_doubt,
+    }
+
+
+def _gate_row(gate: dict[str, Any]) -> tuple[str, str]:
+    if gate["doubt"]:
+        return "bundle: INT8 NOT gated", gate["doubt"]
+    said = f"passed for {', '.join(('mIoU', *gate['measured']))}"
+    if gate["not_measured"]:
+        said += f"; not measured: {', '.join(gate['not_measured'])}"
+    if gate["overlap"]:
+        said += f"; {gate['overlap']} of its frames are the calibration's too"
+    return "bundle: INT8 gate", said
+
+
+def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
+    from rich.table import Table
+
+    machine = found.machine
+    memory = f"{machine['memory_bytes'] / 2**30:.1f} GiB" if machine["memory_bytes"] else "unknown"
+    gpus = "; ".join(", ".join(gpu.values()) for gpu in found.gpus)
+    rows = [
+        ("danet-runtime", found.danet),
+        ("Python", machine["python"]),
+        ("platform", machine["platform"]),
+        ("Jetson", machine["jetson"] or "no"),
+        ("CPU", f"{machine['cpu']} ({machine['cpu_count']} cores)"),
+        ("memory", memory),
+        ("GPU", f"{gpus} [{found.gpu_detail}]" if gpus else found.gpu_detail),
+        *((package.name, f"{package.version or ''} {package.detail}".strip()) for package in found.packages),
+        *((f"backend {name}", verdict) for name, verdict in found.backends.items()),
+        *((f"source {name}", verdict) for name, verdict in found.sources.items()),
+        *((f"sink {name}", verdict) for name, verdict in found.sinks.items()),
+    ]
+    if facts is not None:
+        held = f"{facts['files_verified']} files verified, {', '.join(facts['variants'])}"
+        rows.append(("bundle", f"{facts['path']}: {held}"))
+        if facts["int8_gate"]:
+            rows.append(_gate_row(facts["int8_gate"]))
+        if facts["strangers"]:
+            named = ", ".join(facts["strangers"][:_SHOWN])
+            more = len(facts["strangers"]) - _SHOWN
+            named += f" and {more} more" if more > 0 else ""
+            rows.append(("bundle: NOT whole", f"not in the manifest: {named}"))
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, str(value))
+    open_console().print(table)

@@ -1,0 +1,82 @@
+"""``danet profile``: how long one frame takes on this machine, stage by stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from danet_runtime.cli.console.printing import open_console
+from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_runtime.cli.options.registered import backend_name
+
+
+def profile(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
+    ] = "onnxruntime",
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
+    ] = False,
+    frames: Annotated[
+        int, typer.Option(min=1, help="How many times the frame is segmented and measured.")
+    ] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="How many times before, not measured.")] = 5,
+    image: Annotated[
+        Path | None, typer.Option(help="Picture of any size; by default the bundle's golden frame.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
+    trusted_key: TrustedKeys = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the measurement to this file.")
+    ] = None,
+) -> None:
+    """Measure the latency of one frame, stage by stage, after a warm-up."""
+    from rich.progress import Progress
+
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.cli.console.tables import latency_table
+    from danet_runtime.cli.options.engines import open_segmenter
+    from danet_runtime.files.atomic import write_json
+    from danet_runtime.latency.profiling import measure, profile_frame, require_golden
+
+    console = open_console()
+    if image is not None:
+        require_there(image, "--image")
+    opened = Bundle.open(bundle, trusted_key or None)
+    with open_segmenter(
+        opened, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+    ) as segmenter:
+        frame, labels, origin = profile_frame(segmenter.bundle, image)
+        with Progress(console=open_console(stderr=True), transient=True) as progress:
+            task = progress.add_task("measuring", total=warmup + frames)
+            measured = measure(
+                segmenter,
+                frame,
+                labels,
+                frames=frames,
+                warmup=warmup,
+                on_round=lambda: progress.advance(task),
+            )
+        console.print(latency_table(measured.latency, "remainder"))
+        size = "{}x{}".format(*measured.frame_size_hw)
+        console.print(
+            f"{segmenter.precision} in {segmenter.backend.name}, {origin}, {size}"
+            + ("" if measured.agreement is None else f", agreement with its labels {measured.agreement:.4f}"),
+            soft_wrap=True,
+        )
+        if json_file is not None:
+            write_json(json_file, measured.to_dict(segmenter, origin))
+            console.print(f"written: {json_file}", soft_wrap=True)
+        if measured.agreement is not None:
+            require_golden(segmenter, measured.agreement)

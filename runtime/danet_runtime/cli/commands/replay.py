@@ -1,0 +1,121 @@
+"""``danet replay``: a black box as a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.options.arguments import require_there
+
+if TYPE_CHECKING:
+    from danet_runtime.recorder.reader import BlackBoxRecording
+
+
+def replay(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A black box, or the folder given to `danet run --black-box`: where several are in it, they "
+            "are listed."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Video: .mp4, .m4v, .mov, .mkv, .avi. Without it, only what happened."
+        ),
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Which camera; by default the first.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=240.0, help="Frames a second; by default the recording's.")
+    ] = None,
+    legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a video that exists.")] = False,
+) -> None:
+    """Show what a black box holds, and write it as a video with the states drawn in."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from danet_runtime.errors import UsageError
+    from danet_runtime.recorder.reader import BlackBoxRecording
+
+    require_there(folder, "FOLDER")
+    found = _chosen(folder)
+    if len(found) > 1:
+        _list(folder, found)
+        if output is not None:
+            raise UsageError(f"{folder} holds {len(found)} black boxes; give one of them to write a video of")
+        return
+    recording = BlackBoxRecording(found[0])
+    if found[0] != folder:
+        tell(f"the only black box in {folder}: {found[0]}")
+    _show(recording)
+    if output is None:
+        return
+    from danet_runtime.recorder.replay import replay as write_replay
+
+    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replay", total=len(recording))
+        frames = write_replay(
+            recording,
+            output,
+            camera=camera,
+            fps=fps,
+            legend=legend,
+            overwrite=overwrite,
+            on_frame=lambda done: progress.update(task, completed=done),
+        )
+    tell(f"written: {output}, {frames} frames")
+
+
+def _chosen(folder: Path) -> list[Path]:
+    """The folder itself, or the black boxes in it; it again where there is none, for the reader to refuse."""
+    from danet_runtime.recorder.format import MANIFEST_NAME, boxes_in
+
+    return [folder] if (folder / MANIFEST_NAME).exists() else boxes_in(folder) or [folder]
+
+
+def _list(folder: Path, boxes: Sequence[Path]) -> None:
+
+    from danet_runtime.errors import SourceError
+    from danet_runtime.recorder.reader import BlackBoxRecording
+
+    console = open_console()
+    console.print(f"{len(boxes)} black boxes in {folder}, the oldest first:", soft_wrap=True)
+    for box in boxes:
+        try:
+            recording = BlackBoxRecording(box)
+        except SourceError as error:
+            told = str(error)
+        else:
+            told = f"{len(recording)} frames of {', '.join(recording.cameras) or 'no camera'}; "
+            told += recording.manifest.reason
+        console.print(f"{box}: {told}", soft_wrap=True)
+
+
+def _show(recording: BlackBoxRecording) -> None:
+    from rich.table import Table
+
+    console = open_console()
+    manifest = recording.manifest
+    figures = manifest.figures
+    console.print(f"reason: {manifest.reason}")
+    frames = Table("camera", "frames", "ids", "seconds")
+    for camera in recording.cameras:
+        mine = [frame for frame in manifest.frames if frame.camera == camera]
+        seconds = (mine[-1].capture_time_ns - mine[0].capture_time_ns) / 1e9
+        ids = f"{mine[0].frame_id} to {mine[-1].frame_id}"
+        frames.add_row(camera, str(len(mine)), ids, f"{seconds:.2f}")
+    console.print(frames)
+    console.print(
+        f"{figures.seen} seen, {figures.skipped} skipped, {figures.kept_bytes / 2**20:.1f} MiB kept"
+    )
+    events = Table("s before writing", "state", "reasons")
+    for event in recording.events:
+        before_s = (manifest.written_monotonic_ns - event.monotonic_ns) / 1e9
+        events.add_row(f"{before_s:.2f}", event.state, "; ".join(event.reasons))
+    console.print(events)

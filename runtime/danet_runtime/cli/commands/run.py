@@ -1,0 +1,297 @@
+"""``danet run``: a bundle over videos, pictures or cameras."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.registered import backend_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from danet_runtime.results.health import HealthEvent
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="One of: {sources}. Several share the model in turn; NAME=SOURCE names each. What exists as "
+            "a file under the whole text is that file, whatever it is called."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Overlay video: {video suffixes}; of pictures, 10 a second; of a camera, at its own times "
+            "(.avi has none).",
+        ),
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(help="Further output: {sinks}; may be given again."),
+    ] = None,
+    split_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Begin a new part of every video and JSON lines after so many minutes: drive.mp4 becomes "
+            "drive-0000.mp4, drive-0001.mp4 and so on, each whole by itself.",
+        ),
+    ] = None,
+    black_box: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the last seconds of frames, masks and events, written on a fault and on "
+            "SIGUSR1, each time into a new folder in it; `danet replay` shows them. A request is answered at "
+            "once, those of the 5 s after it together by one more."
+        ),
+    ] = None,
+    black_box_keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Keep so many of its recordings, those with the highest numbers; by default all, but on "
+            "request no more than take 16 times --black-box-mb.",
+        ),
+    ] = None,
+    black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
+    black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON report; by default beside the video, or in the folder of masks, with {camera} as "
+            "'cameras' where there are several."
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
+    ] = "onnxruntime",
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
+    ] = False,
+    ladder: Annotated[
+        list[Path] | None,
+        typer.Option(help="Faster bundle to step down to when deadlines are missed; may be given again."),
+    ] = None,
+    policy: Annotated[
+        Literal["every", "latest"] | None,
+        typer.Option(
+            help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
+            "up at its first failed write, a file after ten seconds; latest: the newest frame counts, so a "
+            "slow output misses frames, which are counted, and delays nobody, and one that fails is tried "
+            "again, up to ten times in a row unless it writes files or sends to the network. Default: every "
+            "for files, latest for cameras."
+        ),
+    ] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="A result that is older than this at delivery is late.")
+    ] = None,
+    late: Annotated[
+        Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
+    ] = "mark",
+    damaged: Annotated[
+        Literal["drop", "mark", "stop"],
+        typer.Option(
+            "--damaged",
+            "--on-damage",
+            help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
+            "says so) are counted and left out, or delivered with the reason; the health says so either way. "
+            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one.",
+        ),
+    ] = "drop",
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play files at their own rate, as if they were cameras.")
+    ] = False,
+    source_timeout_s: Annotated[
+        float, typer.Option(help="A source that gives no frame for so long is stuck.")
+    ] = 2.0,
+    inference_timeout_s: Annotated[
+        float, typer.Option(help="An inference that takes so long is stuck: a fault.")
+    ] = 5.0,
+    stale_after_s: Annotated[float, typer.Option(help="Masks of a camera older than this are stale.")] = 1.0,
+    give_up_after_s: Annotated[
+        float | None, typer.Option(help="End when a camera is lost for so long; by default never.")
+    ] = None,
+    wait_for_sources: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Wait for so many seconds until all cameras have come up. By default those that are there "
+            "begin a second after the first of them; one that is missing then is awaited further, and joins "
+            "them when it comes.",
+        ),
+    ] = 0.0,
+    camera_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=HEIGHTxWIDTH that outputs expect of a camera that is missing at the start; one that "
+            "comes with another size is taken with that. By default the bundle's frame size. May be given "
+            "again."
+        ),
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
+    trusted_key: TrustedKeys = None,
+    legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist; never a device or a FIFO.")
+    ] = False,
+) -> None:
+    """Segment videos, pictures or cameras; write overlays, masks and a report.
+
+    Outputs may hold {camera}, the name of the camera, and must where there
+    are several; and {start}, when the run began in UTC, as in
+    20261121T151042Z. Outputs that exist are refused without --overwrite: give
+    what a supervisor starts again {start}, as in -o drive-{start}.mp4, so that
+    each run has files of its own and those of a killed one stay.
+
+    Exit codes: 0 ended as it should, at the end of its sources or, with a
+    camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output
+    failed, nothing got through to an output, a file or folder is not whole,
+    files were stopped before their end, or the run before its sources were
+    open; 2 wrong usage; 3 a fault: start the process again.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.cli.live.cameras import check_sources, named_sources, sizes_of
+    from danet_runtime.cli.live.ending import show, start_reported, write_report
+    from danet_runtime.cli.live.interruption import ending_in_order, on_request
+    from danet_runtime.cli.live.outputs import OutputOptions, Outputs
+    from danet_runtime.cli.live.sink_verdicts import failed_sinks, impaired_sinks
+    from danet_runtime.cli.live.status import status_told
+    from danet_runtime.cli.options.engines import open_segmenter
+    from danet_runtime.recorder.recorder import BlackBox
+    from danet_runtime.sinks.protocol.abilities import QuittableSink
+    from danet_runtime.sources.opening import open_sources
+    from danet_runtime.stream.state.options import StreamOptions
+    from danet_runtime.stream.stream import Stream
+
+    named = named_sources(source)
+    check_sources(named)
+    sizes = sizes_of(camera_size or [], named)
+    outputs = Outputs.of(
+        list(named),
+        OutputOptions(output, masks, sink or (), black_box, report, split_minutes, overwrite),
+    )
+    outputs.check(named, (bundle, *(ladder or ())))
+    outputs.remove_leftovers()
+    sinks = outputs.open_sinks(legend)
+    boxes = []
+    for name, folder in outputs.boxes.items():
+        boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb, keep=black_box_keep))
+        sinks[name].append(boxes[-1])
+    options = StreamOptions(
+        deadline_ms=deadline_ms,
+        late=late,
+        source_timeout_s=source_timeout_s,
+        inference_timeout_s=inference_timeout_s,
+        stale_after_s=stale_after_s,
+        give_up_after_s=give_up_after_s,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = open_console(stderr=True)
+    failure: Exception | None = None
+    with ExitStack() as stack:
+        with start_reported(outputs.report if report is not None else None, bundle) as made:
+            segmenters = [
+                stack.enter_context(
+                    open_segmenter(
+                        one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
+                    )
+                )
+                for one in [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+            ]
+            frames = open_sources(
+                named,
+                {name: sizes.get(name, segmenters[0].frame_size_hw) for name in named},
+                realtime=realtime,
+                pixels=segmenters[0].pixels,
+                damaged=damaged,
+                wait_s=wait_for_sources,
+                tell=lambda words: tell(f"danet: {words}", err=True),
+            )
+            stream = Stream(
+                segmenters,
+                frames,
+                sinks,
+                policy,
+                max_frames=max_frames,
+                options=options,
+                listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
+            )
+            made.append(stream)
+            stack.callback(stream.close)
+            for one in (one for several in sinks.values() for one in several):
+                if isinstance(one, QuittableSink):
+                    one.on_quit = stream.stop
+            for box in boxes:
+                box.context = lambda: stream.report().to_dict()
+            stack.enter_context(on_request(boxes))
+            stack.enter_context(status_told(stream))
+            stream.start()
+        # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
+        signals = stack.enter_context(ending_in_order(stream.stop))
+        counts = [one.count for one in frames.values()]
+        known = sum(count for count in counts if count is not None) if None not in counts else None
+        limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
+        try:
+            with stream, Progress(*columns, console=console, transient=True) as progress:
+                task = progress.add_task(
+                    f"{segmenters[0].precision}, {segmenters[0].backend.name}",
+                    total=min(limits, default=None),
+                )
+                for _ in stream:
+                    progress.update(task, completed=stream.frames_out)
+        except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
+            failure = error
+        unfinished = [
+            folder for folder, box in zip(outputs.boxes.values(), boxes, strict=True) if not box.finish()
+        ]
+        done = stream.report()
+        problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
+        problems += [
+            f"the black box in {folder} is not written yet; the disk is slow" for folder in unfinished
+        ]
+        if outputs.report is not None:
+            problems += write_report(done, outputs.report)
+        problems += show(done, outputs.report, [path for box in boxes for path in box.written])
+        problems += failed_sinks(done)
+        for problem in problems:
+            tell(f"danet: error: {problem}", err=True)
+        for warning in impaired_sinks(done):
+            tell(f"danet: warning: {warning}", err=True)
+        if failure is not None:
+            raise failure
+        was_cut_off = (
+            bool(signals) and done.ending == "stopped" and not any(one.live for one in frames.values())
+        )
+        if was_cut_off:
+            tell(f"danet: interrupted after {done.frames_out} frames; the outputs hold these", err=True)
+        if was_cut_off or problems:
+            raise typer.Exit(1)
+
+
+def _tell(console: Console, event: HealthEvent) -> None:
+    if event.state != "starting" and (event.previous, event.state) != ("starting", "ready"):
+        reasons = f": {'; '.join(event.reasons)}" if event.reasons else ""
+        console.print(f"danet: {event.state}{reasons}", soft_wrap=True)

@@ -1,0 +1,66 @@
+"""``danet verify``: whether a bundle is whole, and who vouches for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from danet_runtime.cli.console.printing import tell
+from danet_runtime.cli.options.arguments import TrustedKeys
+
+if TYPE_CHECKING:
+    from danet_runtime.bundle.verification import Verdict
+
+_SHOWN = 20
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    trusted_key: TrustedKeys = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the verdict as JSON, also where it is bad.")
+    ] = False,
+) -> None:
+    """Check a bundle's signature, every file, and that there is no other; exit code 1 where one fails.
+
+    A model file that names data or code outside of it is refused, as everywhere: no signature covers that.
+    """
+    import json
+
+    from danet_runtime.bundle.verification import verify_bundle
+    from danet_runtime.errors import BundleError
+
+    try:
+        verdict = verify_bundle(bundle, trusted_key or None)
+    except BundleError as error:
+        if not as_json:
+            raise
+        typer.echo(json.dumps({"whole": False, "error": str(error), "kind": type(error).__name__}, indent=2))
+        raise typer.Exit(error.exit_code) from error
+    if as_json:
+        typer.echo(json.dumps(verdict.to_dict(), indent=2))
+    else:
+        _show(bundle, verdict)
+    if not verdict.whole:
+        raise typer.Exit(1)
+
+
+def _show(bundle: Path, verdict: Verdict) -> None:
+    for title, found in (
+        ("damaged", verdict.damaged),
+        ("not in the manifest", verdict.strangers),
+    ):
+        for name in found[:_SHOWN]:
+            tell(f"{title}: {name}")
+        if len(found) > _SHOWN:
+            tell(f"{title}: and {len(found) - _SHOWN} more")
+    if verdict.signed_by is not None:
+        vouching = f"signed by the trusted key {verdict.signed_by}"
+    elif verdict.signature_file:
+        vouching = "its signature was not checked (no --trusted-key), so nobody vouches for these hashes"
+    else:
+        vouching = "not signed, so nobody vouches for these hashes"
+    whole = f"{verdict.files} files are as its manifest says" if verdict.whole else "NOT whole"
+    tell(f"{bundle}: {whole}; {vouching}")

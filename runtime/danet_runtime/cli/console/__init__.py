@@ -1,0 +1,1 @@
+"""What commands print, and the terminal they print to."""

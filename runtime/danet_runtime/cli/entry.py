@@ -1,0 +1,84 @@
+"""Where ``danet`` begins, before anything is imported that takes time: signals, standard streams, exit codes.
+
+A signal in the first moments, while libraries are being loaded, ends the command as a later one does. Only
+before Python runs this module is a signal what the kernel makes of it, and then nothing has been done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from danet_runtime.cli.console.terminal import forgiving_stderr, open_standard_streams, visible_stdout
+from danet_runtime.cli.live.interruption import ignore_requests, signals_as_interrupt, survive_requests
+from danet_runtime.pictures.header import MOST_PIXELS
+from danet_runtime.visible_text import visible
+
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
+
+
+def main() -> None:
+    """Run ``danet``: exit code 0 done, 1 failed, interrupted or a gate not met, 2 wrong usage, 3 a fault."""
+    # Workers of multiprocessing and of torch start as `python -c`, which imports from the working directory.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    # The last line of defence behind danet_runtime.pictures.reading; a stored nv12 picture is half as large
+    # again.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2 * MOST_PIXELS))
+    # What is wrong with a picture is told in this project's words, not by its decoders beside them.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
+    survive_requests()
+    open_standard_streams()
+    try:
+        with forgiving_stderr(), visible_stdout():
+            _run()
+    finally:
+        ignore_requests()
+
+
+def _run() -> None:
+    came: Sequence[int] = ()
+    try:
+        with signals_as_interrupt() as came:
+            from danet_runtime.cli.app import build_app
+
+            build_app()()
+    except KeyboardInterrupt:
+        _end_interrupted()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED or (came and end.code):
+            _end_interrupted()
+        raise
+    except Exception as error:
+        if came:  # whatever became of the interruption on its way
+            logging.getLogger(__name__).info("where it happened", exc_info=error)
+            _end_interrupted()
+        _end_failed(error)
+
+
+def _end_failed(error: Exception) -> NoReturn:
+    if isinstance(error, OSError):  # a full disk, a folder without permission: the user's matter, not a bug
+        from danet_runtime.files.atomic import is_full
+
+        logging.getLogger(__name__).info("where it happened", exc_info=error)
+        place = f"{error.filename}: " if error.filename else ""
+        advice = "; make room there, or give another path" if is_full(error) else ""
+        _say(f"error: {place}{error.strerror or error}{advice}")
+        sys.exit(1)
+    code = getattr(error, "exit_code", None)
+    if not isinstance(code, int):
+        raise error
+    _say(f"error: {error}")
+    sys.exit(code)
+
+
+def _end_interrupted() -> NoReturn:
+    _say("interrupted")
+    sys.exit(1)
+
+
+def _say(words: str) -> None:
+    print(f"danet: {visible(words)}", file=sys.stderr, flush=True)

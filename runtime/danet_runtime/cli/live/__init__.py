@@ -1,0 +1,1 @@
+"""What ``danet run`` asks of a live stream: cameras, outputs, status, interruption and the end."""

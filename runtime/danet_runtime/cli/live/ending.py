@@ -1,0 +1,151 @@
+"""What ``danet run`` leaves when a stream has ended: its report as a file, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from danet_runtime.cli.console.printing import open_console, tell
+
+if TYPE_CHECKING:
+    from danet_runtime.stream.report import StreamReport
+    from danet_runtime.stream.stream import Stream
+
+_MOST_PARTS: Final = 8
+"""So many parts of one output are listed, each; the report has all."""
+
+
+def write_report(report: StreamReport, path: Path) -> list[str]:
+    """Write the report.
+
+    Returns:
+        Why it could not be written, for the user; nothing where it was. The failure of the stream itself
+        matters more, and must not be hidden by this one.
+    """
+    try:
+        report.write(path)
+    except OSError as error:
+        return [
+            f"the report {path} cannot be written: {error.strerror or error}; give another disk with --report"
+        ]
+    return []
+
+
+@contextmanager
+def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
+    """Write the report also of a stream that fails before it runs.
+
+    Args:
+        path: Where to, if anywhere.
+        bundle: Folder of the bundle.
+
+    Yields:
+        A list for the stream, once it is made.
+    """
+    from danet_runtime.errors import DanetError, UsageError
+    from danet_runtime.stream.report import StreamReport
+
+    made: list[Stream] = []
+    try:
+        yield made
+    except DanetError as error:
+        if path is not None and not isinstance(error, UsageError):
+            report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
+            for problem in write_report(replace(report, ending="failed", error=str(error)), path):
+                tell(f"danet: error: {problem}", err=True)
+        raise
+
+
+def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) -> list[str]:
+    """Print the counts, the latencies and what was written.
+
+    On standard output, or on standard error where an output goes to the former.
+
+    Args:
+        report: Of the stream.
+        report_path: Where it was written to, if anywhere.
+        boxes: Folders of black boxes that were written.
+
+    Returns:
+        Why that could not be printed; nothing where it was.
+    """
+    try:
+        others = [str(path) for path in (report_path, *boxes) if path is not None and path.exists()]
+        written = [*_files_of(report), *others]
+        _print(report, written, has_report=report_path is not None)
+    except OSError as error:
+        return [f"standard output cannot be written: {error.strerror or error}"]
+    return []
+
+
+def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) -> None:
+    from rich.table import Table
+
+    from danet_runtime.cli.console.tables import latency_table
+    from danet_runtime.timing import LatencySummary
+
+    console = open_console(stderr=_is_stdout_taken(report, written))
+    several = len(report.cameras) > 1
+    title = f"Frames ({report.ending}, policy {report.policy})"
+    counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
+    for camera in report.cameras if several else ():
+        frames = camera["frames"]
+        rate = frames["out"] / report.duration_s if report.duration_s else 0.0
+        told = (frames["in"], frames["out"], frames["dropped"], frames["unfinished"], f"{rate:.1f}")
+        counts.add_row(camera["name"], *map(str, told))
+    counts.add_row(
+        *["all"] * several,
+        str(report.frames_in),
+        str(report.frames_out),
+        str(report.frames_dropped),
+        str(report.frames_unfinished),
+        f"{report.fps:.1f}",
+    )
+    console.print(counts)
+    for camera in report.cameras:
+        if camera["damaged"]:
+            counted = ", ".join(f"{count} {reason}" for reason, count in camera["damaged"].items())
+            console.print(f"damaged frames of {camera['name']}: {counted}", soft_wrap=True)
+        if camera["frames"]["out"]:
+            latency = LatencySummary.from_dict(camera["latency"])
+            console.print(latency_table(latency, "waiting", camera["name"] if several else None))
+    for sent in _sent_of(report):
+        console.print(sent, soft_wrap=True, markup=False)
+    for place in written:
+        console.print(f"written: {place}", soft_wrap=True)
+    if not has_report:
+        console.print("no report was asked for; --report FILE writes one")
+
+
+def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
+    """Whether an output goes to standard output, and whoever reads it there expects nothing else."""
+    from danet_runtime.files.targets import descriptor_of
+
+    paths = [*written, *(sink.get("path", "") for camera in report.cameras for sink in camera["sinks"])]
+    return any(descriptor_of(Path(path)) == 1 for path in paths)
+
+
+def _sent_of(report: StreamReport) -> list[str]:
+    """What was sent to the network, and whether anybody has said that it came."""
+    return [
+        f"sent: {sink['uri']}, {sink['written']} frames"
+        + ("" if sink["confirmed"] else "; nobody confirms that they came")
+        for camera in report.cameras
+        for sink in camera["sinks"]
+        if sink["kind"] == "push" and sink["written"]
+    ]
+
+
+def _files_of(report: StreamReport) -> list[str]:
+    """The files and folders that the sinks wrote, in parts or whole; of many parts the first and the last."""
+    found = []
+    for sink in (sink for camera in report.cameras for sink in camera["sinks"]):
+        parts = [part["path"] for part in sink.get("parts", ())]
+        if len(parts) > _MOST_PARTS:
+            found.append(f"{parts[0]} to {parts[-1]}, {len(parts)} parts")
+        elif sink["kind"] != "shm" and "path" in sink:
+            found += [path for path in parts or [sink["path"]] if Path(path).exists()]
+    return found

@@ -1,0 +1,69 @@
+"""What stands for something else in the paths of outputs: ``{camera}`` and ``{start}``."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+CAMERA = "{camera}"
+"""The camera's name."""
+
+START = "{start}"
+"""The start of the run in UTC, as in 20261121T151042Z: a run that a supervisor starts again has its own."""
+
+ALL_CAMERAS = "cameras"
+"""What stands for the camera in the path of the one report of several."""
+
+_BRACES = re.compile(r"\{[^{}]*\}|[{}]")
+
+
+def start_now() -> str:
+    """The present second in UTC, as in 20261121T151042Z."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+@dataclass(frozen=True)
+class Placeholders:
+    """Fills in what one run puts into the paths of its outputs.
+
+    Attributes:
+        cameras: How many there are.
+        start: What ``{start}`` becomes.
+    """
+
+    cameras: int
+    start: str = field(default_factory=start_now)
+
+    def fill(
+        self, text: str, camera: str, option: str, *, needs_camera: bool = True, has_braces: bool = False
+    ) -> str:
+        """The text with everything filled in.
+
+        Args:
+            text: As it was given.
+            camera: Name of the camera.
+            option: What gave it, for messages.
+            needs_camera: Whether each of several cameras must have a text of its own.
+            has_braces: Whether it may have braces of its own; else one that stands for nothing is refused.
+
+        Raises:
+            UsageError: There are several cameras, and the text has no place for their names; or it holds
+                braces that stand for nothing.
+        """
+        from danet_runtime.errors import UsageError
+        from danet_runtime.sources.protocol.uri import redacted
+
+        if needs_camera and self.cameras > 1 and CAMERA not in text:
+            raise UsageError(f"with several sources {option} must hold {CAMERA} (got {redacted(text)!r})")
+        known = {CAMERA: camera, START: self.start}
+        if not has_braces:
+            for match in _BRACES.finditer(text):
+                if match[0] not in known:
+                    raise UsageError(
+                        f"{option}: {match[0]!r} stands for nothing; expected {CAMERA} (the camera's name) "
+                        f"or {START} (when the run began), and no other braces (got {redacted(text)!r})"
+                    )
+        for word, value in known.items():
+            text = text.replace(word, value)
+        return text

@@ -1,0 +1,187 @@
+"""What `danet build`, `run` and `profile` share: building an engine with its progress shown, opening it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from danet_runtime.cli.console.printing import open_console, tell
+
+if TYPE_CHECKING:
+    from danet_runtime.bundle import Bundle, Precision
+    from danet_runtime.inference.segmenter import Segmenter
+    from danet_runtime.tensorrt.build.builder import BuiltEngine
+    from danet_runtime.tensorrt.build.library import Flavour
+    from danet_runtime.tensorrt.engine_build import EngineBuild
+    from danet_runtime.tensorrt.engine_obtain import Obtained
+
+
+def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bool = False) -> Obtained:
+    """Build an engine or find it built, with a progress bar on stderr.
+
+    Args:
+        planned: What is to be built.
+        folder: Where engines are kept; the user's cache where it is not given.
+        rebuild: Build it although it is there.
+
+    Raises:
+        BackendError: It cannot be built, or misses the golden frame; what was there stays.
+        Exit: Ctrl-C or SIGTERM ended it; what was there stays.
+    """
+    import typer
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from danet_runtime.bundle.golden import golden_frame
+    from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
+    from danet_runtime.tensorrt.golden_check import golden_agreement
+    from danet_runtime.tensorrt.store.store import default_engine_folder
+
+    bundle, request = planned.bundle, planned.request
+    folder = folder or default_engine_folder()
+    trial: Trial | None = None
+    if planned.runs_here:
+        required = bundle.manifest.golden.agreement[request.precision]
+        trial = Trial(lambda plan: golden_agreement(bundle, plan, planned.library), required)
+
+    def waiting(process: int | None) -> None:
+        who = "another process" if process is None else f"process {process}"
+        tell(f"danet: {who} is building this very engine; waiting for it", err=True)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"{request.library} {request.precision}", total=None)
+
+        def progress(phase: str, step: int, steps: int) -> None:
+            bar.update(task, description=phase[:48], completed=step, total=steps)
+
+        def build() -> BuiltEngine:
+            if trial is not None:
+                golden_frame(bundle)  # what the trial lacks is told before the long build, not after it
+            return planned.build(folder, progress)
+
+        try:
+            obtained = obtain_engine(
+                folder,
+                request,
+                planned.library,
+                build,
+                device=planned.device if planned.runs_here else None,
+                trial=trial,
+                rebuild=rebuild,
+                on_wait=waiting,
+            )
+        except KeyboardInterrupt:
+            bar.stop()
+            tell("danet: interrupted; nothing was kept", err=True)
+            raise typer.Exit(1) from None
+    return obtained
+
+
+def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
+    """Say on stderr, once a folder, what a trusted key does not vouch for; nothing where none was asked for.
+
+    Args:
+        bundle: Opened with trusted keys or without.
+        folder: Where engines are kept; the user's cache where it is not given.
+
+    Raises:
+        BackendError: Others can write to the folder, so it is not to be trusted.
+    """
+    from danet_runtime.tensorrt.store.folder import require_own_folder
+    from danet_runtime.tensorrt.store.store import default_engine_folder
+
+    if bundle.signed_by is not None:
+        folder = folder or default_engine_folder()
+        require_own_folder(folder)
+        _tell_of_folder(folder)
+
+
+@cache
+def _tell_of_folder(folder: Path) -> None:
+
+    tell(
+        "danet: --trusted-key vouches for the bundle; engines are made of it on this machine and are not "
+        f"signed: those in {folder} are trusted because nobody but you can write there",
+        err=True,
+    )
+
+
+def warn_of_doubt(bundle: Bundle, precision: Precision) -> None:
+    """One line on stderr where an INT8 variant was never held to its accuracy on labelled frames."""
+    variant = bundle.manifest.variants.get(precision)
+    if precision != "int8" or variant is None:
+        return
+    held = variant.quantisation
+    doubt = held.gate_doubt if held else "nothing measured its accuracy"
+    if doubt is not None:
+        tell(
+            f"danet: warning: INT8 of {bundle.path} was not gated: {doubt}; "
+            "`danet calibrate --labelled` measures it",
+            err=True,
+        )
+
+
+def open_segmenter(
+    bundle: Bundle | Path,
+    precision: Precision | None,
+    backend: str,
+    *,
+    threads: int | None = None,
+    engine_folder: Path | None = None,
+    build: bool = False,
+) -> Segmenter:
+    """A segmenter on one of the backends.
+
+    Args:
+        bundle: An open bundle, or the path of one.
+        precision: Which variant; by default what the backend states, else the most precise.
+        backend: Its name.
+        threads: CPU threads, for ONNX Runtime alone.
+        engine_folder: Where engines are kept, for TensorRT alone.
+        build: Build the engine first where none runs here, for TensorRT alone.
+
+    Raises:
+        UsageError: An option is not for this backend.
+        BackendError: There is no GPU, no engine, or it cannot be built.
+    """
+    from danet_runtime.backends.registry import find_backend, open_backend
+    from danet_runtime.bundle import Bundle
+    from danet_runtime.errors import UsageError
+    from danet_runtime.inference.segmenter import Segmenter, most_precise
+
+    stated = find_backend(backend).statement
+    if stated.flavour is None:
+        if build or engine_folder is not None:
+            raise UsageError(
+                f"{backend} takes no engines; leave --build and --engine-dir out, or choose "
+                "--backend tensorrt"
+            )
+        segmenter = Segmenter(bundle, precision or stated.precision, backend, threads=threads)
+        warn_of_doubt(segmenter.bundle, segmenter.precision)
+        return segmenter
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    chosen = precision or stated.precision or most_precise(opened)
+    warn_of_doubt(opened, chosen)
+    if build:
+        _build_where_none_runs(opened, chosen, stated.flavour, engine_folder)
+    tell_what_is_trusted(opened, engine_folder)
+    engine = open_backend(opened, chosen, backend, threads=threads, engine_folder=engine_folder)
+    return Segmenter(opened, chosen, engine)
+
+
+def _build_where_none_runs(
+    bundle: Bundle, precision: Precision, flavour: Flavour, folder: Path | None
+) -> None:
+    from danet_runtime.tensorrt.build.library import load_library
+    from danet_runtime.tensorrt.cuda.device import this_device
+    from danet_runtime.tensorrt.engine_build import plan_build
+    from danet_runtime.tensorrt.store.check import Wanted, find_engine_here
+    from danet_runtime.tensorrt.store.store import default_engine_folder
+
+    library, device = load_library(flavour), this_device()
+    wanted = Wanted(bundle.path, bundle.sha256, precision, flavour, folder or default_engine_folder())
+    engine, _damaged = find_engine_here(wanted, library, device)
+    if engine is None:
+        tell_what_is_trusted(bundle, folder)
+        build_shown(plan_build(bundle, precision, flavour), folder)

@@ -1,1 +1,0 @@
-"""The runtime's subcommands; nothing heavy is imported before a command runs."""

@@ -1,0 +1,1 @@
+"""Two backends or precisions side by side."""

@@ -1,0 +1,1 @@
+"""Frames and pictures as bytes: their formats, sizes and decoding."""

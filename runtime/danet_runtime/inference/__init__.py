@@ -1,0 +1,1 @@
+"""One frame to one class map."""

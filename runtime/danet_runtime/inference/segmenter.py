@@ -1,0 +1,387 @@
+"""One frame in, its labels out: a bundle, a backend and the way between frame sizes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, get_args
+
+import numpy as np
+
+from danet_runtime.backends import open_backend
+from danet_runtime.backends.base import Backend, PinningBackend, PipelinedBackend
+from danet_runtime.bundle.manifest import Precision, SegmentationClass
+from danet_runtime.bundle.reader import Bundle
+from danet_runtime.errors import BackendError, FrameError
+from danet_runtime.frames.arrays import UInt8Array, fault_of_target
+from danet_runtime.frames.fitting import FrameFitting, NativeBuffers
+from danet_runtime.frames.pixel_formats import Pixels
+from danet_runtime.inference.turn import Turn
+from danet_runtime.timing import DeviceTimes, Stage
+
+logger = logging.getLogger(__name__)
+
+
+CLOSE_GRACE_S: Final = 2.0
+"""So long an inference that is under way is waited for when the segmenter is closed."""
+
+
+class InferenceTimes(NamedTuple):
+    """Where the time of one frame went, in nanoseconds."""
+
+    preprocess_ns: int
+    inference_ns: int
+    postprocess_ns: int
+
+    def by_stage(self) -> dict[Stage, int]:
+        """By the names of :data:`danet_runtime.timing.STAGES`."""
+        return {
+            "preprocess": self.preprocess_ns,
+            "inference": self.inference_ns,
+            "postprocess": self.postprocess_ns,
+        }
+
+
+class Submission(NamedTuple):
+    """A frame that is under way; see :meth:`Segmenter.submit`."""
+
+    ticket: int
+    labels: UInt8Array
+    native: NativeBuffers | None  # of the segmenter, where the frame is not the model's own
+    submitted_ns: int
+    preprocess_ns: int
+
+
+class Collected(NamedTuple):
+    """What one frame took: for whoever waited, and on the device itself."""
+
+    times: InferenceTimes
+    device: DeviceTimes
+
+
+class Segmenter:
+    """Labels frames with one variant of a bundle.
+
+    Any thread may call it: calls wait for each other, since buffers and model are one. A frame of the
+    bundle's own layout and size (:attr:`frame_shape`) goes to the backend without a copy. A BGR frame of
+    another size is resized on the host (bilinear, needs OpenCV) and its labels are brought back to its own
+    size by nearest neighbour; for a bundle that takes nv12 or uyvy it is converted on the host as well, and
+    the log says so once.
+
+    Args:
+        bundle: An open bundle, or the path of one.
+        precision: Which variant. By default the most precise one that the bundle holds (fp32, then fp16, then
+            int8); what was chosen stands in :attr:`precision` and in the log.
+        backend: Name of a backend (see :func:`danet_runtime.backends.registry.backends`), or one that is open
+            already, which the segmenter then owns.
+        threads: CPU threads of one inference, for a backend given by name.
+
+    Raises:
+        BundleError: The bundle cannot be read, or its model file is not the one that was written.
+        UsageError: The bundle does not hold the precision, or no backend has that name.
+        BackendError: The backend cannot load the model.
+        MissingDependencyError: The backend's package is not installed.
+
+    Attributes:
+        bundle: The bundle.
+        precision: The variant in use.
+        backend: The backend in use.
+        frame_size_hw: Height and width that the model takes without a resize.
+        pixels: The bundle's pixel format; see :mod:`danet_runtime.frames.pixel_formats`.
+        frame_shape: Shape of a frame in that format and size, e.g. (H, W, 3).
+        classes: The classes; a label is a position in this list, 255 means none.
+        palette: (256, 3) uint8 BGR, one colour a label, black where there is no class; read-only.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        precision: Precision | None = None,
+        backend: str | Backend = "onnxruntime",
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        manifest = self.bundle.manifest
+        self.precision: Precision = precision or most_precise(self.bundle)
+        self.frame_size_hw: tuple[int, int] = manifest.frame.size_hw
+        self.pixels: Pixels = manifest.frame.pixels
+        self.frame_shape: tuple[int, ...] = manifest.frame.shape
+        self.classes: tuple[SegmentationClass, ...] = manifest.classes
+        self.palette = _palette(manifest.classes)
+        self._fitting = FrameFitting(self.frame_size_hw, self.pixels)
+        self._spare: list[NativeBuffers] = []  # one for each frame under way that is not the model's own
+        self._closed = False
+        self._turn = Turn()
+        if isinstance(backend, str):
+            self.backend: Backend = open_backend(self.bundle, self.precision, backend, threads=threads)
+        else:
+            self.backend = backend
+        self._pipeline = self.backend if isinstance(self.backend, PipelinedBackend) else None
+        logger.info("%s: %s variant in %s", self.bundle.path, self.precision, self.backend.describe())
+
+    def __call__(self, frame: UInt8Array) -> UInt8Array:
+        """Segment one frame into a new array.
+
+        Args:
+            frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; only read.
+
+        Returns:
+            Labels (H, W) uint8 of the frame's own size, owned by the caller; 255 where there is no class.
+
+        Raises:
+            FrameError: ``frame`` is no such array.
+            BackendError: The model failed, or the segmenter is closed.
+            MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
+        """
+        labels = np.empty(self.size_of(frame), np.uint8)
+        self.infer_into(np.ascontiguousarray(frame), labels)
+        return labels
+
+    def infer_into(self, frame: UInt8Array, labels: UInt8Array) -> InferenceTimes:
+        """Segment one frame into the caller's buffer; allocates no array.
+
+        Args:
+            frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; C-contiguous, only read, and
+                only during the call.
+            labels: (H, W) uint8, C-contiguous, of the frame's size, owned by the caller; overwritten. Of a
+                memory of its own: none of the frame's.
+
+        Raises:
+            FrameError: One of the arrays is not such an array, or the labels are read-only.
+            BackendError: The model failed, the segmenter is closed, or a handler of a signal calls that came
+                while its thread was inside.
+            MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
+        """
+        frame, labels = self._check(frame, labels)
+        try:
+            with self._turn:
+                self._raise_if_closed()
+                return self._infer(frame, labels)
+        finally:
+            self._close_if_asked()
+
+    def _infer(self, frame: UInt8Array, labels: UInt8Array) -> InferenceTimes:
+        started = time.monotonic_ns()
+        if frame.shape == self.frame_shape:
+            self.backend.infer(frame[None], labels[None])
+            return InferenceTimes(0, time.monotonic_ns() - started, 0)
+        native = self._take_spare()
+        try:
+            self._fitting.fit(frame, native.frame)
+            prepared = time.monotonic_ns()
+            has_model_size = labels.shape == self.frame_size_hw
+            self.backend.infer(native.frame[None], (labels if has_model_size else native.labels)[None])
+            inferred = time.monotonic_ns()
+            return InferenceTimes(
+                prepared - started, inferred - prepared, self._bring_back(native, labels, inferred)
+            )
+        finally:
+            self._spare.append(native)
+
+    @property
+    def depth(self) -> int:
+        """How many frames may be under way at a time (:meth:`submit`); 1: the backend offers no overlap."""
+        return self._pipeline.depth if self._pipeline is not None else 1
+
+    def submit(self, frame: UInt8Array, labels: UInt8Array) -> Submission:
+        """Begin with a frame where the backend overlaps (:attr:`depth` above 1); does not wait for it.
+
+        Another thread may :meth:`collect` at the same time, in the same order. No more than :attr:`depth`
+        frames may be under way, whoever submits.
+
+        Args:
+            frame: As of :meth:`infer_into`; unchanged until it is collected.
+            labels: As of :meth:`infer_into`; written until it is collected.
+
+        Raises:
+            FrameError: One of the arrays is not such an array, or the labels are read-only.
+            BackendError: The backend did not take it, offers no overlap, or the segmenter is closed.
+            MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
+        """
+        frame, labels = self._check(frame, labels)
+        try:
+            with self._turn:
+                return self._submit(self._pipelined(), frame, labels)
+        finally:
+            self._close_if_asked()
+
+    def _submit(self, backend: PipelinedBackend, frame: UInt8Array, labels: UInt8Array) -> Submission:
+        started = time.monotonic_ns()
+        if frame.shape == self.frame_shape:
+            return Submission(backend.submit(frame[None], labels[None]), labels, None, started, 0)
+        native = self._take_spare()
+        try:
+            self._fitting.fit(frame, native.frame)
+            submitted = time.monotonic_ns()
+            target = labels if labels.shape == self.frame_size_hw else native.labels
+            ticket = backend.submit(native.frame[None], target[None])
+        except BaseException:
+            self._spare.append(native)
+            raise
+        return Submission(ticket, labels, native, submitted, submitted - started)
+
+    def collect(self, submission: Submission) -> Collected:
+        """Wait for a frame's labels.
+
+        Args:
+            submission: Of :meth:`submit`; spent, whatever comes of it.
+
+        Returns:
+            Times of this frame; the inference is from its submission until now, also where it waited for the
+            one before.
+
+        Raises:
+            BackendError: The model failed, or the segmenter is closed.
+        """
+        native = submission.native
+        try:
+            device = self._pipelined().collect(submission.ticket)
+            inferred = time.monotonic_ns()
+            postprocess_ns = 0 if native is None else self._bring_back(native, submission.labels, inferred)
+        finally:
+            if native is not None:
+                self._spare.append(native)
+        times = InferenceTimes(submission.preprocess_ns, inferred - submission.submitted_ns, postprocess_ns)
+        return Collected(times, device)
+
+    def pin(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        """Prepare buffers that will be used again and again, where that spares the backend a copy.
+
+        Args:
+            frame: As of :meth:`infer_into`; its memory begins and ends with a page of its own.
+            labels: Likewise.
+
+        Raises:
+            FaultError: The GPU is lost.
+        """
+        if isinstance(self.backend, PinningBackend) and frame.shape == self.frame_shape:
+            self.backend.pin(frame, labels)
+
+    def unpin(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        """Let go of buffers that :meth:`pin` prepared; nothing may be under way with them.
+
+        Raises:
+            FaultError: The GPU is lost.
+        """
+        if isinstance(self.backend, PinningBackend):
+            self.backend.unpin(frame, labels)
+
+    def _pipelined(self) -> PipelinedBackend:
+        self._raise_if_closed()
+        if self._pipeline is None:
+            raise BackendError(f"{self.backend.name} takes one frame after the other; use infer_into")
+        return self._pipeline
+
+    def size_of(self, frame: UInt8Array) -> tuple[int, int]:
+        """Height and width of a frame that this segmenter takes, and of its labels.
+
+        Args:
+            frame: As of :meth:`infer_into`.
+
+        Raises:
+            FrameError: It is no such array; the message names those that are.
+        """
+        if isinstance(frame, np.ndarray) and frame.dtype == np.uint8:
+            if frame.shape == self.frame_shape:
+                return self.frame_size_hw
+            if frame.ndim == 3 and frame.shape[2] == 3 and 0 not in frame.shape:
+                return (frame.shape[0], frame.shape[1])
+        expected = "uint8 (H, W, 3) BGR"
+        if self.pixels.format != "bgr":
+            expected = (
+                f"{self.pixels.layout(self.frame_size_hw)} of just this size, or {expected} of any size"
+            )
+        if not isinstance(frame, np.ndarray):
+            raise FrameError(f"a frame must be a numpy array, {expected} (got {type(frame).__name__})")
+        raise FrameError(f"a frame must be {expected} (got {frame.dtype} {frame.shape})")
+
+    def _check(self, frame: UInt8Array, labels: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+        """The arrays as native code may use them: of no subclass, whose views may have other shapes."""
+        size_hw = self.size_of(frame)
+        _check_contiguous("frame", frame)
+        if not isinstance(labels, np.ndarray):
+            raise FrameError(f"labels must be a numpy array, uint8 {size_hw} (got {type(labels).__name__})")
+        if labels.dtype != np.uint8 or labels.shape != size_hw:
+            raise FrameError(f"labels must be uint8 {size_hw} (got {labels.dtype} {labels.shape})")
+        _check_contiguous("labels", labels)
+        fault = fault_of_target("labels", labels, frame)
+        if fault is not None:
+            raise FrameError(fault)
+        return _plain(frame), _plain(labels)
+
+    def _take_spare(self) -> NativeBuffers:
+        return self._spare.pop() if self._spare else self._make_native()
+
+    def _make_native(self) -> NativeBuffers:
+        made = self._fitting.make_buffers()
+        self.pin(*made)
+        return made
+
+    def _bring_back(self, native: NativeBuffers, labels: UInt8Array, inferred_ns: int) -> int:
+        """Bring labels to the frame's own size where that is another; the nanoseconds that it took."""
+        if labels.shape == self.frame_size_hw:
+            return 0
+        self._fitting.bring_back(native.labels, labels)
+        return time.monotonic_ns() - inferred_ns
+
+    def close(self) -> None:
+        """Release the backend; harmless when called twice, and from any thread.
+
+        An inference that is under way is waited for, for at most two seconds: the thread that is in it
+        releases the backend where it comes back later.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._turn.begin(CLOSE_GRACE_S):
+            try:
+                self.backend.close()
+            finally:
+                self._turn.end()
+        else:
+            logger.warning("an inference is under way; the backend is closed when it has come back")
+
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise BackendError("the segmenter is closed; open another")
+
+    def _close_if_asked(self) -> None:
+        if self._closed and self._turn.begin(0):
+            try:
+                self.backend.close()
+            finally:
+                self._turn.end()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def most_precise(bundle: Bundle) -> Precision:
+    """The most precise variant of a bundle: fp32, then fp16, then int8."""
+    order: tuple[Precision, ...] = get_args(Precision)
+    return next(precision for precision in order if precision in bundle.manifest.variants)
+
+
+def _palette(classes: tuple[SegmentationClass, ...]) -> UInt8Array:
+    palette = np.zeros((256, 3), np.uint8)
+    for label, entry in enumerate(classes):
+        palette[label] = entry.color[::-1]  # the manifest has RGB
+    palette.flags.writeable = False
+    return palette
+
+
+def _plain(array: UInt8Array) -> UInt8Array:
+    return array if type(array) is np.ndarray else array.view(np.ndarray)
+
+
+def _check_contiguous(name: str, array: UInt8Array) -> None:
+    if not array.flags.c_contiguous:
+        raise FrameError(f"{name} must be C-contiguous; copy it with numpy.ascontiguousarray")

@@ -1,1 +1,0 @@
-"""The threads behind :class:`danet_runtime.Stream`: cameras, inference, sinks, and who watches them."""

@@ -1,0 +1,1 @@
+"""Decoding pictures: what they state, whether they are whole, and the right way up."""

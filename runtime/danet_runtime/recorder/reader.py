@@ -1,0 +1,133 @@
+"""Reading a black box that was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from danet_runtime.dependencies import opencv
+from danet_runtime.errors import SourceError, UsageError
+from danet_runtime.files.limited import read_limited, require_plain_json
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.pictures.decoding import MOST_FILE_BYTES
+from danet_runtime.pictures.reading import decode
+from danet_runtime.recorder.format import MANIFEST_NAME, BlackBoxManifest, RecordedEvent, RecordedFrame
+from danet_runtime.results.result import Result
+
+_MANIFEST_LIMIT_BYTES = 64 << 20  # some 100 000 frames
+
+
+class BlackBoxRecording:
+    """The content of a folder that :class:`danet_runtime.recorder.recorder.BlackBox` wrote.
+
+    ::
+
+        for result in BlackBoxRecording("faults/blackbox-..."):
+            print(result.frame_id, result.health, result.labels.shape)
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        SourceError: It is no black box, or its manifest is damaged or of another version.
+
+    Attributes:
+        manifest: Everything but the pictures.
+        path: The folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder)
+        file = self.path / MANIFEST_NAME
+        try:
+            data = read_limited(file, _MANIFEST_LIMIT_BYTES, plain=True)
+            self.manifest = BlackBoxManifest.model_validate_json(data)
+            require_plain_json(data)
+        except OSError as error:
+            raise SourceError(
+                f"{self.path} is no black box and none is in it: {MANIFEST_NAME} cannot be read "
+                f"({error.strerror}); give the folder that was written, or the one given to --black-box"
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise SourceError(
+                f"{file} does not follow version 1 or 2 of a black box: {place}: {first['msg']}; read it "
+                "with the version of danet that wrote it"
+            ) from error
+        except ValueError as error:  # behind ValidationError, which is one
+            raise SourceError(f"{file} is no manifest of a black box: {error}") from error
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order of their first frames."""
+        return tuple(dict.fromkeys(frame.camera for frame in self.manifest.frames))
+
+    @property
+    def events(self) -> tuple[RecordedEvent, ...]:
+        """Changes of the health, oldest first."""
+        return self.manifest.events
+
+    def __len__(self) -> int:
+        return len(self.manifest.frames)
+
+    def __iter__(self) -> Iterator[Result]:
+        return self.results()
+
+    def results(self, camera: str | None = None) -> Iterator[Result]:
+        """The results as they were, oldest first; the arrays are the caller's.
+
+        ``frame`` went through JPEG, ``labels`` are exact, ``age_ms`` is that at the delivery.
+
+        Args:
+            camera: Of this one only.
+
+        Raises:
+            UsageError: There is no such camera.
+            SourceError: A picture is missing or damaged.
+        """
+        if camera is not None and camera not in self.cameras:
+            raise UsageError(f"there is no camera {camera!r}, only {', '.join(self.cameras)}")
+        for entry in self.manifest.frames:
+            if camera in (None, entry.camera):
+                yield self._result(entry)
+
+    def event_at(self, monotonic_ns: int) -> RecordedEvent | None:
+        """The change of the health that held at a time; ``None`` before the first that is known."""
+        return next((event for event in reversed(self.events) if event.monotonic_ns <= monotonic_ns), None)
+
+    def _result(self, entry: RecordedFrame) -> Result:
+        frame = self._picture(entry.frame, colour=True)
+        labels = self._picture(entry.labels, colour=False)
+        if frame.shape[:2] != labels.shape:
+            raise SourceError(
+                f"{self.path / entry.labels} is {labels.shape}, its frame {frame.shape[:2]} (height, width)"
+            )
+        return Result(
+            frame=frame,
+            labels=labels,
+            frame_id=entry.frame_id,
+            capture_time_ns=entry.capture_time_ns,
+            age_ms=entry.age_ms,
+            stages_ms=entry.stages_ms,
+            media_time_ms=entry.media_time_ms,
+            name=entry.name,
+            source=entry.camera,
+            capture_clock=entry.capture_clock,
+            late=entry.late,
+            damage=entry.damage,
+            health=entry.health,
+        )
+
+    def _picture(self, inner: str, *, colour: bool) -> UInt8Array:
+        cv2 = opencv("reading a black box")
+        file = self.path / inner
+        try:
+            data = read_limited(file, MOST_FILE_BYTES, plain=True)
+        except OSError as error:
+            raise SourceError(f"{file} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise SourceError(str(error)) from error
+        return decode(data, str(file), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)

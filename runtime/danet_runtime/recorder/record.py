@@ -1,0 +1,31 @@
+"""One frame as the box keeps it in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from danet_runtime.results.result import Result
+
+_FACTS_BYTES: Final = 4096
+"""What the facts of one frame take in memory, generously."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A frame as JPEG, its labels as PNG, and what is known of them.
+
+    Attributes:
+        facts: Its arrays are empty.
+        frame: The frame.
+        labels: Its labels.
+    """
+
+    facts: Result
+    frame: bytes
+    labels: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return len(self.frame) + len(self.labels) + _FACTS_BYTES

@@ -1,0 +1,1 @@
+"""What every sink offers, and what all of them share."""

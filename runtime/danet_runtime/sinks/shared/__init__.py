@@ -1,0 +1,1 @@
+"""Masks in shared memory, for other processes of the same user."""

@@ -1,0 +1,1 @@
+"""Coded pictures as bits: their kinds, their numbers and the holes between them."""

@@ -1,0 +1,1 @@
+"""Sources that cannot wait: children that send frames, their clocks and their pace."""

@@ -1,0 +1,1 @@
+"""Cameras over HTTP and FFmpeg, in a child process."""

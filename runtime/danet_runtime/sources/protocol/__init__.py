@@ -1,0 +1,1 @@
+"""What every source offers, and the terms it speaks in: addresses, stamps, damage, frames on a pipe."""

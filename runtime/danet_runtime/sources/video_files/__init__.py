@@ -1,0 +1,1 @@
+"""Reading video files: containers, decoders, and OpenCV where there is no PyAV."""

@@ -1,0 +1,1 @@
+"""The streaming loop: sources, inference and sinks in threads of their own."""

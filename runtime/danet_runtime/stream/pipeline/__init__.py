@@ -1,0 +1,1 @@
+"""The way of one camera: capture, checks, and a worker for each sink."""

@@ -1,0 +1,63 @@
+"""What the health says of the damaged frames of one camera."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from danet_runtime.clock import now_ns
+from danet_runtime.sources.protocol.abilities import damage_of
+from danet_runtime.sources.protocol.damage import DamageReason
+from danet_runtime.sources.protocol.source import Source
+from danet_runtime.stream.state.context import StreamContext
+
+_TOLD_AGAIN_NS = 1_000_000_000
+"""Counts that grow make no event of the health more often than so."""
+
+
+class DamageCheck:
+    """Watches the count of a source that has one; used from the capture thread and the watchdog.
+
+    Args:
+        name: Of the camera.
+        source: May be one that counts them (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
+        context: Of the stream, whose health is told.
+    """
+
+    def __init__(self, name: str, source: Source, context: StreamContext) -> None:
+        self._name = name
+        self._count = damage_of(source)
+        self._health = context.health
+        self._shown_ns = int(context.options.damage_shown_s * 1e9)
+        self._before: Mapping[DamageReason, int] = {}
+        self._told_ns = 0
+        self._shows = False
+
+    @property
+    def counts(self) -> Mapping[DamageReason, int]:
+        """Damaged frames by reason, over all openings."""
+        return {} if self._count is None else self._count.counts
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last damaged frame; without end where none came."""
+        last = 0 if self._count is None else self._count.last_ns
+        return (now_ns() - last) / 1e9 if last else float("inf")
+
+    def look(self) -> None:
+        """Say whether damaged frames came of late, and how many."""
+        if self._count is None or not (last := self._count.last_ns):
+            return
+        now = now_ns()
+        key = f"{self._name}.damage"
+        if now - last > self._shown_ns:
+            if self._shows:
+                self._shows = False
+                self._before = self._count.counts
+                self._health.clear(key)
+            return
+        if self._shows and now - self._told_ns < _TOLD_AGAIN_NS:
+            return
+        self._told_ns, self._shows = now, True
+        since = {reason: count - self._before.get(reason, 0) for reason, count in self._count.counts.items()}
+        told = ", ".join(f"{count} {reason}" for reason, count in since.items() if count)
+        self._health.set(key, "degraded", f"{self._name} sends damaged frames ({told})")

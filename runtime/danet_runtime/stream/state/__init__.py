@@ -1,0 +1,1 @@
+"""What the threads of a stream share: options, slots, the deadline's fallback and the watchdog."""

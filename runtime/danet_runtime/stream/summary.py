@@ -1,0 +1,54 @@
+"""What a stream has done so far, gathered from its cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from danet_runtime.inference.segmenter import Segmenter
+from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.report import Ending, StreamReport
+from danet_runtime.stream.state.context import StreamContext
+
+
+def summarise(
+    lanes: Sequence[Lane], segmenter: Segmenter, context: StreamContext, ending: Ending
+) -> StreamReport:
+    """The report of a stream.
+
+    Args:
+        lanes: Its cameras.
+        segmenter: What runs at the moment.
+        context: Of the stream.
+        ending: Why it ended.
+    """
+    health, failure = context.health, context.failure
+    cameras = [lane.describe() for lane in lanes]
+    counts = {key: sum(camera["frames"][key] for camera in cameras) for key in cameras[0]["frames"]}
+    firsts = [lane.counts.first_ns for lane in lanes if lane.counts.first_ns]
+    last = max(lane.counts.last_ns for lane in lanes)
+    duration_s = max(last - min(firsts), 0) / 1e9 if counts["out"] and firsts else 0.0
+    return StreamReport(
+        frames_in=counts["in"],
+        frames_out=counts["out"],
+        frames_dropped=counts["dropped"],
+        frames_late=sum(camera["late"] for camera in cameras),
+        frames_late_dropped=counts["late_dropped"],
+        frames_failed=counts["failed"],
+        frames_unfinished=counts["unfinished"],
+        frames_damaged=sum(sum(camera["damaged"].values()) for camera in cameras),
+        ending=ending,
+        error=None if failure is None else str(failure) or type(failure).__name__,
+        duration_s=duration_s,
+        fps=counts["out"] / duration_s if duration_s else 0.0,
+        policy=lanes[0].camera.policy,
+        latency=lanes[0].counts.latency(),
+        cameras=cameras,
+        health={
+            "state": health.state,
+            "reasons": list(health.reasons),
+            "changes": health.changes,
+            "events": [event.to_dict() for event in health.events],
+        },
+        bundle=segmenter.bundle.describe(segmenter.precision),
+        backend=segmenter.backend.describe(),
+    )

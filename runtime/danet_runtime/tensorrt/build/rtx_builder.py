@@ -1,0 +1,77 @@
+"""Building engines with TensorRT for RTX, ahead of time: it needs neither a GPU nor a driver.
+
+TensorRT for RTX has no plugins; it builds the function bodies of the custom nodes. What it builds holds
+kernels for every target asked for, and is loaded on a machine with such a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from danet_runtime.dependencies import TENSORRT_RTX, require
+from danet_runtime.errors import UsageError
+from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.build.library import OLDEST_RTX, Serves, library_of
+
+SERVES: Final = Serves("tensorrt-rtx", since=OLDEST_RTX)
+
+
+def known_targets() -> list[str]:
+    """The GPU architectures that the installed TensorRT for RTX builds for, as ``sm_89``.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    trt = require(TENSORRT_RTX)
+    return [f"sm_{name[2:]}" for name in sorted(trt.ComputeCapability.__members__) if name.startswith("SM")]
+
+
+def target_setter(targets: Sequence[str]) -> Callable[[Any], None]:
+    """What sets the targets on a builder's configuration.
+
+    Raises:
+        MissingDependencyError: TensorRT for RTX is not installed.
+        UsageError: No architecture, or one that it does not know.
+    """
+    trt = require(TENSORRT_RTX)
+    known = known_targets()
+    unknown = [target for target in targets if target not in known]
+    if unknown or not targets:
+        raise UsageError(
+            f"TensorRT for RTX {trt.__version__} builds for {', '.join(known)} "
+            f"(got {', '.join(map(repr, unknown)) or 'none'}); "
+            "other GPUs, Jetson among them, take TensorRT on the device itself"
+        )
+    names = ["SM" + target.removeprefix("sm_") for target in dict.fromkeys(targets)]
+
+    def configure(config: Any) -> None:  # noqa: ANN401 - a class known at run time
+        config.num_compute_capabilities = len(names)
+        for index, name in enumerate(names):
+            config.set_compute_capability(trt.ComputeCapability.__members__[name], index)
+
+    return configure
+
+
+def build_engine(
+    model: bytes,
+    targets: Sequence[str],
+    progress: Progress | None = None,
+    options: BuilderOptions | None = None,
+) -> BuiltEngine:
+    """Build one engine.
+
+    Args:
+        model: An ONNX file with standard operators, or custom ones with function bodies.
+        targets: GPU architectures, as ``sm_89``; at least one.
+        progress: Is told how far the builder is.
+        options: Limits and effort of the builder; its defaults where they are not given.
+
+    Raises:
+        MissingDependencyError: TensorRT for RTX is not installed.
+        UsageError: No architecture, or one that it does not know.
+        BackendError: The model cannot be parsed or built; the message holds what the library said.
+    """
+    configure = target_setter(targets)
+    # No flags: networks of TensorRT for RTX are always strongly typed.
+    return build_plan(library_of(require(TENSORRT_RTX)), model, 0, configure, progress, options=options)

@@ -1,0 +1,1 @@
+"""The GPU executor over CUDA's driver API."""

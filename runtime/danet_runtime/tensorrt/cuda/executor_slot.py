@@ -1,0 +1,67 @@
+"""One frame's memory on both sides, the events between its stages, and its graph where there is one."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.tensorrt.cuda.device_arrays import DeviceFrame
+from danet_runtime.tensorrt.cuda.session import CudaSession
+from danet_runtime.timing import DeviceTimes
+
+
+class Enqueue(Protocol):
+    """Enqueues one inference on a stream; nothing is waited for."""
+
+    def __call__(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        """Device addresses by name: ``frame`` (1, H, W, 3) uint8 in, ``labels`` (1, H, W) uint8 out."""
+
+
+class Slot:
+    """Made once, used for one frame after the other.
+
+    Args:
+        session: Its context is current; it frees all of this.
+        frame_bytes: Of a frame.
+        labels_bytes: Of its labels.
+
+    Attributes:
+        graph: The enqueue between this slot's addresses, where it was captured.
+        ticket: Of the frame that used it last.
+        guest: The frame that is read, where it is another library's.
+        has_upload: Whether this frame is copied before it is read.
+        target: Array on the host that its labels are for; ``None``: they stay on the GPU.
+        has_reader: Whether another library reads the labels of the frame before.
+    """
+
+    def __init__(self, session: CudaSession, frame_bytes: int, labels_bytes: int) -> None:
+        self.frame, self.frame_address = session.make_pinned(frame_bytes), session.make_memory(frame_bytes)
+        self.labels, self.labels_address = (
+            session.make_pinned(labels_bytes),
+            session.make_memory(labels_bytes),
+        )
+        self.upload_began, self.uploaded = session.make_event(), session.make_event()
+        self.inference_began, self.inferred = session.make_event(), session.make_event()
+        self.download_began, self.downloaded = session.make_event(), session.make_event()
+        self.guest_ready, self.read = session.make_event(), session.make_event()
+        self.graph: Any = None
+        self.ticket = -1
+        self.guest: DeviceFrame | None = None
+        self.target: UInt8Array | None = None
+        self.has_upload = self.has_reader = False
+
+    def times(self, session: CudaSession) -> DeviceTimes:
+        """What its last frame took, by the GPU's clock; its work is done.
+
+        Raises:
+            BackendError: The driver refuses.
+        """
+
+        def between(began: Any, ended: Any) -> float:  # noqa: ANN401 - two CUevents
+            return float(session.call("cuEventElapsedTime", began, ended))
+
+        return DeviceTimes(
+            between(self.upload_began, self.uploaded) if self.has_upload else 0.0,
+            between(self.inference_began, self.inferred),
+            between(self.download_began, self.downloaded) if self.target is not None else 0.0,
+        )

@@ -1,0 +1,1 @@
+"""The attention kernels of a bundle: PTX, targets and what each operator asks of them."""

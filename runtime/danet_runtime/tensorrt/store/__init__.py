@@ -1,0 +1,1 @@
+"""Engines on disk: manifest, folder, lock, checks and the timing cache."""

@@ -1,0 +1,120 @@
+"""The ``danet`` command: what is installed is listed, what is broken breaks nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, version
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from danet_runtime.cli import app as cli
+from danet_runtime.cli import entry
+from danet_runtime.errors import UsageError
+
+runner = CliRunner()
+
+
+def healthy(fail: bool = False) -> None:
+    """A command that works."""
+    if fail:
+        raise UsageError("that makes no sense")
+    typer.echo("well")
+
+
+def unreadable(what: int | str) -> None:
+    """A command with a parameter that typer cannot turn into an option."""
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.modules["danet_test_commands"] = sys.modules[__name__]
+    found = [
+        EntryPoint("zebra", "danet_test_commands:healthy", cli.COMMAND_GROUP),
+        EntryPoint("export", "no_such_module:export", cli.COMMAND_GROUP),
+        EntryPoint("train", "danet_test_commands:no_such_function", cli.COMMAND_GROUP),
+        EntryPoint("eval", "danet_test_commands:unreadable", cli.COMMAND_GROUP),
+    ]
+    monkeypatch.setattr(cli, "entry_points", lambda group: found)
+    yield
+    del sys.modules["danet_test_commands"]
+
+
+@pytest.mark.usefixtures("entries")
+def test_a_broken_command_is_listed_as_broken_and_breaks_no_other() -> None:
+    app = cli.build_app()
+    listing = runner.invoke(app, ["--help"])
+    assert listing.exit_code == 0
+    assert listing.output.count("(broken:") == 3
+    assert listing.output.index("train") < listing.output.index("export") < listing.output.index("zebra")
+    assert runner.invoke(app, ["zebra"]).output == "well\n"
+    broken = runner.invoke(app, ["export"])
+    assert broken.exit_code == 1
+    assert "no_such_module" in broken.output
+
+
+@pytest.mark.usefixtures("entries")
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["zebra", "--fail"], 2), (["zebra", "--nonsense"], 2), ([], 2)]
+)
+def test_wrong_usage_exits_with_2_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["danet", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == code
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    if "--fail" in arguments:
+        assert printed.err == "danet: error: that makes no sense\n"
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert runner.invoke(cli.build_app(), ["--version"]).output == f"danet {version('danet-runtime')}\n"
+
+
+def test_the_runtimes_own_commands_are_registered() -> None:
+    names = [command.name for command in cli.build_app().registered_commands]
+    assert [name for name in names if name in ("run", "profile", "doctor")] == ["run", "profile", "doctor"]
+
+
+def test_listing_the_runtimes_commands_loads_nothing_heavy() -> None:
+    code = """
+import sys
+from danet_runtime.cli import app as cli
+entries = cli.entry_points(group=cli.COMMAND_GROUP)
+cli.entry_points = lambda group: [entry for entry in entries if entry.value.startswith("danet_runtime")]
+cli.build_app()
+heavy = "torch triton onnx onnxruntime tensorrt tensorrt_rtx cv2 numpy pydantic".split()
+print(*[name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "danet_runtime", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"danet {version('danet-runtime')}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("made", [ImportError("initialization"), UsageError("not there"), SystemExit(1)])
+def test_an_interruption_of_which_native_code_makes_another_error_is_one(monkeypatch, capsys, number, made):
+    def load() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            signal.pause()
+        except KeyboardInterrupt:
+            raise made from None
+
+    monkeypatch.setattr(cli, "build_app", lambda: load)
+    with pytest.raises(SystemExit) as end:
+        entry._run()
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "danet: interrupted\n"

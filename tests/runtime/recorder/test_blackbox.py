@@ -1,0 +1,394 @@
+"""The black box: bounded, never in the way, written whole at a fault or on request, and read again."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from sink_parts import result, run_and_kill
+from stream_parts import Camera, Echo, Frames, stream_of, until
+from typer.testing import CliRunner
+
+from danet_runtime import Segmenter
+from danet_runtime.bundle import Bundle
+from danet_runtime.cli.commands.replay import replay as replay_command
+from danet_runtime.errors import FaultError, SinkError, SourceError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.recorder.format import MANIFEST_NAME
+from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.results.health import HealthEvent
+from danet_runtime.sinks import Sink, StreamFormat
+
+SECOND = 10**9
+
+
+@pytest.fixture
+def segmenter_with(bundle: Bundle) -> Callable[[Any], Segmenter]:
+    return lambda backend: Segmenter(bundle, backend=backend)
+
+
+@pytest.fixture
+def stream_format(bundle: Bundle) -> StreamFormat:
+    segmenter = Segmenter(bundle)
+    return StreamFormat((48, 64), 25.0, segmenter.classes, segmenter.palette)
+
+
+def fill(
+    box: BlackBox, frames: int, hw: tuple[int, int] = (48, 64), step_ns: int = 10**7, **more: Any
+) -> None:
+    """Give frames one by one, each only when the one before is encoded."""
+    for number in range(frames):
+        frame = np.full((*hw, 3), number % 251, np.uint8)
+        box.write(result(frame, number, label=number % 251, capture_time_ns=number * step_ns, **more))
+        handled(box)
+
+
+def handled(box: BlackBox) -> None:
+    until(lambda: box._handled == box._seen)
+
+
+def test_what_was_kept_is_read_again_with_exact_labels(tmp_path: Path, stream_format: StreamFormat) -> None:
+    box = BlackBox(context=lambda: {"bundle": "tiny"})
+    assert isinstance(box, Sink)
+    box.open(stream_format)
+    box.note(HealthEvent(1, 2, "ready", "starting", ()))
+    fill(box, 4, source="front", late=False, health="ready")
+    fill(box, 3, hw=(20, 30), source="rear", late=True, health="degraded")
+    folder = box.save(tmp_path / "a" / "box", "a test")
+    box.close()
+    box.close()
+    recording = BlackBoxRecording(folder)
+    assert (len(recording), recording.cameras) == (7, ("front", "rear"))
+    front = list(recording.results("front"))
+    assert [(entry.frame_id, entry.late, entry.health) for entry in front] == [
+        (number, False, "ready") for number in range(4)
+    ]
+    for number, entry in enumerate(front):
+        assert (entry.labels == number).all()
+        assert np.abs(entry.frame.astype(int) - number).max() <= 2
+    assert [entry.labels.shape for entry in recording.results("rear")] == [(20, 30)] * 3
+    with pytest.raises(UsageError, match="no camera 'left', only front, rear"):
+        next(recording.results("left"))
+    manifest = recording.manifest
+    assert (manifest.reason, manifest.context) == ("a test", {"bundle": "tiny"})
+    assert manifest.figures.kept == manifest.figures.seen == 7
+    assert [event.state for event in recording.events] == ["ready"]
+    assert [entry.name for entry in manifest.classes] == ["road", "tree", "sky", "car"]
+    assert manifest.machine["versions"]["numpy"] == np.__version__
+
+
+def test_memory_stays_bounded_whatever_comes(stream_format: StreamFormat) -> None:
+    megabytes, hw = 1, (96, 128)
+    box = BlackBox(seconds=1e6, megabytes=megabytes)
+    box.open(stream_format)
+    noise = np.random.default_rng(0)
+    most = 0
+    fill(box, 2, hw)  # the buffers
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(300):
+        frame = noise.integers(0, 255, (*hw, 3), np.uint8)
+        given = result(frame, number, capture_time_ns=number)
+        given.labels[:] = frame[..., 0]
+        box.write(given)
+        handled(box)
+        most = max(most, box.figures()["kept_bytes"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    box.close()
+    assert most <= megabytes * 2**20
+    assert most > 0.9 * megabytes * 2**20  # it was full
+    assert box.figures()["kept"] < 100
+    assert peak - before < megabytes * 2**20 + 6 * frame.nbytes
+
+
+def test_frames_older_than_asked_are_let_go(stream_format: StreamFormat) -> None:
+    box = BlackBox(seconds=2.0)
+    box.open(stream_format)
+    fill(box, 50, step_ns=SECOND // 10)
+    assert box.figures()["kept"] == 21
+    box.close()
+
+
+def test_a_frame_larger_than_the_box_is_counted_and_not_kept(stream_format: StreamFormat) -> None:
+    box = BlackBox(megabytes=0.001)
+    box.open(stream_format)
+    fill(box, 3)
+    box.close()
+    told = box.describe()
+    assert (told["kept"], told["not_encoded"], told["seen"]) == (0, 3, 3)
+
+
+def test_a_box_whose_encoder_is_slow_skips_and_never_waits(
+    stream_format: StreamFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = BlackBox()
+    release = threading.Event()
+    encode = box._encode
+
+    def slow(given: Any) -> Any:
+        release.wait(20)
+        return encode(given)
+
+    monkeypatch.setattr(box, "_encode", slow)
+    box.open(stream_format)
+    frame = np.zeros((48, 64, 3), np.uint8)
+    for number in range(100):
+        box.write(result(frame, number, capture_time_ns=number))
+    release.set()
+    handled(box)
+    box.close()
+    told = box.figures()
+    assert told["kept"] + told["skipped"] == told["seen"] == 100
+    assert told["kept"] in (1, 2)
+    assert len(box._spare) <= 3
+
+
+class Flaky(Echo):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hang = threading.Event()
+        self.hang.set()
+
+    def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
+        self.hang.wait(20)
+        super().infer(frame, labels)
+
+
+def test_an_inference_that_hangs_leaves_a_black_box_with_the_frames_before(
+    tmp_path: Path, segmenter_with: Callable, video_reader: Callable
+) -> None:
+    backend, seen = Flaky(), []
+    box = BlackBox(tmp_path / "faults")
+    stream = stream_of(
+        segmenter_with(backend),
+        Frames(10**6, live=True, pause_s=0.02),
+        [box],
+        inference_timeout_s=0.2,
+        grace_s=0.5,
+        watch_every_s=0.01,
+    )
+    box.context = lambda: stream.report().to_dict()
+    stream.health.listen(box.note)
+    with pytest.raises(FaultError, match="not returned"), stream:  # noqa: PT012
+        for given in stream:
+            seen.append(given.frame_id)
+            if len(seen) == 20:
+                backend.hang.clear()
+    until(lambda: box.written)
+    backend.hang.set()
+    recording = BlackBoxRecording(box.written[0])
+    assert recording.path.name.endswith("-fault")
+    assert [path.name for path in (tmp_path / "faults").iterdir()] == [recording.path.name]
+    assert recording.manifest.reason.startswith("fault: inference has not returned for 0.2 s")
+    assert recording.events[-1].state == "fault"
+    ids = [entry.frame_id for entry in recording]
+    assert ids == sorted(set(ids))
+    assert len(ids) + recording.manifest.figures.skipped == recording.manifest.figures.seen
+    assert set(seen[:20]) & set(ids)
+    assert max(ids) >= seen[-1]
+    for entry in recording:
+        assert (entry.labels == entry.frame_id % 251).all()
+        assert np.abs(entry.frame.astype(int) - entry.frame_id % 251).max() <= 2
+    assert recording.manifest.context["kind"] == "danet-stream-report"
+
+    from danet_runtime.recorder.replay import replay
+
+    output = tmp_path / "replay.mp4"
+    assert replay(recording, output, fps=25.0) == len(ids)
+    frames, rate = video_reader(output)
+    assert (len(frames), rate) == (len(ids) + 50, 25.0)  # and two seconds of the fault
+    for frame, number in zip(frames, ids, strict=False):
+        assert np.abs(frame[4:40, 4:60].astype(int) - number % 251).mean() < 30 or number % 251 < 4
+    strip = frames[-1][49:51, :400].reshape(-1, 3).mean(0)
+    assert np.abs(strip - (54, 54, 220)).max() < 30  # red
+
+
+def test_replay_tells_what_happened_and_writes_the_video(
+    tmp_path: Path, stream_format: StreamFormat, video_reader: Callable
+) -> None:
+    box = BlackBox()
+    box.open(stream_format)
+    box.note(HealthEvent(0, 0, "degraded", "ready", ("the lens [front] is dirty",)))
+    fill(box, 6, step_ns=SECOND // 20, health="degraded")
+    folder = box.save(tmp_path / "box", "signal")
+    box.close()
+    runner, app = CliRunner(), typer.Typer()
+    app.command()(replay_command)
+    output = tmp_path / "out" / "replay.mkv"
+    told = runner.invoke(app, [str(folder), "-o", str(output), "--legend"])
+    assert told.exit_code == 0, told.output
+    for words in ("reason: signal", "0 to 5", "the lens [front] is dirty", "replay.mkv, 6 frames"):
+        assert words in told.output
+    frames, rate = video_reader(output)
+    assert (len(frames), rate) == (6, pytest.approx(20.0))
+    assert frames[0].shape == (48 + 74, 480, 3)
+    again = runner.invoke(app, [str(folder), "-o", str(output)])
+    assert isinstance(again.exception, UsageError)
+    nowhere = runner.invoke(app, [str(tmp_path / "out")])
+    assert isinstance(nowhere.exception, SourceError)
+    assert "--black-box" in str(nowhere.exception)
+
+
+@pytest.mark.parametrize("cameras", [("",), ("front", "rear")])
+def test_replay_takes_the_folder_of_the_black_box_and_lists_what_is_in_it(
+    tmp_path: Path, stream_format: StreamFormat, cameras: tuple[str, ...]
+) -> None:
+    runner, app = CliRunner(), typer.Typer()
+    app.command()(replay_command)
+    written: list[Path] = []
+    for number, reason in enumerate(("signal", "fault: it [hangs]")):
+        box = BlackBox(tmp_path / "box" / cameras[number % len(cameras)])
+        box.open(stream_format)
+        fill(box, 3 + number, source=cameras[number % len(cameras)] or "source")
+        box.request(reason)
+        box.close()
+        written += box.written
+        told = runner.invoke(app, [str(tmp_path / "box")])
+        assert told.exit_code == 0, told.output
+        if number == 0:  # one is shown
+            assert f"the only black box in {tmp_path / 'box'}: {written[0]}" in told.output
+            assert "reason: signal" in told.output
+    lines = told.output.splitlines()
+    assert lines[0].startswith("2 black boxes in")
+    assert lines[1].startswith(f"{written[0]}: 3 frames of")
+    assert lines[2].startswith(f"{written[1]}: 4 frames of")
+    assert lines[2].endswith("fault: it [hangs]")
+    refused = runner.invoke(app, [str(tmp_path / "box"), "-o", str(tmp_path / "out.mp4")])
+    assert isinstance(refused.exception, UsageError)
+    assert "holds 2 black boxes; give one of them" in str(refused.exception)
+
+
+def test_a_signal_writes_the_box_while_the_stream_goes_on(tmp_path: Path, segmenter_with: Callable) -> None:
+    box = BlackBox(tmp_path)
+    previous = signal.signal(signal.SIGUSR1, lambda *_: box.request("signal"))
+    try:
+        with stream_of(segmenter_with(Echo()), Camera(), [box], policy="latest") as stream:
+            until(lambda: box.figures()["kept"] > 5)
+            signal.raise_signal(signal.SIGUSR1)
+            until(lambda: len(box.written) == 1)
+            before = stream.frames_out
+            until(lambda: stream.frames_out > before + 5)
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert [len(BlackBoxRecording(path)) > 5 for path in box.written] == [True, True]
+    told = stream.report().cameras[0]["sinks"][0]
+    assert len(told["written_to"]) == 2
+
+
+def test_only_the_first_fault_is_written_and_without_a_folder_none(
+    tmp_path: Path, stream_format: StreamFormat
+) -> None:
+    for folder, expected in ((tmp_path / "in", 1), (None, 0)):
+        box = BlackBox(folder)
+        box.open(stream_format)
+        fill(box, 2)
+        for number in range(3):
+            box.note(HealthEvent(number, number, "fault", "ready", (f"reason {number}",)))
+        box.close()
+        assert len(box.written) == expected
+
+
+def test_a_box_that_does_not_fit_on_the_disk_leaves_nothing(
+    tmp_path: Path, stream_format: StreamFormat
+) -> None:
+    box = BlackBox()
+    box.open(stream_format)
+    fill(box, 3)
+    box.close()
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+    try:
+        with pytest.raises(SinkError, match=r"cannot be written to .*too large"):
+            box.save(tmp_path / "box")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
+    box.save(tmp_path / "box")  # the memory is still there
+    with pytest.raises(UsageError, match="exists already"):
+        box.save(tmp_path / "box")
+    assert len(BlackBoxRecording(tmp_path / "box")) == 3
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: Path) -> None:
+    run_and_kill(
+        """
+        import numpy as np, sys, threading, time
+        from danet_runtime.recorder.recorder import BlackBox
+        from danet_runtime.results.result import Result
+        from danet_runtime.sinks.protocol.sink import StreamFormat
+        box = BlackBox()
+        box.open(StreamFormat((48, 64), None, [], np.zeros((256, 3), np.uint8)))
+        for number in range(300):
+            frame = np.full((48, 64, 3), number % 251, np.uint8)
+            box.write(Result(frame, frame[..., 0].copy(), number, number, 0.0, {}))
+            time.sleep(0.001)
+        box._manifest = lambda *_: (print("ready", flush=True), time.sleep(20))
+        box.save(sys.argv[1])
+        """,
+        tmp_path / "box",
+    )
+    assert not (tmp_path / "box").exists()
+    with pytest.raises(SourceError, match="is no black box"):
+        BlackBoxRecording(tmp_path / "box")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda told: told.update(schema_version=3), "schema_version"),
+        (lambda told: told.update(more=1), "more"),
+        (lambda told: told["frames"][0].update(frame="../../etc/passwd"), "frames.0.frame"),
+    ],
+)
+def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
+    tmp_path: Path, stream_format: StreamFormat, damage: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    box = BlackBox()
+    box.open(stream_format)
+    fill(box, 1)
+    file = box.save(tmp_path / "box") / MANIFEST_NAME
+    box.close()
+    told = json.loads(file.read_text())
+    damage(told)
+    file.write_text(json.dumps(told))
+    with pytest.raises(SourceError, match=f"does not follow version 1 or 2 of a black box: {words}"):
+        BlackBoxRecording(tmp_path / "box")
+
+
+def test_a_picture_that_is_missing_or_damaged_is_named(tmp_path: Path, stream_format: StreamFormat) -> None:
+    box = BlackBox()
+    box.open(stream_format)
+    fill(box, 2)
+    folder = box.save(tmp_path / "box")
+    box.close()
+    (folder / "camera-0" / "000001.png").write_bytes(b"")
+    recording = iter(BlackBoxRecording(folder))
+    next(recording)
+    with pytest.raises(SourceError, match=r"000001\.png is no picture"):
+        next(recording)
+    (folder / "camera-0" / "000000.jpg").unlink()
+    with pytest.raises(SourceError, match=r"000000\.jpg cannot be read"):
+        next(iter(BlackBoxRecording(folder)))
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"megabytes": -1}, {"quality": 101}])
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="keeps more than 0"):
+        BlackBox(**wrong)
+    box = BlackBox()
+    with pytest.raises(SinkError, match="not open"):
+        box.write(result(np.zeros((4, 4, 3), np.uint8)))

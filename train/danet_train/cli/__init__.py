@@ -1,0 +1,1 @@
+"""The training side's own commands, one a module."""

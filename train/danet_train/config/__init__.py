@@ -1,0 +1,1 @@
+"""The sections of a configuration, and how one inherits from another."""

@@ -1,0 +1,1 @@
+"""Scale, crop, flip and color of training frames."""

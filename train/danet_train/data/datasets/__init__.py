@@ -1,0 +1,1 @@
+"""Layouts of data sets on disk, and what each leaves out."""

@@ -1,0 +1,110 @@
+"""The layouts of data sets that are known, and opening a data set in whichever of them it has.
+
+A layout is added as a module that states it (:class:`danet_train.data.datasets.layout.Layout`) and a line in
+``LAYOUTS``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from danet_train.config.inheritance import packaged_class_tables
+from danet_train.data.datasets.ade20k import Ade20k
+from danet_train.data.datasets.cityscapes import Cityscapes
+from danet_train.data.datasets.layout import Layout, listing
+from danet_train.data.datasets.plain_folder import PlainFolder
+from danet_train.data.datasets.voc2012 import Voc2012
+from danet_train.data.samples.faults import FaultPolicy
+from danet_train.errors import DataError, NoDatasetError, UsageError
+
+if TYPE_CHECKING:
+    from danet_train.data.samples.sample import Dataset
+
+LAYOUTS: tuple[Layout, ...] = (
+    Cityscapes(),
+    Voc2012(),
+    Ade20k(),
+    PlainFolder(),
+)
+"""In the order in which they are looked for; a plain folder would be found in ADE20K's."""
+
+
+def open_dataset(
+    root: Path | str,
+    split: str,
+    classes: Path | str | None = None,
+    *,
+    bad_samples: FaultPolicy = "stop",
+) -> Dataset:
+    """Open one split of the dataset at ``root``, whichever of the layouts it has.
+
+    Args:
+        root: In one of ``LAYOUTS``, as they draw themselves (``danet train --list-layouts``).
+        split: For example ``train`` or ``val``.
+        classes: A ``classes.yaml``, or the name of a packaged table (``cityscapes``, ``camvid``, ``ade20k``,
+            ``voc2012``); None for the layout's own classes, or the ``classes.yaml`` of a plain folder.
+        bad_samples: ``skip`` leaves out images without labels, and lists them in ``Dataset.skipped``.
+
+    Returns:
+        The samples in the order of their names. Pictures are read, and their errors raised, at access.
+
+    Raises:
+        NoDatasetError: There is no such folder, or no such split.
+        DataError: It has none of the layouts, no image, or, under ``stop``, an image without labels.
+        ConfigError: The class table cannot be read.
+    """
+    from danet_train.classes import find_classes
+    from danet_train.data.datasets.pairing import paired
+
+    root = Path(root)
+    if not root.is_dir():
+        raise NoDatasetError(f"{root} is not a folder; give the root of a dataset")
+    for layout in LAYOUTS:
+        place = layout.locate(root)
+        if place is None:
+            continue
+        found = layout.find_split(place, split)
+        table = layout.own_classes(place, split) if classes is None else find_classes(classes)
+        return paired(found, table, bad_samples)
+    *others, last = (f"{layout.sign} ({layout.name})" for layout in LAYOUTS)
+    raise DataError(f"{root} holds neither {', '.join(others)}, nor {last}; it holds {listing(root)}")
+
+
+def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: Dataset) -> None:
+    """Refuse two splits that are the same files, as a plain folder without split folders gives for any name.
+
+    One name for both is a wish to score on what is learnt from.
+
+    Raises:
+        UsageError: The names differ and the images do not.
+    """
+    learnt, scored = ({pair.image for pair in dataset.pairs} for dataset in (train, val))
+    if train_split != val_split and learnt == scored:
+        raise UsageError(
+            f"the splits {train_split!r} and {val_split!r} are the same {len(val)} images, in "
+            f"{val.pairs[0].image.parent}; make a folder for each split ({val_split}/images, ...), or give "
+            "--train-split and --val-split one name to score on what is learnt from"
+        )
+
+
+def data_help() -> str:
+    """What commands say of the option that takes a dataset."""
+    *others, last = (layout.help for layout in LAYOUTS)
+    return f"Root of the dataset: {', '.join(others)}, or {last}."
+
+
+def classes_help() -> str:
+    """What commands say of the option that takes a class table."""
+    return f"A classes.yaml, or the name of a table: {', '.join(packaged_class_tables())}."
+
+
+def drawn_layouts() -> str:
+    """Every layout by name, how it is recognised, and its folders drawn, for a terminal."""
+    parts = []
+    for layout in LAYOUTS:
+        drawing = "\n".join(f"    {line}" for line in layout.drawing.splitlines())
+        parts.append(f"{layout.name}, recognised by {layout.sign}:\n\n{drawing}\n")
+        if layout.notes:
+            parts.append(f"{layout.notes}\n")
+    return "\n".join(parts)

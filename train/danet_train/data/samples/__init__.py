@@ -1,0 +1,1 @@
+"""One frame with its labels."""

@@ -1,0 +1,1 @@
+"""What drawn scenes are made of: textures, light, class ids."""

@@ -1,0 +1,1 @@
+"""Losses, hard examples, optimiser and schedule."""

@@ -1,0 +1,1 @@
+"""Reading files of weights without running what is in them."""
