@@ -20,7 +20,7 @@ from danet_calibration.fp16.base import measure_and_mend, require_mended, write_
 from danet_calibration.gate.gate import GateRules, find_guard
 from danet_calibration.gate.ladder import Outcome, gate_by_agreement, require_evidence, run_gate
 from danet_calibration.images.class_coverage import ClassCoverage, class_coverage
-from danet_calibration.images.images import CalibrationSet, UInt8Array, manifest_frames
+from danet_calibration.images.images import CalibrationSet, manifest_frames
 from danet_calibration.images.set_labels import labelled_frames
 from danet_calibration.int8.coverage import Coverage, require_coverage
 from danet_calibration.int8.drafts import Drafts
@@ -50,6 +50,7 @@ from danet_runtime.bundle import (
     write_bundle,
 )
 from danet_runtime.errors import UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_train.quantisation.trained_scales import read_trained_scales
 
 AGREEMENT_FRAMES = 16

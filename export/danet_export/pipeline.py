@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 
@@ -44,6 +42,7 @@ from danet_runtime.bundle import (
     write_bundle,
 )
 from danet_runtime.bundle.golden import stored_shape
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_bgr, to_pixel_format
 from danet_train.checkpoint import Checkpoint
 from danet_train.classes import ClassTable
@@ -55,7 +54,6 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.flo
 TOOLS = ("danet-export", "torch", "onnx", "onnxsim", "onnxruntime")
 
 Step = Callable[[str], None]
-UInt8Array = npt.NDArray[np.uint8]
 
 
 def export_bundle(

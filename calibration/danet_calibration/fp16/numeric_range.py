@@ -19,7 +19,6 @@ from onnx import TensorProto, numpy_helper
 
 from danet_calibration.errors import CalibrationError
 from danet_calibration.fp16.report import FP16_MAX, AttentionRange, Fp16Range, TensorRange
-from danet_calibration.images.images import UInt8Array
 from danet_calibration.measure.node_by_node import (
     CHANNEL_ENERGY,
     POSITION_ATTENTION,
@@ -31,6 +30,7 @@ from danet_calibration.measure.node_by_node import (
     tensor_types,
 )
 from danet_runtime.bundle import Bundle
+from danet_runtime.frames.arrays import UInt8Array
 
 _ROUNDS_TO_INFINITY = 65520.0  # half-way between 65504 and 65536, to even
 _SMALLEST_NORMAL = 2.0**-14

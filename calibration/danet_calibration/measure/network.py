@@ -11,10 +11,10 @@ import onnx
 
 from danet_calibration.errors import CalibrationError
 from danet_runtime.backends.onnxruntime_session import open_session
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 
-UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 

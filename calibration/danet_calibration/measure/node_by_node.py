@@ -23,9 +23,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from danet_calibration.errors import CalibrationError
-from danet_calibration.images.images import UInt8Array
 from danet_calibration.measure.sliced_attention import attend_in_slices
 from danet_runtime.backends.onnxruntime_session import open_session
+from danet_runtime.frames.arrays import UInt8Array
 
 POSITION_ATTENTION: Final = "PositionAttention"
 CHANNEL_ENERGY: Final = "ChannelEnergy"

@@ -10,12 +10,12 @@ import copy
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danet_export.graph.geometry import Geometry
+from danet_runtime.frames.arrays import UInt8Array
 from danet_train.model.attention import PositionAttention
 from danet_train.model.danet import DANet
 
@@ -70,7 +70,7 @@ class TorchReference:
         self._std = torch.tensor(std_rgb).view(1, 3, 1, 1)
 
     @torch.inference_mode()
-    def __call__(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: UInt8Array) -> UInt8Array:
         """Segment one frame.
 
         Args:

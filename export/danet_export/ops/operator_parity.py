@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from danet_export.errors import ParityError
 from danet_export.ops import attention_ops as ops
 from danet_export.ops import reference_ops
+from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.bundle import Precision
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 2e-3}
@@ -145,5 +145,5 @@ def run_body(
         with np.errstate(all="ignore"):  # a wrong body overflows: that is what is looked for
             results: Any = ReferenceEvaluator(model).run(["result"], inputs)
             return np.asarray(results[0], np.float64)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     return np.asarray(session.run(["result"], inputs)[0], np.float64)

@@ -45,8 +45,8 @@ def build_shown(
 
     from danet_runtime.bundle.golden import golden_frame
     from danet_runtime.tensorrt.engine_build import plan_build
-    from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
-    from danet_runtime.tensorrt.golden_check import golden_agreement
+    from danet_runtime.tensorrt.engine_executor import try_engine
+    from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
     from danet_runtime.tensorrt.store.store import default_engine_folder
 
     folder = folder or default_engine_folder()
@@ -60,10 +60,9 @@ def build_shown(
         kernel_variant=kernel_variant,
         options=options,
     )
-    trial: Trial | None = None
-    if planned.runs_here:
-        required = bundle.manifest.golden.agreement[precision]
-        trial = Trial(lambda plan: golden_agreement(bundle, plan, planned.library), required)
+    here: ThisGpu | None = None
+    if planned.device is not None and planned.runs_here:
+        here = ThisGpu(planned.device, lambda plan: try_engine(bundle, precision, plan, planned.library))
 
     def waiting(process: int | None) -> None:
         who = "another process" if process is None else f"process {process}"
@@ -77,7 +76,7 @@ def build_shown(
             bar.update(task, description=phase[:48], completed=step, total=steps)
 
         def build() -> BuiltEngine:
-            if trial is not None:
+            if here is not None:
                 golden_frame(bundle)  # what the trial lacks is told before the long build, not after it
             return planned.build(folder, progress)
 
@@ -87,8 +86,7 @@ def build_shown(
                 planned.request,
                 planned.library,
                 build,
-                device=planned.device if planned.runs_here else None,
-                trial=trial,
+                here=here,
                 rebuild=rebuild,
                 on_wait=waiting,
             )

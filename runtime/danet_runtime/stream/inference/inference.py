@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from danet_runtime.bundle.golden import check_golden
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import AgreementError, BackendError, FaultError
 from danet_runtime.inference.segmenter import Segmenter
-from danet_runtime.latency.profiling import check_golden
 from danet_runtime.processes.running import RUNNING
 from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
@@ -87,7 +87,8 @@ class Inference:
         if self._options.golden:
             for segmenter in self._segmenters:
                 with self.workers[0]:
-                    check_golden(segmenter)
+                    check = check_golden(segmenter.bundle, segmenter.precision, segmenter)
+                check.require(segmenter.backend.name)
         self._health.started()
 
     def _give_up(self, error: BaseException) -> None:

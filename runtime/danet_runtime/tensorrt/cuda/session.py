@@ -8,9 +8,9 @@ import time
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from danet_runtime.errors import BackendError, FaultError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda.driver import CudaDriver, cuda_driver
 
 logger = logging.getLogger(__name__)
@@ -28,9 +28,7 @@ class PinnedMemory:
 
     def __init__(self, address: int, nbytes: int) -> None:
         self.address = address
-        self.array: npt.NDArray[np.uint8] = np.ctypeslib.as_array(
-            (ctypes.c_uint8 * nbytes).from_address(address)
-        )
+        self.array: UInt8Array = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
 
 class CudaSession:
