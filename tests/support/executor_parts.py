@@ -6,6 +6,7 @@ import ctypes
 from functools import partial
 
 import numpy as np
+from simulated_cuda import PRIMARY
 
 from danet_runtime.tensorrt.cuda.driver import CudaDriver
 from danet_runtime.tensorrt.cuda.executor import Executor
@@ -13,7 +14,7 @@ from danet_runtime.tensorrt.cuda.session import CudaSession
 
 H, W = 2, 6
 FRAME, LABELS = (1, H, W, 3), (1, H, W)
-UPLOAD, COMPUTE, DOWNLOAD, HOST = 1, 2, 3, 0  # streams in the order of their making
+UPLOAD, DOWNLOAD, COMPUTE, HOST = 11, 12, 13, 0  # streams in the order of their making
 
 
 class Model:
@@ -34,6 +35,7 @@ class Model:
         self.cuda.enqueue(stream, partial(self.write, outputs["labels"]))
 
     def sum_up(self, address):
+        assert self.cuda.context_of[address] == PRIMARY, "an illegal address"
         frame = np.frombuffer((ctypes.c_uint8 * int(np.prod(FRAME))).from_address(address), np.uint8)
         self.scratch[:] = frame.reshape(FRAME).sum(-1, dtype=np.uint8)
 
@@ -65,10 +67,22 @@ def empty():
 class Guest:
     """An array of another library, on the simulated device."""
 
-    def __init__(self, cuda, array, stream=None, version=3, **changes):
-        self.array = cuda.device_array(array)
+    def __init__(self, cuda, array, stream=None, version=3, context=PRIMARY, **changes):
+        self.array = cuda.device_array(array, context)
         fields = {
             **{"shape": array.shape, "typestr": "|u1", "data": (array.ctypes.data, False)},
             **{"strides": None, "version": version, "stream": stream},
         }
         self.__cuda_array_interface__ = {**fields, **changes}
+
+
+class GPUArray(Guest):
+    """As pycuda's: by its interface nothing is under way, whatever its default stream still has to do."""
+
+    __module__ = "pycuda.gpuarray"
+
+
+def fill_later(cuda, stream, array, content):
+    """A kernel of another library that has not run yet."""
+    array.fill(0)
+    cuda.enqueue(stream, lambda: np.copyto(array, content))

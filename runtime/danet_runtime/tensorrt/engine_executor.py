@@ -33,11 +33,12 @@ def open_engine(
     """
     height, width = bundle.manifest.frame.size_hw
     frame_shape, labels_shape = (1, *bundle.manifest.frame.shape), (1, height, width)
-    session = CudaSession()  # its context is current before TensorRT looks for one
+    session = CudaSession()
     try:
-        engine = EngineExecution(
-            library, plan, origin, inputs={"frame": frame_shape}, outputs={"labels": labels_shape}
-        )
+        with session.active():  # before TensorRT looks for a context
+            engine = EngineExecution(
+                library, plan, origin, inputs={"frame": frame_shape}, outputs={"labels": labels_shape}
+            )
     except BaseException:
         session.close()
         raise
@@ -56,12 +57,12 @@ def try_engine(bundle: Bundle, precision: Precision, plan: bytes, library: Tenso
     """
 
     def label(frame: UInt8Array) -> UInt8Array:
-        labels = np.empty((1, *bundle.manifest.frame.size_hw), np.uint8)
+        labels: UInt8Array = np.empty(bundle.manifest.frame.size_hw, np.uint8)
         executor = open_engine(bundle, plan, library, "the engine just built", depth=1)
         try:
-            executor.collect(executor.submit(frame[None], labels))
+            executor.collect(executor.submit(frame[None], labels[None]))
         finally:
             executor.close()
-        return labels[0]
+        return labels
 
     return check_golden(bundle, precision, label)

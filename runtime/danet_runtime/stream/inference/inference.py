@@ -101,7 +101,7 @@ class Inference:
         try:
             with self.workers[0]:
                 self._pin(lane, slot)
-                slot.stage_ns[1:4] = self._segmenters[self.level].infer_into(slot.frame, slot.labels)
+                slot.stage_ns[1:4] = self._segmenters[self.level].infer_into(slot.model_input, slot.labels)
         except BackendError as error:
             self._note_failure(lane, slot, error)
             return
