@@ -110,6 +110,7 @@ class SimulatedCuda:
         self.hung = False
         self.refuse: dict[str, CUresult] = {}
         self.most_memory = 10**9
+        self.takes_pageable = False  # memory of the host that is not locked: a copy from it waits
 
     # What a test does.
 
@@ -313,7 +314,14 @@ class SimulatedCuda:
         self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half) and None)
         return OK
 
-    cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = _copy
+    cuMemcpyHtoDAsync = cuMemcpyDtoDAsync = _copy
+
+    def cuMemcpyDtoHAsync(self, to: int, source: int, nbytes: int, stream: int) -> Any:
+        if self.takes_pageable and to not in self.memory and to not in self.registered:
+            self.cuStreamSynchronize(stream)
+            ctypes.memmove(to, source, nbytes)
+            return OK
+        return self._copy(to, source, nbytes, stream)
 
     def cuMemcpyPeerAsync(
         self, to: int, to_context: int, source: int, context: int, nbytes: int, stream: int

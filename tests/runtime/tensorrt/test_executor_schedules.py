@@ -17,6 +17,7 @@ from executor_parts import (
     HOST,
     LABELS,
     UPLOAD,
+    ExecutorBackend,
     Guest,
     empty,
     expected,
@@ -31,9 +32,6 @@ from stream_parts import HW, Frames, Record, stream_of
 from danet_runtime import Segmenter
 from danet_runtime.errors import FaultError
 from danet_runtime.frames.host_memory import page_aligned
-from danet_runtime.tensorrt.cuda.driver import CudaDriver
-from danet_runtime.tensorrt.cuda.executor import Executor
-from danet_runtime.tensorrt.cuda.session import CudaSession
 
 GUESTS, READERS = 14, 15  # streams of other libraries, made after the executor's
 
@@ -184,38 +182,10 @@ def test_one_thread_submits_and_another_collects(graph):
     executor.close()
 
 
-class Backend:
-    """An executor in the loop."""
-
-    name = "executor"
-
-    def __init__(self, cuda, shape):
-        self.cuda, self.depth, self.count = cuda, 2, int(np.prod(shape))
-        self.executor = Executor(CudaSession(CudaDriver(cuda)), self.enqueue, (*shape, 3), shape, depth=2)
-        self.submit, self.collect = self.executor.submit, self.executor.collect
-        self.pin, self.unpin = self.executor.pin, self.executor.unpin
-        self.close = self.executor.close
-
-    def enqueue(self, stream, inputs, outputs):
-        """Labels are the frame's first channel."""
-
-        def run():
-            frame = (ctypes.c_uint8 * (3 * self.count)).from_address(inputs["frame"])
-            ctypes.memmove(outputs["labels"], bytes(frame[::3]), self.count)
-
-        self.cuda.enqueue(stream, run)
-
-    def infer(self, frame, labels):
-        self.collect(self.submit(frame, labels))
-
-    def describe(self):
-        return {"name": self.name}
-
-
 @pytest.mark.parametrize("lost", [False, True])
 def test_in_the_loop_every_frame_gets_its_labels_and_a_lost_gpu_is_a_fault(bundle, lost):
     cuda = SimulatedCuda(eager=0.3)
-    backend, sink = Backend(cuda, (1, *HW)), Record()
+    backend, sink = ExecutorBackend(cuda, (1, *HW)), Record()
     with Segmenter(bundle, backend=backend) as segmenter:
         stream = stream_of(segmenter, Frames(200), [sink])
         if not lost:
