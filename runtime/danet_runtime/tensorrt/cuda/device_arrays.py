@@ -91,7 +91,8 @@ def device_memory(
         raise FrameError(_READ_ONLY.format(title_of(array)))
     _check_strides(role, interface.get("strides"), found)
     # An interface before version 3 says nothing of streams: its library's work is on the default one. So is
-    # that of pycuda, unless it is told otherwise, though its interface says that nothing is under way.
+    # that of pycuda, unless it is told otherwise, though its interface always gives "stream": None (2026.1,
+    # gpuarray.py), which by the protocol says that nothing is under way.
     waited = interface.get("stream") if has_order else LEGACY_DEFAULT_STREAM
     if waited is None and _is_of_pycuda(array):
         waited = LEGACY_DEFAULT_STREAM

@@ -215,9 +215,12 @@ class Executor:
             UsageError: Nothing is in flight with this ticket.
         """
         with self._running(), self._finished(ticket) as slot:
+            held = slot.guest, slot.target
             if isinstance(slot.target, np.ndarray) and not self._buffers.holds(slot.target):
                 slot.target.reshape(-1)[:] = slot.labels.array
-            return slot.times(self._session)
+            times = slot.times(self._session)
+        del held  # not before: their library may free them, in the context that is current then
+        return times
 
     def close(self) -> None:
         """Free everything; harmless when called twice; raises nothing and never hangs.

@@ -252,3 +252,18 @@ def test_a_lost_gpu_ends_a_run_with_the_exit_code_for_the_supervisor(danet, bund
     assert "Traceback" not in ended["err"]
     after = calls[len(calls) - calls[::-1].index("retain 0") :]
     assert not any(call.startswith(("free", "destroy event", "release")) for call in after)
+
+
+def test_arrays_on_the_gpu_go_through_segmenter_and_stream(danet, with_stand_in, bundle, tmp_path):
+    engines = tmp_path / "e"
+    (built,), _ = danet(({}, "build", bundle.path, *TENSORRT, "--engine-dir", engines))
+    assert built["code"] == 0, built
+    record = tmp_path / "arrays.txt"
+    answers = with_stand_in("gpu_array_answers.py", bundle.path, engines, DRIVER_STUB_RECORD=str(record))
+    assert answers == {
+        "graph": "captured",
+        **{"to the host": [True] * 4, "on the device": [True] * 4, "through a stream": [True] * 4},
+        "into an array": True,
+    }
+    # The golden frame comes from the host, and nothing else does.
+    assert sum(call.startswith("upload") for call in record.read_text().splitlines()) == 1
