@@ -101,10 +101,10 @@ class DeviceLabels(DeviceView):
     """Labels on the GPU, complete, in memory of their own until nobody refers to them.
 
     ``torch.as_tensor(labels, device="cuda")``, ``cupy.asarray(labels)`` and Numba take them without a copy
-    and hold them; a kernel of pycuda takes them as an argument. They lie in the device's primary context. When
-    the last reference is gone their memory serves for later labels, whose writing waits for what was enqueued
-    before on the default stream and on streams that were told with :meth:`read_by`; work on other streams
-    must be done by then.
+    and hold them; a kernel of pycuda takes them as an argument. They lie in the device's primary context.
+    When the last reference is gone their memory serves for later labels, whose writing waits for what was
+    enqueued before on the default stream and on streams that were told with :meth:`read_by`; work on other
+    streams must be done by then.
 
     Attributes:
         shape: (1, H, W) uint8.
