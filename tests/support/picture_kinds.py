@@ -69,6 +69,14 @@ def png_that_states(height: int, width: int) -> bytes:
     return bytes(data)
 
 
+def _of_white(pixels: Pixels, white: int) -> npt.NDArray[np.float64]:
+    return (pixels * (white / 255)).round()
+
+
+def _text(head: bytes, values: npt.NDArray[Any]) -> bytes:
+    return b"\n".join([head, *(b"%d" % value for value in values.ravel()), b""])
+
+
 def _kinds() -> dict[str, tuple[bytes, Pixels]]:
     rgb, grey = PIL.Image.fromarray(RGB), PIL.Image.fromarray(GREY)
     few = rgb.quantize(60)
@@ -106,6 +114,13 @@ def _kinds() -> dict[str, tuple[bytes, Pixels]]:
         "PPM": (saved(rgb, "PPM"), RGB),
         "PGM": (saved(grey, "PPM"), grey_rgb),
         "PPM of 16 bits": (b"P6 36 24 65535\n" + (RGB.astype(">u2") * 257).tobytes(), RGB),
+        "PGM of 12 bits": (b"P5 36 24 4095\n" + _of_white(GREY, 4095).astype(">u2").tobytes(), grey_rgb),
+        "PGM of 10 bits": (
+            b"P5\n# camera\n36 24\n1023\n" + _of_white(GREY, 1023).astype(">u2").tobytes(),
+            grey_rgb,
+        ),
+        "PPM of 14 bits": (b"P6 36 24 16383\n" + _of_white(RGB, 16383).astype(">u2").tobytes(), RGB),
+        "PGM of text": (_text(b"P2 36 24 1000", _of_white(GREY, 1000)), grey_rgb),
     }
     for name, picture in {
         "JPEG": rgb,
@@ -134,6 +149,10 @@ def _refused() -> dict[str, bytes]:
     jpeg = bytearray(saved(rgb, "JPEG"))
     at = jpeg.index(b"\xff\xc0") + 5
     jpeg[at : at + 4] = struct.pack(">HH", 65500, 65500)
+    progressive = bytearray(saved(rgb, "JPEG", progressive=True))
+    progressive[progressive.index(b"\xff\xc2") + 5] ^= 0x80
+    tall_jpeg = bytearray(saved(rgb, "JPEG"))
+    tall_jpeg[tall_jpeg.index(b"\xff\xc0") + 5] ^= 0x80
     tiff = bytearray(encoded(".tiff", RGB))
     webp = saved(rgb, "WEBP", lossless=True)
     small_bmp = bytearray(saved(rgb, "BMP"))
@@ -147,6 +166,8 @@ def _refused() -> dict[str, bytes]:
         "BMP of another wrong bit in its width": bytes(small_bmp),
         "BMP of one wrong bit in its height": bytes(tall_bmp),
         "JPEG that states 65500x65500": bytes(jpeg),
+        "progressive JPEG of one wrong bit in its height": bytes(progressive),
+        "JPEG of one wrong bit in its height": bytes(tall_jpeg),
         "cut PNG": saved(rgb, "PNG")[:-40],
         "cut JPEG": saved(rgb, "JPEG")[:-40],
         "cut BMP": saved(rgb, "BMP")[:-40],

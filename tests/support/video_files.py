@@ -88,6 +88,10 @@ KINDS = (
     Kind("ffv1.mkv", "ffv1"),
     Kind("prores.mov", "prores", {}, "yuv422p10le"),
     Kind("wmv.wmv", "wmv2", {"b": "3000000", "g": "12"}, format="asf"),
+    Kind("mpeg2.avi", "mpeg2video", MPEG2),
+    Kind("screen.flv", "flashsv", {}, "bgr24"),
+    Kind("sorenson.mov", "svq1", {}, "yuv410p"),
+    Kind("tiff.mov", "tiff", {}, "rgb24"),
 )
 
 

@@ -121,6 +121,7 @@ def read_checkpoint(
     *,
     multi_grid: tuple[int, ...] | None = None,
     align_corners: bool | None = None,
+    knows_classes: bool = False,
     say: Callable[[str], None] = _log.warning,
 ) -> Checkpoint:
     """Read a file of this project, of mmsegmentation (0.x and 1.x) or of DANet's authors (2018 and 2020).
@@ -131,6 +132,8 @@ def read_checkpoint(
         path: The tensors stand in its ``state_dict``, or are all that it holds.
         multi_grid: Dilations of layer4, which no tensor tells; None for what the file or its family says.
         align_corners: How logits are upsampled, which no tensor tells either; None likewise.
+        knows_classes: Whether the caller knows the classes: those that a file of another code names are not
+            looked at then.
         say: Called with each thing that was left out or assumed, a sentence; the default logs it.
 
     Raises:
@@ -145,14 +148,15 @@ def read_checkpoint(
         foreign = read_foreign(
             stored.content, stored.state, multi_grid=multi_grid, align_corners=align_corners
         )
-        _check_classes(foreign.classes, foreign.model.config.num_classes)
+        named = None if knows_classes else foreign.classes
+        _check_classes(named, foreign.model.config.num_classes, "; name its own: `danet import --classes`")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     for note in (*stored.notes, *foreign.notes):
         say(f"{path}: {note}")
     return Checkpoint(
         foreign.model,
-        foreign.classes,
+        named,
         foreign.normalisation,
         {},
         stored.sha256,
@@ -189,10 +193,10 @@ def _interpret(
     return Checkpoint(model, classes, normalisation, dict(content["metadata"] or {}), sha256, scales)
 
 
-def _check_classes(classes: ClassTable | None, num_classes: int) -> None:
+def _check_classes(classes: ClassTable | None, num_classes: int, advice: str = "") -> None:
     if classes is not None and len(classes) != num_classes:
         raise CheckpointError(
-            f"the model has {num_classes} classes, but the class table names {len(classes)}"
+            f"the model has {num_classes} classes, but the class table names {len(classes)}{advice}"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from danet_train.config.inheritance import CLASS_TABLES, packaged_class_tables
 from danet_train.config.validation import explain
 from danet_train.errors import ConfigError, DataError
 from danet_train.files.limited import read_yaml
@@ -192,15 +192,13 @@ def find_classes(name_or_path: str | Path) -> ClassTable:
     """
     if str(name_or_path) == "cityscapes":
         return CITYSCAPES
-    folder = Path(str(files("danet_train"))) / "configs" / "classes"
-    packaged = folder / f"{name_or_path}.yaml"
+    packaged = CLASS_TABLES / f"{name_or_path}.yaml"
     if Path(name_or_path).name == str(name_or_path) and packaged.is_file():
         return read_classes(packaged)
     if not Path(name_or_path).exists():
-        names = sorted(["cityscapes", *(path.stem for path in folder.glob("*.yaml"))])
         raise ConfigError(
-            f"{name_or_path} is neither a packaged class table ({', '.join(names)}) nor a file; give one of "
-            "these names, or the path of a classes.yaml"
+            f"{name_or_path} is neither a packaged class table ({', '.join(packaged_class_tables())}) nor a "
+            "file; give one of these names, or the path of a classes.yaml"
         )
     return read_classes(Path(name_or_path))
 

@@ -123,8 +123,7 @@ def choose_images(
     folder with more than ``EXAMINED_FRAMES`` an even sample of each group is looked at.
 
     Args:
-        folder: In Cityscapes' layout (its train split is taken), a data set with ``images/``, or any folder,
-            searched with its subfolders and what links lead to; label images are left out by their names.
+        folder: A data set (its training split is taken) or any folder, as ``find_pictures`` says.
         count: At most so many, at least 1.
         held_out: At most so many further frames, from those that are left and show something else.
         least: So many frames that differ must be found, or ``count`` where that is less.
@@ -134,6 +133,7 @@ def choose_images(
     Raises:
         CalibrationSetError: No images, too few, nearly the same throughout, or images that cannot stand for a
             camera's: of one colour, label images, noise.
+        DataError: The training split of a data set cannot be read.
         SourceError: An image that cannot be read.
         ValueError: ``count`` or ``held_out`` is out of range.
     """

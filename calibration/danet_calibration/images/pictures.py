@@ -11,7 +11,14 @@ from pathlib import Path
 
 from danet_calibration.errors import CalibrationSetError
 from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
-from danet_train.data.datasets.folder import why_left_out
+from danet_train.data.datasets.folder import files_below
+from danet_train.data.datasets.membership import (
+    Membership,
+    groups_of,
+    label_endings,
+    label_folders,
+    training_split,
+)
 from danet_train.data.datasets.pairing import summed
 from danet_train.data.samples.faults import Skipped
 
@@ -19,13 +26,7 @@ LEAST_SEQUENCE = 8
 """So many frames must share the beginning of their names to count as a sequence of their own; below it the
 beginning is taken for chance (names that are hashes) and the frames count to their folder."""
 
-# Where the images of a labelled data set are; the training images first, since the others measure accuracy.
-_DATASET_FOLDERS = ("leftImg8bit/train", "leftImg8bit", "train/images", "images", "val/images")
-
-_LABEL_FOLDERS = frozenset({"labels", "gtFine", "gtCoarse"})
-_LABEL_STEMS = ("_labelIds", "_labelTrainIds", "_instanceIds", "_color")
-
-_CITYSCAPES = "leftImg8bit"
+_NO_FILE = "no regular file, or a link that leads nowhere"
 _FRAME_NUMBER = re.compile(r"[-_. ]*\d+\D*$")
 """The last number of a stem and what follows it: ``_006690`` of ``0001TP_006690``."""
 
@@ -49,39 +50,54 @@ class Pictures:
 def find_pictures(folder: Path) -> Pictures:
     """The photographs of a folder and the group of each.
 
-    In Cityscapes' layout the group is the city. In any other folder it is the subfolder and, inside one, the
-    sequence: what the file's name begins with before its last number, where at least ``LEAST_SEQUENCE``
-    files share it (``0001TP`` for CamVid's ``0001TP_006690.jpg``).
+    Of a data set in a known layout they are those of its training split alone; of any other folder all that
+    lie below it but label images, which the layouts' names of folders and files tell. The group is what the
+    layout says (a city of Cityscapes), else the subfolder and, inside one, the sequence: what the file's name
+    begins with before its last number, where at least ``LEAST_SEQUENCE`` files share it (``0001TP`` for
+    CamVid's ``0001TP_006690.jpg``).
 
     Args:
-        folder: In Cityscapes' layout (its train split is taken), a data set with ``images/``, or any folder,
-            searched with its subfolders and what links lead to; label images are left out by their names.
+        folder: A data set, a folder of one, or any folder, searched with its subfolders and what links lead
+            to.
 
     Raises:
         CalibrationSetError: No folder, or no photographs in it.
+        DataError: The training split cannot be read, or has no image.
     """
     if not folder.is_dir():
         raise CalibrationSetError(f"expected a folder of images at {folder}, found none")
-    root = next((folder / name for name in _DATASET_FOLDERS if (folder / name).is_dir()), folder)
-    found, labels, left_out = _search(root)
-    if labels and not found:
-        raise CalibrationSetError(
-            f"{root} holds label images only ({len(labels)}, among them {labels[0]}); "
-            "give the camera's frames that they belong to"
-        )
-    if not found:
-        raise CalibrationSetError(
-            f"{root} holds no images ({', '.join(PICTURE_SUFFIXES)}); give real frames of the camera"
-            f"{f' (left out {summed(left_out)})' if left_out else ''}"
-        )
+    split = training_split(folder)
+    root, found, left_out = _search(folder) if split is None else _of_split(folder, split)
     # Sorted as text, not as paths, whose order differs between systems.
     names = sorted(file.relative_to(root).as_posix() for file in found)
-    is_cityscapes = _CITYSCAPES in (root.name, root.parent.name)
-    return Pictures(root, _cities(names) if is_cityscapes else _sequences(names), tuple(left_out))
+    return Pictures(root, _groups(root, names), tuple(left_out))
 
 
-def _cities(names: list[str]) -> dict[str, str]:
-    return {name: name.rpartition("/")[0] for name in names}
+def _of_split(folder: Path, split: Membership) -> tuple[Path, list[Path], list[Skipped]]:
+    """Where the photographs of a training split lie that are below ``folder``, they, and what is left out."""
+    images, above = split.found.images, folder.absolute()
+    root = above if images in above.parents else images
+    found, left_out = list[Path](), list[Skipped]()
+    for pair in split.found.pairs:
+        if root in pair.image.parents:
+            if pair.image.is_file():
+                found.append(pair.image)
+            else:
+                is_there = os.path.lexists(pair.image)
+                left_out.append(Skipped(str(pair.image), _NO_FILE if is_there else "listed, but missing"))
+    left_out += [entry for entry in split.found.left_out if root in Path(entry.name).parents]
+    if not found:
+        raise CalibrationSetError(
+            f"none of the images {split.found.wanted} is there; give real frames of the camera "
+            f"(left out {summed(left_out)})"
+        )
+    return root, found, sorted(left_out)
+
+
+def _groups(root: Path, names: list[str]) -> dict[str, str]:
+    known = dict(zip(names, groups_of([root / name for name in names]), strict=True))
+    others = _sequences([name for name, group in known.items() if group is None])
+    return {name: others[name] if group is None else group for name, group in known.items()}
 
 
 def _sequences(names: list[str]) -> dict[str, str]:
@@ -93,26 +109,27 @@ def _sequences(names: list[str]) -> dict[str, str]:
     }
 
 
-def _search(root: Path) -> tuple[list[Path], list[Path], list[Skipped]]:
-    """The photographs, the label images and the other files below ``root``; every folder is entered once."""
-    found: list[Path] = []
-    labels: list[Path] = []
-    left_out: list[Skipped] = []
-    entered = set()
-    for name, folders, files in os.walk(root, followlinks=True):
-        real = Path(name).resolve()
-        if real in entered:  # a link back to it, or a second one
-            folders.clear()
+def _search(root: Path) -> tuple[Path, list[Path], list[Skipped]]:
+    """``root``, the photographs below it, and the files that are none; every folder is entered once."""
+    found, labels, left_out = list[Path](), list[Path](), list[Skipped]()
+    of_labels, endings = label_folders(), label_endings()
+    for file, why in files_below(root):
+        if why is None and not file.is_file():
+            why = _NO_FILE
+        if why is not None:
+            left_out.append(Skipped(str(file), why))
             continue
-        entered.add(real)
-        folders.sort()
-        folder = Path(name)
-        in_labels = not _LABEL_FOLDERS.isdisjoint((root.resolve().name, *folder.relative_to(root).parts))
-        for file in (folder / file_name for file_name in files):
-            why = why_left_out(file.name)
-            if why is not None:
-                left_out.append(Skipped(str(file), why))
-            elif file.is_file():
-                is_label = in_labels or (file.suffix == ".png" and file.stem.endswith(_LABEL_STEMS))
-                (labels if is_label else found).append(file)
-    return found, sorted(labels), sorted(left_out)
+        in_labels = not of_labels.isdisjoint((root.resolve().name, *file.relative_to(root).parts[:-1]))
+        is_label = in_labels or (file.suffix.lower() == ".png" and file.stem.endswith(endings))
+        (labels if is_label else found).append(file)
+    if labels and not found:
+        raise CalibrationSetError(
+            f"{root} holds label images only ({len(labels)}, among them {min(labels)}); "
+            "give the camera's frames that they belong to"
+        )
+    if not found:
+        raise CalibrationSetError(
+            f"{root} holds no images ({', '.join(PICTURE_SUFFIXES)}); give real frames of the camera"
+            f"{f' (left out {summed(left_out)})' if left_out else ''}"
+        )
+    return root, found, sorted(left_out)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from danet_calibration.images.images import CalibrationSet
 from danet_train.classes import describe_difference
-from danet_train.data.datasets.layouts import open_dataset
+from danet_train.data.datasets.layouts import LAYOUTS
+from danet_train.data.datasets.membership import split_of
 from danet_train.data.samples.sample import Dataset, Pair
 from danet_train.errors import DataError
 
@@ -30,32 +31,23 @@ def find_labels(
         NoLabelsError: The set is not from a labelled data set of these classes.
         ConfigError: The class table cannot be read.
     """
-    root, split = _split_of(images.files[0])
+    split = split_of(images.files[0])
+    if split is None:
+        known = ", ".join(layout.sign for layout in LAYOUTS)
+        raise NoLabelsError(f"{images.files[0].parent} is no folder of a labelled data set ({known})")
     try:
-        dataset = open_dataset(root, split, classes)
+        dataset = split.dataset(classes)
     except DataError as error:
         raise NoLabelsError(str(error)) from error
+    root = split.root
     difference = describe_difference(names, dataset.classes.names, "the bundle", f"the labels at {root}")
     if difference is not None:
         raise NoLabelsError(difference)
-    known = {pair.image.resolve(): pair.label for pair in dataset.pairs}
-    labels = [known.get(file.resolve()) for file in images.files]
+    places = {pair.image.resolve(): pair.label for pair in dataset.pairs}
+    labels = [places.get(file.resolve()) for file in images.files]
     if None in labels:
         raise NoLabelsError(f"{images.files[labels.index(None)]} is not among the labelled images of {root}")
     return [label for label in labels if label is not None], dataset
-
-
-def _split_of(file: Path) -> tuple[Path, str]:
-    """Root and split of the data set that an image would belong to, by the two known layouts."""
-    folders = file.absolute().parents
-    if len(folders) > 3 and folders[2].name == "leftImg8bit":  # ROOT/leftImg8bit/SPLIT/CITY/file
-        return folders[3], folders[1].name
-    for depth, folder in enumerate(folders[:-2]):  # ROOT/SPLIT/images/[FOLDER/]file, or SPLIT/images/file
-        if folder.name == "images":
-            return folders[depth + 2], folders[depth + 1].name
-    raise NoLabelsError(
-        f"{file.parent} is no folder of a labelled data set (leftImg8bit/SPLIT/CITY or images)"
-    )
 
 
 def labelled_frames(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from danet_runtime.frames.arrays import UInt8Array
 
@@ -93,7 +93,17 @@ BGR = Pixels()
 """What OpenCV delivers."""
 
 
+@runtime_checkable
+class StatesPixels(Protocol):
+    """A source that says in which format it writes.
+
+    Attributes:
+        pixels: The format.
+    """
+
+    pixels: Pixels
+
+
 def pixels_of(source: object) -> Pixels:
     """What a source writes: its attribute ``pixels``, or :data:`BGR` where it has none."""
-    pixels = getattr(source, "pixels", BGR)
-    return pixels if isinstance(pixels, Pixels) else BGR
+    return source.pixels if isinstance(source, StatesPixels) and isinstance(source.pixels, Pixels) else BGR

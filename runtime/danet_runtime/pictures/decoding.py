@@ -1,8 +1,9 @@
 """The one place that decodes pictures: what they state is checked before memory is taken.
 
 EXIF is obeyed, as OpenCV does for JPEG, PNG, WebP and TIFF: what comes out is upright. 16-bit values are
-scaled to 8, grey and palettes become colours, alpha is dropped, CMYK is converted. Of a file with
-several pictures the first is taken.
+scaled to 8, those of a PGM or PPM by the white that it states (4095 of a camera of 12 bits), grey and
+palettes become colours, alpha is dropped, CMYK is converted. Of a file with several pictures the first is
+taken.
 
 ``danet_train`` and ``danet_runtime`` import no sibling, so each has this file; a test holds them equal.
 """
@@ -14,14 +15,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from danet_runtime.pictures.header import MOST_PIXELS, PictureHeader, read_header
+from danet_runtime.pictures.header import MOST_PIXELS, PictureHeader, netpbm_white, read_header
 from danet_runtime.pictures.wholeness import damage
 
 MOST_FILE_BYTES: Final = 256 << 20
 """Bytes of a picture's file at most."""
 
-PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES: Final = (
+    *(".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff"),
+    ".webp",
+)
 """Suffixes of the files of a folder that are taken as pictures, in small letters."""
+
+_BYTE, _TWO_BYTES = 0xFF, 0xFFFF
 
 _FORMATS: Final = "PNG, JPEG, BMP, TIFF, WebP, PBM, PGM and PPM are taken"
 
@@ -79,6 +85,10 @@ def decode_checked(data: bytes, header: PictureHeader, flags: int) -> npt.NDArra
     """
     import cv2  # here: `import danet_runtime` needs numpy alone
 
+    white = netpbm_white(data) if header.format == "PNM" else _BYTE
+    is_scaled_here = white not in (_BYTE, _TWO_BYTES)  # OpenCV takes each value for a byte, or for two
+    if is_scaled_here:
+        flags |= cv2.IMREAD_ANYDEPTH
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -88,6 +98,9 @@ def decode_checked(data: bytes, header: PictureHeader, flags: int) -> npt.NDArra
             f"is damaged or cut off, or a {header.format} of a kind that OpenCV {cv2.__version__} cannot "
             "decode; remove or replace it"
         )
+    if is_scaled_here:
+        levels = (np.arange(65536) * _BYTE + white // 2) // max(1, white)
+        picture = np.minimum(levels, _BYTE).astype(np.uint8)[picture]
     if picture.dtype != np.uint8:
         raise PictureError(f"has values of {picture.dtype}; expected 8 bits a value: store it so")
     return np.asarray(picture, np.uint8)

@@ -23,7 +23,9 @@ PictureFormat = Literal["PNG", "JPEG", "BMP", "TIFF", "WebP", "PNM"]
 
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_START: Final = b"\xff\xd8"
-_NETPBM: Final = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+_GAP: Final = rb"(?:\s|#[^\n]*\n)+"
+_NETPBM: Final = re.compile(rb"P[1-6]" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})\s")
+_NETPBM_MOST: Final = re.compile(rb"P[2356]" + (_GAP + rb"\d{1,9}") * 2 + _GAP + rb"(\d{1,5})\s")
 _NETPBM_HEADER_BYTES: Final = 4096
 _BMP_OLD_HEADER: Final = 12
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
@@ -43,6 +45,20 @@ class PictureHeader(NamedTuple):
     """
 
     format: PictureFormat
+    height: int
+    width: int
+
+
+class JpegFrame(NamedTuple):
+    """The frame header of a JPEG (ITU-T T.81, B.2.2).
+
+    Attributes:
+        marker: The byte that says how the frame is coded, C0 to CF.
+        height: In pixels.
+        width: In pixels.
+    """
+
+    marker: int
     height: int
     width: int
 
@@ -67,7 +83,18 @@ def _png(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """Of the first frame header; libjpeg skips what stands between segments, and refuses a second frame."""
+    frame = jpeg_frame(data)
+    return frame.height, frame.width
+
+
+def jpeg_frame(data: bytes) -> JpegFrame:
+    """The first frame header; libjpeg skips what stands between segments, and refuses a second frame.
+
+    Raises:
+        ValueError: There is none.
+        IndexError: It is cut off.
+        struct.error: It is cut off.
+    """
     at = 2
     while True:
         at = data.index(b"\xff", at) + 1
@@ -77,7 +104,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         at += 1
         if 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME:
             height, width = struct.unpack_from(">HH", data, at + 3)
-            return height, width
+            return JpegFrame(marker, height, width)
         if marker not in _WITHOUT_LENGTH:
             at += struct.unpack_from(">H", data, at)[0]
 
@@ -132,6 +159,12 @@ def _netpbm(data: bytes) -> tuple[int, int]:
     if match is None:
         raise ValueError("no size")
     return int(match[2]), int(match[1])
+
+
+def netpbm_white(data: bytes) -> int:
+    """The value that a PGM or PPM states for white, ``maxval``; 255 for a PBM, and where none is stated."""
+    match = _NETPBM_MOST.match(data[:_NETPBM_HEADER_BYTES])
+    return int(match[1]) if match is not None else 255
 
 
 _FORMATS: Final[

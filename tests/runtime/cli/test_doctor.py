@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,37 +100,73 @@ def test_what_is_missing_or_broken_is_told_with_what_to_do(monkeypatch: pytest.M
     assert doctor.diagnose().backends["onnxruntime"].startswith("not usable: broken")
 
 
-def test_gpus_are_what_nvidia_smi_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = "NVIDIA RTX A2000, 550.54, 6138 MiB, 8.6\nNVIDIA RTX A2000, 550.54, 6138 MiB, 8.6\n"
-    monkeypatch.setattr(doctor.shutil, "which", lambda _name: "/usr/bin/nvidia-smi")
-    monkeypatch.setattr(
-        doctor.subprocess,
-        "run",
-        lambda command, **_options: subprocess.CompletedProcess(command, 0, answer, ""),
+@pytest.fixture(scope="module")
+def driver_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).parent / "nvml_stub.c"
+    command = ["gcc", "-shared", "-fPIC", "-Wall", "-o", folder / "libnvidia-ml.so.1", source]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def gpus_with(driver: Path, **answers: object) -> tuple[list[dict[str, str]], str]:
+    """What is found in a process of its own, by the real nvidia-ml-py over a driver's library of ours."""
+    code = f"import json, {doctor.__name__} as doctor; print(json.dumps(doctor.find_gpus()))"
+    environment = {f"NVML_STUB_{name.upper()}": str(value) for name, value in answers.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(driver), **environment},
+        check=False,
     )
-    gpus, detail = doctor.find_gpus()
-    assert detail == "nvidia-smi"
-    assert [gpu["compute_cap"] for gpu in gpus] == ["8.6", "8.6"]
+    assert done.returncode == 0, done.stderr
+    gpus, detail = json.loads(done.stdout)
+    return gpus, detail
 
 
-def test_a_driver_that_does_not_answer_is_told_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(command: list[str], **_options: object) -> None:
-        raise subprocess.CalledProcessError(9, command)
+def test_gpus_are_what_the_driver_says(driver_folder: Path) -> None:
+    gpus, detail = gpus_with(driver_folder, count=2)
+    assert detail == "NVML"
+    assert gpus == [
+        {"name": name, "driver_version": "550.54", "memory.total": "6138 MiB", "compute_cap": "8.6"}
+        for name in ("NVIDIA RTX A2000 0", "NVIDIA RTX A2000 1")
+    ]
 
-    monkeypatch.setattr(doctor.shutil, "which", lambda _name: "/usr/bin/nvidia-smi")
-    monkeypatch.setattr(doctor.subprocess, "run", broken)
-    gpus, detail = doctor.find_gpus()
+
+def test_what_a_jetsons_driver_does_not_tell_is_left_out(driver_folder: Path) -> None:
+    (gpu,), _ = gpus_with(driver_folder, memory=3)  # NVML_ERROR_NOT_SUPPORTED
+    assert list(gpu) == ["name", "driver_version", "compute_cap"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"init": 9}, "none found (Driver Not Loaded; install NVIDIA's driver, or check"),
+        ({"count": 0}, "none found (NVML counts 0)"),
+        ({"counting": 999}, "none found (Unknown Error)"),
+        ({"lost": 0}, "none found (GPU 0: GPU is lost)"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_told_and_fails_nothing(
+    driver_folder: Path, answers: dict[str, int], told: str
+) -> None:
+    gpus, detail = gpus_with(driver_folder, **answers)
     assert gpus == []
-    assert detail.startswith("none found (nvidia-smi failed")
+    assert detail.startswith(told)
 
 
-def test_without_a_driver_none_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(_name: str) -> None:
-        raise OSError
+def test_a_lost_gpu_is_told_beside_those_that_work(driver_folder: Path) -> None:
+    gpus, detail = gpus_with(driver_folder, count=3, lost=1)
+    assert [gpu["name"][-1] for gpu in gpus] == ["0", "2"]
+    assert detail == "NVML; GPU 1: GPU is lost"
 
-    monkeypatch.setattr(doctor.shutil, "which", lambda _name: None)
-    monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
-    assert doctor.find_gpus() == ([], "none found (neither nvidia-smi nor the driver's libnvidia-ml)")
+
+def test_without_a_driver_none_is_found(tmp_path: Path) -> None:
+    (tmp_path / "libnvidia-ml.so.1").touch()  # no library
+    gpus, detail = gpus_with(tmp_path)
+    assert gpus == []
+    assert detail.startswith("none found (NVML Shared Library Not Found; install NVIDIA's driver")
 
 
 def test_a_jetson_is_known_by_its_release_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -207,6 +207,18 @@ def test_a_video_of_a_killed_process_plays_up_to_its_last_half_second(
         assert abs(frame.mean() - 5 * number) < 6
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("period_s", [3600.0, 90.0, 1.001])
+def test_a_time_lapse_keeps_its_rate(
+    tmp_path: Path, picture_maker: Callable[..., np.ndarray], suffix: str, period_s: float
+) -> None:
+    video = VideoFile(tmp_path / f"out{suffix}", (48, 64), 1 / period_s)
+    for number in range(4):
+        video.write(picture_maker(48, 64, shift=number))
+    video.close()
+    assert times_of(tmp_path / f"out{suffix}") == pytest.approx([period_s * n for n in range(4)], rel=1e-3)
+
+
 def test_a_finished_mp4_says_how_many_frames_it_has(tmp_path: Path, picture_maker: Callable) -> None:
     import cv2
 

@@ -123,7 +123,7 @@ def test_other_files_and_folders_beside_pictures_are_named(
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.jfif", "photo.mpo"])
+@pytest.mark.parametrize("name", ["photo", "photo.jpeg~", "photo.mpo"])
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".png", "PNG"), (".webp", "WebP")])
 def test_a_picture_under_a_name_of_no_picture_is_told_from_a_damaged_video(
     tmp_path: Path, name: str, suffix: str, kind: str
@@ -168,7 +168,7 @@ def test_the_reader_without_pyav_is_not_ended_by_latin_1(
     video_maker(tmp_path / "plain.mp4", 3).rename(tmp_path / f"{LATIN_1}.mp4")
     code = (
         "import sys, numpy as np\n"
-        "from danet_runtime.sources import opencv_video\n"
+        "from danet_runtime.sources.video_files import opencv_video\n"
         "opencv_video.writes_what_it_gives = lambda: True\n"  # OpenCV 5 is not let near interlaced videos
         "source = opencv_video.OpenCvVideoSource(sys.argv[1])\n"
         "buffer, count = np.empty((*source.size_hw, 3), np.uint8), 0\n"

@@ -27,7 +27,7 @@ from danet_runtime.sources.live.source import LiveSource
 # A camera that is connected to and says nothing until a file is there.
 MUTE = """
 import os, sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 fd, wanted, height, width = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 while not os.path.exists(wanted):
     time.sleep(0.01)

@@ -32,7 +32,7 @@ from danet_runtime.stream.systemd import SystemdNotifier
 
 SENDER = """
 import sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 fd = int(sys.argv[1])
 caps = gdp.write_caps((48, 64), 50)
 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)
@@ -61,7 +61,7 @@ def few_descriptors(spare: int) -> Iterator[None]:
     taken = []
     try:
         highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
-        while not taken or taken[-1] <= highest:  # fill the holes below it, which a limit would leave free
+        while len(taken) <= spare or taken[-1] <= highest:  # a limit leaves holes below it free
             taken.append(os.open("/dev/null", os.O_RDONLY))
         resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1, hard))
         for _ in range(spare):

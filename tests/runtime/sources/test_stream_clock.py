@@ -19,7 +19,7 @@ MS = 1_000_000
 # Frames of a number, 50 a second; after the 40th the sender's clock is an hour earlier.
 SENDER = """
 import sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 fd = int(sys.argv[1])
 caps = gdp.write_caps((48, 64), 50)
 gdp.write(fd, gdp.write_header(gdp.CAPS, len(caps)) + caps)

@@ -12,14 +12,18 @@ from typing import Any
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
+import truth
 import video_files
+from picture_kinds import saved, upright, with_exif
 from video_files import KINDS, Kind, Plan, kind, make, number_in, spoil
 
 from danet_runtime.errors import SourceDamagedError, SourceError, SourceTruncatedError
 from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.sources import FrameInfo, open_source
 from danet_runtime.sources.video import VideoSource
+from danet_runtime.sources.video_files.ends import missing_bytes
 
 FAST = (
     "h264.mp4",
@@ -32,6 +36,10 @@ FAST = (
     "animation.mov",
     "vp9.webm",
     "av1.mp4",
+    "h264.avi",
+    "cineform.mov",
+    "animation.mov",
+    "tiff.mov",
 )
 
 
@@ -154,6 +162,45 @@ def _decoded(path: Path) -> list[np.ndarray]:
         return [
             frame.to_ndarray(format="bgr24", interpolation="BICUBIC") for frame in container.decode(video=0)
         ]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_motion_jpeg_with_exif_in_its_pictures_is_turned_by_it(tmp_path: Path, orientation: int) -> None:
+    stored = np.zeros((64, 96, 3), np.uint8)
+    stored[:24, :40] = 200
+    path = tmp_path / "exif.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuvj444p"
+        for number in range(3):
+            packet = av.Packet(with_exif(stored, "JPEG", orientation))
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 25), stream, True
+            container.mux(packet)
+    frames, _, error = read_all(open_source(path))
+    assert error is None
+    assert len(frames) == 3
+    assert np.abs(frames[0].astype(int) - upright(stored, orientation)).mean() < 2
+
+
+@pytest.mark.parametrize("rate", ["1/3600", "1/90", "1000"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_rates_of_time_lapses_and_high_speed_cameras_are_read(tmp_path: Path, rate: str, suffix: str) -> None:
+    path = tmp_path / f"it.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate), options=dict(video_files.H264))
+        stream.height, stream.width, stream.pix_fmt = 128, 256, "yuv420p"
+        for number in range(4):
+            picture = video_files.picture(number, kind("h264.mp4"))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    source = open_source(path)
+    assert source.fps == pytest.approx(float(Fraction(rate)), rel=0.01)
+    frames, infos, error = read_all(source)
+    assert error is None
+    assert numbers(frames) == list(range(4))
+    expected = [number * 1000 / Fraction(rate) for number in range(4)]
+    assert [info.media_time_ms for info in infos] == pytest.approx(list(map(float, expected)), abs=1)
 
 
 def test_a_turn_by_no_multiple_of_90_degrees_is_said(
@@ -310,6 +357,75 @@ def test_a_hole_of_zeros_is_damage_also_where_the_decoder_takes_it_for_a_picture
     assert len(frames) >= 26
 
 
+def spoilt_in_place(path: Path, place: int, way: str) -> None:
+    """Overwrite the packet of this number in the file, as a bad disk does."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    begin, size = packets[place].pos, packets[place].size
+    if way == "all":
+        content[begin : begin + size] = bytes(size)
+    elif way == "zero":
+        content[begin + size // 4 : begin + size // 2] = bytes(size // 2 - size // 4)
+    else:
+        content[begin + size // 2] ^= 1
+    path.write_bytes(content)
+
+
+AV1 = Kind("groups.mp4", "libsvtav1", {"preset": "8", "svtav1-params": "lossless=1:keyint=12"})
+FFV1 = Kind("checked.mkv", "ffv1", {"level": "3", "slicecrc": "1", "slices": "4", "g": "12"})
+
+
+@pytest.mark.parametrize("place", [15, 20, 31])
+@pytest.mark.parametrize(
+    ("one", "way"),
+    [(AV1, "all"), (FFV1, "zero"), (FFV1, "flip")],
+    ids=lambda value: str(value),
+)
+def test_damage_that_the_decoder_keeps_to_itself_is_found_too(
+    tmp_path: Path, one: Kind, way: str, place: int
+) -> None:
+    path = make(tmp_path, one)
+    spoilt_in_place(path, place, way)
+    frames, infos, error = read_all(source := open_source(path))
+    assert isinstance(error, SourceDamagedError)
+    assert numbers(frames) == [info.id for info in infos]
+    assert len(frames) + sum(source.damage.counts.values()) == 40
+    assert {39, place - 1} <= {info.id for info in infos} or place == 31
+    assert place not in {info.id for info in infos}
+
+
+def test_a_picture_of_h265_of_which_nothing_comes_is_counted(tmp_path: Path) -> None:
+    path = make(tmp_path, kind("hevc.mp4"), Plan(packet=spoil({20, 21}, "noise")))
+    frames, _, error = read_all(source := open_source(path))
+    assert len(frames) < 40
+    assert isinstance(error, SourceDamagedError)
+    assert len(frames) + sum(source.damage.counts.values()) == 40
+
+
+def test_streams_that_begin_on_the_way_end_nothing(tmp_path: Path) -> None:
+    # So far from the beginning and from the end that FFmpeg does not see them as it opens the file.
+    long, noise = io.BytesIO(), np.random.default_rng(0).integers(0, 255, (512, 1024, 3), np.uint8)
+    with av.open(long, "w", format="mpegts") as container:
+        options = {"qmin": "1", "qmax": "1", "g": "1", "b": "100000000"}
+        stream = container.add_stream("mpeg2video", rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 512, 1024, "yuv420p"
+        for _ in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="bgr24")))
+        container.mux(stream.encode(None))
+    sounds = io.BytesIO()
+    with av.open(sounds, "w", format="mpegts", options={"tables_version": "7"}) as container:
+        for stream in [container.add_stream("mp2", rate=44100) for _ in range(12)]:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), "s16", "mono")
+            silence.sample_rate, silence.pts = 44100, 0
+            container.mux(stream.encode(silence))
+            container.mux(stream.encode(None))
+    path = tmp_path / "it.ts"
+    path.write_bytes(long.getvalue() + sounds.getvalue() + long.getvalue())
+    frames, _, _ = read_all(open_source(path))
+    assert len(frames) >= 22
+
+
 def test_damaged_frames_come_marked_where_that_is_asked_for(tmp_path: Path) -> None:
     path = make(tmp_path, kind("h264.ts"), Plan(packet=spoil({15}, "noise")))
     frames, infos, error = read_all(source := open_source(path, damaged="mark"))
@@ -357,6 +473,51 @@ def test_a_file_cut_off_at_the_end_gives_what_is_left_and_says_so(
     assert numbers(frames) == list(range(len(frames))) == [info.id for info in infos]
     assert 0 < len(frames) < 40
     assert f"ended after {len(frames)} " in str(error)
+
+
+M2TS = Kind("h264.m2ts", "libx264", video_files.H264, muxing={"mpegts_m2ts_mode": "1"}, format="mpegts")
+GIF = Kind("grey.gif", "gif", {}, "gray")
+
+
+@pytest.mark.parametrize(
+    "one", [kind("h264.ts"), kind("hevc.ts"), kind("mpeg2.ts"), M2TS, GIF], ids=lambda one: one.name
+)
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_a_transport_stream_or_gif_that_is_cut_off_says_so(tmp_path: Path, one: Kind, share: float) -> None:
+    path = make(tmp_path, one)
+    whole = path.read_bytes()
+    assert read_all(open_source(path))[2] is None
+    for behind in (b"", bytes(1000)):
+        path.write_bytes(whole + behind)
+        assert missing_bytes(path) == 0
+    size = int(len(whole) * share)
+    path.write_bytes(whole[: size + (size % 188 == 0 or size % 192 == 0)])
+    frames, _, error = read_all(open_source(path))
+    assert isinstance(error, SourceTruncatedError)
+    assert f"ended after {len(frames)} " in str(error)
+    assert "bytes are missing" in str(error)
+
+
+@pytest.mark.parametrize("suffix", ["mjpeg", "mjpg", "MJPG"])
+@pytest.mark.parametrize("before", [b"", b"\0\x11\x22"])
+def test_a_few_jpegs_in_a_row_are_a_video_by_their_suffix(tmp_path: Path, suffix: str, before: bytes) -> None:
+    drawn = [truth.draw(number) for number in range(5)]
+    jpegs = b"".join(saved(PIL.Image.fromarray(picture), "JPEG", quality=95) for picture in drawn)
+    (tmp_path / f"camera.{suffix}").write_bytes(before + jpegs)
+    frames, _, error = read_all(open_source(tmp_path / f"camera.{suffix}"))
+    assert error is None
+    assert numbers(frames) == list(range(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("a.pdf", b"%PDF-1.4\n"), ("photo.raf", b"FUJIFILMCCD-RAW 0201"), ("a.docx", b"PK\3\4")],
+)
+def test_a_file_with_a_picture_in_it_is_no_video_of_it(tmp_path: Path, name: str, head: bytes) -> None:
+    jpeg = saved(PIL.Image.fromarray(truth.draw(0)), "JPEG")
+    (tmp_path / name).write_bytes(head + bytes(60) + jpeg + bytes(range(200)) * 99)
+    with pytest.raises(SourceError, match=rf"{name} cannot be opened as a video: there are JPEG pictures"):
+        open_source(tmp_path / name)
 
 
 def test_a_cut_off_mp4_with_its_index_in_front_says_how_many_frames_are_missing(tmp_path: Path) -> None:

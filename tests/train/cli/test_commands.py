@@ -4,13 +4,14 @@ import sys
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from danet_train.cli.evaluate import evaluate
 from danet_train.cli.explain import explain
 from danet_train.cli.synthesize import synthesize
 from danet_train.cli.train import train
-from danet_train.errors import DanetTrainError, NoCheckpointError, NoDatasetError, UsageError
+from danet_train.errors import ConfigError, DanetTrainError, NoCheckpointError, NoDatasetError, UsageError
 
 TINY = """
 model: {depth: 18, base_channels: 4, stem_channels: 4, head_channels: 8, attention_channels: 4}
@@ -80,6 +81,37 @@ def test_a_size_that_is_none_is_refused(tmp_path, size):
     assert "HEIGHTxWIDTH" in str(result.exception)
 
 
+def test_settings_are_shown_as_they_would_be_trained_with(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "c.pt").write_text("of another run")
+    command = (train, "--data", tmp_path, "-o", tmp_path / "c.pt", "--config", tmp_path / "tiny.yaml")
+    shown = _run(*command, "optimiser.lr=3e-2", "--show-config", "--evaluate-every", 5, "loss.ohem={}")
+    assert shown.exit_code == 0, shown.output
+    settings = yaml.safe_load(shown.output)
+    assert settings["optimiser"]["lr"] == 0.03
+    assert settings["loop"]["evaluate_every"] == 5
+    assert settings["loss"]["ohem"] == {"threshold": 0.7, "min_kept": 100000}
+    assert settings["augmentation"]["crop_hw"] == [32, 48]
+    assert settings["augmentation"]["flip"] == 0.5
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["c.pt", "tiny.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["steps=3", "--steps", 4], "steps is set twice, by 'steps=3' and 'steps=4'"),
+        (["--evaluate-every", 4, "loop.evaluate_every=null"], "loop.evaluate_every is set twice"),
+        (["demo"], "expected KEY=VALUE"),
+        (["optimiser.lr=fast"], "optimiser.lr: Input should be a valid number (got 'fast')"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_wrong_usage(tmp_path, given, words):
+    result = _run(train, "--data", tmp_path, "-o", tmp_path / "c.pt", *given)
+    assert isinstance(result.exception, ConfigError)
+    assert words in str(result.exception)
+    assert result.exception.exit_code == 2
+
+
 def test_a_path_that_is_not_there_is_wrong_usage(tmp_path):
     (tmp_path / "data" / "val" / "images").mkdir(parents=True)
     (tmp_path / "some.pt").write_bytes(b"")
@@ -124,7 +156,7 @@ def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
 
 @pytest.mark.parametrize(
     "module",
-    ["", *(f".commands.{name}" for name in ("synthesize", "train", "import_weights", "evaluate", "explain"))],
+    ["", *(f".cli.{name}" for name in ("synthesize", "train", "import_weights", "evaluate", "explain"))],
 )
 def test_importing_a_command_loads_nothing_heavy(module):
     code = (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danet_train.errors import ConfigError
-from danet_train.training.config import TrainConfig, read_config
+from danet_train.training.config import TrainConfig, as_yaml, read_config
 from danet_train.training.distributed import World
 
 PACKAGED = sorted(path.stem for path in (Path(str(files("danet_train"))) / "configs").glob("*.yaml"))
@@ -104,3 +104,13 @@ def test_the_largest_seed_is_one_that_torch_and_numpy_take(tmp_path):
     torch.manual_seed(seed)
     np.random.default_rng([seed, 1, 2]).random()
     assert World(rank=1, size=2).seed(seed) >= 0
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_configuration_that_is_shown_is_read_again_as_the_same(tmp_path, name):
+    config = read_config(name)
+    (tmp_path / "shown.yaml").write_text(as_yaml(config))
+    again = read_config(str(tmp_path / "shown.yaml"))
+    assert again == config.model_copy(update={"published": None})
+    stated = ["num_classes" in one.model.model_fields_set for one in (again, config)]
+    assert stated[0] == stated[1]

@@ -1,7 +1,9 @@
 """A data set takes what lies in it, or counts and names what it leaves out: one rule for all commands."""
 
 import json
+import os
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -22,7 +24,22 @@ def said(root, split="val"):
 
 
 @pytest.mark.parametrize(
-    "suffix", [".bmp", ".webp", ".tif", ".tiff", ".ppm", ".PNG", ".BMP", ".Tif", ".jpg", ".JPG"]
+    "suffix",
+    [
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pnm",
+        ".PNG",
+        ".BMP",
+        ".Tif",
+        ".jpg",
+        ".JPG",
+        ".jfif",
+        ".jpe",
+    ],
 )
 def test_pictures_of_every_suffix_are_taken_by_all(tmp_path, suffix):
     plain_folder(tmp_path)
@@ -32,7 +49,7 @@ def test_pictures_of_every_suffix_are_taken_by_all(tmp_path, suffix):
         put(tmp_path / split / f"images/s2{suffix}", image[..., ::-1])
     dataset = open_dataset(tmp_path, "val")
     assert dataset.names == ("s0", "s1", "s2", "s3")
-    assert np.abs(dataset[2].image.astype(int) - bgr_of(102)).mean() < (20 if suffix.lower() == ".jpg" else 1)
+    assert np.abs(dataset[2].image.astype(int) - bgr_of(102)).mean() < (20 if suffix[1] in "jJ" else 1)
     assert not dataset.left_out
     assert len(find_pictures(tmp_path).groups) == 4
 
@@ -50,6 +67,51 @@ def test_pictures_in_folders_are_taken_with_the_labels_of_the_same_folders(tmp_p
     assert dataset.names == ("a/deep/s0", "b/s0", "s0", "s1", "s2", "s3")
     np.testing.assert_array_equal(dataset[1].label, scene(7)[1])
     assert len(find_pictures(tmp_path / "val").groups) == 6
+
+
+@pytest.mark.parametrize("folder", [".ipynb_checkpoints", ".thumbnails/large"])
+def test_hidden_folders_are_left_out_by_training_and_calibration_alike(tmp_path, folder):
+    plain_folder(tmp_path)
+    for split in ("train", "val"):
+        put(tmp_path / split / "images" / folder / "s1-checkpoint.png", scene(1)[0])
+    dataset = open_dataset(tmp_path, "val")
+    assert dataset.names == ("s0", "s1", "s2", "s3")
+    assert re.search(rf"left out 1 file: \S*/{folder.split('/')[0]}: a hidden folder", said(tmp_path))
+    found = find_pictures(tmp_path)
+    assert len(found.groups) == 4
+    assert [entry.why for entry in found.left_out] == ["a hidden folder"]
+
+
+@pytest.mark.parametrize("taken_apart", ["images", "labels"])
+def test_letters_with_marks_are_one_name_however_a_system_spells_them(tmp_path, taken_apart):
+    plain_folder(tmp_path)
+    for kind, pixels in zip(("images", "labels"), scene(7), strict=True):
+        name = "Stra\u00dfe-M\u00fcnchen"
+        spelt = unicodedata.normalize("NFD" if kind == taken_apart else "NFC", name)
+        put(tmp_path / "val" / kind / f"{spelt}.png", pixels)
+    dataset = open_dataset(tmp_path, "val")
+    assert len(dataset) == 5
+    np.testing.assert_array_equal(dataset[0].label, scene(7)[1])
+    assert not dataset.left_out
+
+
+@pytest.mark.parametrize("second", ["s1.PNG", "s1.bmp", "s1.tif"])
+def test_a_second_label_of_one_name_is_counted_and_named(tmp_path, second):
+    plain_folder(tmp_path)
+    put(tmp_path / "val/labels" / second, np.zeros((32, 48), np.uint8))
+    dataset = open_dataset(tmp_path, "val")
+    assert len(dataset) == 4
+    pattern = r"left out 1 file: \S*s1\.(PNG|png|bmp|tif): a second label beside s1\.(png|PNG)"
+    assert re.search(pattern, said(tmp_path))
+
+
+def test_calibration_names_links_that_lead_nowhere_and_pipes(tmp_path):
+    plain_folder(tmp_path)
+    (tmp_path / "train/images/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "train/images/pipe.png")
+    found = find_pictures(tmp_path)
+    assert len(found.groups) == 4
+    assert [entry.why for entry in found.left_out] == ["no regular file, or a link that leads nowhere"] * 2
 
 
 LEFT = {

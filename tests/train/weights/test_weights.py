@@ -266,8 +266,10 @@ def test_what_no_tensor_tells_is_assumed_aloud_or_taken_from_the_caller(tmp_path
     [
         {"CLASSES": ("road", "car"), "PALETTE": [[1, 2, 3], [4, 5, 6]]},
         {"dataset_meta": {"classes": ("road", "car"), "palette": [[1, 2, 3], [4, 5, 6]]}},
+        {"dataset_meta": {"CLASSES": ("road", "car"), "PALETTE": [[1, 2, 3], [4, 5, 6]]}},
+        {"dataset_meta": {}, "CLASSES": ("road", "car"), "PALETTE": [[1, 2, 3], [4, 5, 6]]},
     ],
-    ids=["0.x", "1.x"],
+    ids=["0.x", "1.x", "1.0.0rc", "1.x, noted beside"],
 )
 def test_the_classes_that_mmsegmentation_names_are_read_and_checked(tmp_path, meta):
     loaded = read_checkpoint(
@@ -281,6 +283,50 @@ def test_the_classes_that_mmsegmentation_names_are_read_and_checked(tmp_path, me
     path = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=wrong)
     with pytest.raises(CheckpointError, match="not names and RGB colours"):
         read_checkpoint(path)
+
+
+def test_a_palette_that_has_not_a_colour_a_class_keeps_no_weights_out(tmp_path):
+    meta = {"dataset_meta": {"classes": ["road", "car"], "palette": [[1, 2, 3]] * 19}}
+    path, said = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta), []
+    loaded = read_checkpoint(path, say=said.append)
+    assert loaded.classes.names == ("road", "car")
+    assert len(set(loaded.classes.colours)) == 2
+    assert any("left out: the palette of 19 colours, as there are 2 classes" in line for line in said)
+
+
+def test_classes_of_another_number_are_replaced_by_the_callers_own(tmp_path):
+    meta = {
+        "CLASSES": tuple("abcde"),
+        "PALETTE": None,
+    }  # of the data set that the network was first trained on
+    path = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta)
+    (tmp_path / "own.yaml").write_text("classes: [{name: x, color: [0, 0, 0]}, {name: y, color: [9, 9, 9]}]")
+    out = tmp_path / "out.pt"
+    run = _import(path, "-o", out)
+    assert isinstance(run.exception, CheckpointError)
+    assert "2 classes, but the class table names 5; name its own: `danet import --classes`" in str(
+        run.exception
+    )
+    assert not out.exists()
+    run = _import(path, "-o", out, "--classes", tmp_path / "own.yaml")
+    assert run.exit_code == 0, run.output
+    assert read_checkpoint(out).classes.names == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'\xfd\0\0\0\0\0\0\0{"backbone.stem', "a safetensors file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "`git lfs pull`"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"\x1f\x8b\x08\0", "a packed file"),
+        (b"\x08\x07\x12\x07pytorch", "give a checkpoint file"),
+    ],
+)
+def test_what_else_lies_under_a_checkpoints_name_is_called_by_its_own(tmp_path, data, words):
+    (tmp_path / "danet.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(tmp_path / "danet.pth")
 
 
 def test_a_head_that_mmsegmentation_has_not_is_not_written_for_it(tmp_path):

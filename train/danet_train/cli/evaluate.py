@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from danet_train.cli.dataset_help import CLASSES_HELP, DATA_HELP
+from danet_train.data.datasets.layouts import classes_help, data_help
 from danet_train.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def evaluate(
     checkpoint: Annotated[
         Path, typer.Argument(help="Of this project, of mmsegmentation or of DANet's authors.")
     ],
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    data: Annotated[Path, typer.Option(help=data_help())],
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help=CLASSES_HELP)] = None,
+    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
     config: Annotated[
         str | None,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_train.cli.dataset_help import CLASSES_HELP
+from danet_train.data.datasets.layouts import classes_help
 from danet_train.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def explain(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help=f"{CLASSES_HELP} Where the checkpoint names no classes."),
+        typer.Option(help=f"{classes_help()} Where the checkpoint names no classes."),
     ] = None,
     pixel: Annotated[
         list[str] | None,

@@ -70,7 +70,13 @@ def import_weights(
         raise UsageError(f"{output} exists already; give another path, or --overwrite to replace it")
     table = None if classes is None else find_classes(classes)
     notes: list[str] = []
-    loaded = read_checkpoint(weights, multi_grid=grid, align_corners=align_corners, say=notes.append)
+    loaded = read_checkpoint(
+        weights,
+        multi_grid=grid,
+        align_corners=align_corners,
+        knows_classes=table is not None,
+        say=notes.append,
+    )
     model, named = loaded.model, table or loaded.classes
     if named is not None and len(named) != model.config.num_classes:
         raise UsageError(

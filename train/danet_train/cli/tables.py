@@ -1,4 +1,4 @@
-"""Scores as a table on the terminal."""
+"""Scores, and the packaged configurations, as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -24,6 +24,31 @@ def score_table(matrix: ConfusionMatrix, classes: ClassTable) -> Table:
     pixels = matrix.counts.sum(axis=1)
     for name, iou, right, count in zip(classes.names, matrix.iou(), matrix.accuracy(), pixels, strict=True):
         table.add_row(name, _percent(iou), _percent(right), f"{100 * count / total:.2f}")
+    return table
+
+
+def config_table() -> Table:
+    """Name, network, and the published mIoU in percent at one scale and at several, and by whom."""
+    from rich import box
+    from rich.table import Table
+
+    from danet_train.config.inheritance import packaged_names
+    from danet_train.training.config import read_config
+
+    table = Table(box=box.SIMPLE, show_edge=False)  # 80 columns hold it
+    for heading in ("configuration", "network", "mIoU", "multi", "published by"):
+        table.add_column(heading, no_wrap=True)
+    for name in packaged_names():
+        config = read_config(name)
+        parts = [part.upper() for part in ("pam", "cam") if getattr(config.model, part)]
+        published = config.published
+        scores = (None, None) if published is None else (published.miou, published.multi_scale_miou)
+        table.add_row(
+            name,
+            f"R-{config.model.depth} {'+'.join(parts) or 'FCN'}",
+            *("-" if score is None else f"{score:.2f}" for score in scores),
+            "-" if published is None else published.source,
+        )
     return table
 
 

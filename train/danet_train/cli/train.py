@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_train.cli.dataset_help import CLASSES_HELP, DATA_HELP
+from danet_train.data.datasets.layouts import classes_help, data_help, drawn_layouts
 
 
 def _list_configs(asked: bool) -> None:
@@ -16,14 +16,30 @@ def _list_configs(asked: bool) -> None:
         return
     from rich.console import Console
 
-    from danet_train.cli.config_list import config_table
+    from danet_train.cli.tables import config_table
 
     Console(markup=False, emoji=False).print(config_table())
     raise typer.Exit
 
 
+def _list_layouts(asked: bool) -> None:
+    if asked:
+        typer.echo(drawn_layouts())
+        raise typer.Exit
+
+
 def train(
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            show_default=False,
+            help="Settings over the configuration's, e.g. optimiser.lr=0.02 'augmentation.crop_hw=[512,512]' "
+            "loss.ohem.threshold=0.7; =null for none. --show-config prints them all.",
+        ),
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help=data_help())],
     output: Annotated[
         Path,
         typer.Option(
@@ -45,7 +61,7 @@ def train(
     ] = None,
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
     val_split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help=CLASSES_HELP)] = None,
+    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
     bad_samples: Annotated[
         Literal["stop", "skip"] | None,
         typer.Option(
@@ -84,6 +100,10 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write curves and example pictures for TensorBoard into it."),
     ] = None,
+    show_config: Annotated[
+        bool,
+        typer.Option("--show-config", help="Print the settings of this training as YAML, and end."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of another run that are there.")
     ] = False,
@@ -94,6 +114,15 @@ def train(
             callback=_list_configs,
             is_eager=True,
             help="Print the packaged configurations with the mIoU that their references publish, and end.",
+        ),
+    ] = False,
+    list_layouts: Annotated[
+        bool,
+        typer.Option(
+            "--list-layouts",
+            callback=_list_layouts,
+            is_eager=True,
+            help="Print the layouts that --data may have, drawn, and end.",
         ),
     ] = False,
 ) -> None:
@@ -116,7 +145,7 @@ def train(
     from danet_train.data.datasets.layouts import check_splits_differ, open_dataset
     from danet_train.data.datasets.survey import survey, survey_lines
     from danet_train.errors import InterruptedTrainingError, UsageError
-    from danet_train.training.config import read_config
+    from danet_train.training.config import as_yaml, read_config
     from danet_train.training.distributed import pick_device, world_from_environment
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
     from danet_train.training.interruption import stopping_on_signals
@@ -124,7 +153,7 @@ def train(
     from danet_train.training.run import train_to_file
 
     world = world_from_environment()
-    if world.is_main:
+    if world.is_main and not show_config:
         check_output(output, overwrite=overwrite, resume=resume)
     if quantize is not None and (evaluate_every is not None or resume or tensorboard is not None):
         raise UsageError(
@@ -134,19 +163,22 @@ def train(
     if quantize is not None and world.size > 1:
         raise UsageError("--quantize trains in one process; start it without torchrun")
     source = None if quantize is None else read_checkpoint(quantize)
-    settings = read_config(
-        config,
-        steps=None if source else steps,
-        seed=seed,
-        device=device,
-        threads=threads,
-        bad_samples=bad_samples,
-    )
-    if evaluate_every is not None:
-        loop = settings.loop.model_copy(update={"evaluate_every": evaluate_every})
-        settings = settings.model_copy(update={"loop": loop})
+    options = {
+        "steps": None if source else steps,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "bad_samples": bad_samples,
+        "loop.evaluate_every": evaluate_every,
+    }
+    stated = [f"{key}={value}" for key, value in options.items() if value is not None]
+    settings = read_config(config, *(assignments or ()), *stated)
     if source is not None:
         settings = fine_tuning_config(settings, source, steps=steps)
+    if show_config:
+        if world.is_main:
+            typer.echo(as_yaml(settings), nl=False)
+        return
     learn, score = (
         open_dataset(data, split, classes, bad_samples=settings.bad_samples)
         for split in (train_split, val_split)

@@ -1,9 +1,9 @@
-"""Configurations that begin from another: ``base:`` names it, and the file states what differs."""
+"""Settings in layers: a file over its ``base:``, and ``key=value`` of the command line over the file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from typing import Any
 import yaml
 
 from danet_train.errors import ConfigError
-from danet_train.files.limited import read_yaml
+from danet_train.files.limited import parse_yaml, read_yaml
 
 _FOLDER = Path(str(files("danet_train"))) / "configs"
+CLASS_TABLES = _FOLDER / "classes"
+"""The folder of the packaged class tables but Cityscapes'."""
 _OWN = "published"
 """What was published of the base says nothing of what begins from it."""
+
+_KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -38,6 +42,11 @@ def packaged_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
+def packaged_class_tables() -> list[str]:
+    """The names of the packaged class tables, in order; Cityscapes' is in no file of this package."""
+    return sorted(["cityscapes", *(path.stem for path in CLASS_TABLES.glob("*.yaml"))])
+
+
 def find_config(name_or_path: str) -> Path:
     """The file of a packaged configuration, or else the file at that path.
 
@@ -54,20 +63,45 @@ def find_config(name_or_path: str) -> Path:
     return path
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path, assignments: Sequence[str] = ()) -> dict[str, Any]:
     """The settings of a YAML file over those of its ``base:``, and so on down.
 
     ``base:`` is the name of a packaged configuration, or the path of a file, relative to the file that names
     it. A mapping is merged with the base's key by key, ``null`` included; anything else replaces.
 
+    Args:
+        path: The file.
+        assignments: Stand over it, each as ``optimiser.lr=0.02``: a key with a value in YAML.
+
     Raises:
-        ConfigError: A file is no mapping in YAML, a base is not there, or a file is its own base.
+        ConfigError: A file is no mapping in YAML, a base is not there, or a file is its own base; or an
+            assignment is none, or two are of one key.
     """
     merged: dict[str, Any] = {}
     for settings in reversed(list(_lineage(path))):
         merged.pop(_OWN, None)
         merged = _over(merged, settings)
+    for settings in _assigned(assignments):
+        merged = _over(merged, settings)
     return merged
+
+
+def _assigned(assignments: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """What each of them sets, as a mapping of mappings."""
+    seen: dict[str, str] = {}
+    for text in assignments:
+        key, _, value = text.partition("=")
+        if _KEY.fullmatch(key) is None or not value.strip():
+            raise ConfigError(
+                f"expected KEY=VALUE, e.g. optimiser.lr=0.02, or =null for none (got {text!r:.60})"
+            )
+        if key in seen:
+            raise ConfigError(f"{key} is set twice, by {seen[key]!r:.60} and {text!r:.60}; leave one out")
+        seen[key] = text
+        setting = parse_yaml(value, f"the value of {key}", _Loader)
+        for name in reversed(key.split(".")):
+            setting = {name: setting}
+        yield setting
 
 
 def _lineage(path: Path) -> Iterator[dict[str, Any]]:

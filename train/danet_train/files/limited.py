@@ -35,10 +35,7 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
 
 
 def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:  # noqa: ANN401 - as YAML is
-    """The content of a YAML file: plain values, of a limited number, depth and length; no key stands twice.
-
-    Aliases are taken, and counted as what they stand for: ten lines of ten aliases each would else be a
-    thousand million values.
+    """The content of a YAML file, as :func:`parse_yaml` takes it.
 
     Args:
         path: The file, in UTF-8.
@@ -50,6 +47,28 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
     """
     try:
         text = read_limited(path, MOST_TEXT_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be taken: {error}; write it plainly") from error
+    return parse_yaml(text, str(path), loader)
+
+
+def parse_yaml(text: str, origin: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:  # noqa: ANN401
+    """What a text in YAML says: plain values, of a limited number, depth and length; no key stands twice.
+
+    Aliases are taken, and counted as what they stand for: ten lines of ten aliases each would else be a
+    thousand million values.
+
+    Args:
+        text: To parse.
+        origin: What to call it in an error.
+        loader: A safe one.
+
+    Raises:
+        ConfigError: It is no YAML, or beyond the limits.
+    """
+    try:
         _check_nesting(loader, text)
         reader = loader(text)
         try:
@@ -60,10 +79,10 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
             return reader.construct_document(node)
         finally:
             reader.dispose()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
     except (ValueError, TypeError, OverflowError) as error:  # a date of month 13, too, and a limit
-        raise ConfigError(f"{path} cannot be taken: {error}; write it plainly") from error
+        raise ConfigError(f"{origin} cannot be taken: {error}; write it plainly") from error
 
 
 def _check_nesting(loader: type[yaml.SafeLoader], text: str) -> None:

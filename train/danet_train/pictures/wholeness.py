@@ -13,11 +13,15 @@ import struct
 import zlib
 from typing import Final
 
+from danet_train.pictures.header import jpeg_frame
+
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_START: Final = b"\xff\xd8"
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Within a scan 00 follows each byte FF of data; D0 to D7 restart it, FF fills."""
 _START, _END, _TEMPORARY = 0xD8, 0xD9, 0x01
+_LEAST_BITS: Final = {0xC0: 2, 0xC1: 2, 0xC2: 1}
+"""Of a block, by the frame's marker: baseline, extended, progressive, all of them with Huffman codes."""
 _BMP_HEADER_BYTES: Final = 40
 _BMP_UNCOMPRESSED: Final = (0, 3)
 
@@ -25,13 +29,14 @@ _BMP_UNCOMPRESSED: Final = (0, 3)
 def damage(data: bytes) -> str | None:
     """What is wrong with the bytes of a picture, as words to follow its name; None where nothing shows.
 
-    A JPEG has no checksums: that it is cut off is found out, damage in its middle is not. Of a TIFF, a PNM
-    and the pixels of a WebP OpenCV's decoders find out themselves.
+    A JPEG has no checksums: that it is cut off is found out, and that it states a size for which its bytes
+    are too few; damage in its middle is not. Of a TIFF, a PNM and the pixels of a WebP OpenCV's decoders find
+    out themselves.
     """
     if data.startswith(PNG_START):
         return _png(data)
     if data.startswith(JPEG_START):
-        return None if _jpeg_is_whole(data) else f"is cut off after {len(data)} bytes, or damaged"
+        return _jpeg(data)
     if data.startswith(b"BM") and _is_cut_bmp(data):
         return f"is cut off after {len(data)} bytes, or its header is damaged"
     if data.startswith(b"RIFF") and 8 + int.from_bytes(data[4:8], "little") > len(data):
@@ -68,6 +73,21 @@ def _png(data: bytes) -> str | None:
             return None
         at = end
     return f"is cut off after {len(data)} bytes"
+
+
+def _jpeg(data: bytes) -> str | None:
+    """It must reach its end marker, and have bytes enough for the blocks of 8 x 8 that it states.
+
+    A code of Huffman's has at least one bit, and a block of pixels two codes; one in a progressive JPEG's
+    first scan. libjpeg makes up what is missing, in grey.
+    """
+    if not _jpeg_is_whole(data):
+        return f"is cut off after {len(data)} bytes, or damaged"
+    frame = jpeg_frame(data)
+    blocks = -(-frame.height // 8) * -(-frame.width // 8)
+    if blocks * _LEAST_BITS.get(frame.marker, 0) > 8 * len(data):
+        return f"states {frame.height}x{frame.width} pixels (height x width), for {len(data)} bytes too many"
+    return None
 
 
 def _jpeg_is_whole(data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from danet_train.config.inheritance import find_config, read_settings
@@ -22,6 +23,16 @@ from danet_train.config.validation import explain
 from danet_train.data.samples.faults import FaultPolicy
 from danet_train.model.config import DANetConfig
 from danet_train.normalisation import Normalisation
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Writes a list on one line, as the packaged configurations have it."""
+
+
+_Dumper.add_representer(
+    list,
+    lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True),
+)
 
 
 class TrainConfig(BaseModel):
@@ -98,11 +109,12 @@ class TrainConfig(BaseModel):
         return self
 
 
-def read_config(name_or_path: str, **overrides: Any) -> TrainConfig:  # noqa: ANN401 - TrainConfig checks them
+def read_config(name_or_path: str, *assignments: str, **overrides: Any) -> TrainConfig:  # noqa: ANN401 - TrainConfig checks them
     """The packaged configuration of that name (e.g. ``demo``), or else the YAML file at that path.
 
     Args:
         name_or_path: What to read; what it says stands over its ``base:``.
+        *assignments: Settings of any section, as ``optimiser.lr=0.02``; the value is YAML.
         **overrides: Top-level fields to replace; those that are None stay as the file has them.
 
     Raises:
@@ -110,9 +122,21 @@ def read_config(name_or_path: str, **overrides: Any) -> TrainConfig:  # noqa: AN
             value is not accepted.
     """
     path = find_config(name_or_path)
-    content = read_settings(path)
+    content = read_settings(path, assignments)
     content.update({key: value for key, value in overrides.items() if value is not None})
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:
-        raise explain(str(path), error) from error
+        raise explain(" with ".join([str(path), *assignments]), error) from error
+
+
+def as_yaml(config: TrainConfig) -> str:
+    """A configuration with its defaults, as a file that would be read as the same one.
+
+    A number of classes that follows the dataset is left out, and so is what was published.
+    """
+    stated = "num_classes" in config.model.model_fields_set
+    content = config.model_dump(
+        mode="json", exclude={"published": True, "model": set() if stated else {"num_classes"}}
+    )
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False))

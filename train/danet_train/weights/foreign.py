@@ -101,7 +101,8 @@ def _mmseg(
     config = infer_config(state, multi_grid=multi_grid or said.multi_grid, align_corners=align_corners)
     model = model_from_state(config, state)
     normalisation = said.normalisation or Normalisation()
-    return ForeignWeights(model, Family.MMSEG, classes_of_meta(meta), normalisation, tuple(notes))
+    classes = classes_of_meta(meta)
+    return ForeignWeights(model, Family.MMSEG, classes.table, normalisation, (*notes, *classes.notes))
 
 
 def _own_settings(own: Mapping[str, Any]) -> FileSettings:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -20,32 +21,61 @@ OWN_META = "danet_edge"
 """Where ``meta`` keeps what mmsegmentation keeps in its configuration: see :func:`save_mmseg`."""
 
 
-def classes_of_meta(meta: object) -> ClassTable | None:
-    """The classes that a file names, None where it does not.
+class NamedClasses(NamedTuple):
+    """The classes that a file names.
+
+    Attributes:
+        table: None where it names none.
+        notes: What was made of its palette, a sentence each.
+    """
+
+    table: ClassTable | None
+    notes: tuple[str, ...] = ()
+
+
+def classes_of_meta(meta: object) -> NamedClasses:
+    """The classes of a file's ``meta``.
 
     0.x notes ``CLASSES`` and ``PALETTE`` in ``meta``, 1.x ``classes`` and ``palette`` in its
-    ``dataset_meta``; colours are RGB. Names stay as they are, with white space around them.
+    ``dataset_meta``, 1.x before its release ``CLASSES`` and ``PALETTE`` there; colours are RGB. Names stay as
+    they are, with white space around them. A palette that has not one colour a class, which matters to
+    nobody while a network is trained, is left out.
 
     Raises:
         CheckpointError: They are not names and colours.
     """
     if not isinstance(meta, dict):
-        return None
-    dataset = meta.get("dataset_meta")
-    if isinstance(dataset, dict):
-        names, colours = dataset.get("classes"), dataset.get("palette")
-    else:
-        names, colours = meta.get("CLASSES"), meta.get("PALETTE")
-    if not isinstance(names, list | tuple) or not names:
-        return None
-    if not isinstance(colours, list | tuple):  # a data set of one's own needs no palette there
+        return NamedClasses(None)
+    names, colours = next(filter(_names_any, _stated_in(meta)), (None, None))
+    if names is None:
+        return NamedClasses(None)
+    notes = []
+    if not isinstance(colours, list | tuple) or len(colours) != len(names):
+        if isinstance(colours, list | tuple):
+            notes.append(
+                f"left out: the palette of {len(colours)} colours, as there are {len(names)} classes; they "
+                "get others"
+            )
         colours = numbered_classes(len(names)).colours
     try:
-        return ClassTable(names=tuple(names), colours=tuple(tuple(colour) for colour in colours))
+        table = ClassTable(names=tuple(names), colours=tuple(tuple(colour) for colour in colours))
     except (ValidationError, TypeError) as error:
         raise CheckpointError(
             f"meta holds classes and a palette that are not names and RGB colours: {names[:2]}, {colours[:2]}"
         ) from error
+    return NamedClasses(table, tuple(notes))
+
+
+def _stated_in(meta: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Names and colours wherever a version keeps them."""
+    dataset = meta.get("dataset_meta")
+    for place in (dataset, meta) if isinstance(dataset, dict) else (meta,):
+        yield place.get("classes"), place.get("palette")
+        yield place.get("CLASSES"), place.get("PALETTE")
+
+
+def _names_any(stated: tuple[Any, Any]) -> bool:
+    return isinstance(stated[0], list | tuple) and bool(stated[0])
 
 
 def save_mmseg(

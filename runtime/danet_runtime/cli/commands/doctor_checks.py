@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
-import shutil
-import subprocess
+import contextlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
+
+import pynvml
 
 from danet_runtime.backends import BACKENDS
 from danet_runtime.dependencies import (
@@ -24,7 +24,6 @@ from danet_runtime.dependencies import (
 from danet_runtime.errors import MissingDependencyError
 from danet_runtime.machine import describe_machine, package_version
 
-_NVIDIA_SMI_TIMEOUT_S = 10.0
 _OPENCV_FEATURES = ("FFMPEG", "GStreamer", "v4l/v4l2")
 
 
@@ -97,48 +96,38 @@ def diagnose() -> Diagnosis:
 
 
 def find_gpus() -> tuple[list[dict[str, str]], str]:
-    """NVIDIA GPUs by ``nvidia-smi``, else by the driver's library, and how they were found."""
-    if shutil.which("nvidia-smi"):
-        fields = ("name", "driver_version", "memory.total", "compute_cap")
-        try:
-            answer = subprocess.run(
-                ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                timeout=_NVIDIA_SMI_TIMEOUT_S,
-                check=True,
-            ).stdout
-        except (OSError, subprocess.SubprocessError) as error:
-            return [], f"none found (nvidia-smi failed: {error})"
-        rows = [line.split(", ") for line in answer.splitlines() if line.strip()]
-        return [dict(zip(fields, row, strict=False)) for row in rows], "nvidia-smi"
-    return _gpus_of_driver()
-
-
-def _gpus_of_driver() -> tuple[list[dict[str, str]], str]:
+    """NVIDIA GPUs as the driver's management library tells of them, and how they were found, or why not."""
     try:
-        nvml = ctypes.CDLL("nvml.dll" if platform.system() == "Windows" else "libnvidia-ml.so.1")
-    except OSError:
-        return [], "none found (neither nvidia-smi nor the driver's libnvidia-ml)"
-    if nvml.nvmlInit_v2() != 0:
-        return [], "none found (libnvidia-ml does not start; check that the kernel module is loaded)"
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return [], f"none found ({error}; install NVIDIA's driver, or check that its kernel module is loaded)"
+    gpus, lost = [], []
     try:
-        text = ctypes.create_string_buffer(96)
-        driver = text.value.decode() if nvml.nvmlSystemGetDriverVersion(text, 96) == 0 else "unknown"
-        count = ctypes.c_uint()
-        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return [], "none found (libnvidia-ml does not count them)"
-        gpus = []
-        for index in range(count.value):
-            device = ctypes.c_void_p()
-            if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)) != 0:
-                continue
-            text = ctypes.create_string_buffer(96)
-            name = text.value.decode() if nvml.nvmlDeviceGetName(device, text, 96) == 0 else "unknown"
-            gpus.append({"name": name, "driver_version": driver})
-        return gpus, "libnvidia-ml"
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            try:
+                gpus.append(_facts(pynvml.nvmlDeviceGetHandleByIndex(index)))
+            except pynvml.NVMLError as error:
+                lost.append(f"GPU {index}: {error}")
+    except pynvml.NVMLError as error:
+        lost.append(str(error))
     finally:
-        nvml.nvmlShutdown()
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+    return gpus, "; ".join(["NVML", *lost]) if gpus else f"none found ({'; '.join(lost) or 'NVML counts 0'})"
+
+
+def _facts(gpu: object) -> dict[str, str]:
+    """Of a GPU, as ``nvidia-smi --query-gpu`` names them; a Jetson's driver does not tell its memory."""
+    readers: dict[str, Callable[[], str]] = {
+        "driver_version": pynvml.nvmlSystemGetDriverVersion,
+        "memory.total": lambda: f"{pynvml.nvmlDeviceGetMemoryInfo(gpu).total >> 20} MiB",
+        "compute_cap": lambda: "{}.{}".format(*pynvml.nvmlDeviceGetCudaComputeCapability(gpu)),
+    }
+    found = {"name": str(pynvml.nvmlDeviceGetName(gpu))}
+    for name, read in readers.items():
+        with contextlib.suppress(pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
+            found[name] = read()
+    return found
 
 
 def _probe(package: OptionalPackage) -> Package:

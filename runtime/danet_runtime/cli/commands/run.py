@@ -183,7 +183,7 @@ def run(
     from danet_runtime.cli.live.status import status_told
     from danet_runtime.cli.options.engines import open_segmenter
     from danet_runtime.recorder.recorder import BlackBox
-    from danet_runtime.sinks.window import WindowSink
+    from danet_runtime.sinks.protocol.abilities import QuittableSink
     from danet_runtime.sources.opening import open_sources
     from danet_runtime.stream.state.options import StreamOptions
     from danet_runtime.stream.stream import Stream
@@ -250,9 +250,9 @@ def run(
             )
             made.append(stream)
             stack.callback(stream.close)
-            for window in (one for several in sinks.values() for one in several):
-                if isinstance(window, WindowSink):
-                    window.on_quit = stream.stop
+            for one in (one for several in sinks.values() for one in several):
+                if isinstance(one, QuittableSink):
+                    one.on_quit = stream.stop
             for box in boxes:
                 box.context = lambda: stream.report().to_dict()
             stack.enter_context(on_request(boxes))

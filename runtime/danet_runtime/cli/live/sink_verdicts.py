@@ -18,7 +18,7 @@ def failed_sinks(report: StreamReport) -> list[str]:
     found = _all_late(report)
     for key, sink in _sinks_of(report):
         failed, tried = sink["failed"], sink["written"] + sink["failed"]
-        why = _reason(report, key)
+        why = _reason(sink)
         if sink["given_up"]:
             found.append(
                 f"{key} was given up: {failed} of {tried} writes failed{_also_dropped(sink)}, and what came "
@@ -55,7 +55,7 @@ def impaired_sinks(report: StreamReport) -> list[str]:
             if failed and not _is_kept(sink):
                 found.append(
                     f"{key}: {failed} of {sink['written'] + failed} writes failed{_never_sent(sink)}"
-                    f"{_reason(report, key)}"
+                    f"{_reason(sink)}"
                 )
             if skipped:
                 found.append(f"{key}: {skipped} results had another size than it takes, and are not in it")
@@ -95,15 +95,7 @@ def _never_sent(sink: Mapping[str, Any]) -> str:
     return f"; {sink['unsent']} of them were taken and never left this machine" if sink.get("unsent") else ""
 
 
-def _reason(report: StreamReport, key: str) -> str:
-    """The latest that was said of it, in one line."""
-    events = report.health.get("events", ())
-    told = [
-        *report.health.get("reasons", ()),
-        *(one for event in reversed(events) for one in event["reasons"]),
-    ]
-    for reason in told:
-        for verb in (" fails: ", " was given up: "):
-            if reason.startswith(key + verb):
-                return "; last: " + " ".join(reason[len(key + verb) :].split())
-    return ""
+def _reason(sink: Mapping[str, Any]) -> str:
+    """Why it failed the last time, in one line."""
+    why = sink["last_failure"]
+    return f"; last: {' '.join(why.split())}" if why else ""

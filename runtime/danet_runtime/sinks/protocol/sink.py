@@ -48,10 +48,8 @@ class Sink(Protocol):
 
     ``close`` finishes the output, so that what was written is usable, also after a failure elsewhere.
 
-    A sink may have a method more: ``adopt(stream_format) -> None`` is called from the thread that writes,
-    before the first result of another size or format. One that raises ``SinkFormatError``, or has no such
-    method, gets nothing until the camera has its old format again. Where the size of a camera that is awaited
-    is only assumed, a sink with the method is opened at the start, any other with the first frame.
+    What a sink may have besides, such as a way to take frames of another size, stands in
+    :mod:`danet_runtime.sinks.protocol.abilities`.
     """
 
     name: str

@@ -16,10 +16,11 @@ from danet_runtime.files.atomic import is_full
 from danet_runtime.files.names import MOST_NAME_BYTES, cut
 from danet_runtime.files.targets import check_seekable, is_stream
 from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.abilities import AdaptableSink, FlushingSink
 from danet_runtime.sinks.protocol.pause import Pause
 from danet_runtime.sinks.protocol.presence import LOOK_EVERY_S, gone_from
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS, PresentationClock
-from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
+from danet_runtime.sinks.protocol.sink import StreamFormat
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ _ROOM_BYTES: Final = 4 << 20
 _ROOM_SHARE: Final = 20
 
 
-class FileSink(Sink, Protocol):
+class FileSink(AdaptableSink, FlushingSink, Protocol):
     """A sink that writes one file."""
 
     path: Path
@@ -126,7 +127,7 @@ class PartedSink:
     @property
     def unflushed_s(self) -> float:
         """How long ago the oldest of the part was written that may not be on the disk."""
-        return getattr(self._part, "unflushed_s", 0.0)
+        return self._part.unflushed_s if self._part is not None else 0.0
 
     def open(self, stream_format: StreamFormat) -> None:
         """Open the first part.
@@ -147,10 +148,9 @@ class PartedSink:
         Raises:
             SinkFormatError: It cannot, and the output is not split.
         """
-        adopt = getattr(self._part, "adopt", None)
         try:
-            if adopt is not None:
-                adopt(stream_format)
+            if self._part is not None:
+                self._part.adopt(stream_format)
         except SinkFormatError:
             if not self._is_split:
                 raise

@@ -17,6 +17,7 @@ from danet_runtime.files.atomic import check_file_target
 from danet_runtime.files.durability import make_folder, sync_descriptor
 from danet_runtime.files.targets import check_seekable, is_taken, open_file
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.rates import exact_rate
 from danet_runtime.sinks.writing.flushing import Flusher
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class VideoFile:
         self._av = require(PYAV, "writing a video")
         self._path = path
         self._target, self._overwrite = target or path, overwrite
-        self._rate = Fraction(fps).limit_denominator(1001)
+        self._rate = exact_rate(fps)
         self._picture_hw = size_hw
         self._aspect = aspect.limit_denominator(255)  # as MPEG-4 writes it
         self.size_hw = (size_hw[0] + size_hw[0] % 2, size_hw[1] + size_hw[1] % 2)

@@ -20,6 +20,7 @@ _H265_SLICES: Final = range(32)
 _H265_IDR: Final = (19, 20)
 _H265_RANDOM_ACCESS: Final = range(16, 24)
 _H265_BEFORE_SLICES: Final = (32, 33, 34, 35, 39)
+_H265_SKIPPED_LEADING: Final = (8, 9)
 
 
 @dataclass(frozen=True)
@@ -144,3 +145,16 @@ def _exp_golomb(data: bytes) -> int | None:
     if zeros < 0 or 2 * zeros + 1 > len(bits):
         return None
     return int(bits[zeros : 2 * zeros + 1], 2) - 1
+
+
+def is_skipped_leading(data: bytes, parameters: bytes) -> bool:
+    """Whether a picture of H.265 may give no frame: it builds on what comes before the key frame behind it.
+
+    At the beginning of a file that is missing, and decoders skip such pictures (RASL; H.265, 8.1.3).
+
+    Args:
+        data: The packet.
+        parameters: Of the stream, by which it is known how its units are told apart.
+    """
+    kinds = (unit[0] >> 1 & 0x3F for unit in units_of(data, parameters[:1] != b"\1") if unit)
+    return any(kind in _H265_SKIPPED_LEADING for kind in kinds)

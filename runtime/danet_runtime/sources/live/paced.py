@@ -9,8 +9,9 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.pixel_formats import pixels_of
+from danet_runtime.sources.protocol.abilities import aspect_of, damage_of, is_variable
 from danet_runtime.sources.protocol.damage import DamageCount
-from danet_runtime.sources.protocol.source import FrameInfo, Source, aspect_of, is_variable
+from danet_runtime.sources.protocol.source import FrameInfo, Source
 
 _LATE_NS: Final = 1_000_000_000
 """Frames that are late by less follow each other faster until they are in time again."""
@@ -45,7 +46,7 @@ class PacedSource:
         self.pixels = pixels_of(source)
         self.sample_aspect_ratio = aspect_of(source)
         self.is_variable = is_variable(source)
-        self.damage: DamageCount = getattr(source, "damage", None) or DamageCount()
+        self.damage: DamageCount = damage_of(source) or DamageCount()
 
     def read_into(self, buffer: UInt8Array) -> FrameInfo | None:
         """Decode the next frame and wait until it is due; its capture time is that moment.

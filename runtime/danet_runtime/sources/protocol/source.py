@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from danet_runtime.frames.arrays import UInt8Array
@@ -45,25 +44,9 @@ class FrameInfo:
 class Source(Protocol):
     """A sequence of frames of one size; opened by its constructor, read from one thread.
 
-    A live source may have two methods more, which a stream uses where they are:
-
-    - ``reopen() -> None`` opens it again after a failure, in the reading thread (``SourceError`` where that
-      fails too; whatever it raises but ``UsageError`` and ``MissingDependencyError`` is tried again); ids
-      begin at 0 again, and it may come back with another ``size_hw`` or ``pixels``.
-    - ``interrupt() -> None`` makes a ``read_into`` that hangs in another thread return or raise.
-
-    One that is handed over before it could be opened has an attribute ``awaited`` that says why, ``None``
-    once it was opened. A stream opens it with ``reopen`` before it reads; its ``size_hw`` is a guess until
-    then.
-
-    A source that can tell damaged frames has an attribute ``damage``
-    (:class:`danet_runtime.sources.protocol.damage.DamageCount`) that counts them; the health of a stream says
-    so.
-
-    Any source may have an attribute ``pixels`` (:class:`danet_runtime.frames.pixel_formats.Pixels`) that says
-    in which format it writes; one without it writes BGR. A file whose pixels are not square has an attribute
-    ``sample_aspect_ratio``, one whose frames come at no constant rate ``is_variable``; see :func:`aspect_of`
-    and :func:`is_variable`.
+    What a source may have besides, such as a way to be opened again, stands in
+    :mod:`danet_runtime.sources.protocol.abilities`. One that does not state its ``pixels``
+    (:class:`danet_runtime.frames.pixel_formats.Pixels`) writes BGR.
 
     Attributes:
         size_hw: Height and width of every frame.
@@ -102,19 +85,3 @@ class Source(Protocol):
 def plausible_fps(rate: float) -> float | None:
     """A rate that a container, stream or driver tells, where it can be one; else ``None``."""
     return rate if 0 < rate < MOST_FPS else None
-
-
-def aspect_of(source: Source) -> Fraction:
-    """Width to height of a pixel of a source; 1, a square, where it says nothing."""
-    return getattr(source, "sample_aspect_ratio", Fraction(1))
-
-
-def is_variable(source: Source) -> bool:
-    """Whether a file's frames have times that its rate does not tell; false where it says nothing."""
-    return bool(getattr(source, "is_variable", False))
-
-
-def why_awaited(source: Source) -> str | None:
-    """Why a source is not open yet, where a stream is to open it; else ``None``."""
-    why: str | None = getattr(source, "awaited", None)
-    return why

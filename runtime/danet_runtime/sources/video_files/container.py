@@ -13,6 +13,7 @@ from typing import Any, Final
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.errors import SourceError
 from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
+from danet_runtime.pictures.wholeness import JPEG_START
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import plausible_fps
 from danet_runtime.sources.video_files.times import Scan, Seen
@@ -28,6 +29,7 @@ _CONTAINERS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,av1,obu,ivf,asf,flv,"
     "live_flv,ogg,dv,mxf,gxf,nut,m4v,mjpeg,yuv4mpegpipe,gif,apng,wtv,rm,nsv,roq,vc1,h263,mpjpeg,dirac"
 )
+_MOTION_JPEG: Final = (".mjpeg", ".mjpg")
 _COVER = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _FAILURES_IN_A_ROW = 10
 _CODEC_OPTIONS: Final = {"mjpeg": {"err_detect": "explode"}}
@@ -68,6 +70,7 @@ class VideoContainer:
         self._container = self._open()
         try:
             self.name = str(self._container.format.name)
+            self._check_beginning()
             self.stream = self._choose()
             self.context = self._decoder()
             told = (self.stream.average_rate, self.stream.guessed_rate, self.context.framerate)
@@ -136,6 +139,8 @@ class VideoContainer:
                     if packet.size:  # the last one is empty
                         failures = 0
                         yield packet
+            except IndexError:  # of PyAV, at the end of a file in which a stream began on the way
+                return
             except self.av.FFmpegError as error:
                 logger.info("%s cannot be read on here: %s", self._path, error.strerror)
                 failures += 1
@@ -152,13 +157,31 @@ class VideoContainer:
         tags = {"metadata_errors": "replace"} if int(self.av.__version__.split(".")[0]) < 19 else {}
         try:
             # Not the bare name: "a:b.mp4" would be the protocol a.
-            return self.av.open(f"file:{os.path.abspath(self._path)}", options=options, **tags)  # noqa: PTH100
+            name = f"file:{os.path.abspath(self._path)}"  # noqa: PTH100
+            return self.av.open(name, format=self._format(), options=options, **tags)
         except (self.av.FFmpegError, ValueError) as error:
             raise SourceError(
                 f"{self._path} cannot be opened as a video by PyAV {self.av.__version__} "
                 f"({getattr(error, 'strerror', None) or error}); the file may be damaged, cut off or no "
                 "video (an MP4 whose recording was not closed has no index; playlists are not followed)"
             ) from error
+
+    def _format(self) -> str | None:
+        """What to open it as; nothing where FFmpeg finds out, as it does not of a few JPEGs in a row."""
+        return "mjpeg" if self._path.suffix.lower() in _MOTION_JPEG and self._begins_as_jpeg() else None
+
+    def _begins_as_jpeg(self) -> bool:
+        with self._path.open("rb") as file:
+            return file.read(len(JPEG_START)) == JPEG_START
+
+    def _check_beginning(self) -> None:
+        """Refuse what FFmpeg takes for Motion JPEG for a JPEG that is in it: documents, raw photographs."""
+        if self.name != "mjpeg" or self._path.suffix.lower() in _MOTION_JPEG or self._begins_as_jpeg():
+            return
+        raise SourceError(
+            f"{self._path} cannot be opened as a video: there are JPEG pictures in it, between other things; "
+            "take them out of it, or convert it"
+        )
 
     def _announced(self) -> int | None:
         if self.stream.frames:
@@ -178,8 +201,8 @@ class VideoContainer:
         context = self.stream.codec_context
         if context is None:
             raise SourceError(
-                f"{self._path} cannot be opened as a video: this FFmpeg has no decoder for what it holds; "
-                "convert it to H.264"
+                f"{self._path} cannot be opened as a video: this FFmpeg has no decoder for what it holds, or "
+                "the file is damaged or cut off; copy it again, or convert it to H.264"
             )
         check_size(self._path, context.height, context.width)
         flags = self.av.codec.context.Flags

@@ -5,8 +5,9 @@ it without a mark; and a B picture built on a damaged P is shown, so given out, 
 gets a number in decoding order, and a frame is held back until nothing before it in that order is open.
 Where packet N is damaged, all from N on are, until a whole key frame that came later. (Tried on 13 codecs,
 packets with flipped, zeroed, cut and random bytes: without holding back up to 3 wrong frames of 60 remain.)
-A picture of H.264 that is missing altogether, and a hole of zeros in H.264 and H.265, no decoder tells: they
-are looked for in the packets.
+A picture of H.264 that is missing altogether, a hole of zeros in H.264 and H.265, and what FFV1's checksums
+show, no decoder tells: they are looked for in the packets. A packet of AV1 that gives no frame before the
+next one does is lost; one of H.265 is counted where none comes of it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from danet_runtime.sources.coded.ffv1_checksums import SliceChecksums
 from danet_runtime.sources.coded.h264_frame_numbers import FrameNumbers
 from danet_runtime.sources.coded.holes import has_hole
+from danet_runtime.sources.coded.pictures import is_skipped_leading
 from danet_runtime.sources.protocol.damage import DamageReason
 
 _MOST_HELD: Final = 16
@@ -28,6 +31,10 @@ _FORGOTTEN: Final = 2 * _MOST_HELD
 """Packets that lie so far back give no frame any more; two fields may be two packets."""
 
 _BEFORE_ALL: Final = -1
+
+_LOOKED_INTO: Final = ("h264", "hevc", "ffv1")
+_IN_ORDER: Final = ("libdav1d", "libaom-av1", "av1")
+"""Decoders of AV1, where each packet gives one frame, in their order."""
 
 _UNTOLD, _INTRA = 0, 1
 """Of PyAV's kinds of pictures. CineForm, QuickTime's RLE, Sorenson Video and others call no frame a key."""
@@ -75,6 +82,8 @@ class VideoDecoder:
         self._codec = str(context.name)
         self._parameters = bytes(context.extradata or b"")
         self._numbers = FrameNumbers(self._parameters) if self._codec == "h264" else None
+        self._checksums = SliceChecksums()
+        self._expected: set[int] = set()  # packets that give a frame if they are whole
         self.has_finished = False
 
     def feed(self, packet: Any, damage: DamageReason | None) -> None:  # noqa: ANN401 - of PyAV
@@ -84,11 +93,11 @@ class VideoDecoder:
             packet: The next one in decoding order.
             damage: What is known to be wrong with it already.
         """
-        data = bytes(packet) if self._codec in ("h264", "hevc") else b""
+        data = bytes(packet) if self._codec in _LOOKED_INTO else b""
         if self._numbers is not None and self._numbers.misses_before(data):
             self._break(self._sent, "missing reference", is_key=False)  # the number of what is missing
             self._sent += 1
-        if damage is None and has_hole(data, self._parameters):
+        if damage is None and self._is_spoilt(data):
             damage = "decoder"
         number = packet.opaque = self._sent
         self._sent += 1
@@ -97,11 +106,20 @@ class VideoDecoder:
                 self._breaks.pop(_BEFORE_ALL, None)
         else:
             self._open[number] = bool(packet.is_keyframe)
+            may_give_none = self._codec != "hevc" or is_skipped_leading(data, self._parameters)
+            if self._codec in _IN_ORDER or not may_give_none:
+                self._expected.add(number)
             if packet.dts is not None:
                 heapq.heappush(self._positions, packet.dts)
         if damage is not None:
             self._break(number, damage, is_key=packet.is_keyframe)
         self._decode(packet)
+
+    def _is_spoilt(self, data: bytes) -> bool:
+        """Whether the bytes of a packet show damage that its decoder keeps to itself."""
+        if self._codec == "ffv1":
+            return self._checksums.disagree(data)
+        return has_hole(data, self._parameters)
 
     def finish(self) -> None:
         """Nothing more comes: give out what is left."""
@@ -138,6 +156,9 @@ class VideoDecoder:
     def _place(self, frame: Any) -> None:  # noqa: ANN401 - of PyAV
         number = frame.opaque if isinstance(frame.opaque, int) else min(self._open, default=self._sent - 1)
         is_key = self._is_key(frame, self._open.pop(number, False))
+        self._expected.discard(number)
+        if self._codec in _IN_ORDER:
+            self._miss_before(number)
         for old in sorted(one for one in self._open if one < number - _FORGOTTEN):
             del self._open[old]
             if not self._lose(old):
@@ -153,15 +174,29 @@ class VideoDecoder:
         self._held.append(DecodedFrame(frame, number, self._reason(number), is_key))
 
     def _is_key(self, frame: Any, is_key_packet: bool) -> bool:  # noqa: ANN401 - of PyAV
-        """Whether decoding can begin here: as the decoder says, or the container where that is mute."""
+        """Whether decoding can begin here: as the decoder says, or the container where that is mute.
+
+        AV1 may show a key frame a second time, from which nothing begins: there both must say so.
+        """
         if frame.key_frame:
-            return True
+            return is_key_packet or self._codec not in _IN_ORDER
         says = self._codec in ("h264", "hevc") or frame.pict_type not in (_UNTOLD, _INTRA)
         return is_key_packet and not says
+
+    def _miss_before(self, number: int) -> None:
+        """What has not given a frame before a later one came, in a codec that keeps their order, is lost."""
+        for lost in sorted(one for one in self._open if one < number):
+            if self._reason(lost) is None:
+                self._break(lost, "decoder", is_key=self._open[lost])
+            del self._open[lost]
+            self._lose(lost)
 
     def _lose(self, number: int) -> bool:
         """Count a packet that gave no frame, where something was wrong with it; whether there was."""
         reason = self._reason(number)
+        if reason is None and number in self._expected:
+            reason = "decoder"
+        self._expected.discard(number)
         if reason is not None:
             self._held.append(DecodedFrame(None, number, reason))
         return reason is not None

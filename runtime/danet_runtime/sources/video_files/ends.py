@@ -1,7 +1,8 @@
 """Whether a video file ends before the end that its container announces.
 
 How many frames there should be, containers tell wrongly or not at all; but MP4, MOV, AVI, Matroska and WebM
-say how many bytes they have, and one that was cut off has fewer.
+say how many bytes they have, and one that was cut off has fewer. A transport stream consists of packets of
+one size, and a GIF has an end mark.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ _BOXES: Final = (
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 _NO_SIZE: Final = (0, 0xFFFFFFFF)  # AVI whose recording was not closed
+_TRANSPORT_SYNC: Final = b"G"
+_TRANSPORT_PACKETS: Final = (188, 192)
+"""Bytes of a packet: ISO 13818-1, and of camcorders and discs (.m2ts, .mts)."""
+_GIF_TRAILER: Final = b";"
+_GIF_TAIL: Final = 4096
 _MOST_PARTS: Final = 1 << 20
 
 
@@ -27,15 +33,17 @@ def missing_bytes(path: Path) -> int:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        head = file.read(2 * max(_TRANSPORT_PACKETS))
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             end = _end_of_riff(file, size)
         elif head[:4] == _EBML:
             end = _end_of_matroska(file)
         elif head[4:8] in _BOXES:
             end = _end_of_boxes(file, size)
+        elif head[:4] == b"GIF8":
+            end = _end_of_gif(file, size)
         else:
-            return 0
+            end = _end_of_transport(file, size, head)
     return max(0, end - size)
 
 
@@ -82,6 +90,24 @@ def _end_of_matroska(file: BinaryIO) -> int:
         return 0
     length = _variable(file)
     return 0 if length is None else file.tell() + length
+
+
+def _end_of_gif(file: BinaryIO, size: int) -> int:
+    """One byte further where its trailer is missing; zeros behind it do not count."""
+    file.seek(max(0, size - _GIF_TAIL))
+    return size if file.read().rstrip(b"\0").endswith(_GIF_TRAILER) else size + 1
+
+
+def _end_of_transport(file: BinaryIO, size: int, head: bytes) -> int:
+    """MPEG-TS, plain or with four bytes before each packet: the end of its last packet, if it has begun."""
+    for length, before in zip(_TRANSPORT_PACKETS, (0, 4), strict=True):
+        first, second = head[before : before + 1], head[before + length : before + length + 1]
+        if first == second == _TRANSPORT_SYNC:
+            rest = size % length
+            file.seek(size - rest + before)
+            if rest and file.read(1) in (_TRANSPORT_SYNC, b""):
+                return size - rest + length
+    return 0
 
 
 def _variable(file: BinaryIO) -> int | None:

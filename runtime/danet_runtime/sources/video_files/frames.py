@@ -44,10 +44,26 @@ class Orientation:
             return cls(True, b < 0, c < 0)
         return None
 
+    @classmethod
+    def by_degrees(cls, degrees: float) -> Orientation | None:
+        """By what is left of a display matrix in a number: so many degrees anticlockwise, and no mirror."""
+        turns = {0: cls(), 1: cls(True, True, False), 2: cls(False, True, True), 3: cls(True, False, True)}
+        return turns[round(degrees / 90) % 4] if degrees % 90 == 0 else None
+
     def apply(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The picture as it is shown: a view of (H, W, ...)."""
         shown = stored.swapaxes(0, 1) if self.is_transposed else stored
         return shown[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
+
+
+def _told_by(frame: Any) -> Orientation | None:  # noqa: ANN401 - of PyAV
+    """How a frame wants to be turned; ``None`` by no multiple of 90 degrees."""
+    try:
+        data = frame.side_data
+    except ValueError:  # it carries something that this PyAV has no name for, as EXIF in Motion JPEG
+        return Orientation.by_degrees(frame.rotation)
+    matrix = data.get("DISPLAYMATRIX") if hasattr(data, "get") else None
+    return Orientation() if matrix is None else Orientation.of(matrix)
 
 
 class FrameWriter:
@@ -82,8 +98,7 @@ class FrameWriter:
         except TypeError:
             pass
         self._stored_hw = (first.height, first.width)
-        matrix = first.side_data.get("DISPLAYMATRIX") if hasattr(first.side_data, "get") else None
-        told = Orientation() if matrix is None else Orientation.of(matrix)
+        told = _told_by(first)
         self.is_skewed = told is None
         self.orientation = told or Orientation()
         height, width = self._stored_hw

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from danet_runtime.sources.protocol.source import plausible_fps
+from danet_runtime.frames.rates import exact_rate
 
 _DISORDER: Final = 10
 """Frames' lengths: times that fall back by more begin anew, as where two recordings were joined."""
@@ -62,9 +62,9 @@ class Scan:
         times = sorted(time for time in shown if time is not None)
         ticks = times[-1] - times[0] if times else 0
         if told_fps is None or not times:
-            average = plausible_fps(float((len(times) - 1) / (ticks * tick))) if ticks else told_fps
+            average = float((len(times) - 1) / (ticks * tick)) if ticks else told_fps
             return cls(len(shown), average, is_variable=ticks > 0, unfilled=0)
-        period = 1 / (Fraction(told_fps).limit_denominator(1001) * tick)
+        period = 1 / (exact_rate(told_fps) * tick)
         worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
         unfilled = max(0, ticks + 1 - len(times)) if has_places and period == 1 else 0
         return cls(len(shown), told_fps, is_variable=worst > period / 2 + 1, unfilled=unfilled)

@@ -22,7 +22,8 @@ from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.processes.running import RUNNING
 from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
-from danet_runtime.sources.protocol.source import FrameInfo, Source, why_awaited
+from danet_runtime.sources.protocol.abilities import Interruptible, ReopenableSource, why_awaited
+from danet_runtime.sources.protocol.source import FrameInfo, Source
 from danet_runtime.stream.pipeline.damage_check import DamageCheck
 from danet_runtime.stream.pipeline.frame_checks import FrameCheck
 from danet_runtime.stream.state.options import StreamOptions
@@ -43,7 +44,7 @@ class Capture:
     Args:
         number: In the name of the thread.
         name: Of the camera.
-        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.source.why_awaited`); not closed
+        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); not closed
             here.
         options: Of the stream.
         health: Of the stream.
@@ -107,10 +108,9 @@ class Capture:
 
     def interrupt(self) -> None:
         """Make a read or an opening that hangs return, where the source can be told to; from any thread."""
-        interrupt = getattr(self._source, "interrupt", None)
-        if interrupt is not None:
+        if isinstance(self._source, Interruptible):
             with suppress(Exception):
-                interrupt()
+                self._source.interrupt()
 
     def look(self) -> None:
         """What the watchdog asks: whether the source is stuck, or sends what is damaged."""
@@ -210,7 +210,7 @@ class Capture:
         slot.stage_ns[:] = (now - slot.started_ns, *[0] * (len(STAGES) - 1))
 
     def _can_reopen(self) -> bool:
-        return self._source.live and hasattr(self._source, "reopen")
+        return self._source.live and isinstance(self._source, ReopenableSource)
 
     def _reconnect(self, problem: str, pause_s: float | None = None) -> bool:
         """Open the source again and again; false where the stream is stopped meanwhile.

@@ -10,6 +10,7 @@ from typing import Any
 from danet_runtime.errors import SinkError
 from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
+from danet_runtime.sinks.protocol import abilities
 from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 from danet_runtime.stream.pipeline.sink_format import SinkFormat
 from danet_runtime.stream.state.options import StreamOptions
@@ -48,6 +49,7 @@ class Consumer:
         failures: Writes that failed.
         skipped: Results of a size that the sink does not take.
         lost: Whether the sink was given up.
+        last_failure: Why it failed the last time, or was given up; ``None``: it never did.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Consumer:
         self.failures = 0
         self.skipped = 0
         self.lost = False
+        self.last_failure: str | None = None
 
     @property
     def dropped(self) -> int:
@@ -109,7 +112,8 @@ class Consumer:
         if self.lost or self.worker.busy_s < limit_s:
             return
         self.lost = True
-        reason = f"{self._key} was given up: it did not finish one frame within {limit_s:g} s"
+        self.last_failure = f"it did not finish one frame within {limit_s:g} s"
+        reason = f"{self._key} was given up: {self.last_failure}"
         self._health.set(f"{self._key}.failing", "degraded", reason)
         self._failed(SinkError(f"{reason}; its output is cut"))
         for slot in self._place.abort():
@@ -133,7 +137,7 @@ class Consumer:
             self._health.clear(f"{self._key}.cut")
 
     def _look_at_disk(self) -> None:
-        behind_s = getattr(self.sink, "unflushed_s", 0.0)  # one that flushes in a thread of its own
+        behind_s = abilities.unflushed_s(self.sink)
         if behind_s > self._options.sink_timeout_s:
             reason = (
                 f"{self._key} has not been flushed to the disk for more than "
@@ -145,7 +149,7 @@ class Consumer:
 
     def describe(self) -> dict[str, Any]:
         """What was written where, and what was not: what never left a process in between was not."""
-        unsent = getattr(self.sink, "unsent", 0)
+        unsent = abilities.unsent(self.sink)
         return {
             **self.sink.describe(),
             "written": self.written - unsent,
@@ -153,6 +157,7 @@ class Consumer:
             "skipped": self.skipped,
             "failed": self.failures + (unsent if self._has_ended else 0),
             "given_up": self.lost,
+            "last_failure": self.last_failure,
         }
 
     def _drain(self) -> None:
@@ -163,9 +168,9 @@ class Consumer:
             pass
         except BaseException as error:  # noqa: BLE001 - the thread was killed; told to the caller
             self.lost = True
-            self._health.set(
-                f"{self._key}.failing", "degraded", f"{self._key} was given up: its thread was ended"
-            )
+            self.last_failure = "its thread was ended"
+            reason = f"{self._key} was given up: {self.last_failure}"
+            self._health.set(f"{self._key}.failing", "degraded", reason)
             self._failed(_as_error(error, self._key))
         finally:
             for slot in self._place.abort():
@@ -206,15 +211,15 @@ class Consumer:
                 self.sink.write(slot.result())
                 return
             except Exception as error:
-                may_pass = self._policy == "every" and getattr(self.sink, "recovers", False)
+                may_pass = self._policy == "every" and abilities.may_recover(self.sink)
                 if not may_pass or self.lost or time.monotonic() > until:
                     raise
-                self._row = 1
+                self._row, self.last_failure = 1, str(error)
                 self._health.set(f"{self._key}.failing", "degraded", f"{self._key} fails: {error}")
             time.sleep(_AGAIN_S)
 
     def _look_for_holes(self) -> None:
-        holes = getattr(self.sink, "holes", ())
+        holes = abilities.holes_of(self.sink)
         if len(holes) > self._holes_told:
             told = "; ".join(holes[self._holes_told :])
             self._holes_told = len(holes)
@@ -224,11 +229,12 @@ class Consumer:
     def _note_failure(self, error: Exception) -> None:
         self.failures += 1
         self._row += 1
+        self.last_failure = str(error)
         if self._row & (self._row - 1) == 0:  # the first, second, fourth, ...: it may fail for hours
             logger.warning("%s failed (%d in a row): %s", self._key, self._row, error)
         self._health.set(f"{self._key}.failing", "degraded", f"{self._key} fails: {error}")
-        comes_back = getattr(self.sink, "reconnects", False) or getattr(self.sink, "recovers", False)
-        if self._policy == "every" or (self._row >= self._options.sink_failures and not comes_back):
+        is_lost = self._row >= self._options.sink_failures and not abilities.comes_back(self.sink)
+        if self._policy == "every" or is_lost:
             self.lost = True
             self._health.set(f"{self._key}.failing", "degraded", f"{self._key} was given up: {error}")
             self._failed(_as_error(error, self._key))

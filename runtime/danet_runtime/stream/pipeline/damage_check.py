@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from danet_runtime.clock import now_ns
 from danet_runtime.results.health import Health
-from danet_runtime.sources.protocol.damage import DamageCount, DamageReason
+from danet_runtime.sources.protocol.abilities import damage_of
+from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.state.options import StreamOptions
 
@@ -19,14 +20,14 @@ class DamageCheck:
 
     Args:
         name: Of the camera.
-        source: May have an attribute ``damage``.
+        source: May be one that counts them (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
         options: Of the stream.
         health: Told what holds.
     """
 
     def __init__(self, name: str, source: Source, options: StreamOptions, health: Health) -> None:
         self._name = name
-        self._count: DamageCount | None = getattr(source, "damage", None)
+        self._count = damage_of(source)
         self._health = health
         self._shown_ns = int(options.damage_shown_s * 1e9)
         self._before: Mapping[DamageReason, int] = {}

@@ -22,7 +22,8 @@ from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot, Result
 from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
-from danet_runtime.sources.protocol.source import Source, aspect_of, is_variable, why_awaited
+from danet_runtime.sources.protocol.abilities import aspect_of, is_variable, why_awaited
+from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.pipeline.capture import Capture
 from danet_runtime.stream.pipeline.consumer import Consumer
 from danet_runtime.stream.state.options import StreamOptions

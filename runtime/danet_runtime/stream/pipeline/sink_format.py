@@ -7,6 +7,7 @@ from dataclasses import replace
 from danet_runtime.errors import SinkFormatError
 from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
+from danet_runtime.sinks.protocol.abilities import AdaptableSink
 from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 
 
@@ -45,7 +46,7 @@ class SinkFormat:
             SinkError: It cannot be written.
         """
         self._format = stream_format
-        if not is_assumed or hasattr(self._sink, "adopt"):
+        if not is_assumed or isinstance(self._sink, AdaptableSink):
             self._sink.open(stream_format)
             self.is_open = True
 
@@ -82,7 +83,6 @@ class SinkFormat:
         return True
 
     def _adopt(self, known: StreamFormat, wanted: StreamFormat) -> None:
-        adopt = getattr(self._sink, "adopt", None)
-        if adopt is None:
+        if not isinstance(self._sink, AdaptableSink):
             raise SinkFormatError(f"it was opened for {known.shown}, and frames of {wanted.shown} came")
-        adopt(wanted)
+        self._sink.adopt(wanted)

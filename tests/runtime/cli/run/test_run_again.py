@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of
 
@@ -17,6 +18,7 @@ from danet_runtime.cli.live.outputs import Outputs
 from danet_runtime.cli.live.placeholders import Placeholders
 from danet_runtime.errors import UsageError
 from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.sinks.protocol.sink import StreamFormat
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 
@@ -142,9 +144,11 @@ def test_of_the_black_boxes_only_the_newest_are_kept(tmp_path: Path) -> None:
     written: list[Path] = []
     for _ in range(2):  # as after a restart
         box = BlackBox(tmp_path, keep=2)
+        box.open(StreamFormat((48, 64), None, [], np.zeros((256, 3), np.uint8)))
         for reason in ("first", "second", "fault: it hangs"):
             box.request(reason)
             box.finish()
+        box.close()
         written += box.written
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {"blackbox-mine", "notes.txt", *(path.name for path in written[-2:])}

@@ -95,6 +95,12 @@ def model_of_other_labels(model: bytes) -> bytes:
     return changed.SerializeToString()
 
 
+def model_of_no_operator(model: bytes) -> bytes:
+    changed = onnx.load_from_string(model)
+    changed.graph.node[0].op_type = "NoSuchOperator"
+    return changed.SerializeToString()
+
+
 @pytest.mark.parametrize("trouble", ["source", "sink", "bundle", "model", "golden"])
 def test_a_report_that_was_asked_for_is_written_also_where_nothing_came_out(
     danet: Callable,
@@ -104,7 +110,8 @@ def test_a_report_that_was_asked_for_is_written_also_where_nothing_came_out(
     held_shm: str,
     trouble: str,
 ) -> None:
-    models = {"model": b"no model", "golden": model_of_other_labels(model_maker())}
+    model = model_maker()
+    models = {"model": model_of_no_operator(model), "golden": model_of_other_labels(model)}
     path = bundle_maker(tmp_path / "bundle", model=models.get(trouble)).path
     if trouble == "bundle":
         (path / "model.fp32.onnx").write_bytes(b"changed")

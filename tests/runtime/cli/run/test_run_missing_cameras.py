@@ -187,7 +187,7 @@ def test_a_source_that_is_awaited_says_why_until_it_is_opened() -> None:
 # Ten frames at once, and then none for a long time.
 PILED_UP = """
 import sys, time
-from danet_runtime.sources import gdp
+from danet_runtime.sources.protocol import gdp
 caps = gdp.write_caps((48, 64), 50)
 head = gdp.write_header(gdp.BUFFER, 48 * 64 * 3)
 frames = b"".join(head + bytes([number]) * (48 * 64 * 3) for number in range(10))

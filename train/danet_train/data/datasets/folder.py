@@ -1,13 +1,16 @@
-"""Which files of a folder are pictures, and why the others are not: one rule for every layout."""
+"""Which files of a folder are pictures, and which of another are their labels: one rule for every layout."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from danet_train.data.datasets.layout import Split
 from danet_train.data.samples.faults import Skipped
+from danet_train.data.samples.sample import Pair
 from danet_train.pictures.decoding import PICTURE_SUFFIXES
 
 LABEL_SUFFIX: Final = ".png"
@@ -23,12 +26,32 @@ def why_left_out(name: str) -> str | None:
     return None
 
 
+def files_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Every file of a folder and of those in it, and why it is left out; None where it is a picture.
+
+    Links are followed, and each folder is entered once. A hidden folder (``.ipynb_checkpoints``,
+    ``.thumbnails``) is left out as a whole.
+    """
+    entered = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:  # a link back to it, or a second one
+            folders.clear()
+            continue
+        entered.add(real)
+        hidden = sorted(name for name in folders if name.startswith("."))
+        folders[:] = sorted(set(folders) - set(hidden))
+        yield from ((Path(place, name), "a hidden folder") for name in hidden)
+        yield from ((Path(place, name), why_left_out(name)) for name in sorted(files))
+
+
 class Folder(NamedTuple):
     """The pictures below a folder.
 
     Attributes:
         pictures: By their path below it without suffix, with forward slashes, in the order of these; two of
-            one name follow each other.
+            one name follow each other. Letters with marks are composed: macOS takes them apart, so that one
+            name is spelt in two ways where pictures and labels come from two systems.
         left_out: The other files by their path, and why.
     """
 
@@ -39,11 +62,10 @@ class Folder(NamedTuple):
 def pictures_below(folder: Path) -> Folder:
     """The pictures of a folder and of those in it."""
     pictures, left_out = [], []
-    for file in _files_below(folder):
-        within = file.relative_to(folder)
-        why = why_left_out(file.name)
+    for file, why in files_below(folder):
         if why is None:
-            pictures.append((within.with_suffix("").as_posix(), file))
+            within = file.relative_to(folder).with_suffix("").as_posix()
+            pictures.append((unicodedata.normalize("NFC", within), file))
         else:
             left_out.append(Skipped(str(file), why))
     return Folder(sorted(pictures), left_out)
@@ -55,18 +77,18 @@ class Labels(NamedTuple):
     Attributes:
         files: The PNGs, by their path below it without suffix.
         others: The other pictures, in the same way: label values are not read from them.
-        hidden: Those that are hidden.
+        unused: Those that are hidden, or second ones of their name.
     """
 
     files: dict[str, Path]
     others: dict[str, Path]
-    hidden: list[Skipped]
+    unused: list[Skipped]
 
     def left_out(self, names: set[str], images: Path) -> list[Skipped]:
-        """Those that are hidden, or belong to none of the images of these names."""
+        """Those that are unused, or belong to none of the images of these names."""
         why = f"a label without an image in {images}"
         both = sorted({**self.others, **self.files}.items())
-        return [*self.hidden, *(Skipped(str(file), why) for name, file in both if name not in names)]
+        return [*self.unused, *(Skipped(str(file), why) for name, file in both if name not in names)]
 
     def place(self, folder: Path, name: str) -> Path:
         """Where the labels of an image lie, or belong."""
@@ -78,19 +100,18 @@ def labels_below(folder: Path) -> Labels:
     below = pictures_below(folder)
     hidden = [entry for entry in below.left_out if why_left_out(Path(entry.name).name.lstrip("._")) is None]
     found = Labels({}, {}, hidden)
-    for name, file in below.pictures:
-        (found.files if file.suffix.lower() == LABEL_SUFFIX else found.others)[name] = file
+    values_first = sorted(below.pictures, key=lambda picture: picture[1].suffix.lower() != LABEL_SUFFIX)
+    for name, file in values_first:
+        if (first := found.files.get(name) or found.others.get(name)) is not None:
+            found.unused.append(Skipped(str(file), f"a second label beside {first.name}, which is taken"))
+        else:
+            (found.files if file.suffix.lower() == LABEL_SUFFIX else found.others)[name] = file
     return found
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Every file, those that links lead to too; each folder is entered once."""
-    entered = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in entered:  # a link back to it, or a second one
-            folders.clear()
-            continue
-        entered.add(real)
-        folders.sort()
-        yield from (Path(place, name) for name in sorted(files))
+def folders_paired(images: Path, labels: Path) -> Split:
+    """Every picture below one folder with the label of its name below another, and what is left over."""
+    found, known = pictures_below(images), labels_below(labels)
+    pairs = [Pair(name, image, known.place(labels, name)) for name, image in found.pictures]
+    left_out = [*found.left_out, *known.left_out({pair.name for pair in pairs}, images)]
+    return Split(pairs, f"in {images}", images, left_out)

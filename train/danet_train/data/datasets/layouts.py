@@ -1,21 +1,32 @@
-"""Telling the layouts of a dataset on disk apart. Each has a module, whose first lines draw it.
+"""The layouts of data sets that are known, and opening a data set in whichever of them it has.
 
-:mod:`danet_train.data.datasets.cityscapes`, :mod:`danet_train.data.datasets.ade20k`,
-:mod:`danet_train.data.datasets.voc2012`, :mod:`danet_train.data.datasets.plain_folder`
+A layout is added as a module that states it (:class:`danet_train.data.datasets.layout.Layout`) and a line in
+``LAYOUTS``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from danet_train.classes import find_classes
-from danet_train.data.datasets import ade20k, cityscapes, plain_folder, voc2012
-from danet_train.data.datasets.pairing import listing, paired
+from danet_train.config.inheritance import packaged_class_tables
+from danet_train.data.datasets.ade20k import Ade20k
+from danet_train.data.datasets.cityscapes import Cityscapes
+from danet_train.data.datasets.layout import Layout, listing
+from danet_train.data.datasets.plain_folder import PlainFolder
+from danet_train.data.datasets.voc2012 import Voc2012
 from danet_train.data.samples.faults import FaultPolicy
-from danet_train.data.samples.sample import Dataset
 from danet_train.errors import DataError, NoDatasetError, UsageError
 
-_LAYOUTS = (cityscapes, voc2012, ade20k, plain_folder)
+if TYPE_CHECKING:
+    from danet_train.data.samples.sample import Dataset
+
+LAYOUTS: tuple[Layout, ...] = (
+    Cityscapes(),
+    Voc2012(),
+    Ade20k(),
+    PlainFolder(),
+)
 """In the order in which they are looked for; a plain folder would be found in ADE20K's."""
 
 
@@ -29,7 +40,7 @@ def open_dataset(
     """Open one split of the dataset at ``root``, whichever of the layouts it has.
 
     Args:
-        root: Of Cityscapes, ADE20K, PASCAL VOC 2012 or a plain folder, as their modules draw them.
+        root: In one of ``LAYOUTS``, as they draw themselves (``danet train --list-layouts``).
         split: For example ``train`` or ``val``.
         classes: A ``classes.yaml``, or the name of a packaged table (``cityscapes``, ``camvid``, ``ade20k``,
             ``voc2012``); None for the layout's own classes, or the ``classes.yaml`` of a plain folder.
@@ -43,21 +54,21 @@ def open_dataset(
         DataError: It has none of the layouts, no image, or, under ``stop``, an image without labels.
         ConfigError: The class table cannot be read.
     """
+    from danet_train.classes import find_classes
+    from danet_train.data.datasets.pairing import paired
+
     root = Path(root)
     if not root.is_dir():
         raise NoDatasetError(f"{root} is not a folder; give the root of a dataset")
-    for layout in _LAYOUTS:
+    for layout in LAYOUTS:
         place = layout.locate(root)
         if place is None:
             continue
         found = layout.find_split(place, split)
         table = layout.own_classes(place, split) if classes is None else find_classes(classes)
         return paired(found, table, bad_samples)
-    raise DataError(
-        f"{root} holds neither leftImg8bit/ and gtFine/ (Cityscapes), images/training and annotations/ "
-        f"(ADE20K), JPEGImages/ and ImageSets/Segmentation/ (PASCAL VOC), nor {split}/images or images (a "
-        f"plain folder); it holds {listing(root)}"
-    )
+    *others, last = (f"{layout.sign} ({layout.name})" for layout in LAYOUTS)
+    raise DataError(f"{root} holds neither {', '.join(others)}, nor {last}; it holds {listing(root)}")
 
 
 def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: Dataset) -> None:
@@ -75,3 +86,25 @@ def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: D
             f"{val.pairs[0].image.parent}; make a folder for each split ({val_split}/images, ...), or give "
             "--train-split and --val-split one name to score on what is learnt from"
         )
+
+
+def data_help() -> str:
+    """What commands say of the option that takes a dataset."""
+    *others, last = (layout.help for layout in LAYOUTS)
+    return f"Root of the dataset: {', '.join(others)}, or {last}."
+
+
+def classes_help() -> str:
+    """What commands say of the option that takes a class table."""
+    return f"A classes.yaml, or the name of a table: {', '.join(packaged_class_tables())}."
+
+
+def drawn_layouts() -> str:
+    """Every layout by name, how it is recognised, and its folders drawn, for a terminal."""
+    parts = []
+    for layout in LAYOUTS:
+        drawing = "\n".join(f"    {line}" for line in layout.drawing.splitlines())
+        parts.append(f"{layout.name}, recognised by {layout.sign}:\n\n{drawing}\n")
+        if layout.notes:
+            parts.append(f"{layout.notes}\n")
+    return "\n".join(parts)

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from danet_train.classes import ClassTable
+from danet_train.data.datasets.layout import Split
 from danet_train.data.samples.faults import FaultPolicy, Skipped
-from danet_train.data.samples.sample import Dataset, Pair
+from danet_train.data.samples.sample import Dataset
 from danet_train.errors import DataError
 from danet_train.pictures.decoding import PICTURE_SUFFIXES
-
-
-class Split(NamedTuple):
-    """What a layout finds for one split.
-
-    Attributes:
-        pairs: Every image with the place where its labels belong, in the order of their names.
-        wanted: The images that were looked for, in words.
-        left_out: Files beside them that are no part of the split, and why.
-    """
-
-    pairs: list[Pair]
-    wanted: str
-    left_out: Sequence[Skipped] = ()
 
 
 def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
@@ -39,9 +25,7 @@ def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
     Raises:
         DataError: There is no image, none with labels, one without under ``stop``, or two of one name.
     """
-    if not split.pairs:
-        others = f"; left out {summed(split.left_out)}" if split.left_out else ""
-        raise DataError(f"there is no image {split.wanted}{others}")
+    require_images(split)
     count = len(split.pairs)
     absent = [pair for pair in split.pairs if not pair.image.is_file()]
     if absent and policy == "stop":
@@ -67,6 +51,17 @@ def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
     return Dataset(pairs, classes, skipped, split.left_out)
 
 
+def require_images(split: Split) -> None:
+    """Refuse a split that has no image.
+
+    Raises:
+        DataError: It has none.
+    """
+    if not split.pairs:
+        others = f"; left out {summed(split.left_out)}" if split.left_out else ""
+        raise DataError(f"there is no image {split.wanted}{others}")
+
+
 def summed(left_out: Sequence[Skipped]) -> str:
     """How many files are left out, the first of each reason, in words."""
     reasons = Counter(entry.why for entry in left_out)
@@ -83,9 +78,3 @@ def _labels_beside(label: Path) -> str:
     others = [label.with_suffix(suffix) for suffix in PICTURE_SUFFIXES if suffix != label.suffix]
     found = next((other for other in others if other.is_file()), None)
     return f" ({found.name} is there, but label values are read from a PNG alone)" if found else ""
-
-
-def listing(folder: Path) -> str:
-    """The first entries of a folder, for a message."""
-    entries = sorted(path.name for path in folder.iterdir())
-    return ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") if entries else "nothing"

@@ -1,59 +1,83 @@
-"""A plain folder, for a data set of one's own.
-
-ROOT/[SPLIT/]images/[FOLDER/]*.{png,jpg,bmp,tif,webp, ...}, in small letters or large ones
-ROOT/[SPLIT/]labels/[FOLDER/]*.png, of the same folders and stems
-ROOT/[SPLIT/]classes.yaml
-"""
+"""A plain folder, for a data set of one's own."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from danet_train.classes import ClassTable, read_classes
-from danet_train.data.datasets.folder import labels_below, pictures_below
-from danet_train.data.datasets.pairing import Split
-from danet_train.data.samples.sample import Pair
+from danet_train.data.datasets.layout import Layout, Place, Split, in_order
 from danet_train.errors import DataError, NoDatasetError
 
+if TYPE_CHECKING:
+    from danet_train.classes import ClassTable
 
-def locate(root: Path) -> Path | None:
-    """``root`` where it or a folder in it has ``images``, else None."""
-    return root if (root / "images").is_dir() or any(root.glob("*/images")) else None
-
-
-def find_split(root: Path, split: str) -> Split:
-    """The pairs of ROOT/SPLIT, or of ROOT itself where it has no such folder, named by their paths.
-
-    Raises:
-        NoDatasetError: There are other splits, but not this one.
-    """
-    folder = _folder(root, split)
-    if folder is None:
-        splits = sorted(path.parent.name for path in root.glob("*/images"))
-        raise NoDatasetError(f"{root} has no split {split!r}; it has {', '.join(splits)}")
-    return folders_paired(folder / "images", folder / "labels")
+_IMAGES: Final = "images"
+_LABELS: Final = "labels"
+_CLASSES: Final = "classes.yaml"
 
 
-def folders_paired(images: Path, labels: Path) -> Split:
-    """Every picture below one folder with the label of its name below another, and what is left over."""
-    found, known = pictures_below(images), labels_below(labels)
-    pairs = [Pair(name, image, known.place(labels, name)) for name, image in found.pictures]
-    left_out = [*found.left_out, *known.left_out({pair.name for pair in pairs}, images)]
-    return Split(pairs, f"in {images}", left_out)
+class PlainFolder(Layout):
+    """Photographs and labels in two folders, with or without a folder a split above them."""
 
+    name = "a plain folder"
+    help = (
+        f"a folder of SPLIT/{_IMAGES} (with subfolders), SPLIT/{_LABELS} (PNGs of the same names) and "
+        f"{_CLASSES}"
+    )
+    sign = f"SPLIT/{_IMAGES} or {_IMAGES}"
+    drawing = (
+        f"ROOT/[SPLIT/]{_IMAGES}/[FOLDER/]*.{{png,jpg,bmp,tif,webp, ...}}, in small letters or large ones\n"
+        f"ROOT/[SPLIT/]{_LABELS}/[FOLDER/]*.png, of the same folders and stems\n"
+        f"ROOT/[SPLIT/]{_CLASSES}"
+    )
+    label_folders = (_LABELS,)
 
-def own_classes(root: Path, split: str) -> ClassTable:
-    """The ``classes.yaml`` of the split, or of all splits.
+    def locate(self, root: Path) -> Path | None:
+        """``root`` where it or a folder in it has ``images``, else None."""
+        return root if (root / _IMAGES).is_dir() or any(root.glob(f"*/{_IMAGES}")) else None
 
-    Raises:
-        DataError: There is none.
-        ConfigError: It cannot be read.
-    """
-    for place in (_folder(root, split) or root, root):
-        if (place / "classes.yaml").is_file():
-            return read_classes(place / "classes.yaml")
-    raise DataError(f"{root} has no classes.yaml; write one, or name a class table with --classes")
+    def splits(self, root: Path) -> list[str]:
+        """The folders with ``images``; where the root has such a one, ``train`` too, which it stands for."""
+        found = {path.parent.name for path in root.glob(f"*/{_IMAGES}")}
+        return in_order(found | ({"train"} if (root / _IMAGES).is_dir() else set()), ("train", "val"))
+
+    def find_split(self, root: Path, split: str) -> Split:
+        """The pairs of ROOT/SPLIT, or of ROOT itself where it has no such folder, named by their paths.
+
+        Raises:
+            NoDatasetError: There are other splits, but not this one.
+        """
+        from danet_train.data.datasets.folder import folders_paired
+
+        folder = _folder(root, split)
+        if folder is None:
+            splits = sorted(path.parent.name for path in root.glob(f"*/{_IMAGES}"))
+            raise NoDatasetError(f"{root} has no split {split!r}; it has {', '.join(splits)}")
+        return folders_paired(folder / _IMAGES, folder / _LABELS)
+
+    def own_classes(self, root: Path, split: str) -> ClassTable:
+        """The ``classes.yaml`` of the split, or of all splits.
+
+        Raises:
+            DataError: There is none.
+            ConfigError: It cannot be read.
+        """
+        from danet_train.classes import read_classes
+
+        for place in (_folder(root, split) or root, root):
+            if (place / _CLASSES).is_file():
+                return read_classes(place / _CLASSES)
+        raise DataError(f"{root} has no {_CLASSES}; write one, or name a class table with --classes")
+
+    def around(self, folder: Path) -> Place | None:
+        """The folder above the one that holds the nearest ``images``; that one is taken for a split."""
+        whole = folder.absolute()
+        inside = (place for place in (whole, *whole.parents) if place.name == _IMAGES)
+        images = next(inside, None)
+        if images is None or len(images.parents) < 2:
+            return None
+        return Place(images.parents[1], images.parent.name)
 
 
 def _folder(root: Path, split: str) -> Path | None:
-    return next((place for place in (root / split, root) if (place / "images").is_dir()), None)
+    return next((place for place in (root / split, root) if (place / _IMAGES).is_dir()), None)

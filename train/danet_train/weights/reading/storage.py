@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import re
 import reprlib
 import struct
 import warnings
@@ -27,6 +28,19 @@ from danet_train.weights.reading.wrappings import find_state, unwrapped
 
 _ZIP = b"PK\x03\x04"
 _FIRST_BYTES = (_ZIP, b"\x80")  # a zip archive; a pickle of protocol 2 or later: what torch.save writes
+_OTHERS = (
+    (
+        re.compile(rb".{8}\{\"", re.DOTALL),
+        "a safetensors file: load it with safetensors.torch.load_file, and torch.save what that gives",
+    ),
+    (
+        re.compile(rb"version https://git-lfs"),
+        "what Git LFS leaves in place of a file: fetch that with `git lfs pull`",
+    ),
+    (re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE), "a web page: the download went wrong, repeat it"),
+    (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!"), "a packed file: unpack it first"),
+)
+"""What else people have under such a name, and what to do with it."""
 _UNREADABLE = (
     RuntimeError,
     ValueError,
@@ -139,9 +153,11 @@ class _ObjectsError(CheckpointError):
 
 def _unpickle(path: Path, data: bytes) -> object:
     if not data.startswith(_FIRST_BYTES):
+        known = next((said for form, said in _OTHERS if form.match(data)), None)
         raise CheckpointError(
             f"{path} ({len(data)} bytes) is no checkpoint: expected a file that torch.save wrote, which "
-            f"begins as a zip archive or a pickle, but it begins with {data[:12]!r}; give a checkpoint file"
+            f"begins as a zip archive or a pickle, but it begins with {data[:12]!r}; "
+            + ("give a checkpoint file" if known is None else f"this is {known}")
         )
     if data.startswith(_ZIP):
         _check_archive(path, data)
