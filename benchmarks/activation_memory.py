@@ -30,9 +30,10 @@ from danet_runtime.errors import BackendError, DanetError, UsageError
 from danet_runtime.files.atomic import write_json
 from danet_runtime.tensorrt.build.rtx_builder import build_engine, known_targets
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
-from danet_train.model.config import BLOCKS_PER_LAYER, DANetConfig
+from danet_train.config.sections import Normalisation
+from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
+from danet_train.model.config import DANetConfig
 from danet_train.model.danet import build_model
-from danet_train.normalisation import Normalisation
 
 DEPTHS, SIZE, TARGET = (50, 101), "1024x2048", "sm_89"
 """What the committed results are of."""

@@ -46,9 +46,9 @@ def read(uri: str, seconds: float) -> None:
         sys.modules[clock.__name__] = clock
     import truth
 
-    from danet_runtime.sources.gstreamer import ChildSource
+    from danet_runtime.sources import open_source
 
-    source = ChildSource(uri)
+    source = open_source(uri)
     buffer = np.empty((*source.size_hw, 3), np.uint8)
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -34,8 +34,8 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.machine import describe_machine
 from danet_runtime.tensorrt.build.rtx_builder import build_engine
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
+from danet_train.config.sections import Normalisation
 from danet_train.model.danet import DANet, build_model
-from danet_train.normalisation import Normalisation
 from danet_train.synthetic.dataset import scene
 
 RESULTS = Path(__file__).parent / "results" / "rtx_engines.json"

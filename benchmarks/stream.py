@@ -146,8 +146,8 @@ def bundle_of(size_hw: tuple[int, int], folder: Path) -> Bundle:
     from danet_export.pipeline import export_bundle
     from danet_train.checkpoint import read_checkpoint, save_checkpoint
     from danet_train.classes import CITYSCAPES
+    from danet_train.config.sections import Normalisation
     from danet_train.model.danet import build_model
-    from danet_train.normalisation import Normalisation
 
     model = build_model(18, base_channels=8, stem_channels=8, head_channels=32, attention_channels=8)
     save_checkpoint(

@@ -39,7 +39,7 @@ from danet_export.kernels import torch_ops
 from danet_export.ops.attention_ops import energy_slices
 from danet_runtime.cli.options.arguments import parse_size
 from danet_train.model.attention import ChannelAttention, PositionAttention
-from danet_train.model.config import BLOCKS_PER_LAYER
+from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
 from danet_train.model.danet import DANet, build_model
 
 AGREEMENT = 0.99

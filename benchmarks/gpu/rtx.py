@@ -22,7 +22,7 @@ from measurement import exit_code_of, gpu_is_missing, record
 
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.cli.options.arguments import parse_size
-from danet_train.model.config import BLOCKS_PER_LAYER
+from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
 
 CASE = Path(__file__).with_name("rtx_case.py")
 CASE_TIMEOUT_S = 300

@@ -27,8 +27,8 @@ from danet_runtime.tensorrt.build.builder import BuiltEngine, NetworkSetup, buil
 from danet_runtime.tensorrt.build.library import library_of
 from danet_runtime.tensorrt.plugins.lowering import lowered_model
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
+from danet_train.config.sections import Normalisation
 from danet_train.model.danet import build_model
-from danet_train.normalisation import Normalisation
 
 
 def native_model(depth: int, geometry: Geometry) -> bytes:

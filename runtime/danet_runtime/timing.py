@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 
-STAGES = ("capture", "preprocess", "inference", "postprocess", "sink")
+Stage = Literal["capture", "preprocess", "inference", "postprocess", "sink"]
+
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 """The stages of a stream, in the order in which a frame passes them."""
 
 _NS_PER_MS = 1e6
@@ -83,9 +85,10 @@ class LatencyRecorder:
             25 frames a second in 3.7 MB.
     """
 
-    def __init__(self, stages: Sequence[str] = STAGES, capacity: int = 65536) -> None:
+    def __init__(self, stages: Sequence[Stage] = STAGES, capacity: int = 65536) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1 (got {capacity})")
+        self._stages = tuple(stages)
         self._names = (*stages, "total", "remainder")
         # (frames, stages + total + remainder) ns; written to now, so that it does not look like a leak later
         self._window = np.full((capacity, len(self._names)), 0, np.int64)
@@ -98,15 +101,15 @@ class LatencyRecorder:
         """How many frames were added."""
         return self._frames
 
-    def add(self, stage_ns: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]], total_ns: int) -> None:
+    def add(self, stage_ns: Mapping[Stage, int], total_ns: int) -> None:
         """Add one frame.
 
         Args:
-            stage_ns: Nanoseconds of each stage, in order.
+            stage_ns: Nanoseconds of each of the stages.
             total_ns: Nanoseconds of the whole.
         """
         row = self._window[self._frames % len(self._window)]
-        row[:-2] = stage_ns
+        row[:-2] = [stage_ns[stage] for stage in self._stages]
         row[-2] = total_ns
         row[-1] = total_ns - int(row[:-2].sum())
         self._sum += row

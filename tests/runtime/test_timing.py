@@ -20,7 +20,7 @@ rows = st.lists(
 def test_the_stages_and_the_remainder_add_up_to_the_total(frames: list[tuple[list[int], int]]) -> None:
     recorder = LatencyRecorder()
     for stages, waiting in frames:
-        recorder.add(stages, sum(stages) + waiting)
+        recorder.add(dict(zip(STAGES, stages, strict=True)), sum(stages) + waiting)
     summary = recorder.summary()
     assert tuple(summary.stages) == STAGES
     parts = sum(stage.mean_ms for stage in summary.stages.values()) + summary.remainder.mean_ms
@@ -34,11 +34,18 @@ def test_the_stages_and_the_remainder_add_up_to_the_total(frames: list[tuple[lis
 def test_percentiles_are_of_the_latest_frames_and_the_maximum_is_of_all() -> None:
     recorder = LatencyRecorder(("inference",), capacity=4)
     for ms in (100, 1, 1, 1, 1, 2):
-        recorder.add([ms * 10**6], ms * 10**6)
+        recorder.add({"inference": ms * 10**6}, ms * 10**6)
     summary = recorder.summary()
     assert (summary.frames, summary.window) == (6, 4)
     assert summary.total.max_ms == 100
     assert summary.total.p99_ms < 3
+
+
+def test_a_stage_is_known_by_its_name_whatever_the_order() -> None:
+    recorder = LatencyRecorder()
+    recorder.add({"sink": 1, "postprocess": 2, "inference": 3, "preprocess": 4, "capture": 5}, 15)
+    means = {stage: round(1e6 * latency.mean_ms) for stage, latency in recorder.summary().stages.items()}
+    assert means == {"capture": 5, "preprocess": 4, "inference": 3, "postprocess": 2, "sink": 1}
 
 
 def test_no_frame_gives_zeros() -> None:

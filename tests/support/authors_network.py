@@ -22,8 +22,11 @@ def _norm(state, name, channels):
     state[f"{name}.num_batches_tracked"] = torch.tensor(7)
 
 
-def authors_file(*, deep, fc=False, blocks=(3, 4, 6, 3), base=2, head=8, attention=4, classes=5, seed=0):
-    torch.manual_seed(seed)
+BLOCKS, HEAD, ATTENTION = (3, 4, 6, 3), 8, 4
+
+
+def authors_file(*, deep, fc=False, base=2, classes=5):
+    torch.manual_seed(0)
     state, stem = {}, 2 * base if deep else base
     if deep:
         for conv, norm, into, out in ((0, 1, 3, base), (3, 4, base, base), (6, None, base, stem)):
@@ -34,7 +37,7 @@ def authors_file(*, deep, fc=False, blocks=(3, 4, 6, 3), base=2, head=8, attenti
         _conv(state, "pretrained.conv1", stem, 3, 7)
     _norm(state, "pretrained.bn1", stem)
     into = stem
-    for level, count in enumerate(blocks):
+    for level, count in enumerate(BLOCKS):
         width = base * 2**level
         for index in range(count):
             block = f"pretrained.layer{level + 1}.{index}"
@@ -49,14 +52,14 @@ def authors_file(*, deep, fc=False, blocks=(3, 4, 6, 3), base=2, head=8, attenti
             into = 4 * width
     if fc:
         state["pretrained.fc.weight"], state["pretrained.fc.bias"] = torch.randn(10, into), torch.randn(10)
-    for name, source in (("conv5a", into), ("conv5c", into), ("conv51", head), ("conv52", head)):
-        _conv(state, f"head.{name}.0", head, source, 3)
-        _norm(state, f"head.{name}.1", head)
-    for name, out in (("query", attention), ("key", attention), ("value", head)):
-        _conv(state, f"head.sa.{name}_conv", out, head, 1, bias=True)
+    for name, source in (("conv5a", into), ("conv5c", into), ("conv51", HEAD), ("conv52", HEAD)):
+        _conv(state, f"head.{name}.0", HEAD, source, 3)
+        _norm(state, f"head.{name}.1", HEAD)
+    for name, out in (("query", ATTENTION), ("key", ATTENTION), ("value", HEAD)):
+        _conv(state, f"head.sa.{name}_conv", out, HEAD, 1, bias=True)
     state["head.sa.gamma"], state["head.sc.gamma"] = torch.tensor([0.8]), torch.tensor([-0.6])
     for name in ("conv6.1", "conv7.1", "conv8.1"):
-        _conv(state, f"head.{name}", classes, head, 1, bias=True)
+        _conv(state, f"head.{name}", classes, HEAD, 1, bias=True)
     return state
 
 

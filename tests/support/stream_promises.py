@@ -159,10 +159,23 @@ def _error_has_a_cause(drive: Drive) -> bool:
     return error is None or any(isinstance(error, cause) for cause in drive.causes)
 
 
+def _slots_are_given_back(drive: Drive) -> bool:
+    """But for the newest, what nobody has asked for, and what a thread holds that was killed or given up."""
+    for lane in drive.stream._loop._lanes:
+        delivery = lane.delivery
+        readers = {delivery._newest, drive.stream._loop._caller._items[lane.camera.number]}
+        hanging = sum(worker.thread.is_alive() for worker in lane.workers)
+        lost = hanging + (drive.stream.health.state == "fault")
+        if len(lane.slots.held.keys() - readers) > lost:
+            return False
+    return True
+
+
 AT_THE_END: Final[dict[str, Callable[[Drive], bool]]] = {
     "it ends": lambda drive: drive.ended.is_set(),
     "no thread waits for it": lambda drive: not any(thread.is_alive() for thread in drive.others),
     "every captured frame is delivered, dropped or counted": _frames_are_counted,
+    "every slot is given back": _slots_are_given_back,
     "every sink is finished once": _sinks_are_finished,
     "what is told as written can be read, but for what was taken away": _files_are_readable,
     "what was taken away while it was written is told": _losses_are_told,

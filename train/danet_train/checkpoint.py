@@ -20,11 +20,12 @@ import torch
 from pydantic import ValidationError
 
 from danet_train.classes import ClassTable
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.files.atomic import write_whole
 from danet_train.model.architecture import infer_config, model_from_state
+from danet_train.model.backbones.registry import DEFAULT
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.weights.foreign import read_foreign
 from danet_train.weights.reading.storage import StoredWeights, read_stored
@@ -175,12 +176,17 @@ def _interpret(
         )
     if set(content) - {_QUANTISATION} != _KEYS or not isinstance(content["config"], dict):
         raise CheckpointError(f"expected the keys {sorted(_KEYS)}, got {sorted(map(str, content))}")
-    config_said = content["config"]
-    grid = config_said.get("multi_grid")
+    stated = dict(content["config"])
+    backbone = stated.get("backbone", DEFAULT)
+    if multi_grid is not None:
+        if backbone != DEFAULT:
+            raise CheckpointError(f"multi_grid is an option of the ResNet, this DANet has {backbone!r}")
+        stated["multi_grid"] = multi_grid
     config = infer_config(
         state,
-        multi_grid=multi_grid or (None if grid is None else tuple(grid)),
-        align_corners=config_said.get("align_corners") if align_corners is None else align_corners,
+        backbone=backbone,
+        stated=stated,
+        align_corners=stated.get("align_corners") if align_corners is None else align_corners,
     )
     try:
         classes = None if content["classes"] is None else ClassTable.model_validate(content["classes"])
@@ -214,7 +220,7 @@ def _check_scales(scales: Mapping[str, float], model: DANet) -> None:
     unexpected = [name for name in scales if name not in expected]
     if missing or unexpected:
         raise CheckpointError(
-            f"a DANet-R{model.config.depth} of this shape has {len(expected)} scales of activations; "
+            f"a DANet-{model.config.label} of this shape has {len(expected)} scales of activations; "
             f"missing: {missing[:4]}, unexpected: {unexpected[:4]}; run `danet train --quantize` again"
         )
     for name, scale in scales.items():

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import onnx
 
 from danet_export.errors import ExportError
+from danet_train.model.backbones.reads import Reader
 from danet_train.model.danet import DANet
-from danet_train.quantisation.activations import Reader, quantised_activations
+from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.trained_scales import TrainedScale
 
 _PREFIX = "network."

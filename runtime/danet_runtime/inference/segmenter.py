@@ -21,7 +21,7 @@ from danet_runtime.frames.fitting import FrameFitting, NativeBuffers
 from danet_runtime.frames.pixel_formats import Pixels
 from danet_runtime.inference.frame_rules import Array, FrameRules, batched
 from danet_runtime.inference.turn import Turn
-from danet_runtime.timing import DeviceTimes
+from danet_runtime.timing import DeviceTimes, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,14 @@ class InferenceTimes(NamedTuple):
     preprocess_ns: int
     inference_ns: int
     postprocess_ns: int
+
+    def by_stage(self) -> dict[Stage, int]:
+        """By the names of :data:`danet_runtime.timing.STAGES`."""
+        return {
+            "preprocess": self.preprocess_ns,
+            "inference": self.inference_ns,
+            "postprocess": self.postprocess_ns,
+        }
 
 
 class Submission(NamedTuple):
@@ -72,8 +80,8 @@ class Segmenter:
         bundle: An open bundle, or the path of one.
         precision: Which variant. By default the most precise one that the bundle holds (fp32, then fp16, then
             int8); what was chosen stands in :attr:`precision` and in the log.
-        backend: Name of a backend (see :data:`danet_runtime.backends.BACKENDS`), or one that is open already,
-            which the segmenter then owns.
+        backend: Name of a backend (see :func:`danet_runtime.backends.registry.backends`), or one that is open
+            already, which the segmenter then owns.
         threads: CPU threads of one inference, for a backend given by name.
 
     Raises:
@@ -103,7 +111,7 @@ class Segmenter:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         manifest = self.bundle.manifest
-        self.precision: Precision = precision or _most_precise(self.bundle)
+        self.precision: Precision = precision or most_precise(self.bundle)
         self.frame_size_hw: tuple[int, int] = manifest.frame.size_hw
         self.pixels: Pixels = manifest.frame.pixels
         self.frame_shape: tuple[int, ...] = manifest.frame.shape
@@ -363,8 +371,9 @@ class Segmenter:
         self.close()
 
 
-def _most_precise(bundle: Bundle) -> Precision:
-    order: tuple[Precision, ...] = get_args(Precision)  # fp32, fp16, int8
+def most_precise(bundle: Bundle) -> Precision:
+    """The most precise variant of a bundle: fp32, then fp16, then int8."""
+    order: tuple[Precision, ...] = get_args(Precision)
     return next(precision for precision in order if precision in bundle.manifest.variants)
 
 

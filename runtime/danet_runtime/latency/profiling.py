@@ -16,11 +16,11 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.machine import describe_machine
 from danet_runtime.pictures.reading import decode_picture
-from danet_runtime.timing import LatencyRecorder, LatencySummary
+from danet_runtime.timing import LatencyRecorder, LatencySummary, Stage
 
 PROFILE_KIND = "danet-profile"
 PROFILE_VERSION = 1
-_STAGES = ("preprocess", "inference", "postprocess")
+_STAGES: tuple[Stage, ...] = ("preprocess", "inference", "postprocess")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def measure(
         times = segmenter.infer_into(frame, labels)
         total_ns = time.monotonic_ns() - started
         if number >= warmup:
-            recorder.add(times, total_ns)
+            recorder.add(times.by_stage(), total_ns)
         if on_round is not None:
             on_round()
     agreement = None if golden_labels is None else float(np.mean(labels == golden_labels))

@@ -14,7 +14,7 @@ from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.results.health import HealthState
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import CaptureClock, FrameInfo
-from danet_runtime.timing import STAGES
+from danet_runtime.timing import STAGES, Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +88,11 @@ class FrameSlot:
         labels: (H, W) uint8, written by the segmenter.
         info: What the source says of the frame.
         started_ns: When its capture started, on the clock of :mod:`danet_runtime.clock`.
-        stage_ns: Nanoseconds of each stage, in the order of :data:`danet_runtime.timing.STAGES`.
-        readers: How many consumers have not released it.
-        writers: How many sinks have not written it.
+        stage_ns: Nanoseconds of each of :data:`danet_runtime.timing.STAGES`.
         late: Whether it missed the deadline at the end of inference.
         deadline_ms: Of the stream.
         stale_after_ms: Of the stream, where the source is live: an older mask is stale.
         is_pinned: Whether the segmenters have been shown its buffers.
-        is_pending: Whether it was captured and neither written, dropped nor given up.
         health: State of the stream when it was segmented.
     """
 
@@ -115,14 +112,11 @@ class FrameSlot:
         self.labels: UInt8Array = page_aligned(size_hw)
         self.info = FrameInfo(-1, 0)
         self.started_ns = 0
-        self.stage_ns = [0] * len(STAGES)
-        self.readers = 0
-        self.writers = 0
+        self.stage_ns: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         self.late: bool | None = None
         self.deadline_ms: float | None = None
         self.stale_after_ms: float | None = None
         self.is_pinned = False
-        self.is_pending = False
         self.health: HealthState = "starting"
 
     @property
@@ -147,7 +141,7 @@ class FrameSlot:
             capture_time_ns=self.info.capture_time_ns,
             capture_clock=self.info.clock,
             age_ms=age_ms,
-            stages_ms={name: ns / 1e6 for name, ns in zip(STAGES[:4], self.stage_ns, strict=False)},
+            stages_ms={stage: ns / 1e6 for stage, ns in self.stage_ns.items() if stage != "sink"},
             late=late,
             health=health,
             media_time_ms=self.info.media_time_ms,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from danet_runtime.dependencies import OPENCV, PYAV
 from danet_runtime.errors import SinkError, SinkFormatError
 from danet_runtime.files.targets import followed
 from danet_runtime.results.overlay import DEFAULT_OPACITY
@@ -12,7 +13,8 @@ from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS, PresentationClock, is_live
 from danet_runtime.sinks.protocol.sink import StreamFormat
-from danet_runtime.sinks.writing.video_file import VideoFile, check_video_target
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
+from danet_runtime.sinks.writing.video_file import VIDEO_SUFFIXES, VideoFile, check_video_target
 
 
 class VideoSink:
@@ -37,6 +39,18 @@ class VideoSink:
     """
 
     name = "video"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form=f"a video file ({', '.join(VIDEO_SUFFIXES)})",
+        needs=((OPENCV,), (PYAV,)),
+        suffixes=VIDEO_SUFFIXES,
+        writes="file",
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> VideoSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, legend=wanted.legend, overwrite=wanted.overwrite)
 
     def __init__(
         self,

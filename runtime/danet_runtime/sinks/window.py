@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
-from danet_runtime.dependencies import opencv
+from danet_runtime.dependencies import OPENCV, opencv
 from danet_runtime.errors import SinkError
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)  # 27: escape
 
@@ -28,6 +29,19 @@ class WindowSink:
     """
 
     name = "window"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="window:",
+        help="the overlay on this screen",
+        needs=((OPENCV,),),
+        schemes=("window",),
+        is_shared=True,
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> WindowSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest or "danet", legend=wanted.legend)
 
     def __init__(
         self, title: str = "danet", *, on_quit: Callable[[], object] | None = None, legend: bool = False

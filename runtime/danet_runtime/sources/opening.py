@@ -14,10 +14,10 @@ from typing import Final
 
 from danet_runtime.errors import DanetError, MissingDependencyError, SourceError, UsageError
 from danet_runtime.frames.pixel_formats import BGR, Pixels
-from danet_runtime.sources import live_source, open_source
-from danet_runtime.sources.live.source import LiveSource
+from danet_runtime.sources.protocol.abilities import AwaitableSource
 from danet_runtime.sources.protocol.damage import DamagePolicy
 from danet_runtime.sources.protocol.source import Source
+from danet_runtime.sources.registry import live_source, open_source
 
 _FIRST_PAUSE_S: Final = 0.5
 _MOST_PAUSE_S: Final = 5.0
@@ -28,12 +28,11 @@ _SETTLING_S: Final = 1.0
 
 def open_sources(
     named: Mapping[str, str],
-    size_hw: tuple[int, int],
+    sizes_hw: Mapping[str, tuple[int, int]],
     *,
     realtime: bool = False,
     pixels: Pixels = BGR,
     damaged: DamagePolicy = "drop",
-    sizes_hw: Mapping[str, tuple[int, int]] | None = None,
     wait_s: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Source]:
@@ -47,11 +46,10 @@ def open_sources(
 
     Args:
         named: What :func:`danet_runtime.sources.open_source` takes, by the names of the cameras.
-        size_hw: Height and width that are assumed for a missing camera.
+        sizes_hw: Height and width that are assumed for each camera where it is missing, by name.
         realtime: Play files at their own rate.
         pixels: The format that is wanted.
         damaged: What becomes of frames that are known or likely to be corrupt.
-        sizes_hw: Where it differs, by name.
         wait_s: Wait and try for so long before a camera counts as missing.
         tell: Called for each that is missing, with why and what is assumed.
 
@@ -64,7 +62,7 @@ def open_sources(
         MissingDependencyError: What one of them needs is not installed.
     """
     opened: dict[str, Source] = {}
-    cameras: dict[str, LiveSource] = {}
+    cameras: dict[str, AwaitableSource] = {}
     with ExitStack() as undo:
         for name, text in named.items():
             camera = live_source(text, pixels, damaged)
@@ -77,7 +75,7 @@ def open_sources(
         if missing and len(missing) == len(named):
             raise _none_of(missing)
         for name, error in missing.items():
-            cameras[name].await_opening((sizes_hw or {}).get(name, size_hw), str(error))
+            cameras[name].await_opening(sizes_hw[name], str(error))
             tell(f"{name} is missing: {error}; it is awaited")
         undo.pop_all()
     return opened
@@ -91,7 +89,7 @@ class _Openings:
         wait_s: One that cannot be opened is tried again for so long.
     """
 
-    def __init__(self, cameras: Mapping[str, LiveSource], wait_s: float) -> None:
+    def __init__(self, cameras: Mapping[str, AwaitableSource], wait_s: float) -> None:
         self._cameras = cameras
         self._wait_s = wait_s
         self._end = threading.Event()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from danet_runtime.clock import now_ns
-from danet_runtime.dependencies import PYAV, require
+from danet_runtime.dependencies import OPENCV, PYAV, require
 from danet_runtime.errors import (
     MissingDependencyError,
     SourceDamagedError,
@@ -19,6 +19,7 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.sources.protocol.damage import DamageCount, DamagePolicy, DamageReason
 from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
 from danet_runtime.sources.video_files.container import VideoContainer, check_size
 from danet_runtime.sources.video_files.decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_files.ends import missing_bytes
@@ -89,7 +90,15 @@ class VideoSource:
         damage: Counts what is damaged.
     """
 
+    statement: ClassVar = SourceStatement(
+        name="video", form="a video file", needs=((PYAV, OPENCV),), reads_other_files=True
+    )
     live = False
+
+    @classmethod
+    def named(cls, text: str, wanted: Wanted) -> VideoSource | OpenCvVideoSource:
+        """The video at a path; see :func:`open_video`."""
+        return open_video(Path(text), wanted.damaged)
 
     def __init__(self, path: str | Path, damaged: DamagePolicy = "drop") -> None:
         self.path = Path(path)
@@ -211,8 +220,8 @@ class VideoSource:
         if self._policy == "stop":
             self._ended = True
             raise SourceDamagedError(
-                f"{self.path} is damaged at frame {place} ({reason}); what was made of the "
-                f"{self._delivered} frames before is kept"
+                f"{self.path} is damaged at frame {place} ({reason}); the {self._delivered} frames before "
+                "were read"
             )
         if not self._told:
             self._told = True
@@ -233,15 +242,15 @@ class VideoSource:
             lacks = f" ({missing} bytes are missing)" if missing else ""
             raise SourceTruncatedError(
                 f"{self.path} ended after {self._delivered}{of} frames; the file is damaged or cut off"
-                f"{lacks}, and what was made of the frames before is kept"
+                f"{lacks}; the frames before were read"
             )
         counts.pop("no key frame yet", None)
         if counts:
             told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             what = "are marked" if self._policy == "mark" else "were left out"
             raise SourceDamagedError(
-                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); what was "
-                "made of the others is kept"
+                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); the "
+                "others were read"
             )
 
     def _gives_nothing(self) -> str:

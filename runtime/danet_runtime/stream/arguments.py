@@ -10,41 +10,65 @@ from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.sinks.protocol.sink import Sink
 from danet_runtime.sources.protocol.source import Source
+from danet_runtime.stream.pipeline.camera import Camera
 from danet_runtime.stream.state.options import StreamOptions
 from danet_runtime.stream.state.slots import Policy
 
 logger = logging.getLogger(__name__)
 
 
-def check_arguments(
-    segmenters: Sequence[Segmenter],
-    sources: Mapping[str, Source],
-    sinks: Mapping[str, Sequence[Sink]],
+SINGLE = "source"
+"""What the one camera of a stream is called where nobody named it."""
+
+
+def cameras_of(
+    sources: Source | Mapping[str, Source],
+    sinks: Sequence[Sink] | Mapping[str, Sequence[Sink]],
     policy: Policy | None,
     max_frames: int | None,
-    options: StreamOptions,
-) -> None:
-    """Refuse a stream that contradicts itself; the arguments are those of :class:`danet_runtime.Stream`.
+) -> list[Camera]:
+    """The cameras of a stream; the arguments are those of :class:`danet_runtime.Stream`.
 
     Raises:
-        UsageError: They do.
+        UsageError: They contradict each other.
     """
     if policy not in (None, "every", "latest"):
         raise UsageError(f"policy must be 'every' or 'latest' (got {policy!r})")
     if max_frames is not None and max_frames < 1:
         raise UsageError(f"max_frames must be at least 1 (got {max_frames})")
-    if not segmenters or not sources:
+    named = dict(sources) if isinstance(sources, Mapping) else {SINGLE: sources}
+    given = dict(sinks) if isinstance(sinks, Mapping) else dict.fromkeys(list(named)[:1], sinks)
+    unknown = set(given) - set(named)
+    if named and unknown:
+        raise UsageError(f"there are sinks for {sorted(unknown)}, but cameras only {sorted(named)}")
+    return [
+        Camera(
+            number,
+            name,
+            source,
+            list(given.get(name, ())),
+            policy or ("latest" if source.live else "every"),
+            max_frames,
+        )
+        for number, (name, source) in enumerate(named.items())
+    ]
+
+
+def check_models(segmenters: Sequence[Segmenter], cameras: Sequence[Camera], options: StreamOptions) -> None:
+    """Refuse models that do not go together, or not with the cameras.
+
+    Raises:
+        UsageError: They do not.
+    """
+    if not segmenters or not cameras:
         raise UsageError("a stream needs at least one segmenter and one source")
     if len(segmenters) > 1 and options.deadline_ms is None:
         raise UsageError("several models need a deadline to choose by; give deadline_ms")
     names = {tuple(entry.name for entry in segmenter.classes) for segmenter in segmenters}
     if len(names) > 1:
         raise UsageError("the models of a stream must have the same classes in the same order")
-    for name, source in sources.items():
-        check_frames(segmenters, name, source)
-    unknown = set(sinks) - set(sources)
-    if unknown:
-        raise UsageError(f"there are sinks for {sorted(unknown)}, but cameras only {sorted(sources)}")
+    for camera in cameras:
+        check_frames(segmenters, camera.name, camera.source)
 
 
 def check_frames(segmenters: Sequence[Segmenter], name: str, source: Source) -> None:

@@ -5,31 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
-from danet_runtime.errors import DanetError, FaultError, SourceError, UsageError
+from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.health import Health, Listener
 from danet_runtime.results.result import FrameSlot, Result
 from danet_runtime.sinks.protocol.sink import Sink
 from danet_runtime.sources.protocol.source import Source
-from danet_runtime.stream.arguments import check_arguments, check_frames
+from danet_runtime.stream.arguments import cameras_of, check_frames, check_models
 from danet_runtime.stream.inference.overlapped import frames_under_way, make_inference
 from danet_runtime.stream.lifecycle import Lifecycle, State
-from danet_runtime.stream.pipeline.frame_checks import StandstillCheck, WallClockCheck
+from danet_runtime.stream.pipeline.delivery import Delivery
 from danet_runtime.stream.pipeline.lane import Lane
 from danet_runtime.stream.report import Ending, StreamReport
+from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.options import StreamOptions
 from danet_runtime.stream.state.slots import Intake, Policy
-from danet_runtime.stream.state.watch import Watchdog, wait_for
+from danet_runtime.stream.state.watch import wait_for
 from danet_runtime.stream.summary import summarise
-from danet_runtime.stream.systemd import SystemdNotifier
+from danet_runtime.stream.supervision import Supervision
 
 logger = logging.getLogger(__name__)
-
-SINGLE = "source"
-"""What the one camera of a stream is called where nobody named it."""
 
 
 class Loop:
@@ -52,47 +49,31 @@ class Loop:
         options: StreamOptions | None,
         listeners: Iterable[Listener],
     ) -> None:
-        self._options = options or StreamOptions()
+        options = options or StreamOptions()
         self._segmenters = [segmenters] if isinstance(segmenters, Segmenter) else list(segmenters)
-        named = dict(sources) if isinstance(sources, Mapping) else {SINGLE: sources}
-        given = dict(sinks) if isinstance(sinks, Mapping) else dict.fromkeys(list(named)[:1], sinks)
-        check_arguments(self._segmenters, named, given, policy, max_frames, self._options)
-        policies = [policy or ("latest" if source.live else "every") for source in named.values()]
+        cameras = cameras_of(sources, sinks, policy, max_frames)
+        check_models(self._segmenters, cameras, options)
+        policies = [camera.policy for camera in cameras]
         self.policy: Policy = policies[0]
         self.health = Health(listeners)
+        self._context = StreamContext(options, self.health)
         self._intake: Intake[FrameSlot] = Intake(policies)
         self._caller: Intake[FrameSlot] = Intake(policies)
         self._lanes = [
             Lane(
-                number,
-                name,
-                source,
-                list(given.get(name, ())),
-                policies[number],
-                self._options,
-                self.health,
+                camera,
+                self._context,
                 self._intake,
                 self._caller,
-                self._fail,
-                max_frames,
                 frames_under_way(self._segmenters),
                 partial(check_frames, self._segmenters),
             )
-            for number, (name, source) in enumerate(named.items())
+            for camera in cameras
         ]
-        self._inference = make_inference(
-            self._segmenters, self._lanes, self._intake, self._options, self.health, self._fail, self._end
-        )
-        self._clock = WallClockCheck(self.health, self._options.jump_shown_s)
-        self._standstill = StandstillCheck(self.health, self._options.jump_shown_s)
-        self._watchdog = Watchdog([self._look], self._options.watch_every_s)
-        self._systemd = SystemdNotifier()
-        self._told_ready = False
+        self._context.at_end(self._caller.close)
+        self._inference = make_inference(self._segmenters, self._lanes, self._intake, self._context)
+        self._supervision = Supervision(self._lanes, self._inference, self._context, self._goes_on)
         self.life = Lifecycle()
-        # Locks that the caller's thread takes may be taken again: a handler of a signal runs in that thread.
-        self._lock = threading.RLock()
-        self._failure: BaseException | None = None
-        self._raised = False
         self._stopping = False
         self._stops: set[int] = set()  # threads that stop the cameras at the moment
         self._is_dropped = False
@@ -100,17 +81,17 @@ class Loop:
     @property
     def frames_in(self) -> int:
         """Frames read so far."""
-        return sum(lane.frames_in for lane in self._lanes)
+        return sum(lane.counts.frames_in for lane in self._lanes)
 
     @property
     def frames_out(self) -> int:
         """Frames segmented and written so far."""
-        return sum(lane.frames_out for lane in self._lanes)
+        return sum(lane.counts.frames_out for lane in self._lanes)
 
     @property
     def frames_dropped(self) -> int:
         """Frames displaced by newer ones so far."""
-        return sum(self._intake.dropped(lane.number) for lane in self._lanes)
+        return sum(self._intake.dropped(lane.camera.number) for lane in self._lanes)
 
     def start(self) -> None:
         """See :meth:`danet_runtime.Stream.start`."""
@@ -145,47 +126,49 @@ class Loop:
                         segmenter.pin(slot.frame, slot.labels)
                     slot.is_pinned = True
         except BaseException:
-            self._raised = True
+            self._context.told()
             for lane in opened:
-                for consumer in lane.consumers:
-                    with suppress(DanetError, OSError):
-                        consumer.sink.close()
+                lane.close_sinks()
             self._close_sources()
             raise
 
     def _start_threads(self) -> None:
         try:
-            self._watchdog.start()  # first: the others count on its clock
+            self._supervision.start()  # first: the others count on its clock
             for lane in self._lanes:
                 lane.start()
             self._inference.start()
         except BaseException:  # no more threads to be had, or Ctrl-C: those that run must end
             self._stopping = True
             self._stop_lanes()
-            self._intake.abort()
-            self._end()
-            self._caller.abort()
+            self._inference.abort()
+            self._context.end()
+            self._leave()
             self._join()
             raise
 
-    def take(self) -> tuple[Lane, FrameSlot]:
+    def take(self) -> tuple[Delivery, FrameSlot]:
         """The next result for the caller; waits for it.
 
         Raises:
             ClosedError: There is no more.
         """
         number, slot = self._caller.get()
-        return self._lanes[number], slot
+        return self._lanes[number].delivery, slot
+
+    def _leave(self) -> None:
+        """The caller takes no more results: let go of those that wait."""
+        for number, slot in self._caller.abort():
+            self._lanes[number].delivery.release(slot)
 
     def latest(self, max_age_ms: float, camera: str | None) -> Result | None:
         """See :meth:`danet_runtime.Stream.latest`."""
         for lane in self._lanes:
-            if camera in (None, lane.name):
+            if camera in (None, lane.camera.name):
                 with self.life.calling():
-                    return lane.latest(max_age_ms)
-        raise UsageError(
-            f"there is no camera {camera!r}, only {', '.join(lane.name for lane in self._lanes)}"
-        )
+                    return lane.delivery.latest(max_age_ms)
+        names = ", ".join(lane.camera.name for lane in self._lanes)
+        raise UsageError(f"there is no camera {camera!r}, only {names}")
 
     def stop(self) -> None:
         """See :meth:`danet_runtime.Stream.stop`."""
@@ -226,9 +209,7 @@ class Loop:
             self.close()
 
     def _is_own_thread(self) -> bool:
-        workers = [*self._inference.workers, *(worker for lane in self._lanes for worker in lane.workers)]
-        threads = [*(worker.thread for worker in workers), self._watchdog.thread, self.health.thread]
-        return threading.current_thread() in threads
+        return self._supervision.is_own(threading.current_thread())
 
     def _hand_over(self, before: State) -> None:
         """Let another thread close: this one is waited for, or must not wait."""
@@ -237,7 +218,7 @@ class Loop:
             threading.Thread(target=self._close, args=(before,), name="danet-close").start()
         except BaseException:  # no more threads to be had: nobody closes, but nothing more is read
             self._stop_lanes()
-            self._caller.abort()
+            self._leave()
             self.life.end_close()
             raise
 
@@ -249,7 +230,7 @@ class Loop:
                 return
             if any(lane.capture.worker.thread.is_alive() for lane in self._lanes):
                 self.stop()
-            self._caller.abort()
+            self._leave()
             self._join()
         finally:
             self.life.end_close()
@@ -266,86 +247,23 @@ class Loop:
         """See :meth:`danet_runtime.Stream.report`."""
         with self.life.calling():
             return summarise(
-                self._lanes,
-                self._segmenters[self._inference.level],
-                self.health,
-                self.policy,
-                self._ending(),
-                self._failure,
+                self._lanes, self._segmenters[self._inference.level], self._context, self._ending()
             )
 
-    # Called from the threads.
-
-    def _look(self) -> None:
+    def _goes_on(self) -> bool:
+        """Asked by the watchdog, which closes a stream that nobody holds any more."""
         if self._is_dropped:
             self.close()
-            return
-        self._standstill.look()
-        self._clock.look()
-        for lane in self._lanes:
-            lane.look()
-        workers = self._inference.workers
-        limit_s = self._inference_limit_s
-        if max(worker.busy_s for worker in workers) > limit_s:
-            self._give_up(
-                f"inference has not returned for {limit_s:g} s and was given up; restart the process"
-            )
-        for dead in [*workers, *(worker for lane in self._lanes for worker in lane.workers)]:
-            if dead.died:
-                self._give_up(f"the thread {dead.name} died; restart the process")
-        if self.health.state == "fault":
-            return
-        if self.health.state != "starting" and not self._told_ready:
-            self._told_ready = True
-            self._systemd.send("READY=1")
-        self._systemd.ping()
-
-    @property
-    def _inference_limit_s(self) -> float:
-        starting = self.health.state == "starting"
-        return self._options.start_timeout_s if starting else self._options.inference_timeout_s
-
-    def _give_up(self, reason: str) -> None:
-        """End although a thread will not answer any more."""
-        if self._failure is not None and self.health.state == "fault":
-            return
-        self.health.fault(reason)
-        self._fail(FaultError(reason))
-        self._intake.abort()
-        self._end()
-
-    def _end(self) -> None:
-        """Inference has ended: nothing more is captured or delivered."""
-        for lane in self._lanes:
-            lane.stop()
-            lane.end_consumers()
-        self._caller.close()
-
-    def _fail(self, error: BaseException) -> None:
-        """Note a failure: the first one is raised at the end, but a fault, which asks for a restart, wins."""
-        with self._lock:
-            before = self._failure
-            wins = before is None or (isinstance(error, FaultError) and not isinstance(before, FaultError))
-            if wins:
-                self._failure = error
-        if before is not None:
-            logger.error("one more failure: %s", before if wins else error)
-        for lane in self._lanes:
-            if lane.policy == "every" and not lane.has_outputs:
-                lane.stop()  # nothing would be left of what is still read
+        return not self._is_dropped
 
     # The end.
 
     def raise_failure(self) -> None:
         """Raise what ended the stream early, where nobody was told yet."""
-        with self._lock:
-            if self._failure is None or self._raised:
-                return
-            self._raised = True
-        raise self._failure
+        self._context.raise_failure()
 
     def _ending(self) -> Ending:
-        if self._failure is not None:
+        if self._context.failure is not None:
             return "failed"
         if self._stopping:
             return "stopped"
@@ -353,38 +271,34 @@ class Loop:
 
     def _join(self) -> None:
         was_starting = self.health.state == "starting"
-        grace_s = self._options.grace_s
+        grace_s = self._context.options.grace_s
         stuck = []
         for lane in self._lanes:
             if not wait_for([lane.capture.worker], grace_s, lane.capture.interrupt):
                 stuck.append(lane)
-                self._fail(
-                    SourceError(
-                        f"{lane.name} did not return within {self._options.grace_s:.0f} s and was given up"
-                    )
+                self._context.fail(
+                    SourceError(f"{lane.camera.name} did not return within {grace_s:.0f} s and was given up")
                 )
         if wait_for(self._inference.workers, grace_s, self._give_up_sinks):
             for lane in self._lanes:
                 lane.unpin(self._segmenters)
         elif was_starting and self._stopping:
             logger.warning("the first inference was still under way when the end was asked for; it is left")
-            self._intake.abort()
-            self._end()
+            self._inference.abort()
+            self._context.end()
         else:
-            self._give_up("inference did not return and was given up; restart the process")
+            self._supervision.give_up("inference did not return and was given up; restart the process")
         for lane in self._lanes:
-            lane.wait_for_sinks(grace_s)
-        self._watchdog.stop()
+            lane.delivery.wait_for_sinks(grace_s)
+        self._supervision.stop()
         self._close_sources(but=stuck)
-        self._systemd.send("STOPPING=1")
-        self._systemd.close()
+        self._supervision.tell_end()
         self.health.close()
 
     def _give_up_sinks(self) -> None:
         """The stream is to end: inference waits for no sink that does not come back."""
         for lane in self._lanes:
-            for consumer in lane.consumers:
-                consumer.give_up_after(self._options.grace_s)
+            lane.delivery.give_up_after(self._context.options.grace_s)
 
     def _close_sources(self, but: Sequence[Lane] = ()) -> None:
         """Close what is read from; one whose thread hangs in it is left alone, that would not be safe."""
@@ -392,6 +306,6 @@ class Loop:
             if lane in but:
                 continue
             try:
-                lane.source.close()
+                lane.camera.source.close()
             except Exception as error:  # noqa: BLE001 - raised again in the caller
-                self._fail(error)
+                self._context.fail(error)

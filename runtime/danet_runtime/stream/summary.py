@@ -5,34 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from danet_runtime.inference.segmenter import Segmenter
-from danet_runtime.results.health import Health
 from danet_runtime.stream.pipeline.lane import Lane
 from danet_runtime.stream.report import Ending, StreamReport
-from danet_runtime.stream.state.slots import Policy
+from danet_runtime.stream.state.context import StreamContext
 
 
 def summarise(
-    lanes: Sequence[Lane],
-    segmenter: Segmenter,
-    health: Health,
-    policy: Policy,
-    ending: Ending,
-    failure: BaseException | None,
+    lanes: Sequence[Lane], segmenter: Segmenter, context: StreamContext, ending: Ending
 ) -> StreamReport:
     """The report of a stream.
 
     Args:
         lanes: Its cameras.
         segmenter: What runs at the moment.
-        health: Its state.
-        policy: Of the first camera.
+        context: Of the stream.
         ending: Why it ended.
-        failure: What is raised at the end.
     """
+    health, failure = context.health, context.failure
     cameras = [lane.describe() for lane in lanes]
     counts = {key: sum(camera["frames"][key] for camera in cameras) for key in cameras[0]["frames"]}
-    firsts = [lane.first_ns for lane in lanes if lane.first_ns]
-    last = max(lane.last_ns for lane in lanes)
+    firsts = [lane.counts.first_ns for lane in lanes if lane.counts.first_ns]
+    last = max(lane.counts.last_ns for lane in lanes)
     duration_s = max(last - min(firsts), 0) / 1e9 if counts["out"] and firsts else 0.0
     return StreamReport(
         frames_in=counts["in"],
@@ -47,8 +40,8 @@ def summarise(
         error=None if failure is None else str(failure) or type(failure).__name__,
         duration_s=duration_s,
         fps=counts["out"] / duration_s if duration_s else 0.0,
-        policy=policy,
-        latency=lanes[0].latency.summary(),
+        policy=lanes[0].camera.policy,
+        latency=lanes[0].counts.latency(),
         cameras=cameras,
         health={
             "state": health.state,

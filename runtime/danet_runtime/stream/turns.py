@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from danet_runtime.errors import UsageError
 from danet_runtime.results.result import FrameSlot, Result
-from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.pipeline.delivery import Delivery
 
 
 class _Held(NamedTuple):
-    lane: Lane
+    delivery: Delivery
     slot: FrameSlot
     turn: int
 
@@ -30,7 +30,7 @@ class Turns:
         newest: The turn of the loop that was begun last.
     """
 
-    def __init__(self, take: Callable[[], tuple[Lane, FrameSlot]]) -> None:
+    def __init__(self, take: Callable[[], tuple[Delivery, FrameSlot]]) -> None:
         self.newest = 0
         self._take = take
         self._begun = threading.RLock()
@@ -66,8 +66,8 @@ class Turns:
                     "hand on copies"
                 )
             self._make_room(turn)
-            lane, slot = self._take()
-            self._held = _Held(lane, slot, turn)
+            delivery, slot = self._take()
+            self._held = _Held(delivery, slot, turn)
             return slot.result()
         finally:
             self._asked.release()
@@ -77,9 +77,9 @@ class Turns:
         if held is not None and held.turn != turn:
             self._left, held = held, self._left
         if held is not None:
-            held.lane.release(held.slot)
+            held.delivery.release(held.slot)
 
     def _let_go_of(self, turn: int) -> None:
         if self._left is not None and self._left.turn == turn:
             left, self._left = self._left, None
-            left.lane.release(left.slot)
+            left.delivery.release(left.slot)

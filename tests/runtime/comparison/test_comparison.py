@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from danet_runtime.bundle import Bundle, SegmentationClass
+from danet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from danet_runtime.backends.statement import BackendWanted
+from danet_runtime.backends.tensorrt import TensorRT
+from danet_runtime.bundle import Bundle, Precision, SegmentationClass
 from danet_runtime.comparison import comparison
-from danet_runtime.comparison.comparison import Side, compare, parse_side
+from danet_runtime.comparison.comparison import Side, SideOptions, compare, parse_side
 from danet_runtime.comparison.labels import FrameAgreement, LabelComparison
 from danet_runtime.comparison.pictures import DifferencePicture
 from danet_runtime.errors import BackendError, SourceError, UsageError
@@ -212,20 +215,19 @@ def test_threads_go_to_onnxruntime_alone_and_engines_to_tensorrt_alone(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    real = comparison.open_backend
 
-    def recording(
-        of: Bundle, precision: str, backend: str, *, threads: int | None, engine_folder: Path | None
-    ) -> object:
-        asked.append((backend, threads, engine_folder))
-        return real(of, precision, "onnxruntime", threads=threads)
+    def recording(kind: type, of: Bundle, precision: Precision, wanted: BackendWanted) -> OnnxRuntimeBackend:
+        asked.append((kind.statement.name, *wanted))
+        return OnnxRuntimeBackend(of, precision, wanted.threads)
 
-    monkeypatch.setattr(comparison, "open_backend", recording)
+    for kind in (OnnxRuntimeBackend, TensorRT):
+        monkeypatch.setattr(kind, "opened", classmethod(recording))
     engines = Path("engines")
-    compare(bundle, (SIDES[0], Side("tensorrt", "fp32")), Frames(2, 2), threads=1, engine_folder=engines)
+    options = SideOptions(threads=1, engine_folder=engines)
+    compare(bundle, (SIDES[0], Side("tensorrt", "fp32")), Frames(2, 2), options=options)
     assert asked == [("onnxruntime", 1, None), ("tensorrt", None, engines)]
     with pytest.raises(UsageError, match="leave --threads out"):
-        compare(bundle, (Side("tensorrt", "fp32"),) * 2, Frames(2, 2), threads=1)
+        compare(bundle, (Side("tensorrt", "fp32"),) * 2, Frames(2, 2), options=options)
 
 
 def test_frames_of_another_size_than_the_bundles_are_compared_at_their_own(bundle: Bundle) -> None:

@@ -18,6 +18,7 @@ import pytest
 from process_parts import children_of, seen_of
 from sink_parts import result
 
+from danet_runtime import dependencies
 from danet_runtime.errors import MissingDependencyError, SinkError
 from danet_runtime.sinks import Sink, StreamFormat, open_sink, push
 from danet_runtime.sinks.push import PushSink
@@ -247,7 +248,7 @@ def test_without_gstreamer_or_an_encoder_that_is_said(
     monkeypatch.setattr(push, "has_element", lambda name: name == "x264enc")
     with pytest.raises(SinkError, match="lacks h264parse, mpegtsmux, udpsink"):
         sink.open(stream_format())
-    monkeypatch.setattr(push.shutil, "which", lambda _: None)
+    monkeypatch.setattr(dependencies.shutil, "which", lambda _: None)
     with pytest.raises(MissingDependencyError, match="apt install gstreamer"):
         sink.open(stream_format())
     with pytest.raises(SinkError, match="not open"):

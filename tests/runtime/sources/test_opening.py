@@ -21,8 +21,10 @@ from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sources import opening
-from danet_runtime.sources.gstreamer import ChildSource
+from danet_runtime.sources.http import HttpSource
 from danet_runtime.sources.live.source import LiveSource
+
+SIZES = dict.fromkeys(("front", "rear"), (48, 64))
 
 # A camera that is connected to and says nothing until a file is there.
 MUTE = """
@@ -40,7 +42,7 @@ for number in range(10**6):
 """
 
 
-class Mute(ChildSource):
+class Mute(HttpSource):
     """Sends once its file is there."""
 
     def __init__(self, wanted: Path, size_hw: tuple[int, int]) -> None:
@@ -89,7 +91,7 @@ def test_cameras_that_are_there_begin_at_once_and_a_mute_one_joins_with_its_own_
     cameras: dict[str, LiveSource], bundle: Bundle, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, (48, 64), tell=told.append)
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES, tell=told.append)
     assert told == [f"rear is missing: {cameras['rear'].name} is still being opened; it is awaited"]
     sinks = {"front": [Opened()], "rear": [Opened()]}
     with stream_of(
@@ -112,7 +114,7 @@ def test_cameras_that_are_there_begin_at_once_and_a_mute_one_joins_with_its_own_
 def test_a_sink_of_a_camera_that_never_comes_is_neither_opened_nor_closed(
     cameras: dict[str, LiveSource], bundle: Bundle
 ) -> None:
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, (48, 64))
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES)
     sink = Opened()
     with stream_of(Segmenter(bundle, backend=Echo()), sources, {"rear": [sink]}) as stream:
         until(lambda: stream.frames_out > 5)
@@ -127,7 +129,7 @@ def test_a_mute_camera_is_waited_for_where_that_is_asked(
     timer = threading.Timer(1.5, (tmp_path / "rear").touch)
     timer.start()
     told: list[str] = []
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, (48, 64), wait_s=60, tell=told.append)
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES, wait_s=60, tell=told.append)
     timer.join()
     assert told == []
     assert [source.size_hw for source in sources.values()] == [(48, 64), (24, 32)]
@@ -137,7 +139,7 @@ def test_a_wait_is_no_longer_than_was_asked_where_another_is_there(
     cameras: dict[str, LiveSource],
 ) -> None:
     started = time.monotonic()
-    opening.open_sources({"front": "front", "rear": "rear"}, (48, 64), wait_s=1.5)
+    opening.open_sources({"front": "front", "rear": "rear"}, SIZES, wait_s=1.5)
     assert 1.5 <= time.monotonic() - started < 9  # a try alone would take ten seconds
 
 
@@ -151,7 +153,7 @@ def test_whatever_keeps_one_from_being_opened_the_others_begin_and_it_is_awaited
         raise error
 
     monkeypatch.setattr(cameras["rear"], "reopen", refuse)
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, (48, 64))
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES)
     assert sources["rear"].awaited == str(error)  # type: ignore[attr-defined]
 
 
@@ -166,7 +168,7 @@ def test_an_opening_that_finds_no_thread_leaves_the_camera_to_the_stream(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, (48, 64))
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES)
     assert "can't start new thread" in sources["rear"].awaited  # type: ignore[attr-defined]
 
 
@@ -179,7 +181,7 @@ def test_what_can_never_be_opened_ends_the_opening_of_all_at_once(
 
     monkeypatch.setattr(cameras["front"], "reopen", refuse)
     with pytest.raises(type(error)):
-        opening.open_sources({"front": "front", "rear": "rear"}, (48, 64))
+        opening.open_sources({"front": "front", "rear": "rear"}, SIZES)
     assert children_of(os.getpid()) == []
 
 
@@ -195,4 +197,4 @@ def test_where_none_can_be_opened_it_says_why_for_each(
     monkeypatch.setattr(cameras["front"], "reopen", refuse_with(SourceError("no route")))
     monkeypatch.setattr(cameras["rear"], "reopen", refuse_with(OSError(24, "Too many open files")))
     with pytest.raises(SourceError, match=r"front: no route; rear: .*Too many open files"):
-        opening.open_sources({"front": "front", "rear": "rear"}, (48, 64))
+        opening.open_sources({"front": "front", "rear": "rear"}, SIZES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -214,8 +215,24 @@ def test_the_ladder_steps_while_frames_are_under_way(segmenter_with: Callable) -
 pauses = st.sampled_from((0.0, 0.0005, 0.002))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+@dataclass(frozen=True)
+class Schedule:
+    """What happens in a stream."""
+
+    policy: Policy
+    count: int
+    source_pause: float
+    stages: tuple[float, float, float]
+    depth: int
+    fail_submits: set[int]
+    fail_collects: set[int]
+    final: bool
+    sink_pauses: list[float]
+    leave_at: int | None
+
+
+schedules = st.builds(
+    Schedule,
     policy=st.sampled_from(("every", "latest")),
     count=st.integers(0, 15),
     source_pause=pauses,
@@ -227,32 +244,25 @@ pauses = st.sampled_from((0.0, 0.0005, 0.002))
     sink_pauses=st.lists(pauses, max_size=2),
     leave_at=st.none() | st.integers(0, 15),
 )
-def test_under_any_schedule_every_frame_is_counted_once(
-    segmenter_with: Callable,
-    policy: Policy,
-    count: int,
-    source_pause: float,
-    stages: tuple[float, float, float],
-    depth: int,
-    fail_submits: set[int],
-    fail_collects: set[int],
-    final: bool,
-    sink_pauses: list[float],
-    leave_at: int | None,
-) -> None:
-    backend = Overlapping(stages, depth)
-    backend.fail_submits, backend.fail_collects = fail_submits, fail_collects
-    if final:
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(schedule=schedules)
+def test_under_any_schedule_every_frame_is_counted_once(segmenter_with: Callable, schedule: Schedule) -> None:
+    backend = Overlapping(schedule.stages, schedule.depth)
+    backend.fail_submits, backend.fail_collects = schedule.fail_submits, schedule.fail_collects
+    if schedule.final:
         backend.error = FaultError("the GPU is lost")
-    source, sinks = Frames(count, pause_s=source_pause), [Record(pause) for pause in sink_pauses]
-    stream = stream_of(segmenter_with(backend), source, sinks, policy=policy)
+    source = Frames(schedule.count, pause_s=schedule.source_pause)
+    sinks = [Record(pause) for pause in schedule.sink_pauses]
+    stream = stream_of(segmenter_with(backend), source, sinks, policy=schedule.policy)
     seen, raised = [], False
     try:
         with stream:
             for result in stream:
                 check(result)
                 seen.append(result.frame_id)
-                if result.frame_id == leave_at:
+                if result.frame_id == schedule.leave_at:
                     break
     except BackendError:
         raised = True
@@ -265,7 +275,7 @@ def test_under_any_schedule_every_frame_is_counted_once(
     assert report.frames_unfinished >= 0
     for ids in (seen, *(sink.ids for sink in sinks)):
         assert ids == sorted(set(ids))
-        if policy == "every":
+        if schedule.policy == "every":
             assert ids == list(range(len(ids)))
-    if not raised and leave_at is None:
+    if not raised and schedule.leave_at is None:
         assert report.frames_unfinished == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -248,8 +249,22 @@ pauses = st.sampled_from((0.0, 0.0005, 0.002))
 failures = st.none() | st.integers(0, 12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+@dataclass(frozen=True)
+class Schedule:
+    """What happens in a stream."""
+
+    policy: Policy
+    count: int
+    source_pause: float
+    source_fails: bool
+    model_pause: float
+    model_fails: int | None
+    sink_plans: list[tuple[float, int | None]]
+    leave_at: int | None
+
+
+schedules = st.builds(
+    Schedule,
     policy=st.sampled_from(("every", "latest")),
     count=st.integers(0, 15),
     source_pause=pauses,
@@ -259,20 +274,18 @@ failures = st.none() | st.integers(0, 12)
     sink_plans=st.lists(st.tuples(pauses, failures), max_size=3),
     leave_at=st.none() | st.integers(0, 15),
 )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(schedule=schedules)
 def test_under_any_schedule_it_ends_with_sinks_finished_and_frames_accounted_for(
-    segmenter_with: Callable,
-    policy: Policy,
-    count: int,
-    source_pause: float,
-    source_fails: bool,
-    model_pause: float,
-    model_fails: int | None,
-    sink_plans: list[tuple[float, int | None]],
-    leave_at: int | None,
+    segmenter_with: Callable, schedule: Schedule
 ) -> None:
-    source = Frames(count, pause_s=source_pause, error=SourceError("broken") if source_fails else None)
-    sinks = [Record(pause, fail_at) for pause, fail_at in sink_plans]
-    stream = stream_of(segmenter_with(Echo(model_pause, model_fails)), source, sinks, policy=policy)
+    error = SourceError("broken") if schedule.source_fails else None
+    source = Frames(schedule.count, pause_s=schedule.source_pause, error=error)
+    sinks = [Record(pause, fail_at) for pause, fail_at in schedule.sink_plans]
+    segmenter = segmenter_with(Echo(schedule.model_pause, schedule.model_fails))
+    stream = stream_of(segmenter, source, sinks, policy=schedule.policy)
     seen = []
     raised = False
     try:
@@ -280,7 +293,7 @@ def test_under_any_schedule_it_ends_with_sinks_finished_and_frames_accounted_for
             for result in stream:
                 check(result)
                 seen.append(result.frame_id)
-                if result.frame_id == leave_at:
+                if result.frame_id == schedule.leave_at:
                     break
     except (SourceError, BackendError, SinkError):
         raised = True
@@ -292,15 +305,16 @@ def test_under_any_schedule_it_ends_with_sinks_finished_and_frames_accounted_for
     assert 0 <= report.frames_unfinished <= report.frames_in
     for ids in (seen, *(sink.ids for sink in sinks)):
         assert ids == sorted(set(ids))
-        if policy == "every":
+        if schedule.policy == "every":
             assert ids == list(range(len(ids)))
     for sink, told in zip(sinks, report.cameras[0]["sinks"], strict=True):
         assert told["written"] == len(sink.ids)
         assert told["written"] + told["dropped"] + told["failed"] <= report.frames_in
-    if not raised and leave_at is None:
+    if not raised and schedule.leave_at is None:
         assert report.frames_unfinished == 0
-        assert report.frames_out == count - report.frames_dropped - report.frames_failed >= len(seen)
-        assert policy == "latest" or len(seen) == count
+        lost = report.frames_dropped + report.frames_failed
+        assert report.frames_out == schedule.count - lost >= len(seen)
+        assert schedule.policy == "latest" or len(seen) == schedule.count
 
 
 def test_no_array_is_allocated_per_frame(segmenter_with: Callable) -> None:

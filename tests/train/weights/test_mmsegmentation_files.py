@@ -177,7 +177,7 @@ class _Planted:
 ATTACKS = {
     "os.system": (os.system, "touch planted"),
     "subprocess": (subprocess.check_call, ["touch", "planted"]),
-    "eval": (eval, "open('planted', 'w')"),
+    "eval": (eval, "open('planted', 'w')"),  # noqa: S307 - never called, or the test fails
     "exec": (exec, "open('planted', 'w')"),
     "pathlib": (pathlib.Path.touch, pathlib.Path("planted")),
     "numpy": (np.save, "planted", 1),

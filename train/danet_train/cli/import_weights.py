@@ -100,7 +100,7 @@ def import_weights(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     known = "not named; --classes names them" if named is None else ", ".join((*named.names[:3], "..."))
     typer.echo(
-        f"{output}: DANet-R{model.config.depth}, {parameters:,} parameters, "
+        f"{output}: DANet-{model.config.label}, {parameters:,} parameters, "
         f"{model.config.num_classes} classes ({known}), from {loaded.family}"
     )
     if to == "mmseg":

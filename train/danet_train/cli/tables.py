@@ -45,7 +45,7 @@ def config_table() -> Table:
         scores = (None, None) if published is None else (published.miou, published.multi_scale_miou)
         table.add_row(
             name,
-            f"R-{config.model.depth} {'+'.join(parts) or 'FCN'}",
+            f"{config.model.label} {'+'.join(parts) or 'FCN'}",
             *("-" if score is None else f"{score:.2f}" for score in scores),
             "-" if published is None else published.source,
         )

@@ -1,14 +1,15 @@
-"""DANet: a dilated ResNet under the dual attention head."""
+"""DANet: a backbone under the dual attention head."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from danet_train.model.backbones.registry import find_backbone
 from danet_train.model.config import DANetConfig, make_config
 from danet_train.model.head import DAHead, FCNHead
-from danet_train.model.resnet import ResNetV1c
 
 OUTPUT_STRIDE = 8
 
@@ -30,7 +31,7 @@ class TrainingLogits(NamedTuple):
 
 
 class DANet(nn.Module):
-    """The network of Fu et al., CVPR 2019, with mmsegmentation's module and parameter names.
+    """The network of Fu et al., CVPR 2019; over a ResNet with mmsegmentation's module and parameter names.
 
     Attributes:
         config: The shape of this network.
@@ -42,7 +43,7 @@ class DANet(nn.Module):
     def __init__(self, config: DANetConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ResNetV1c(config)
+        self.backbone = find_backbone(config.backbone).build(config.options)
         self.decode_head = DAHead(
             config.c4_channels,
             config.head_channels,
@@ -76,14 +77,26 @@ class DANet(nn.Module):
         return TrainingLogits(fused=head.fused, pam=head.pam, cam=head.cam, aux=aux)
 
 
-def build_model(depth: int = 50, **options: Any) -> DANet:  # noqa: ANN401 - DANetConfig checks them
+def build_model(depth: int | None = None, **options: Any) -> DANet:  # noqa: ANN401 - DANetConfig checks them
     """A DANet with fresh weights, in train mode.
 
     Args:
-        depth: Of the ResNet: 18, 34, 50 or 101.
-        **options: Any other field of :class:`DANetConfig`.
+        depth: Of the ResNet: 18, 34, 50 (where it is not given) or 101.
+        **options: Any field of :class:`DANetConfig`, and any option of the backbone.
 
     Raises:
         ConfigError: An option is unknown, of a wrong type or impossible.
     """
-    return DANet(make_config("build_model", depth=depth, **options))
+    if depth is not None:
+        options["depth"] = depth
+    return DANet(make_config("build_model", **options))
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Let every batch norm of a network in train mode normalise with its running statistics, unchanged.
+
+    Their weights and biases are trained as before. ``model.train()`` undoes it.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

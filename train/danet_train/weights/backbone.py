@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from danet_train.errors import CheckpointError
 from danet_train.model.architecture import accounted
-from danet_train.model.resnet import ResNetV1c
+from danet_train.model.backbones.resnet_network import ResNetV1c
 from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters
 from danet_train.weights.families import Family, recognise
 from danet_train.weights.names import Naming, torchvision_naming
@@ -26,26 +26,34 @@ _HEADS = {
 }
 
 
-def load_backbone(backbone: ResNetV1c, path: Path) -> None:
+def load_backbone(backbone: nn.Module, path: Path) -> None:
     """Put the weights of ``path`` into ``backbone``, in place; the classifier and any head are left out.
 
     ``path`` holds a ResNet alone, by torchvision's names (also with a deep stem ``conv1.0`` and on) or
-    mmsegmentation's (``stem.0`` and on), or a whole DANet of mmsegmentation, the authors or this project.
+    mmsegmentation's (``stem.0`` and on), or a whole DANet of mmsegmentation, the authors or this project. For
+    a backbone that is no ResNet it holds its state dict, or that of a DANet of this project over it.
 
     Raises:
         NoCheckpointError: There is no such file.
-        CheckpointError: The file is damaged, or its ResNet has another depth, stem or width.
+        CheckpointError: The file is damaged, or its backbone is another, or of another depth or width.
     """
     stored = read_stored(path)
     for note in stored.notes:
         _log.info("%s: %s", path, note)
     try:
-        _load(backbone, stored.state)
+        (_load_resnet if isinstance(backbone, ResNetV1c) else _load_own)(backbone, stored.state)
     except CheckpointError as error:
         raise CheckpointError(f"{path} does not fit the backbone: {error}") from error
 
 
-def _load(backbone: ResNetV1c, stored: Mapping[str, Tensor]) -> None:
+def _load_own(backbone: nn.Module, stored: Mapping[str, Tensor]) -> None:
+    own = _OWN_PREFIX[Family.MMSEG]
+    within = {name.removeprefix(own): tensor for name, tensor in stored.items() if name.startswith(own)}
+    what = "the backbone that 'model:' describes"
+    backbone.load_state_dict(accounted(within or stored, backbone.state_dict(), what), strict=True)
+
+
+def _load_resnet(backbone: nn.Module, stored: Mapping[str, Tensor]) -> None:
     family = recognise(stored)
     own = _OWN_PREFIX[family]
     left_out = [name for name in stored if name.startswith((f"{own}fc.", *_HEADS[family]))]

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from danet_train.classes import ClassTable
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.model.architecture import infer_config, model_from_state
+from danet_train.model.backbones.resnet import ResNetOptions, layer_dilations
 from danet_train.model.danet import DANet
-from danet_train.model.resnet import layer_dilations
-from danet_train.normalisation import Normalisation
 from danet_train.weights.authors import translate_authors
 from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters
 from danet_train.weights.families import Family, recognise
@@ -98,7 +98,8 @@ def _mmseg(
     if not has_counters(state):
         state = with_counters(state)
         notes.append(NO_COUNTERS)
-    config = infer_config(state, multi_grid=multi_grid or said.multi_grid, align_corners=align_corners)
+    stated = {"multi_grid": multi_grid or said.multi_grid}
+    config = infer_config(state, stated=stated, align_corners=align_corners)
     model = model_from_state(config, state)
     normalisation = said.normalisation or Normalisation()
     classes = classes_of_meta(meta)
@@ -125,13 +126,13 @@ def _authors(
         notes.append(NO_COUNTERS)
     config = infer_config(
         state,
-        multi_grid=multi_grid or usual_grid,
+        stated={"multi_grid": multi_grid or usual_grid},
         align_corners=True if align_corners is None else align_corners,
         own_name=naming.from_mmseg,
     )
     model = model_from_state(config, state, naming.from_mmseg)
-    if multi_grid is None:
-        dilations = ",".join(map(str, layer_dilations(config.depth, config.multi_grid)[3]))
+    if multi_grid is None and isinstance(options := config.options, ResNetOptions):
+        dilations = ",".join(map(str, layer_dilations(options.depth, options.multi_grid)[3]))
         notes.append(
             f"assumed: layer4 has the dilations {dilations}, as the authors trained a file with these "
             "tensors; no tensor tells (`danet import --multi-grid` sets others)"

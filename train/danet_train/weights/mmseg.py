@@ -11,11 +11,11 @@ import torch
 from pydantic import ValidationError
 
 from danet_train.classes import ClassTable, numbered_classes
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.files.atomic import replacing
+from danet_train.model.backbones.resnet import ResNetOptions, layer_dilations
 from danet_train.model.danet import DANet
-from danet_train.model.resnet import layer_dilations
-from danet_train.normalisation import Normalisation
 
 OWN_META = "danet_edge"
 """Where ``meta`` keeps what mmsegmentation keeps in its configuration: see :func:`save_mmseg`."""
@@ -93,9 +93,10 @@ def save_mmseg(
         normalisation: That the model was trained with; None for ImageNet's.
 
     Raises:
-        CheckpointError: The head has one of the two branches alone, which mmsegmentation's has not.
+        CheckpointError: The head has one of the two branches alone, or the backbone is no ResNet, which
+            mmsegmentation's DANet has not.
     """
-    config = model.config
+    config, options = model.config, _resnet_options(model)
     if config.pam != config.cam:
         raise CheckpointError(
             f"mmsegmentation's DANet has both attention branches, this one only "
@@ -103,7 +104,7 @@ def save_mmseg(
         )
     meta: dict[str, Any] = {
         OWN_META: {
-            "multi_grid": None if config.multi_grid is None else list(config.multi_grid),
+            "multi_grid": None if options.multi_grid is None else list(options.multi_grid),
             "align_corners": config.align_corners,
             "normalisation": (normalisation or Normalisation()).model_dump(mode="json"),
         }
@@ -122,14 +123,17 @@ def mmseg_settings(model: DANet) -> dict[str, object]:
     """What mmsegmentation's configuration must say for ``model`` to compute the same there, by its keys.
 
     What is not said is as in mmsegmentation's own configuration of a DANet at stride 8.
+
+    Raises:
+        CheckpointError: The backbone is no ResNet.
     """
-    config = model.config
+    config, options = model.config, _resnet_options(model)
     attentive = config.pam and config.cam
     settings: dict[str, object] = {
-        "backbone.type": "ResNetV1c" if config.stem == "deep" else "ResNet",
-        "backbone.depth": config.depth,
-        "backbone.stem_channels": config.stem_channels,
-        "backbone.base_channels": config.base_channels,
+        "backbone.type": "ResNetV1c" if options.stem == "deep" else "ResNet",
+        "backbone.depth": options.depth,
+        "backbone.stem_channels": options.stem_channels,
+        "backbone.base_channels": options.base_channels,
         "decode_head.type": "DAHead" if attentive else "FCNHead",
         "decode_head.in_channels": config.c4_channels,
         "decode_head.channels": config.head_channels,
@@ -139,8 +143,8 @@ def mmseg_settings(model: DANet) -> dict[str, object]:
         settings["decode_head.pam_channels"] = config.attention_channels
     else:
         settings |= {"decode_head.num_convs": 1, "decode_head.concat_input": False}
-    if config.multi_grid not in (None, layer_dilations(config.depth, None)[3]):
-        settings["backbone.multi_grid"] = config.multi_grid
+    if options.multi_grid not in (None, layer_dilations(options.depth, None)[3]):
+        settings["backbone.multi_grid"] = options.multi_grid
     if config.align_corners is not None:
         settings["decode_head.align_corners"] = config.align_corners
     if config.aux_channels is None:
@@ -152,3 +156,13 @@ def mmseg_settings(model: DANet) -> dict[str, object]:
             "auxiliary_head.num_classes": config.num_classes,
         }
     return settings
+
+
+def _resnet_options(model: DANet) -> ResNetOptions:
+    options = model.config.options
+    if not isinstance(options, ResNetOptions):
+        raise CheckpointError(
+            f"mmsegmentation's DANet stands on a ResNet, this one on the backbone {model.config.backbone!r}; "
+            "keep it as this project's checkpoint"
+        )
+    return options

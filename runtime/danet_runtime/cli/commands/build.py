@@ -63,9 +63,10 @@ def build(
     from rich.table import Table
 
     from danet_runtime.bundle import Bundle
-    from danet_runtime.cli.options.engines import build_shown, warn_of_doubt
+    from danet_runtime.cli.options.engines import build_shown, tell_what_is_trusted, warn_of_doubt
     from danet_runtime.errors import UsageError
     from danet_runtime.tensorrt.build.builder import BuilderOptions
+    from danet_runtime.tensorrt.engine_build import plan_build
 
     if backend == "tensorrt" and target:
         raise UsageError("tensorrt builds for the GPU of this machine; leave --target out")
@@ -77,17 +78,17 @@ def build(
         raise UsageError("tensorrt-rtx has no plugins; --kernels is for tensorrt, leave it out")
     opened = Bundle.open(bundle, trusted_key or None)
     warn_of_doubt(opened, precision)
-    planned, obtained = build_shown(
+    tell_what_is_trusted(opened, engine_dir)
+    planned = plan_build(
         opened,
         precision,
         backend,
-        engine_dir,
         targets=target or (),
         asked=attention,
         kernel_variant=kernels,
         options=BuilderOptions(workspace_mib=workspace_mib, optimization_level=optimization_level),
-        rebuild=rebuild,
     )
+    obtained = build_shown(planned, engine_dir, rebuild=rebuild)
     manifest = obtained.engine.manifest
     console = open_console()
     table = Table("what", "value", show_header=False)

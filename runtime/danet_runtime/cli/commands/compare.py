@@ -42,8 +42,7 @@ def compare(
         str,
         typer.Option(
             "--a",
-            help="BACKEND:PRECISION; backends are onnxruntime, polygraphy (ONNX Runtime with each node as it "
-            "is written), tensorrt, tensorrt-rtx.",
+            help="BACKEND:PRECISION; backends are {compared backends}.",
         ),
     ] = "onnxruntime:fp32",
     b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
@@ -69,17 +68,19 @@ def compare(
     """Compare the labels of two backends or precisions on the same frames."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from danet_runtime.backends.registry import find_backend
     from danet_runtime.bundle import Bundle
     from danet_runtime.cli.options.engines import tell_what_is_trusted
+    from danet_runtime.comparison.comparison import SideOptions, parse_side
     from danet_runtime.comparison.comparison import compare as run_comparison
-    from danet_runtime.comparison.comparison import parse_side
     from danet_runtime.errors import AgreementError
     from danet_runtime.files.atomic import check_folder_target, check_room
 
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
     opened = Bundle.open(bundle, trusted_key or None)
-    if any(side.backend.startswith("tensorrt") for side in sides):
+    kinds = [find_backend(side.backend, compared=True) for side in sides]
+    if any(kind.statement.flavour is not None for kind in kinds):
         tell_what_is_trusted(opened, engine_dir)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(images, frames, split)
@@ -94,8 +95,7 @@ def compare(
                 source,
                 frames=frames,
                 worst=worst,
-                threads=threads,
-                engine_folder=engine_dir,
+                options=SideOptions(threads, engine_dir),
                 on_frame=lambda done: progress.update(task, completed=done),
             )
         described = source.describe()

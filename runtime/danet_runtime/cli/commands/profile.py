@@ -9,6 +9,7 @@ import typer
 
 from danet_runtime.cli.console.printing import open_console
 from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_runtime.cli.options.registered import backend_name
 
 
 def profile(
@@ -18,8 +19,8 @@ def profile(
         typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
     ] = None,
     backend: Annotated[
-        Literal["onnxruntime", "tensorrt", "tensorrt-rtx"],
-        typer.Option(help="What runs the model; TensorRT takes an engine that `danet build` has built here."),
+        str,
+        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
     ] = "onnxruntime",
     engine_dir: Annotated[
         Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")

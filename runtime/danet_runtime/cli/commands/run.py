@@ -10,6 +10,7 @@ import typer
 
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.registered import backend_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +23,8 @@ def run(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Video file, picture, folder of pictures (frame2 comes before frame10), pattern such as "
-            "'a/*.png', camera:0 or /dev/video0, rtsp://..., http://..., csi://0, gst:PIPELINE, or "
-            "synthetic: for a test pattern. Several share the model in turn; NAME=SOURCE names each. What "
-            "exists as a file under the whole text is that file, whatever it is called."
+            help="One of: {sources}. Several share the model in turn; NAME=SOURCE names each. What exists as "
+            "a file under the whole text is that file, whatever it is called."
         ),
     ],
     output: Annotated[
@@ -33,17 +32,14 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second; of a camera, at its "
-            "own times (.avi has none).",
+            help="Overlay video: {video suffixes}; of pictures, 10 a second; of a camera, at its own times "
+            "(.avi has none).",
         ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
     sink: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Further output: a video file, masks:FOLDER, jsonl:FILE, window:, udp://HOST:PORT, "
-            "rtsp://..., gst:PIPELINE, shm:NAME; may be given again."
-        ),
+        typer.Option(help="Further output: {sinks}; may be given again."),
     ] = None,
     split_minutes: Annotated[
         float | None,
@@ -83,8 +79,8 @@ def run(
         typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
     ] = None,
     backend: Annotated[
-        Literal["onnxruntime", "tensorrt", "tensorrt-rtx"],
-        typer.Option(help="What runs the model; TensorRT takes an engine that `danet build` has built here."),
+        str,
+        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
     ] = "onnxruntime",
     engine_dir: Annotated[
         Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
@@ -178,7 +174,7 @@ def run(
     from danet_runtime.cli.live.cameras import check_sources, named_sources, sizes_of
     from danet_runtime.cli.live.ending import show, start_reported, write_report
     from danet_runtime.cli.live.interruption import ending_in_order, on_request
-    from danet_runtime.cli.live.outputs import Outputs
+    from danet_runtime.cli.live.outputs import OutputOptions, Outputs
     from danet_runtime.cli.live.sink_verdicts import failed_sinks, impaired_sinks
     from danet_runtime.cli.live.status import status_told
     from danet_runtime.cli.options.engines import open_segmenter
@@ -193,13 +189,7 @@ def run(
     sizes = sizes_of(camera_size or [], named)
     outputs = Outputs.of(
         list(named),
-        output=output,
-        masks=masks,
-        further=sink or (),
-        black_box=black_box,
-        report=report,
-        split_minutes=split_minutes,
-        overwrite=overwrite,
+        OutputOptions(output, masks, sink or (), black_box, report, split_minutes, overwrite),
     )
     outputs.check(named, (bundle, *(ladder or ())))
     outputs.remove_leftovers()
@@ -231,11 +221,10 @@ def run(
             ]
             frames = open_sources(
                 named,
-                segmenters[0].frame_size_hw,
+                {name: sizes.get(name, segmenters[0].frame_size_hw) for name in named},
                 realtime=realtime,
                 pixels=segmenters[0].pixels,
                 damaged=damaged,
-                sizes_hw=sizes,
                 wait_s=wait_for_sources,
                 tell=lambda words: tell(f"danet: {words}", err=True),
             )

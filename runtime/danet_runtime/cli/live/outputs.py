@@ -16,6 +16,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OutputOptions:
+    """The options of `danet run` that say what is written, as they were given.
+
+    Attributes:
+        output: Overlay video.
+        masks: Folder of masks.
+        further: Further sinks.
+        black_box: Folder of black boxes.
+        report: The report; ``None``: beside the others.
+        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        overwrite: Whether files that exist may be replaced.
+    """
+
+    output: Path | None = None
+    masks: Path | None = None
+    further: Sequence[str] = ()
+    black_box: Path | None = None
+    report: Path | None = None
+    split_minutes: float | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
 class Outputs:
     """Everything that a run is asked to write, with the placeholders filled in.
 
@@ -34,18 +57,7 @@ class Outputs:
     overwrite: bool
 
     @classmethod
-    def of(
-        cls,
-        cameras: Sequence[str],
-        *,
-        output: Path | None,
-        masks: Path | None,
-        further: Sequence[str],
-        black_box: Path | None,
-        report: Path | None,
-        split_minutes: float | None,
-        overwrite: bool,
-    ) -> Outputs:
+    def of(cls, cameras: Sequence[str], options: OutputOptions) -> Outputs:
         """What the options of ``danet run`` ask for.
 
         Raises:
@@ -57,29 +69,31 @@ class Outputs:
 
         filling = Placeholders(len(cameras))
         given = [
-            *([("--output", str(output))] if output else []),
-            *([("--masks", f"masks:{masks}")] if masks else []),
-            *(("--sink", text) for text in further),
+            *([("--output", str(options.output))] if options.output else []),
+            *([("--masks", f"masks:{options.masks}")] if options.masks else []),
+            *(("--sink", text) for text in options.further),
         ]
-        sinks = {name: [filling.fill(text, name, option) for option, text in given] for name in cameras}
+        sinks = {name: [_filled(filling, text, name, option) for option, text in given] for name in cameras}
         boxes = {}
+        black_box = options.black_box
         for name in cameras if black_box is not None else ():
             box = Path(filling.fill(str(black_box), name, "--black-box", needs_camera=False))
             boxes[name] = box if len(cameras) == 1 or CAMERA in str(black_box) else box / name
-        if split_minutes is not None and not any(
-            sink_target(text).kind in ("video", "jsonl") for texts in sinks.values() for text in texts
+        if options.split_minutes is not None and not any(
+            sink_target(text).sink.statement.writes == "file" for texts in sinks.values() for text in texts
         ):
             raise UsageError(
                 "--split-minutes splits videos and JSON lines, and none is written; add -o or --sink"
             )
         one = cameras[0] if len(cameras) == 1 else ALL_CAMERAS
-        beside = report or _report_beside(output, masks)
+        report = options.report
+        beside = report or _report_beside(options.output, options.masks)
         if report is not None and len(cameras) > 1 and CAMERA in str(report):
             raise UsageError(f"--report is one for all cameras; leave {CAMERA} out (got {report})")
         told = (
             None if beside is None else Path(filling.fill(str(beside), one, "--report", needs_camera=False))
         )
-        return cls(sinks, boxes, told, split_minutes, overwrite)
+        return cls(sinks, boxes, told, options.split_minutes, options.overwrite)
 
     def check(self, sources: dict[str, str], bundles: Sequence[Path]) -> None:
         """Refuse what would overwrite a source, a bundle or another output, and what cannot be written.
@@ -127,14 +141,15 @@ class Outputs:
         for name, texts in self.sinks.items():
             for text in texts:
                 target = sink_target(text)
+                statement = target.sink.statement
                 if target.path is not None:
-                    kind: PlaceKind = "masks" if target.kind == "masks" else "file"
+                    kind: PlaceKind = "masks" if statement.writes == "folder" else "file"
                     paths = [target.path]
                     if self.split_minutes is not None and kind == "file":
                         paths += [part_path(target.path, 0), *parts_of(target.path)]
                     places += [Place(f"{text} of {name}", path, kind) for path in dict.fromkeys(paths)]
-                elif target.kind != "window":
-                    address = target.rest.partition("?")[0] if target.kind == "shm" else target.rest
+                elif not statement.is_shared:
+                    address = target.rest.partition("?")[0] if statement.options else target.rest
                     if (whole := f"{target.kind} {address}") in others:
                         raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
                     others.add(whole)
@@ -158,6 +173,21 @@ class Outputs:
             ]
             for name, texts in self.sinks.items()
         }
+
+
+def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
+    """What names a sink, with everything filled in."""
+    from danet_runtime.sinks.registry import sink_by_scheme
+
+    sink = sink_by_scheme(text)
+    scheme, _, rest = text.partition(":")
+    return filling.fill(
+        text,
+        camera,
+        option,
+        needs_camera=sink is None or bool(rest) or not sink.statement.is_shared,
+        has_braces=sink is not None and scheme in sink.statement.own_braces,
+    )
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:

@@ -9,34 +9,23 @@ from typing import TYPE_CHECKING
 from danet_runtime.cli.console.printing import open_console, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from danet_runtime.bundle import Bundle, Precision
     from danet_runtime.inference.segmenter import Segmenter
-    from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine
+    from danet_runtime.tensorrt.build.builder import BuiltEngine
     from danet_runtime.tensorrt.build.library import Flavour
     from danet_runtime.tensorrt.engine_build import EngineBuild
     from danet_runtime.tensorrt.engine_obtain import Obtained
-    from danet_runtime.tensorrt.kernels.kernels import KernelVariant
-    from danet_runtime.tensorrt.plugins.lowering import Attention
 
 
-def build_shown(
-    bundle: Bundle,
-    precision: Precision,
-    flavour: Flavour,
-    folder: Path | None = None,
-    *,
-    targets: Sequence[str] = (),
-    asked: Attention | None = None,
-    kernel_variant: KernelVariant = "tuned",
-    options: BuilderOptions | None = None,
-    rebuild: bool = False,
-) -> tuple[EngineBuild, Obtained]:
+def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bool = False) -> Obtained:
     """Build an engine or find it built, with a progress bar on stderr.
 
+    Args:
+        planned: What is to be built.
+        folder: Where engines are kept; the user's cache where it is not given.
+        rebuild: Build it although it is there.
+
     Raises:
-        UsageError: What is asked does not go together.
         BackendError: It cannot be built, or misses the golden frame; what was there stays.
         Exit: Ctrl-C or SIGTERM ended it; what was there stays.
     """
@@ -44,25 +33,17 @@ def build_shown(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle.golden import golden_frame
-    from danet_runtime.tensorrt.engine_build import plan_build
     from danet_runtime.tensorrt.engine_executor import try_engine
     from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
     from danet_runtime.tensorrt.store.store import default_engine_folder
 
+    bundle, request = planned.bundle, planned.request
     folder = folder or default_engine_folder()
-    tell_what_is_trusted(bundle, folder)
-    planned = plan_build(
-        bundle,
-        precision,
-        flavour,
-        targets=targets,
-        asked=asked,
-        kernel_variant=kernel_variant,
-        options=options,
-    )
     here: ThisGpu | None = None
     if planned.device is not None and planned.runs_here:
-        here = ThisGpu(planned.device, lambda plan: try_engine(bundle, precision, plan, planned.library))
+        here = ThisGpu(
+            planned.device, lambda plan: try_engine(bundle, request.precision, plan, planned.library)
+        )
 
     def waiting(process: int | None) -> None:
         who = "another process" if process is None else f"process {process}"
@@ -70,7 +51,7 @@ def build_shown(
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"{flavour} {precision}", total=None)
+        task = bar.add_task(f"{request.library} {request.precision}", total=None)
 
         def progress(phase: str, step: int, steps: int) -> None:
             bar.update(task, description=phase[:48], completed=step, total=steps)
@@ -83,7 +64,7 @@ def build_shown(
         try:
             obtained = obtain_engine(
                 folder,
-                planned.request,
+                request,
                 planned.library,
                 build,
                 here=here,
@@ -94,7 +75,7 @@ def build_shown(
             bar.stop()
             tell("danet: interrupted; nothing was kept", err=True)
             raise typer.Exit(1) from None
-    return planned, obtained
+    return obtained
 
 
 def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
@@ -154,9 +135,8 @@ def open_segmenter(
 
     Args:
         bundle: An open bundle, or the path of one.
-        precision: Which variant; by default the most precise for ONNX Runtime, and fp16 for TensorRT, as
-            `danet build` makes it.
-        backend: ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+        precision: Which variant; by default what the backend states, else the most precise.
+        backend: Its name.
         threads: CPU threads, for ONNX Runtime alone.
         engine_folder: Where engines are kept, for TensorRT alone.
         build: Build the engine first where none runs here, for TensorRT alone.
@@ -165,26 +145,26 @@ def open_segmenter(
         UsageError: An option is not for this backend.
         BackendError: There is no GPU, no engine, or it cannot be built.
     """
-    from danet_runtime.backends import open_backend
+    from danet_runtime.backends.registry import find_backend, open_backend
     from danet_runtime.bundle import Bundle
     from danet_runtime.errors import UsageError
-    from danet_runtime.inference.segmenter import Segmenter
+    from danet_runtime.inference.segmenter import Segmenter, most_precise
 
-    if backend == "onnxruntime":
+    stated = find_backend(backend).statement
+    if stated.flavour is None:
         if build or engine_folder is not None:
             raise UsageError(
-                "onnxruntime takes no engines; leave --build and --engine-dir out, or choose "
+                f"{backend} takes no engines; leave --build and --engine-dir out, or choose "
                 "--backend tensorrt"
             )
-        segmenter = Segmenter(bundle, precision, threads=threads)
+        segmenter = Segmenter(bundle, precision or stated.precision, backend, threads=threads)
         warn_of_doubt(segmenter.bundle, segmenter.precision)
         return segmenter
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    chosen = precision or "fp16"
+    chosen = precision or stated.precision or most_precise(opened)
     warn_of_doubt(opened, chosen)
     if build:
-        flavour: Flavour = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
-        _build_where_none_runs(opened, chosen, flavour, engine_folder)
+        _build_where_none_runs(opened, chosen, stated.flavour, engine_folder)
     tell_what_is_trusted(opened, engine_folder)
     engine = open_backend(opened, chosen, backend, threads=threads, engine_folder=engine_folder)
     return Segmenter(opened, chosen, engine)
@@ -195,6 +175,7 @@ def _build_where_none_runs(
 ) -> None:
     from danet_runtime.tensorrt.build.library import load_library
     from danet_runtime.tensorrt.cuda.device import this_device
+    from danet_runtime.tensorrt.engine_build import plan_build
     from danet_runtime.tensorrt.store.check import Wanted, find_engine_here
     from danet_runtime.tensorrt.store.store import default_engine_folder
 
@@ -202,4 +183,5 @@ def _build_where_none_runs(
     wanted = Wanted(bundle.path, bundle.sha256, precision, flavour, folder or default_engine_folder())
     engine, _damaged = find_engine_here(wanted, library, device)
     if engine is None:
-        build_shown(bundle, precision, flavour, folder)
+        tell_what_is_trusted(bundle, folder)
+        build_shown(plan_build(bundle, precision, flavour), folder)

@@ -20,8 +20,7 @@ from typing import Any, Final
 
 from danet_runtime.sources.coded.ffv1_checksums import SliceChecksums
 from danet_runtime.sources.coded.h264_frame_numbers import FrameNumbers
-from danet_runtime.sources.coded.holes import has_hole
-from danet_runtime.sources.coded.pictures import is_skipped_leading
+from danet_runtime.sources.coded.pictures import has_hole, is_skipped_leading
 from danet_runtime.sources.protocol.damage import DamageReason
 
 _MOST_HELD: Final = 16

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from danet_runtime.bundle.golden import check_golden
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import AgreementError, BackendError, FaultError
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.processes.running import RUNNING
-from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
 from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.ladder import DeadlineLadder
-from danet_runtime.stream.state.options import StreamOptions
 from danet_runtime.stream.state.slots import ClosedError, Intake
 from danet_runtime.stream.state.watch import Worker
 
@@ -28,10 +27,7 @@ class Inference:
         segmenters: From the best to the fastest; more than one need a deadline.
         lanes: The cameras.
         intake: Where their frames wait.
-        options: Of the stream.
-        health: Of the stream.
-        failed: Called with what ended it.
-        ended: Called when it has ended, whatever the reason.
+        context: Of the stream, which is told what ended it, and that it has ended, whatever the reason.
 
     Attributes:
         workers: Its threads.
@@ -42,19 +38,16 @@ class Inference:
         segmenters: Sequence[Segmenter],
         lanes: Sequence[Lane],
         intake: Intake[FrameSlot],
-        options: StreamOptions,
-        health: Health,
-        failed: Callable[[BaseException], None],
-        ended: Callable[[], None],
+        context: StreamContext,
     ) -> None:
         self._segmenters = segmenters
         self._lanes = lanes
         self._intake = intake
-        self._options = options
-        self._health = health
-        self._failed = failed
-        self._ended = ended
+        self._context = context
+        self._options = context.options
+        self._health = context.health
         self._row = 0
+        options = context.options
         deadline = options.deadline_ms
         self._ladder = DeadlineLadder(len(segmenters), deadline, options.ladder) if deadline else None
         self.workers = [Worker("inference", self._run)]
@@ -80,8 +73,13 @@ class Inference:
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
             self._give_up(error)
         finally:
-            self._intake.abort()
-            self._ended()
+            self.abort()
+            self._context.end()
+
+    def abort(self) -> None:
+        """Take no more frames, also of those that wait; from any thread."""
+        for number, slot in self._intake.abort():
+            self._lanes[number].abandon(slot)
 
     def _check(self) -> None:
         if self._options.golden:
@@ -95,16 +93,17 @@ class Inference:
         wanted = error if isinstance(error, Exception) else _killed(error)
         if isinstance(wanted, (FaultError, AgreementError)):
             self._health.fault(str(wanted))
-        self._failed(wanted)
+        self._context.fail(wanted)
 
     def _segment(self, lane: Lane, slot: FrameSlot) -> None:
         try:
             with self.workers[0]:
                 self._pin(lane, slot)
-                slot.stage_ns[1:4] = self._segmenters[self.level].infer_into(slot.model_input, slot.labels)
+                times = self._segmenters[self.level].infer_into(slot.model_input, slot.labels)
         except BackendError as error:
             self._note_failure(lane, slot, error)
             return
+        slot.stage_ns.update(times.by_stage())
         self._deliver(lane, slot)
 
     def _pin(self, lane: Lane, slot: FrameSlot) -> None:
@@ -130,11 +129,14 @@ class Inference:
             # A faster model would not have made those any younger that waited while the process stood still.
             if slot.info.capture_time_ns >= RUNNING.resumed_ns():
                 self._step(age_ms)
-        lane.deliver(slot, late)
+        lane.delivery.deliver(slot, late)
 
     def _note_failure(self, lane: Lane, slot: FrameSlot, error: BackendError) -> None:
         """Count a failed frame; raises where it ends the stream."""
-        if isinstance(error, FaultError) or lane.policy == "every":
+        if isinstance(error, FaultError):
+            raise error  # the device may still write into the slot: it stays here
+        if lane.camera.policy == "every":
+            lane.abandon(slot)
             raise error
         lane.drop_failed(slot)
         self._row += 1

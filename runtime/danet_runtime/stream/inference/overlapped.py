@@ -9,18 +9,16 @@ is the newest then (:mod:`danet_runtime.stream.inference.pace`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from danet_runtime.errors import BackendError
+from danet_runtime.errors import BackendError, FaultError
 from danet_runtime.inference.segmenter import Segmenter, Submission
-from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
 from danet_runtime.stream.inference.inference import Inference
 from danet_runtime.stream.inference.pace import Pace
 from danet_runtime.stream.pipeline.lane import Lane
-from danet_runtime.stream.state.options import StreamOptions
+from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.slots import ClosedError, Handover, Intake
 from danet_runtime.stream.state.watch import Worker
 
@@ -48,18 +46,15 @@ class OverlappedInference(Inference):
         segmenters: Sequence[Segmenter],
         lanes: Sequence[Lane],
         intake: Intake[FrameSlot],
-        options: StreamOptions,
-        health: Health,
-        failed: Callable[[BaseException], None],
-        ended: Callable[[], None],
+        context: StreamContext,
         depth: int,
     ) -> None:
-        super().__init__(segmenters, lanes, intake, options, health, failed, ended)
+        super().__init__(segmenters, lanes, intake, context)
         self._room: Handover[None] = Handover(depth)
         for _ in range(depth):
             self._room.put(None)
         self._flying: Handover[_Flight] = Handover(depth)
-        self._pace = Pace() if any(lane.policy == "latest" for lane in lanes) else None
+        self._pace = Pace() if any(lane.camera.policy == "latest" for lane in lanes) else None
         self.workers.append(Worker("results", self._collect_all))
 
     # The thread that submits.
@@ -85,7 +80,7 @@ class OverlappedInference(Inference):
             self._give_up(error)
             self._flying.close()
         finally:
-            self._intake.abort()
+            self.abort()
 
     def _submit(self, lane: Lane, slot: FrameSlot) -> _Flight:
         segmenter = self._segmenters[self.level]
@@ -110,12 +105,12 @@ class OverlappedInference(Inference):
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
             self._give_up(error)
         finally:
-            self._intake.abort()
+            self.abort()
             self._room.abort()
             for flight in self._flying.abort():
                 with self.workers[1]:
                     self._discard(flight)
-            self._ended()
+            self._context.end()
 
     def _collect(self, flight: _Flight) -> None:
         lane, slot = flight.lane, flight.slot
@@ -124,7 +119,8 @@ class OverlappedInference(Inference):
             device = None
             try:
                 with self.workers[1]:
-                    slot.stage_ns[1:4], device = flight.segmenter.collect(flight.submission)
+                    times, device = flight.segmenter.collect(flight.submission)
+                slot.stage_ns.update(times.by_stage())
             except BackendError as raised:
                 error = raised
             if self._pace is not None:
@@ -137,9 +133,14 @@ class OverlappedInference(Inference):
 
     def _discard(self, flight: _Flight) -> None:
         """Take a frame out of the backend that nobody waits for any more: the segmenter is the caller's."""
-        if flight.submission is not None:
-            with suppress(BackendError):
+        try:
+            if flight.submission is not None:
                 flight.segmenter.collect(flight.submission)
+        except FaultError:
+            return  # the device may still write into the slot: it stays here
+        except BackendError:
+            pass
+        flight.lane.abandon(flight.slot)
 
 
 def frames_under_way(segmenters: Sequence[Segmenter]) -> int:
@@ -151,13 +152,10 @@ def make_inference(
     segmenters: Sequence[Segmenter],
     lanes: Sequence[Lane],
     intake: Intake[FrameSlot],
-    options: StreamOptions,
-    health: Health,
-    failed: Callable[[BaseException], None],
-    ended: Callable[[], None],
+    context: StreamContext,
 ) -> Inference:
     """The one that fits the segmenters; the arguments are those of :class:`Inference`."""
     depth = frames_under_way(segmenters)
     if depth == 1:
-        return Inference(segmenters, lanes, intake, options, health, failed, ended)
-    return OverlappedInference(segmenters, lanes, intake, options, health, failed, ended, depth)
+        return Inference(segmenters, lanes, intake, context)
+    return OverlappedInference(segmenters, lanes, intake, context, depth)

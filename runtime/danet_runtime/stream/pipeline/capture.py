@@ -20,13 +20,13 @@ from danet_runtime.errors import (
 )
 from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.processes.running import RUNNING
-from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
-from danet_runtime.sources.protocol.abilities import Interruptible, ReopenableSource, why_awaited
-from danet_runtime.sources.protocol.source import FrameInfo, Source
+from danet_runtime.sources.protocol.abilities import Interruptible, Reopenable, why_awaited
+from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.stream.pipeline.camera import Camera
 from danet_runtime.stream.pipeline.damage_check import DamageCheck
 from danet_runtime.stream.pipeline.frame_checks import FrameCheck
-from danet_runtime.stream.state.options import StreamOptions
+from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.pool import SlotPool
 from danet_runtime.stream.state.slots import ClosedError
 from danet_runtime.stream.state.watch import Worker
@@ -42,17 +42,13 @@ class Capture:
     """Of one camera.
 
     Args:
-        number: In the name of the thread.
-        name: Of the camera.
-        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); not closed
-            here.
-        options: Of the stream.
-        health: Of the stream.
-        slots: Where free slots are taken from; what is read and not wanted is dropped with the stream.
-        take: Called with each slot that holds a frame; false: nothing more is wanted.
+        camera: What to read.
+        context: Of the stream.
+        slots: Where free slots are taken from.
+        take: Called with each slot that holds a frame, whose it is from then on; false: nothing more is
+            wanted.
         adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
             that from then on. What it raises is a failed opening.
-        failed: Called with what ended it.
         ended: Called when it has ended, whatever the reason.
 
     Attributes:
@@ -63,38 +59,34 @@ class Capture:
 
     def __init__(
         self,
-        number: int,
-        name: str,
-        source: Source,
-        options: StreamOptions,
-        health: Health,
+        camera: Camera,
+        context: StreamContext,
         slots: SlotPool,
         take: Callable[[FrameSlot], bool],
         adopt: Callable[[], None],
-        failed: Callable[[BaseException], None],
         ended: Callable[[], None],
     ) -> None:
-        self._name = name
-        self._source = source
-        self._options = options
-        self._health = health
+        self._name = camera.name
+        self._source = camera.source
+        self._context = context
+        self._options = context.options
+        self._health = context.health
         self._slots = slots
         self._take = take
         self._adopt = adopt
-        self._failed = failed
         self._ended = ended
         self._check = self._make_check()
-        self.damage = DamageCheck(name, source, options, health)
+        self.damage = DamageCheck(camera.name, camera.source, context)
         self._end = threading.Event()
         self._interrupted = False
         self._is_opening = False
         self._id_offset = 0
         self._last_id = -1
-        self._pause_s = options.reconnect_first_s
+        self._pause_s = context.options.reconnect_first_s
         self._reopened_ns = -(10**18)  # long ago
         self._read_ns = now_ns()  # when the last frame was read
         self.reconnects = 0
-        self.worker = Worker(f"capture-{number}", self._run)
+        self.worker = Worker(f"capture-{camera.number}", self._run)
 
     @property
     def has_ended(self) -> bool:
@@ -134,19 +126,12 @@ class Capture:
             if awaited is not None and not self._reconnect(awaited, pause_s=0.0):
                 return
             while not self._end.is_set():
-                slot = self._slots.get()
                 try:
-                    info = self._read(slot)
+                    if not self._capture():
+                        break
                 except _LostError as lost:
-                    self._slots.put(slot)
                     if not self._reconnect(str(lost), lost.pause_s):
                         break
-                    continue
-                if info is None:
-                    break
-                self._note(slot, info)
-                if not self._take(slot):
-                    break
         except ClosedError:
             pass  # the stream is being stopped, or inference has ended
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
@@ -154,6 +139,21 @@ class Capture:
         finally:
             self._end.set()
             self._ended()
+
+    def _capture(self) -> bool:
+        """Read one frame and hand it on; false where nothing more comes, or is wanted."""
+        slot = self._slots.get()
+        try:
+            info = self._read(slot)
+            if info is not None:
+                self._note(slot, info)
+        except BaseException:
+            self._slots.put(slot)
+            raise
+        if info is None:
+            self._slots.put(slot)
+            return False
+        return self._take(slot)
 
     def _give_up(self, error: BaseException) -> None:
         if not isinstance(error, Exception):
@@ -163,7 +163,7 @@ class Capture:
             self._health.set(f"{self._name}.lost", "degraded", f"{self._name} has ended: {error}")
         else:
             self._health.set(f"{self._name}.lost", "stale", f"{self._name} is lost: {error}")
-        self._failed(error)
+        self._context.fail(error)
 
     def _read(self, slot: FrameSlot) -> FrameInfo | None:
         while True:
@@ -207,10 +207,11 @@ class Capture:
             # The wait for a frame that was not there yet is nobody's latency; that of one that was, is.
             slot.started_ns = min(now, max(info.capture_time_ns, 0))
             self._check.look(slot.luma, info.capture_time_ns, info.clock)
-        slot.stage_ns[:] = (now - slot.started_ns, *[0] * (len(STAGES) - 1))
+        slot.stage_ns.update(dict.fromkeys(STAGES, 0))
+        slot.stage_ns["capture"] = now - slot.started_ns
 
     def _can_reopen(self) -> bool:
-        return self._source.live and isinstance(self._source, ReopenableSource)
+        return self._source.live and isinstance(self._source, Reopenable)
 
     def _reconnect(self, problem: str, pause_s: float | None = None) -> bool:
         """Open the source again and again; false where the stream is stopped meanwhile.

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from danet_runtime.errors import SinkError
-from danet_runtime.results.health import Health
 from danet_runtime.results.result import FrameSlot
 from danet_runtime.sinks.protocol import abilities
 from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 from danet_runtime.stream.pipeline.sink_format import SinkFormat
-from danet_runtime.stream.state.options import StreamOptions
+from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.slots import ClosedError, Handover, Policy
 from danet_runtime.stream.state.watch import Worker
 
@@ -37,8 +36,7 @@ class Consumer:
         sink: Where results go.
         key: What to call it in the health and in errors.
         policy: Of its camera.
-        options: Of the stream.
-        health: Told when it fails or hangs.
+        context: Of the stream.
         done: Called with each slot that the sink is through with, and the nanoseconds that it took.
         failed: Called with the error when the sink is given up or cannot be finished.
 
@@ -57,16 +55,15 @@ class Consumer:
         sink: Sink,
         key: str,
         policy: Policy,
-        options: StreamOptions,
-        health: Health,
+        context: StreamContext,
         done: Callable[[FrameSlot, int], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.sink = sink
         self._key = key
         self._policy = policy
-        self._options = options
-        self._health = health
+        self._options = context.options
+        self._health = context.health
         self._done = done
         self._failed = failed
         self._place: Handover[FrameSlot] = Handover(1, policy)
@@ -74,7 +71,7 @@ class Consumer:
         self._holes_told = 0
         self._hole_shown_until_ns = 0
         self._has_ended = False
-        self._format = SinkFormat(sink, key, health)
+        self._format = SinkFormat(sink, key, context.health)
         self.worker = Worker(key, self._drain)
         self.written = 0
         self.failures = 0

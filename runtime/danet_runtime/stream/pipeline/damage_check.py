@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from danet_runtime.clock import now_ns
-from danet_runtime.results.health import Health
 from danet_runtime.sources.protocol.abilities import damage_of
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import Source
-from danet_runtime.stream.state.options import StreamOptions
+from danet_runtime.stream.state.context import StreamContext
 
 _TOLD_AGAIN_NS = 1_000_000_000
 """Counts that grow make no event of the health more often than so."""
@@ -21,15 +20,14 @@ class DamageCheck:
     Args:
         name: Of the camera.
         source: May be one that counts them (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
-        options: Of the stream.
-        health: Told what holds.
+        context: Of the stream, whose health is told.
     """
 
-    def __init__(self, name: str, source: Source, options: StreamOptions, health: Health) -> None:
+    def __init__(self, name: str, source: Source, context: StreamContext) -> None:
         self._name = name
         self._count = damage_of(source)
-        self._health = health
-        self._shown_ns = int(options.damage_shown_s * 1e9)
+        self._health = context.health
+        self._shown_ns = int(context.options.damage_shown_s * 1e9)
         self._before: Mapping[DamageReason, int] = {}
         self._told_ns = 0
         self._shows = False

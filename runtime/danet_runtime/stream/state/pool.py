@@ -1,4 +1,20 @@
-"""The slots of one camera: allocated once, and once more when the camera comes back with another size."""
+"""Whose a slot is: the slots of one camera, allocated once and used again and again.
+
+A slot goes one way round. Until it is shared one hand has it, which may write; from then on its readers have
+it, and nobody writes. Whoever is through with it last gives it back to the pool, and only the pool gives it
+out again::
+
+               one hand, which may write                     readers
+        .-------------------------------------.   .-------------------------.
+    get | capture -> intake -> inference      |   | each sink               |
+    --> |    |          |          | delivery --->| the caller              | release: the last one frees it
+        '----|----------|----------|----------'   | the newest (`latest`)   | ---.
+             | lost     | displaced| failed,      '-------------------------'    |
+             | ended    | ended    | late                                        |
+             '----------'----------'--- put -------------> free <----------------'
+
+A slot that the hand of a thread or of a device has that was given up stays there.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +30,7 @@ from danet_runtime.stream.state.slots import ClosedError, Handover
 class SlotPool:
     """A fixed number of slots of one size, and those of a size before until their last reader is through.
 
-    Whoever holds a slot holds it whatever size the camera has by now; put back, one of a size before is
+    Whoever holds a slot holds it whatever size the camera has by now; given back, one of a size before is
     retired. No more slots are ever alive than twice the number, since every holder holds one.
 
     Args:
@@ -34,12 +50,19 @@ class SlotPool:
         self._lock = threading.RLock()  # taken before that of the handover
         self._current: list[FrameSlot] = []
         self._old: list[FrameSlot] = []
+        self._readers: dict[FrameSlot, int] = {}  # of those that are not free; 0: one hand has it
 
     @property
     def slots(self) -> list[FrameSlot]:
         """All that may hold a frame, those of a size before as well."""
         with self._lock:
             return [*self._current, *self._old]
+
+    @property
+    def held(self) -> dict[FrameSlot, int]:
+        """Those that are not free, with how many read them; 0: one hand has it, which may write."""
+        with self._lock:
+            return dict(self._readers)
 
     def allocate(self, size_hw: tuple[int, int], pixels: Pixels, fps: float | None) -> bool:
         """Have slots of this size and format from now on; only from the thread that gets them.
@@ -56,9 +79,9 @@ class SlotPool:
             return False
         made = [FrameSlot(size_hw, self._name, pixels, fps) for _ in range(self.count)]
         with self._lock:
-            free = self._free.drain()
-            self.retired += free
-            self._old += [slot for slot in self._current if slot not in free]
+            self._free.drain()
+            for slot in self._current:
+                (self._old if slot in self._readers else self.retired).append(slot)
             self._current = made
             with suppress(ClosedError):
                 for slot in made:
@@ -66,23 +89,75 @@ class SlotPool:
         return True
 
     def get(self) -> FrameSlot:
-        """A free slot of the size that the camera has; waits for one.
+        """A free slot of the size that the camera has; waits for one. Whoever gets it may write.
 
         Raises:
             ClosedError: The stream has ended.
         """
-        return self._free.get()
+        slot = self._free.get()
+        with self._lock:
+            self._readers[slot] = 0
+        return slot
 
     def put(self, slot: FrameSlot) -> None:
-        """A slot that nobody reads any more."""
+        """Give back what nobody is to read; from the one hand that has it.
+
+        Raises:
+            RuntimeError: No such hand has it.
+        """
         with self._lock:
-            if slot in self._current:
-                with suppress(ClosedError):
-                    self._free.put(slot)  # never waits: there is a place for each
-            else:
-                self._old.remove(slot)
-                self.retired.append(slot)
+            self._require_one_hand(slot)
+            self._free_again(slot)
+
+    def share(self, slot: FrameSlot, readers: int) -> None:
+        """Hand it from the one hand that has it to so many readers, each of which releases it once.
+
+        Raises:
+            RuntimeError: No such hand has it.
+        """
+        with self._lock:
+            self._require_one_hand(slot)
+            self._readers[slot] = readers
+
+    def borrow(self, slot: FrameSlot) -> None:
+        """Read along with those who do, and release it, too.
+
+        Raises:
+            RuntimeError: Nobody reads it.
+        """
+        with self._lock:
+            self._require_readers(slot)
+            self._readers[slot] += 1
+
+    def release(self, slot: FrameSlot) -> None:
+        """A reader is through with it; the last one frees it.
+
+        Raises:
+            RuntimeError: Nobody reads it.
+        """
+        with self._lock:
+            self._require_readers(slot)
+            self._readers[slot] -= 1
+            if not self._readers[slot]:
+                self._free_again(slot)
 
     def close(self) -> None:
         """Give out no more."""
         self._free.abort()
+
+    def _free_again(self, slot: FrameSlot) -> None:
+        del self._readers[slot]
+        if slot in self._current:
+            with suppress(ClosedError):
+                self._free.put(slot)  # never waits: there is a place for each
+        else:
+            self._old.remove(slot)
+            self.retired.append(slot)
+
+    def _require_one_hand(self, slot: FrameSlot) -> None:
+        if self._readers.get(slot) != 0:
+            raise RuntimeError(f"a slot of {self._name} was handed on by who does not have it alone")
+
+    def _require_readers(self, slot: FrameSlot) -> None:
+        if not self._readers.get(slot):
+            raise RuntimeError(f"a slot of {self._name} was released by who does not read it")

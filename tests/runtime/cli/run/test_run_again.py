@@ -8,13 +8,14 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of
 
 from danet_runtime.bundle import Bundle
-from danet_runtime.cli.live.outputs import Outputs
+from danet_runtime.cli.live.outputs import OutputOptions, Outputs
 from danet_runtime.cli.live.placeholders import Placeholders
 from danet_runtime.errors import UsageError
 from danet_runtime.recorder.recorder import BlackBox
@@ -25,17 +26,8 @@ pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 CAMERA = "synthetic:?size=48x64&fps=50"
 
 
-def outputs_of(cameras: list[str], **options: object) -> Outputs:
-    given = {
-        "output": None,
-        "masks": None,
-        "further": (),
-        "black_box": None,
-        "report": None,
-        "split_minutes": None,
-        "overwrite": False,
-    }
-    return Outputs.of(cameras, **{**given, **options})  # type: ignore[arg-type]
+def outputs_of(cameras: list[str], **options: Any) -> Outputs:
+    return Outputs.of(cameras, OutputOptions(**options))
 
 
 def test_the_same_command_works_again_after_a_kill_and_what_was_written_stays(

@@ -7,12 +7,14 @@ mmsegmentation's, so that its weights load unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+
 from torch import Tensor, nn
 
-from danet_train.model.config import BLOCKS_PER_LAYER, DANetConfig, has_bottlenecks
+from danet_train.model.backbones.reads import Read, Reader, read_by_convolution
+from danet_train.model.backbones.resnet import ResNetOptions, has_bottlenecks, layer_dilations
 
 _STRIDES = (1, 2, 1, 1)
-_DILATIONS = (1, 1, 2, 4)
 
 
 class BasicBlock(nn.Module):
@@ -118,40 +120,25 @@ def _deep_stem(out_channels: int) -> nn.Sequential:
     )
 
 
-def layer_dilations(depth: int, multi_grid: tuple[int, ...] | None) -> list[tuple[int, ...]]:
-    """The dilation of every block of layer1..layer4.
-
-    A dilated layer starts with half its dilation (``contract_dilation``): (1, 2, 2, ...) in layer3,
-    (2, 4, 4) in layer4 unless ``multi_grid`` gives layer4's own.
-    """
-    dilations = []
-    for blocks, dilation in zip(BLOCKS_PER_LAYER[depth], _DILATIONS, strict=True):
-        first = dilation // 2 if dilation > 1 else dilation
-        dilations.append((first, *(dilation,) * (blocks - 1)))
-    if multi_grid is not None:
-        dilations[3] = multi_grid
-    return dilations
-
-
 class ResNetV1c(nn.Module):
     """ResNet with output stride 8: strides (1, 2, 1, 1), dilations (1, 1, 2, 4)."""
 
-    def __init__(self, config: DANetConfig) -> None:
+    def __init__(self, options: ResNetOptions) -> None:
         super().__init__()
-        if config.stem == "deep":
-            self.stem = _deep_stem(config.stem_channels)
+        if options.stem == "deep":
+            self.stem = _deep_stem(options.stem_channels)
         else:
-            self.conv1 = nn.Conv2d(3, config.stem_channels, 7, stride=2, padding=3, bias=False)
-            self.bn1 = nn.BatchNorm2d(config.stem_channels)
+            self.conv1 = nn.Conv2d(3, options.stem_channels, 7, stride=2, padding=3, bias=False)
+            self.bn1 = nn.BatchNorm2d(options.stem_channels)
             self.relu = nn.ReLU(inplace=True)
-        self.has_deep_stem = config.stem == "deep"
+        self.has_deep_stem = options.stem == "deep"
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
-        block = Bottleneck if has_bottlenecks(config.depth) else BasicBlock
-        dilations = layer_dilations(config.depth, config.multi_grid)
-        channels, layers = config.stem_channels, []
+        block = Bottleneck if has_bottlenecks(options.depth) else BasicBlock
+        dilations = layer_dilations(options.depth, options.multi_grid)
+        channels, layers = options.stem_channels, []
         for level in range(4):
-            width = config.base_channels * 2**level
+            width = options.base_channels * 2**level
             layers.append(_layer(block, channels, width, _STRIDES[level], dilations[level]))
             channels = width * block.expansion
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
@@ -182,3 +169,36 @@ class ResNetV1c(nn.Module):
         c3: Tensor = self.layer3(x)  # (B, 4 * width, H/8, W/8)
         c4: Tensor = self.layer4(c3)  # (B, 8 * width, H/8, W/8)
         return c3, c4
+
+    def quantised_reads(self, image: str) -> Generator[Read, None, str]:
+        """As :class:`danet_train.model.backbones.reads.TellsReads` says."""
+        tensor = image
+        if self.has_deep_stem:
+            for index in (0, 3, 6):  # each followed by its normalisation and ReLU
+                yield read_by_convolution(tensor, f"backbone.stem.{index}")
+                tensor = f"backbone.stem.{index}"
+        else:
+            yield read_by_convolution(tensor, "backbone.conv1")
+            tensor = "backbone.conv1"
+        # The pooled tensor keeps the scale: the largest of quantised values is one of them.
+        yield Read(tensor, Reader("pooling", "backbone.maxpool"))
+        for layer in ("layer1", "layer2", "layer3", "layer4"):
+            for index, block in enumerate(getattr(self, layer)):
+                name = f"backbone.{layer}.{index}"
+                yield from _block_reads(tensor, name, block)
+                tensor = name
+        return tensor
+
+
+def _block_reads(tensor: str, name: str, block: BasicBlock | Bottleneck) -> Iterator[Read]:
+    convolutions = ("conv1", "conv2", "conv3") if isinstance(block, Bottleneck) else ("conv1", "conv2")
+    shortcut, summed = tensor, [f"{name}.{convolutions[-1]}"]
+    if block.downsample is not None:
+        yield read_by_convolution(tensor, f"{name}.downsample.0")
+        shortcut = f"{name}.downsample"
+        summed.append(f"{name}.downsample.0")
+    inner = tensor
+    for convolution in convolutions:
+        yield read_by_convolution(inner, f"{name}.{convolution}")
+        inner = f"{name}.{convolution}"
+    yield Read(shortcut, Reader("shortcut", name), tuple(summed))

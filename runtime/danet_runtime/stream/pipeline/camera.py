@@ -1,0 +1,40 @@
+"""One camera of a stream, as it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from danet_runtime.sinks.protocol.sink import Sink
+from danet_runtime.sources.protocol.source import Source
+from danet_runtime.stream.state.slots import Policy
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """What is read, what becomes of its frames, and where their labels go.
+
+    Attributes:
+        number: Its place in the intake and among the caller's results.
+        name: What to call it in results, reports and errors.
+        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by
+            the stream.
+        sinks: Opened when the stream starts.
+        policy: ``every`` or ``latest``.
+        max_frames: Stop after so many frames were read; ``None``: at the end of the source.
+    """
+
+    number: int
+    name: str
+    source: Source
+    sinks: Sequence[Sink]
+    policy: Policy
+    max_frames: int | None = None
+
+    def sink_keys(self) -> list[str]:
+        """What to call each of its sinks in the health and in errors; those of one name are numbered."""
+        names = [sink.name for sink in self.sinks]
+        return [
+            f"{self.name}.{name}" if names.count(name) == 1 else f"{self.name}.{name}-{index}"
+            for index, name in enumerate(names)
+        ]

@@ -1,0 +1,70 @@
+"""What all parts of one stream share: what is asked of it, how it is, what went wrong, and when it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from danet_runtime.errors import FaultError
+from danet_runtime.results.health import Health
+from danet_runtime.stream.state.options import StreamOptions
+
+logger = logging.getLogger(__name__)
+
+
+class StreamContext:
+    """One for each stream; used from any thread.
+
+    Args:
+        options: What the stream is asked to hold.
+        health: What is told of it while it runs.
+
+    Attributes:
+        options: What the stream is asked to hold.
+        health: What is told of it while it runs.
+    """
+
+    def __init__(self, options: StreamOptions, health: Health) -> None:
+        self.options = options
+        self.health = health
+        self._lock = threading.RLock()  # a signal's handler may come while its thread is inside
+        self._failure: BaseException | None = None
+        self._is_told = False
+        self._at_end: list[Callable[[], None]] = []
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What is raised at the end."""
+        return self._failure
+
+    def fail(self, error: BaseException) -> None:
+        """Note a failure: the first one is raised at the end, but a fault, which asks for a restart, wins."""
+        with self._lock:
+            before = self._failure
+            wins = before is None or (isinstance(error, FaultError) and not isinstance(before, FaultError))
+            if wins:
+                self._failure = error
+        if before is not None:
+            logger.error("one more failure: %s", before if wins else error)
+
+    def raise_failure(self) -> None:
+        """Raise what ended the stream early, where nobody was told yet."""
+        with self._lock:
+            if self._failure is None or self._is_told:
+                return
+            self._is_told = True
+        raise self._failure
+
+    def told(self) -> None:
+        """The caller hears of what went wrong otherwise: what is noted is not raised again."""
+        self._is_told = True
+
+    def at_end(self, act: Callable[[], None]) -> None:
+        """Call ``act`` when inference has ended, perhaps more than once; before the stream starts."""
+        self._at_end.append(act)
+
+    def end(self) -> None:
+        """Inference has ended: nothing more is captured or delivered. Harmless when called twice."""
+        for act in self._at_end:
+            act()
