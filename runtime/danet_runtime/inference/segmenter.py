@@ -50,7 +50,8 @@ class Submission(NamedTuple):
     """A frame that is under way; see :meth:`Segmenter.submit`."""
 
     ticket: int
-    fitted: tuple[NativeBuffers, UInt8Array] | None  # buffers, and labels to bring back, of another size
+    labels: Array
+    native: NativeBuffers | None  # of the segmenter, where the frame is not the model's own
     submitted_ns: int
     preprocess_ns: int
 
@@ -234,7 +235,7 @@ class Segmenter:
         started = time.monotonic_ns()
         to_fit = self._rules.to_fit(frame, labels)
         if to_fit is None:
-            return Submission(backend.submit(batched(frame), batched(labels)), None, started, 0)
+            return Submission(backend.submit(batched(frame), batched(labels)), labels, None, started, 0)
         given, wanted = to_fit
         native = self._take_spare()
         try:
@@ -245,7 +246,7 @@ class Segmenter:
         except BaseException:
             self._spare.append(native)
             raise
-        return Submission(ticket, (native, wanted), submitted, submitted - started)
+        return Submission(ticket, wanted, native, submitted, submitted - started)
 
     def collect(self, submission: Submission) -> Collected:
         """Wait for a frame's labels.
@@ -260,14 +261,16 @@ class Segmenter:
         Raises:
             BackendError: The model failed, or the segmenter is closed.
         """
-        fitted = submission.fitted
+        native, labels = submission.native, submission.labels
         try:
             device = self._pipelined().collect(submission.ticket)
             inferred = time.monotonic_ns()
-            postprocess_ns = 0 if fitted is None else self._bring_back(*fitted, inferred)
+            postprocess_ns = 0
+            if native is not None and isinstance(labels, np.ndarray):
+                postprocess_ns = self._bring_back(native, labels, inferred)
         finally:
-            if fitted is not None:
-                self._spare.append(fitted[0])
+            if native is not None:
+                self._spare.append(native)
         times = InferenceTimes(submission.preprocess_ns, inferred - submission.submitted_ns, postprocess_ns)
         return Collected(times, device)
 
