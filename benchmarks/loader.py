@@ -39,7 +39,7 @@ from danet_train.data.datasets.layouts import open_dataset
 from danet_train.data.samples.sample import Dataset, read_image, read_label
 from danet_train.data.torch_samples import TrainingSamples, normalise
 from danet_train.errors import DanetTrainError
-from danet_train.synthetic.dataset import synthesize_dataset
+from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 from danet_train.training.config import TrainConfig, read_config
 
 RESULTS = Path(__file__).parent / "results" / "loader.json"
@@ -163,7 +163,7 @@ def open_case(case: Case, folder: Path) -> Dataset:
         return open_dataset(case.folder, "train", case.classes)
     root = folder / case.name
     synthesize_dataset(
-        root, train=DRAWN_SCENES, val=0, video_frames=0, size_hw=case.size_hw, seed=0, workers=1
+        root, Scenes(train=DRAWN_SCENES, val=0, video_frames=0, size_hw=case.size_hw, seed=0), workers=1
     )
     return open_dataset(root, "train")
 

@@ -19,9 +19,15 @@ if TYPE_CHECKING:
         CITYSCAPES as CITYSCAPES,
         ClassTable as ClassTable,
     )
-    from danet_train.config.sections import EvaluationConfig as EvaluationConfig
+    from danet_train.config.sections import (
+        EvaluationConfig as EvaluationConfig,
+        Normalisation as Normalisation,
+    )
     from danet_train.data.datasets.layouts import open_dataset as open_dataset
-    from danet_train.data.samples.sample import Sample as Sample
+    from danet_train.data.samples.sample import (
+        Sample as Sample,
+        Splits as Splits,
+    )
     from danet_train.errors import (
         CheckpointError as CheckpointError,
         ConfigError as ConfigError,
@@ -43,12 +49,13 @@ if TYPE_CHECKING:
         DANet as DANet,
         build_model as build_model,
     )
-    from danet_train.normalisation import Normalisation as Normalisation
     from danet_train.training.config import (
         TrainConfig as TrainConfig,
         read_config as read_config,
     )
+    from danet_train.training.listeners import Listeners as Listeners
     from danet_train.training.loop import train_model as train_model
+    from danet_train.training.outputs import RunFiles as RunFiles
     from danet_train.training.run import train_to_file as train_to_file
 
 _HOMES: Final = {
@@ -63,12 +70,15 @@ _HOMES: Final = {
     "DataError": "danet_train.errors",
     "EvaluationConfig": "danet_train.config.sections",
     "InterruptedTrainingError": "danet_train.errors",
+    "Listeners": "danet_train.training.listeners",
     "NoCheckpointError": "danet_train.errors",
     "NoDatasetError": "danet_train.errors",
-    "Normalisation": "danet_train.normalisation",
+    "Normalisation": "danet_train.config.sections",
     "OutOfMemoryError": "danet_train.errors",
     "QuantisationError": "danet_train.errors",
+    "RunFiles": "danet_train.training.outputs",
     "Sample": "danet_train.data.samples.sample",
+    "Splits": "danet_train.data.samples.sample",
     "TrainConfig": "danet_train.training.config",
     "TrainingError": "danet_train.errors",
     "UsageError": "danet_train.errors",

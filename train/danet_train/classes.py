@@ -14,8 +14,7 @@ import numpy.typing as npt
 from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from danet_train.config.inheritance import CLASS_TABLES, packaged_class_tables
-from danet_train.config.validation import explain
+from danet_train.config.inheritance import CLASS_TABLES, explain, packaged_class_tables
 from danet_train.errors import ConfigError, DataError
 from danet_train.files.limited import read_yaml
 

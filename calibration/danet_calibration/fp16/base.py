@@ -8,9 +8,10 @@ from typing import Final
 
 from danet_calibration.errors import GateError
 from danet_calibration.fp16.gate import SafeFp16, secure_fp16
-from danet_calibration.images.images import CalibrationSet, UInt8Array
+from danet_calibration.images.images import CalibrationSet
 from danet_calibration.measure.accuracy import Step, find_golden_failures, measure_golden
 from danet_runtime.bundle import Bundle, BundleWriter
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
 
 RANGE_FRAMES: Final = 4

@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 from danet_calibration.errors import CalibrationError
-from danet_calibration.images.images import UInt8Array
 from danet_calibration.measure.drop_intervals import Counts
 from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
 from danet_runtime.bundle.golden import golden_frame
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.inference.segmenter import Segmenter
 from danet_train.classes import describe_difference
 from danet_train.data.samples.sample import Dataset

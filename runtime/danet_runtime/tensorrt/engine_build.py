@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.manifest import KernelVariant, Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import UsageError
 from danet_runtime.files.atomic import sha256_of
@@ -22,7 +22,6 @@ from danet_runtime.tensorrt.build.library import Flavour, TensorRTLibrary, load_
 from danet_runtime.tensorrt.build.rtx_builder import target_setter
 from danet_runtime.tensorrt.cuda.device import Device, device_if_any, this_device, this_platform
 from danet_runtime.tensorrt.cuda.driver import cuda_driver
-from danet_runtime.tensorrt.kernels.kernels import KernelVariant
 from danet_runtime.tensorrt.kernels.ptx import Release
 from danet_runtime.tensorrt.plugins.lowering import Attention, Lowering, choose_lowering, lowered_model
 from danet_runtime.tensorrt.plugins.registration import operators_of, register_plugins

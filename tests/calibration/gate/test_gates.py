@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from danet_calibration import pipeline
 from danet_calibration.errors import CalibrationError, CalibrationSetError, GateError
-from danet_calibration.gate.gate import GateRules
+from danet_calibration.gate.rules import GateRules
 from danet_calibration.images.images import choose_images
 from danet_calibration.int8 import drafts
 from danet_calibration.int8.coverage import measure_coverage

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from danet_calibration.errors import CalibrationError
-from danet_calibration.gate.gate import GateRules
+from danet_calibration.gate.rules import GateRules
 from danet_calibration.images.images import choose_images
 from danet_calibration.measure.accuracy import (
     LabelledSet,

@@ -18,7 +18,7 @@ from danet_calibration.int8.ranges.placement_rules import find_placement
 from danet_calibration.int8.ranges.ranges import collect_ranges
 from danet_runtime.backends import onnxruntime_session
 from danet_runtime.backends.onnxruntime_session import open_session
-from danet_train.synthetic.dataset import synthesize_dataset
+from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
 SIZE_HW = (64, 128)
 
@@ -26,7 +26,7 @@ SIZE_HW = (64, 128)
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes") / "set"
-    synthesize_dataset(root, train=12, val=4, video_frames=0, size_hw=SIZE_HW, seed=3, workers=1)
+    synthesize_dataset(root, Scenes(train=12, val=4, video_frames=0, size_hw=SIZE_HW, seed=3), workers=1)
     return root
 
 

@@ -24,7 +24,7 @@ PROCESS = """
 import json, os, signal, sys, time
 from pathlib import Path
 from types import ModuleType
-from danet_runtime.tensorrt import engine_store
+from danet_runtime.tensorrt.store import store as engine_store
 from danet_runtime.tensorrt.build.builder import BuiltEngine
 from danet_runtime.tensorrt.store.manifest import EngineRequest
 from danet_runtime.tensorrt.engine_obtain import obtain_engine

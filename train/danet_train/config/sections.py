@@ -11,6 +11,21 @@ CLOSED = ConfigDict(extra="forbid", frozen=True, strict=True)
 """An unknown key, a wrong type and a later change are refused."""
 
 
+_PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Normalisation(BaseModel):
+    """``(value - mean) / std`` per channel, in RGB order, on the scale 0..255.
+
+    The defaults are ImageNet's statistics, which mmsegmentation's and the authors' weights both use.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[_PositiveFloat, _PositiveFloat, _PositiveFloat] = (58.395, 57.12, 57.375)
+
+
 class AugmentationConfig(BaseModel):
     """How a sample is varied; the defaults are mmsegmentation's for Cityscapes.
 

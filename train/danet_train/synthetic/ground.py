@@ -10,8 +10,16 @@ import numpy.typing as npt
 
 from danet_train.synthetic.camera import Camera, FloatImage
 from danet_train.synthetic.drawing.light import Light
-from danet_train.synthetic.drawing.texture import Colour, pick, smooth_noise, vary
-from danet_train.synthetic.drawing.trainids import ROAD, SIDEWALK, SKY, TERRAIN
+from danet_train.synthetic.drawing.texture import (
+    ROAD,
+    SIDEWALK,
+    SKY,
+    TERRAIN,
+    Colour,
+    pick,
+    smooth_noise,
+    vary,
+)
 
 KERB_M = 0.25
 _TILE = 512

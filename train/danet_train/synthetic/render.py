@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from danet_train.synthetic.camera import NEAR_M, Camera
 from danet_train.synthetic.drawing.light import expose
-from danet_train.synthetic.drawing.texture import HOLE, Texture
-from danet_train.synthetic.drawing.trainids import UNLABELLED
+from danet_train.synthetic.drawing.texture import HOLE, UNLABELLED, Texture
 from danet_train.synthetic.ground import paint_ground, paint_sky
 from danet_train.synthetic.world import Panel, Thing, World
 

@@ -11,11 +11,11 @@ import torch
 from pydantic import ValidationError
 
 from danet_train.classes import ClassTable, numbered_classes
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.files.atomic import replacing
 from danet_train.model.backbones.resnet import ResNetOptions, layer_dilations
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 
 OWN_META = "danet_edge"
 """Where ``meta`` keeps what mmsegmentation keeps in its configuration: see :func:`save_mmseg`."""

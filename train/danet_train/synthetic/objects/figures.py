@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danet_train.synthetic.drawing.texture import Colour, Piece, Stencil, pick, vary
-from danet_train.synthetic.drawing.trainids import BICYCLE, PERSON, RIDER
+from danet_train.synthetic.drawing.texture import BICYCLE, PERSON, RIDER, Colour, Piece, Stencil, pick, vary
 
 _CLOTHES: tuple[Colour, ...] = (
     (60, 55, 50), (120, 70, 40), (50, 50, 150), (150, 150, 150), (60, 110, 150), (80, 120, 60), (45, 40, 70),

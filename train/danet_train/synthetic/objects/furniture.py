@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from danet_train.synthetic.drawing.texture import Colour, Piece, Stencil, pick, vary
-from danet_train.synthetic.drawing.trainids import POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN
+from danet_train.synthetic.drawing.texture import (
+    POLE,
+    TRAFFIC_LIGHT,
+    TRAFFIC_SIGN,
+    Colour,
+    Piece,
+    Stencil,
+    pick,
+    vary,
+)
 
 _METAL: tuple[Colour, ...] = ((120, 120, 120), (85, 90, 90), (60, 65, 60), (150, 155, 155), (80, 95, 90))
 _RED: Colour = (45, 40, 190)

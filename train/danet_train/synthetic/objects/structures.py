@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 
 from danet_train.synthetic.drawing.texture import (
+    BUILDING,
+    FENCE,
     HOLE,
+    VEGETATION,
     Colour,
     Piece,
     Stencil,
@@ -16,7 +19,6 @@ from danet_train.synthetic.drawing.texture import (
     smooth_noise,
     vary,
 )
-from danet_train.synthetic.drawing.trainids import BUILDING, FENCE, VEGETATION
 
 _PLASTER: tuple[Colour, ...] = (
     (150, 180, 205), (120, 150, 190), (175, 190, 195), (140, 140, 140), (95, 110, 150), (110, 125, 130),

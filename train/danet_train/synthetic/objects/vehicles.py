@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from danet_train.synthetic.drawing.texture import Colour, Stencil, Texture, modulate, pick, vary
-from danet_train.synthetic.drawing.trainids import BUS, CAR, TRUCK
+from danet_train.synthetic.drawing.texture import (
+    BUS,
+    CAR,
+    TRUCK,
+    Colour,
+    Stencil,
+    Texture,
+    modulate,
+    pick,
+    vary,
+)
 
 _PAINT: tuple[Colour, ...] = (
     (60, 60, 62), (120, 120, 122), (190, 190, 192), (215, 218, 220), (45, 42, 120), (110, 65, 35),
