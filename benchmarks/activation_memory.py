@@ -16,15 +16,15 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import parser as onnx_parser
 from rich.console import Console
 from rich.table import Table
 
 from danet_export.graph.geometry import Geometry, plan_geometry
-from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import to_onnx
-from danet_export.graph.wrapper import ExportedDANet
-from danet_export.ops import attention_ops as ops
+from danet_export.graph.wrapper import ExportedDANet, operator_sizes
+from danet_export.ops.function_body import NATIVE_OPSET, parse_body
+from danet_runtime.bundle.operators import NAMESPACE, OPERATORS
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.errors import BackendError, DanetError, UsageError
 from danet_runtime.files.atomic import write_json
@@ -41,26 +41,22 @@ DEPTHS, SIZE, TARGET = (50, 101), "1024x2048", "sm_89"
 RESULTS = Path(__file__).parent / "results" / "activation_memory.json"
 
 # The labels of the logits as they are, at stride 8.
-WITHOUT_UPSAMPLING = """<domain: "danet", opset_import: ["" : 23]>
-UpsampleArgmax <height, width, align_corners, plugin_namespace, plugin_version> (danet_ua_x) => (danet_ua_y)
-{
+WITHOUT_UPSAMPLING = """
   danet_ua_index = ArgMax <axis = 1, keepdims = 1> (danet_ua_x)
   danet_ua_small = CastLike (danet_ua_index, danet_ua_x)
   danet_ua_axis = Constant <value_ints = [1]> ()
   danet_ua_y = Squeeze (danet_ua_small, danet_ua_axis)
-}"""
+"""
 
 
 # All positions at once: one copy of X in FP32 and one transposed, whole.
-ONE_MATMUL = """<domain: "danet", opset_import: ["" : 23]>
-ChannelEnergy <slices, plugin_namespace, plugin_version> (danet_ce_x) => (danet_ce_y)
-{
+ONE_MATMUL = """
   danet_ce_rows = Constant <value_ints = [0, 1, CHANNELS, -1]> ()
   danet_ce_x4 = Reshape (danet_ce_x, danet_ce_rows)
   danet_ce_left = Cast <to = 1> (danet_ce_x4)
   danet_ce_right = Transpose <perm = [0, 1, 3, 2]> (danet_ce_left)
   danet_ce_y = MatMul (danet_ce_left, danet_ce_right)
-}"""
+"""
 
 
 def exported(depth: int, geometry: Geometry, **parts: bool) -> tuple[bytes, bytes]:
@@ -68,14 +64,13 @@ def exported(depth: int, geometry: Geometry, **parts: bool) -> tuple[bytes, byte
     network = build_model(depth, aux_channels=0, **parts).eval()
     statistics = Normalisation()
     wrapper = ExportedDANet(network, geometry, statistics.mean, statistics.std, torch.float16)
-    bodies = native_functions(NativeShapes.of_network(network.config, geometry))
+    bodies = native_functions(operator_sizes(network.config, geometry))
     return to_onnx(wrapper, geometry).SerializeToString(), bodies
 
 
-def with_other_body(model: bytes, bodies: bytes, body: str) -> onnx.ModelProto:
+def with_other_body(model: bytes, bodies: bytes, other: onnx.FunctionProto) -> onnx.ModelProto:
     """The model with these bodies but one, whose output has another shape."""
-    bodied = onnx.load_from_string(with_bodies(model, bodies, ops.DOMAIN))
-    other = onnx_parser.parse_function(body)
+    bodied = onnx.load_from_string(with_bodies(model, bodies, NAMESPACE))
     kept = [function for function in bodied.functions if function.name != other.name]
     del bodied.functions[:]
     bodied.functions.extend([*kept, other])
@@ -85,14 +80,17 @@ def with_other_body(model: bytes, bodies: bytes, body: str) -> onnx.ModelProto:
 
 def with_one_matmul(model: bytes, bodies: bytes, channels: int) -> bytes:
     """The model with these bodies, but CAM's energies are one MatMul over all positions."""
-    body = ONE_MATMUL.replace("CHANNELS", str(channels))
+    statements = ONE_MATMUL.replace("CHANNELS", str(channels))
+    body = parse_body(OPERATORS["ChannelEnergy"], "danet_ce", ("x",), statements, NATIVE_OPSET)
     content: bytes = with_other_body(model, bodies, body).SerializeToString()
     return content
 
 
 def without_upsampling(model: bytes, bodies: bytes, geometry: Geometry) -> bytes:
     """The model with these bodies, but its labels are those of the small logits, (1, h, w)."""
-    bodied = with_other_body(model, bodies, WITHOUT_UPSAMPLING)
+    spec = OPERATORS["UpsampleArgmax"]
+    body = parse_body(spec, "danet_ua", ("x",), WITHOUT_UPSAMPLING, NATIVE_OPSET)
+    bodied = with_other_body(model, bodies, body)
     for axis, extent in enumerate(geometry.content_logits_hw, start=1):
         bodied.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = extent
     content: bytes = bodied.SerializeToString()
@@ -104,7 +102,7 @@ def measure(depth: int, geometry: Geometry, target: str) -> dict[str, int]:
     model, bodies = exported(depth, geometry)
     forms = {
         "reference": model,
-        "native": with_bodies(model, bodies, ops.DOMAIN),
+        "native": with_bodies(model, bodies, NAMESPACE),
         "native, CAM in one MatMul": with_one_matmul(model, bodies, DANetConfig().head_channels),
         "native, without upsampling": without_upsampling(model, bodies, geometry),
     }
@@ -113,7 +111,7 @@ def measure(depth: int, geometry: Geometry, target: str) -> dict[str, int]:
         "native, without CAM": {"cam": False},
         "native, without both (FCN)": {"pam": False, "cam": False},
     }.items():
-        forms[name] = with_bodies(*exported(depth, geometry, **parts), ops.DOMAIN)
+        forms[name] = with_bodies(*exported(depth, geometry, **parts), NAMESPACE)
     figures = {}
     for name, form in forms.items():
         memory = build_engine(form, [target]).activation_memory_bytes

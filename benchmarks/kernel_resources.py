@@ -26,18 +26,18 @@ from rich.progress import track
 from rich.table import Table
 
 from danet_export.graph.geometry import Geometry, plan_geometry
+from danet_export.graph.wrapper import operator_sizes
 from danet_export.kernels.architectures import ARCHITECTURES, find_architectures
-from danet_export.kernels.bundle_kernels import VARIANTS, Problem
+from danet_export.kernels.bundle_kernels import VARIANTS, Problem, specify
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.compiler import triton_version
 from danet_export.kernels.ptx import parameter_names
-from danet_export.ops.attention_ops import energy_slices
-from danet_runtime.bundle.manifest import Operator
+from danet_runtime.bundle.operators import OPERATORS, Operator
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import DanetError
 from danet_runtime.files.atomic import write_json
-from danet_runtime.tensorrt.kernels.operators import OPERATORS
 from danet_runtime.tensorrt.plugins.v3 import PluginState, plugin_classes
+from danet_train.model.config import DANetConfig
 
 RESULTS = Path(__file__).parent / "results" / "kernel_resources.json"
 DEVICE_VARIABLE = re.compile(
@@ -51,16 +51,7 @@ SIZES = {8192: (512, 1024), 9409: (769, 769), 32768: (1024, 2048)}
 
 def problem(geometry: Geometry) -> Problem:
     """DANet's own widths on Cityscapes."""
-    return Problem(
-        tokens=geometry.tokens,
-        d_qk=64,
-        d_v=512,
-        slices=energy_slices(geometry.tokens),
-        classes=19,
-        logits_hw=geometry.logits_hw,
-        size_hw=geometry.frame_hw,
-        align_corners=geometry.align_corners,
-    )
+    return operator_sizes(DANetConfig(), geometry)
 
 
 def main() -> None:
@@ -79,7 +70,7 @@ def main() -> None:
         for tokens in arguments.tokens
         for architecture in architectures
         for variant in VARIANTS
-        for spec in problem(plan_geometry(SIZES[tokens])).specify(architecture, variant)
+        for spec in specify(problem(plan_geometry(SIZES[tokens])), architecture, variant)
     ]
     rows: list[dict[str, Any]] = []
     for tokens, architecture, variant, spec in track(work, "compile"):

@@ -15,8 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from onnxruntime.quantization import CalibrationDataReader
 from rich.console import Console
@@ -26,12 +24,13 @@ from danet_calibration.int8.coverage import measure_coverage
 from danet_calibration.int8.placement import quantise
 from danet_calibration.int8.ranges.scales import QuantisedInput, find_scales
 from danet_export.graph.geometry import Geometry, plan_geometry
-from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import to_onnx
-from danet_export.graph.wrapper import ExportedDANet
-from danet_export.ops.attention_ops import DOMAIN
+from danet_export.graph.wrapper import ExportedDANet, operator_sizes
+from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.files.atomic import sha256_of, write_json
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.machine import describe_machine
 from danet_runtime.tensorrt.build.rtx_builder import build_engine
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
@@ -51,11 +50,11 @@ class Scenes(CalibrationDataReader):  # type: ignore[misc]
         self._seed = seed
         self._next = 0
 
-    def get_first(self) -> dict[str, npt.NDArray[np.uint8]]:
+    def get_first(self) -> dict[str, UInt8Array]:
         picture, _ = scene("train", 0, CALIBRATION_HW, self._seed)
         return {"frame": picture[None]}
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, UInt8Array] | None:
         if self._next == CALIBRATION_FRAMES:
             return None
         picture, _ = scene("train", self._next, CALIBRATION_HW, self._seed)
@@ -95,10 +94,10 @@ def measure(
     model = exported(network, geometry, torch.float16)
     quantised = quantise(model, scales)
     share = measure_coverage(quantised).share
-    bodies = native_functions(NativeShapes.of_network(network.config, geometry))
+    bodies = native_functions(operator_sizes(network.config, geometry))
     figures = {}
     for precision, content in (("fp16", model), ("int8", quantised.SerializeToString())):
-        built = build_engine(with_bodies(content, bodies, DOMAIN), [target])
+        built = build_engine(with_bodies(content, bodies, NAMESPACE), [target])
         figures[precision] = {
             "engine_bytes": len(built.plan),
             "engine_sha256": sha256_of(built.plan),

@@ -28,8 +28,9 @@ from danet_calibration.int8.placement import quantise
 from danet_calibration.int8.ranges.ranges import QuantisedInput
 from danet_calibration.int8.ranges.scales import find_scales
 from danet_export.graph.geometry import plan_geometry
-from danet_export.graph.native_bodies import NativeShapes, native_functions
-from danet_export.ops.attention_ops import DOMAIN
+from danet_export.graph.native_bodies import native_functions
+from danet_export.graph.wrapper import operator_sizes
+from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.files.atomic import write_json
 from danet_runtime.machine import describe_machine
@@ -197,11 +198,11 @@ def main() -> None:
     measured: dict[str, dict[str, Any]] = {}
     for size in arguments.size:
         geometry = plan_geometry(parse_size(size, "--size"))
-        bodies = native_functions(NativeShapes.of_network(network.config, geometry))
+        bodies = native_functions(operator_sizes(network.config, geometry))
         measured[size] = {}
         for name, model in variants(exported(network, geometry, torch.float16), scales).items():
             with console.status(f"{size} {name}"):
-                row = examine(with_bodies(model.SerializeToString(), bodies, DOMAIN), arguments.target)
+                row = examine(with_bodies(model.SerializeToString(), bodies, NAMESPACE), arguments.target)
             is_int8 = name.startswith("INT8")
             row["conv_mac_share_int8"] = measure_coverage(model).share if is_int8 else 0.0
             measured[size][name] = row

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from readme_table import with_block
 from rich.console import Console
 from rich.table import Table
 
@@ -313,19 +314,6 @@ def block(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"On {told}."])
 
 
-def with_block(text: str, made: str) -> str:
-    """A README with the table exchanged.
-
-    Raises:
-        SystemExit: It does not hold each marker once, in order.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise SystemExit(f"expected each of the markers {BEGIN} and {END} once in the README")
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", default="1024x2048")
@@ -336,7 +324,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.readme:
         made = block(json.loads(arguments.output.read_text(encoding="utf-8")))
-        README.write_text(with_block(README.read_text(encoding="utf-8"), made), encoding="utf-8")
+        README.write_text(
+            with_block(README.read_text(encoding="utf-8"), made, (BEGIN, END)), encoding="utf-8"
+        )
         return
     size_hw = parse_size(arguments.size, "--size")
     with tempfile.TemporaryDirectory() as folder:

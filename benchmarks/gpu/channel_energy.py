@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from danet_export.ops.attention_ops import energy_slices
+from danet_runtime.bundle.operators import energy_slices
 
 ROWS, POSITIONS = 16, 32
 KEPT, OWN_UPSAMPLING = "partial sums", "UpsampleArgmax"
@@ -183,7 +183,7 @@ def main() -> int:
     if arguments.dtype == "bf16" and not has_bf16():
         print("skipped: this GPU has no BF16 matrix units")
         return 0
-    from danet_export.kernels import torch_ops  # noqa: F401 - registers torch.ops.danet
+    from danet_export.ops import channel_energy, upsample_argmax  # noqa: F401 - registers torch.ops.danet
 
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from danet_export.kernels.architectures import KernelVariant
 from danet_export.kernels.compiler import triton_version
-from danet_runtime.bundle.manifest import Operator
+from danet_runtime.bundle.manifest import KernelVariant
+from danet_runtime.bundle.operators import OPERATORS, Operator
 
 LARGE_ENERGIES = 100.0
 """Deviation of query, key and features that takes the energies beyond FP16's 65504."""
@@ -51,7 +51,7 @@ def check_operator(
 ) -> list[dict[str, Any]]:
     """Both variants of one operator at one size: errors against the reference, and PTX against JIT."""
     inputs, expected = draw_and_solve(operator, tokens, DTYPES[dtype], scale)
-    output_type = torch.float32 if operator == "ChannelEnergy" else DTYPES[dtype]
+    output_type = torch.float32 if OPERATORS[operator].output_type == "fp32" else DTYPES[dtype]
     on_device = [part.to(DEVICE) for part in inputs]
     rows = []
     for variant in get_args(KernelVariant):

@@ -35,8 +35,10 @@ from torch import Tensor, nn
 
 from danet_export.graph.geometry import plan_geometry
 from danet_export.graph.wrapper import fold_batch_norm
-from danet_export.kernels import torch_ops
-from danet_export.ops.attention_ops import energy_slices
+from danet_export.ops.channel_energy import channel_energy
+from danet_export.ops.position_attention import position_attention
+from danet_export.ops.upsample_argmax import upsample_argmax
+from danet_runtime.bundle.operators import energy_slices
 from danet_runtime.cli.options.arguments import parse_size
 from danet_train.model.attention import ChannelAttention, PositionAttention
 from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
@@ -64,7 +66,7 @@ class FusedPositionAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (project(x).contiguous() for project in self.projections)
-        out: Tensor = torch_ops.position_attention(q, k, v, x.contiguous())
+        out: Tensor = position_attention(q, k, v, x.contiguous())
         return out
 
 
@@ -77,7 +79,7 @@ class FusedChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous()
-        energy = torch_ops.channel_energy(x, energy_slices(x.shape[2] * x.shape[3])).sum(1)
+        energy = channel_energy(x, energy_slices(x.shape[2] * x.shape[3])).sum(1)
         attention = torch.softmax(-energy, dim=-1).to(x.dtype)
         out: Tensor = self.gamma((attention @ x.flatten(2)).reshape_as(x)) + x
         return out
@@ -111,7 +113,7 @@ class Fused(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         logits = self.network(image).contiguous()
-        out: Tensor = torch_ops.upsample_argmax(logits, image.shape[2], image.shape[3], False)
+        out: Tensor = upsample_argmax(logits, image.shape[2], image.shape[3], False)
         return out
 
 

@@ -14,16 +14,16 @@ import torch
 from measurement import Timing, time_side_by_side
 
 from danet_export.graph.geometry import Geometry, plan_geometry
-from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import to_onnx
-from danet_export.graph.wrapper import ExportedDANet
-from danet_export.ops.attention_ops import DOMAIN
+from danet_export.graph.wrapper import ExportedDANet, operator_sizes
 from danet_runtime.bundle import Bundle
 from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.build.builder import BuiltEngine, build_plan
+from danet_runtime.tensorrt.build.builder import BuiltEngine, NetworkSetup, build_plan
 from danet_runtime.tensorrt.build.library import library_of
 from danet_runtime.tensorrt.plugins.lowering import lowered_model
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
@@ -36,8 +36,8 @@ def native_model(depth: int, geometry: Geometry) -> bytes:
     network = build_model(depth, aux_channels=0).eval()
     statistics = Normalisation()
     wrapper = ExportedDANet(network, geometry, statistics.mean, statistics.std, torch.float16)
-    bodies = native_functions(NativeShapes.of_network(network.config, geometry))
-    return with_bodies(to_onnx(wrapper, geometry).SerializeToString(), bodies, DOMAIN)
+    bodies = native_functions(operator_sizes(network.config, geometry))
+    return with_bodies(to_onnx(wrapper, geometry).SerializeToString(), bodies, NAMESPACE)
 
 
 def build_for_this_gpu(model: bytes) -> BuiltEngine:
@@ -48,7 +48,7 @@ def build_for_this_gpu(model: bytes) -> BuiltEngine:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
 
-    return build_plan(library_of(trt), model, 0, configure)
+    return build_plan(library_of(trt), model, NetworkSetup(configure=configure))
 
 
 def run(plan: bytes, size_hw: tuple[int, int], rounds: int) -> Timing:

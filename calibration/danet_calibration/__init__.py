@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         CalibrationSetError as CalibrationSetError,
         GateError as GateError,
     )
-    from danet_calibration.gate.gate import GateRules as GateRules
+    from danet_calibration.gate.rules import GateRules as GateRules
     from danet_calibration.images.images import (
         CalibrationSet as CalibrationSet,
         choose_images as choose_images,
@@ -31,7 +31,7 @@ _HOMES: Final = {
     "CalibrationSetError": "danet_calibration.errors",
     "CalibrationSettings": "danet_calibration.pipeline",
     "GateError": "danet_calibration.errors",
-    "GateRules": "danet_calibration.gate.gate",
+    "GateRules": "danet_calibration.gate.rules",
     "LabelledSet": "danet_calibration.measure.accuracy",
     "calibrate_bundle": "danet_calibration.pipeline",
     "choose_images": "danet_calibration.images.images",

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
         plan_geometry as plan_geometry,
     )
     from danet_export.kernels.architectures import KernelRequest as KernelRequest
-    from danet_export.pipeline import export_bundle as export_bundle
+    from danet_export.pipeline import (
+        ExportSettings as ExportSettings,
+        export_bundle as export_bundle,
+    )
 
 _HOMES: Final = {
     "ExportError": "danet_export.errors",
+    "ExportSettings": "danet_export.pipeline",
     "Geometry": "danet_export.graph.geometry",
     "KernelRequest": "danet_export.kernels.architectures",
     "ParityError": "danet_export.errors",

@@ -96,7 +96,7 @@ def export(
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
 
     from danet_export.frames import load_frames, pattern
-    from danet_export.pipeline import export_bundle
+    from danet_export.pipeline import ExportSettings, export_bundle
     from danet_train.checkpoint import read_checkpoint
     from danet_train.classes import CITYSCAPES, describe_difference, find_classes
 
@@ -129,9 +129,7 @@ def export(
                 else [pattern(size_hw, seed) for seed in range(PARITY_FRAMES)]
             ),
             output,
-            kernels=request,
-            golden_origin="frames" if frames else "drawn",
-            overwrite=overwrite,
+            settings=ExportSettings(request, "frames" if frames else "drawn", overwrite),
             step=status.update,
         )
     _show(console, output, manifest.reports["parity"].path)

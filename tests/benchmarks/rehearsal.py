@@ -151,12 +151,12 @@ def replace_executor():
     executor = importlib.import_module("executor")
     simulated = importlib.import_module("simulated_cuda").SimulatedCuda
     driver, session = (
-        importlib.import_module(f"danet_runtime.tensorrt.{name}") for name in ("cuda_driver", "cuda_session")
+        importlib.import_module(f"danet_runtime.tensorrt.cuda.{name}") for name in ("driver", "session")
     )
     executor.open_session = lambda: session.CudaSession(driver.CudaDriver(simulated(eager=1.0)))
     labels, plain_ops = (
         executor.Model.labels,
-        importlib.import_module("danet_export.kernels.torch_ops").plain_ops,
+        importlib.import_module("danet_export.ops.execution").plain_ops,
     )
 
     def in_any_thread(model, frame):
@@ -180,14 +180,14 @@ def main():
     replace_cuda()
     replace_sizes_and_kernels()
     replace_executor()
-    torch_ops = importlib.import_module("danet_export.kernels.torch_ops")
+    execution = importlib.import_module("danet_export.ops.execution")
     importlib.import_module("attention").TARGET_TOKENS = max(SIZES)
     importlib.import_module("network").AIMED_NETWORK = ("R-18", "64x128")
     codes = {}
     only = sys.argv[1:] or list(SCRIPTS)
     for name, arguments in {key: SCRIPTS[key] for key in only}.items():
         sys.argv = [f"{name}.py", *arguments]
-        with torch_ops.plain_ops():
+        with execution.plain_ops():
             codes[name] = importlib.import_module(name).main()
     print(json.dumps(codes))
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from danet_export.kernels import torch_ops
-from danet_export.ops import reference_ops
+from danet_export.ops import channel_energy, position_attention
+from danet_export.ops.exact import softmax
+from danet_export.ops.execution import plain_ops
 
 SCRIPTS = [
     *("attention.py", "channel_energy.py", "correctness.py", "executor.py", "network.py", "rtx.py"),
@@ -36,7 +37,8 @@ def test_all_stock_ways_of_the_attention_compute_the_reference(load):
     torch.manual_seed(0)
     inputs = cases.draw_attention(130, torch.float32)
     expected = cases.attention_reference(*inputs)
-    assert np.allclose(expected.numpy(), reference_ops.position_attention(*(part.numpy() for part in inputs)))
+    arrays = dict(zip("qkvx", (part.numpy() for part in inputs), strict=True))
+    assert np.allclose(expected.numpy(), position_attention.reference(arrays, {}))
     for got in (stock.eager(*inputs), stock.fused(*inputs, 1), stock.fused(*inputs, 8)):
         assert ((got.double() - expected).norm() / expected.norm()).item() < 1e-5
 
@@ -162,10 +164,10 @@ def test_a_wrong_kernel_is_named(load, change, complaint):
 def test_the_forms_of_the_channel_map_are_softmax_of_minus_energy(load):
     channel = load("channel_energy")
     x = torch.randn(1, 16, 1, 40).mul(0.1)
-    energy = reference_ops.channel_energy(x.numpy(), 2).sum(1)
-    expected = reference_ops.softmax(-energy)
+    energy = channel_energy.reference({"x": x.numpy()}, {"slices": 2}).sum(1)
+    expected = softmax(-energy)
     assert np.allclose(channel.copies_map(x).numpy(), expected, atol=1e-6)
-    with torch_ops.plain_ops():
+    with plain_ops():
         assert np.allclose(channel.partial_sum_map(x.half()).float().numpy(), expected, atol=1e-3)
 
 
@@ -441,7 +443,7 @@ def test_the_network_with_the_kernels_gives_the_eager_networks_labels(load):
         network.decode_head.pam.gamma.scale.fill_(1)
         network.decode_head.cam.gamma.scale.fill_(1)
     image = torch.randn(1, 3, 64, 128).half()
-    with torch.inference_mode(), torch_ops.plain_ops():
+    with torch.inference_mode(), plain_ops():
         eager, fused = network_script.in_half(network)
         expected, labels = eager(image), fused(image)
     assert (labels == expected).float().mean() > network_script.AGREEMENT

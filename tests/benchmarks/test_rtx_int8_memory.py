@@ -140,7 +140,7 @@ def test_the_builder_still_writes_fp32_behind_a_scale_a_channel_and_fp16_behind_
     small = study.exported(network, study.plan_geometry(study.CALIBRATION_HW), torch.float32)
     scales = study.find_scales(small, study.Scenes(0), "max")
     geometry = study.plan_geometry((128, 256))
-    bodies = study.native_functions(study.NativeShapes.of_network(network.config, geometry))
+    bodies = study.native_functions(study.operator_sizes(network.config, geometry))
     placed = study.quantise(study.exported(network, geometry, torch.float16), scales)
     types = []
     for made in (placed, study.factors_behind(placed)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,22 +13,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks" / "stream.py"
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("stream_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_readme_holds_the_table_of_the_committed_results():
-    script = load()
+def test_the_readme_holds_the_table_of_the_committed_results(load_benchmark):
+    script = load_benchmark("stream")
     made = script.block(json.loads(script.RESULTS.read_text()))
     text = script.README.read_text()
-    assert script.with_block(text, made) == text
+    assert script.with_block(text, made, (script.BEGIN, script.END)) == text
 
 
 @pytest.mark.slow
-def test_a_short_run_gives_every_figure(tmp_path):
+def test_a_short_run_gives_every_figure(load_benchmark, tmp_path):
     output = tmp_path / "stream.json"
     options = ("--size", "64x128", "--frames", "24", "--soak", "200", "--output", output)
     subprocess.run([sys.executable, SCRIPT, *map(str, options)], check=True, capture_output=True)
@@ -40,4 +32,4 @@ def test_a_short_run_gives_every_figure(tmp_path):
     )
     assert results["overload"]["every_lost"] == 0
     assert results["overload"]["latest_dropped"] > 0
-    assert load().block(results).count("\n") > 8
+    assert load_benchmark("stream").block(results).count("\n") > 8

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.images.near_duplicates import Progress
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.reading import decode_picture
 
 CONSTANT_BELOW = 2.0
@@ -40,8 +41,6 @@ _REDUCTION = 8
 _LEAST_REDUCED_SIDE = 16
 _NAMED = 3
 """So many files an error names."""
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 def check_frames(files: Sequence[Path], progress: Progress | None = None) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from danet_runtime.bundle.folder import path_fault
+from danet_runtime.bundle.operators import Operator
 from danet_runtime.errors import ManifestError
 from danet_runtime.files.limited import require_plain_json
 from danet_runtime.frames.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
@@ -26,8 +27,11 @@ FILE_LIMIT_BYTES: Final = 1 << 31
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-Operator = Literal["PositionAttention", "ChannelEnergy", "UpsampleArgmax"]
-"""The custom operators of the domain ``danet`` that have a kernel."""
+KernelDtype = Literal["fp16", "bf16"]
+"""Type of the operators' floating-point tensors that a kernel is compiled for."""
+
+KernelVariant = Literal["tuned", "small"]
+"""``small``: at most 48 KiB of shared memory a block, which every launch may use without asking for more."""
 
 GoldenOrigin = Literal["drawn", "frames", "calibration"]
 """What a golden frame shows: nothing that the network knows, or what it was made for."""
@@ -232,8 +236,8 @@ class Kernel(Schema):
 
     operator: Operator
     arch: str = Field(pattern=r"^sm_[0-9]{2,3}a?$")
-    dtype: Literal["fp16", "bf16"] = Field(description="of the operator's floating-point tensors")
-    variant: Literal["tuned", "small"] = Field(description="small: at most 48 KiB of shared memory a block")
+    dtype: KernelDtype = Field(description="of the operator's floating-point tensors")
+    variant: KernelVariant = Field(description="small: at most 48 KiB of shared memory a block")
     ptx: FileRef
     entry: str = Field(description="name of the kernel in the PTX", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     grid: tuple[GridExtent, GridExtent, GridExtent]

@@ -115,13 +115,24 @@ def named_source(text: str) -> NamedSource | None:
 
 
 def path_of(text: str) -> Path | None:
-    """The file, folder or pattern that a source's name is; ``None`` for what is no file."""
+    """The file, folder or pattern that a source's name is; ``None`` for what is no file.
+
+    Raises:
+        UsageError: It is empty, as a variable of a shell that was never set.
+    """
     if named_source(text) is not None:
         return None
-    scheme, colon, rest = text.partition(":")
-    if colon and scheme == "file" and not is_entry(text):
-        return _path_of_uri(rest)
-    return Path(text)
+    is_uri = _is_file_uri(text)
+    rest = text.partition(":")[2] if is_uri else text
+    if not rest.removeprefix("//" if is_uri else ""):
+        raise UsageError(f"{text!r} names nothing; expected {SOURCES.forms}")
+    return _path_of_uri(rest) if is_uri else Path(text)
+
+
+def _is_file_uri(text: str) -> bool:
+    """Whether a name has the scheme ``file``, in letters of any size (RFC 3986, 3.1), and is no file."""
+    scheme, colon, _ = text.partition(":")
+    return bool(colon) and scheme.lower() == "file" and not is_entry(text)
 
 
 def is_entry(text: str) -> bool:
@@ -140,8 +151,8 @@ def _path_of_uri(rest: str) -> Path:
 
 
 def _named_by_path(text: str) -> NamedSource:
-    if text.startswith("file:"):
-        text = str(path_of(text))
+    named = path_of(text)  # never nothing here; also refuses an empty name
+    text = str(named) if _is_file_uri(text) else text
     path = Path(text)
     if path.is_symlink() and not path.exists():
         raise UsageError(f"{redacted(text)} is a link to {path.readlink()}, which is not there")

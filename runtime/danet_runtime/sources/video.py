@@ -223,8 +223,8 @@ class VideoSource:
         if self._policy == "stop":
             self._ended = True
             raise SourceDamagedError(
-                f"{self.path} is damaged at frame {place} ({reason}); what was made of the "
-                f"{self._delivered} frames before is kept"
+                f"{self.path} is damaged at frame {place} ({reason}); the {self._delivered} frames before "
+                "were read"
             )
         if not self._told:
             self._told = True
@@ -245,15 +245,15 @@ class VideoSource:
             lacks = f" ({missing} bytes are missing)" if missing else ""
             raise SourceTruncatedError(
                 f"{self.path} ended after {self._delivered}{of} frames; the file is damaged or cut off"
-                f"{lacks}, and what was made of the frames before is kept"
+                f"{lacks}; the frames before were read"
             )
         counts.pop("no key frame yet", None)
         if counts:
             told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             what = "are marked" if self._policy == "mark" else "were left out"
             raise SourceDamagedError(
-                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); what was "
-                "made of the others is kept"
+                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); the "
+                "others were read"
             )
 
     def _gives_nothing(self) -> str:

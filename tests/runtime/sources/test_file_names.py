@@ -55,6 +55,18 @@ def test_a_picture_is_read_by_its_uri_and_a_name_with_a_percent_sign_stays_one(t
     assert greys(f"file://{tmp_path}/a%20c.png") == [20]
     assert greys(f"file://{tmp_path}/a%2520c.png") == [20]
     assert greys(f"file://{tmp_path}/h%E9.png") == [30]
+    assert greys(f"File://{tmp_path}/a%20b.png") == [10]
+
+
+@pytest.mark.parametrize("text", ["", "file:", "file://"])
+def test_an_empty_name_is_not_the_folder_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    write_picture(tmp_path / "a.png", 10)
+    monkeypatch.chdir(tmp_path)
+    assert greys(".") == [10]
+    with pytest.raises(UsageError, match="names nothing; expected a video file"):
+        open_source(text)
 
 
 @pytest.mark.parametrize("number", [0, 7, 12])

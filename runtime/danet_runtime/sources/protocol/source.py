@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from danet_runtime.errors import SourceError
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.device_arrays import DeviceArray
 from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 from danet_runtime.sources.protocol.damage import DamageReason
 
@@ -28,6 +29,8 @@ class FrameInfo:
         name: Name of the picture, where the source has one.
         clock: What the capture time was read from.
         damage: Why its pixels are not to be trusted, where they are not and it was asked for all the same.
+        on_device: The same frame on the GPU, where it was there already: a backend on the GPU reads it there.
+            Complete, and unchanged as long as this is held.
     """
 
     id: int
@@ -36,6 +39,7 @@ class FrameInfo:
     name: str | None = None
     clock: CaptureClock = "arrival"
     damage: DamageReason | None = None
+    on_device: DeviceArray | None = field(default=None, repr=False, compare=False)
 
 
 @runtime_checkable

@@ -7,9 +7,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
-from danet_export.kernels import torch_ops
-from danet_export.kernels.torch_ops import KernelInputError
-from danet_export.ops import reference_ops
+from danet_export.ops import channel_energy, position_attention, upsample_argmax
+from danet_export.ops.execution import KernelInputError, plain_ops
 
 
 def half(*shape, seed=0):
@@ -35,14 +34,15 @@ def test_a_cpu_tensor_is_refused_unless_plain_ops_were_asked_for():
 
 def test_plain_ops_are_the_references():
     q, k, v, x = inputs()
-    with torch_ops.plain_ops():
+    with plain_ops():
         attended = torch.ops.danet.position_attention(q, k, v, x)
         energy = torch.ops.danet.channel_energy(v, 3)
         labels = torch.ops.danet.upsample_argmax(v, 40, 56, False)
-    arrays = [part.double().numpy() for part in (q, k, v, x)]
-    assert relative_error(attended, reference_ops.position_attention(*arrays)) < 1e-3
-    assert relative_error(energy, reference_ops.channel_energy(arrays[2], 3)) < 1e-6
-    assert (labels.numpy() == reference_ops.upsample_argmax(arrays[2], (40, 56), False)).mean() > 0.999
+    arrays = {name: part.double().numpy() for name, part in zip("qkvx", (q, k, v, x), strict=True)}
+    assert relative_error(attended, position_attention.reference(arrays, {})) < 1e-3
+    assert relative_error(energy, channel_energy.reference({"x": arrays["v"]}, {"slices": 3})) < 1e-6
+    size = {"height": 40, "width": 56, "align_corners": 0}
+    assert (labels.numpy() == upsample_argmax.reference({"logits": arrays["v"]}, size)).mean() > 0.999
     assert labels.dtype == torch.float16
     with pytest.raises(KernelInputError):
         torch.ops.danet.channel_energy(v, 3)
@@ -73,12 +73,12 @@ def test_fake_tensors_have_the_shapes_of_real_ones():
 def test_tensors_that_do_not_fit_are_refused(position, change, message):
     tensors = [*inputs()]
     tensors[position] = change(tensors[position])
-    with torch_ops.plain_ops(), pytest.raises(KernelInputError, match=message):
+    with plain_ops(), pytest.raises(KernelInputError, match=message):
         torch.ops.danet.position_attention(*tensors)
 
 
 def test_a_class_index_that_is_not_exact_is_refused():
-    with torch_ops.plain_ops(), pytest.raises(KernelInputError, match="at most 256 classes"):
+    with plain_ops(), pytest.raises(KernelInputError, match="at most 256 classes"):
         torch.ops.danet.upsample_argmax(half(1, 257, 2, 2).bfloat16(), 4, 4, False)
-    with torch_ops.plain_ops(), pytest.raises(KernelInputError, match=r"must be 1 to 9"):
+    with plain_ops(), pytest.raises(KernelInputError, match=r"must be 1 to 9"):
         torch.ops.danet.channel_energy(half(1, 4, 3, 3), 10)
