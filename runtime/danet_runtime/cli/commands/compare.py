@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,10 @@ COMPARISON_KIND = "danet-comparison"
 COMPARISON_VERSION = 1
 _REPORT_LEAST_BYTES = 2048
 _FRAME_LEAST_BYTES = 64  # an entry of per_frame; how well the pictures compress is not known before
-_CITYSCAPES_FRAMES = "leftImg8bit"
+LAYOUT_GROUP = "danet.layouts"
+"""Entry points of packages that know layouts of data sets: ``(folder, split or None)`` gives the folder and
+the pictures of one split, or ``None`` where the folder has no layout that they know."""
+_CITYSCAPES_FRAMES = "leftImg8bit"  # known here too: a vehicle has no package for training
 _CITYSCAPES_SPLITS = ("val", "train", "test", "train_extra")
 
 
@@ -29,14 +33,14 @@ def compare(
     images: Annotated[
         str,
         typer.Option(
-            help="Folder of pictures, Cityscapes' folder (of it --split), video file, or pattern such as "
-            "'val/**/*.png'."
+            help="Folder of pictures, Cityscapes' folder or, where danet-train is installed, any data set "
+            "that it knows (of these --split), video file, or pattern such as 'val/**/*.png'."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report and pictures.")],
     split: Annotated[
         str | None,
-        typer.Option(help="Of Cityscapes' folder, e.g. train; val, or the only one, where it is not given."),
+        typer.Option(help="Of a data set, e.g. train; val, or the only one, where it is not given."),
     ] = None,
     a: Annotated[
         str,
@@ -125,8 +129,11 @@ def _open(images: str, frames: int, split: str | None) -> Source:
     inner = folder / _CITYSCAPES_FRAMES
     if inner.is_dir() or folder.resolve().name == _CITYSCAPES_FRAMES:
         folder = _split_of(inner if inner.is_dir() else folder, split)
+    elif (known := _of_known_layout(folder, split)) is not None:
+        place, pictures = known
+        return ImagesSource([pictures[number] for number in evenly(len(pictures), frames)], str(place))
     elif split is not None:
-        raise UsageError(f"--split is for Cityscapes' folder, which {images} is not; leave it out")
+        raise UsageError(f"--split is for the folder of a data set, which {images} is not; leave it out")
     if not folder.is_dir():
         return open_source(images)
     if _CITYSCAPES_FRAMES in folder.resolve().parts:
@@ -136,6 +143,16 @@ def _open(images: str, frames: int, split: str | None) -> Source:
     else:
         found = pictures_in(folder)
     return ImagesSource([found[number] for number in evenly(len(found), frames)], str(folder))
+
+
+def _of_known_layout(folder: Path, split: str | None) -> tuple[Path, list[Path]] | None:
+    """The pictures of one split, where ``folder`` holds none itself and an installed package knows it."""
+    from danet_runtime.sources.images import is_picture
+
+    if not folder.is_dir() or any(is_picture(entry) for entry in folder.iterdir()):
+        return None
+    asked = (entry.load()(folder, split) for entry in entry_points(group=LAYOUT_GROUP))
+    return next((known for known in asked if known is not None), None)
 
 
 def _split_of(frames: Path, split: str | None) -> Path:
