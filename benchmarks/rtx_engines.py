@@ -15,8 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from onnxruntime.quantization import CalibrationDataReader
 from rich.console import Console
@@ -32,6 +30,7 @@ from danet_export.graph.wrapper import ExportedDANet, operator_sizes
 from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.files.atomic import sha256_of, write_json
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.machine import describe_machine
 from danet_runtime.tensorrt.build.rtx_builder import build_engine
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
@@ -51,11 +50,11 @@ class Scenes(CalibrationDataReader):  # type: ignore[misc]
         self._seed = seed
         self._next = 0
 
-    def get_first(self) -> dict[str, npt.NDArray[np.uint8]]:
+    def get_first(self) -> dict[str, UInt8Array]:
         picture, _ = scene("train", 0, CALIBRATION_HW, self._seed)
         return {"frame": picture[None]}
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, UInt8Array] | None:
         if self._next == CALIBRATION_FRAMES:
             return None
         picture, _ = scene("train", self._next, CALIBRATION_HW, self._seed)

@@ -23,7 +23,7 @@ from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.build.builder import BuiltEngine, build_plan
+from danet_runtime.tensorrt.build.builder import BuiltEngine, NetworkSetup, build_plan
 from danet_runtime.tensorrt.build.library import library_of
 from danet_runtime.tensorrt.plugins.lowering import lowered_model
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
@@ -48,7 +48,7 @@ def build_for_this_gpu(model: bytes) -> BuiltEngine:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
 
-    return build_plan(library_of(trt), model, 0, configure)
+    return build_plan(library_of(trt), model, NetworkSetup(configure=configure))
 
 
 def run(plan: bytes, size_hw: tuple[int, int], rounds: int) -> Timing:

@@ -57,7 +57,10 @@ def check(data: bytes, *, size_hw: tuple[int, int] | None = None) -> PictureHead
     if size_hw is not None and (header.height, header.width) != size_hw:
         raise PictureError(f"{stated}; expected {size_hw[0]}x{size_hw[1]}")
     if size_hw is None and header.height * header.width > MOST_PIXELS:
-        raise PictureError(f"{stated}; expected at most {MOST_PIXELS} in all: make it smaller, or remove it")
+        raise PictureError(
+            f"{stated}; expected at most {MOST_PIXELS} in all: make it smaller, or copy it again where its "
+            "header is damaged"
+        )
     if (found := damage(data)) is not None:
         raise PictureError(f"{found}; copy it again")
     return header

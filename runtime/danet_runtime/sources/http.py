@@ -23,7 +23,7 @@ class HttpSource(ChildSource):
     statement: ClassVar = SourceStatement(
         name="http",
         form="http(s)://...",
-        help="motion JPEG, MPEG-TS or HLS",
+        help="motion JPEG, MPEG-TS or HLS, with #hosts=HOST,HOST&verify=yes",
         needs=((PYAV,),),
         schemes=("http", "https"),
         is_awaited=True,

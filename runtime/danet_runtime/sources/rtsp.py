@@ -28,6 +28,7 @@ class RtspSource(ChildSource):
     statement: ClassVar = SourceStatement(
         name="rtsp",
         form="rtsp://... or rtsps://...",
+        help="with #hosts=HOST,HOST",
         needs=((GSTREAMER, PYAV),),
         schemes=("rtsp", "rtsps"),
         is_awaited=True,

@@ -301,6 +301,29 @@ def test_a_whole_network_stored_as_an_object_is_refused_with_what_to_do(tmp_path
         _read(tmp_path / "c.pth")
 
 
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda model, path: torch.save({"model": model, "epoch": 3}, path), "have it saved again as"),
+        (
+            lambda model, path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path),
+            "is a program of torch.jit.save",
+        ),
+        (
+            lambda model, path: path.write_bytes(
+                (66).to_bytes(8, "little") + b'{"a": 0}'.ljust(66) + b"\0" * 8
+            ),
+            "is a file of safetensors",
+        ),
+    ],
+    ids=["a dict with a module", "TorchScript", "safetensors"],
+)
+def test_other_forms_of_weights_are_named_with_what_to_do(tmp_path, network, write, words):
+    write(network, tmp_path / "it.pt")
+    with pytest.raises(CheckpointError, match=rf"it\.pt .*{words}.*state_dict"):
+        read_checkpoint(tmp_path / "it.pt")
+
+
 # The file's own configuration.
 
 

@@ -23,6 +23,7 @@ from onnx import inliner, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader
 
 from danet_calibration.errors import CalibrationError, CalibrationSetError
+from danet_runtime.frames.arrays import UInt8Array
 
 _INLINED = "inlined_"
 _APPLICATION = "channel_attention_"
@@ -43,7 +44,7 @@ class Frames(Protocol):
     :class:`danet_calibration.images.images.FrameReader` is one.
     """
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, UInt8Array] | None:
         """The next frame by the name of the model's input, or None after the last."""
 
     def rewind(self) -> None:
@@ -113,14 +114,14 @@ def inline(model: bytes) -> onnx.ModelProto:
 
 
 class _OneFrame(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, frame: dict[str, npt.NDArray[np.uint8]]) -> None:
+    def __init__(self, frame: dict[str, UInt8Array]) -> None:
         self._frame = frame
         self.rewind()
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, UInt8Array] | None:
         return next(self._left, None)
 
-    def get_first(self) -> dict[str, npt.NDArray[np.uint8]]:
+    def get_first(self) -> dict[str, UInt8Array]:
         return self._frame
 
     def rewind(self) -> None:

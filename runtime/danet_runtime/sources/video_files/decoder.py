@@ -114,6 +114,15 @@ class VideoDecoder:
             self._break(number, damage, is_key=packet.is_keyframe)
         self._decode(packet)
 
+    def miss(self, packets: int) -> None:
+        """So many packets are missing before the next one."""
+        for _ in range(packets):
+            self._open[self._sent] = False
+            self._break(self._sent, "lost packets", is_key=False)
+            self._sent += 1
+            if self._positions:
+                heapq.heappush(self._positions, max(self._positions))
+
     def _is_spoilt(self, data: bytes) -> bool:
         """Whether the bytes of a packet show damage that its decoder keeps to itself."""
         if self._codec == "ffv1":
