@@ -260,6 +260,8 @@ class VideoSource:
         counts = self.damage.counts
         told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         why = f"; its frames are damaged ({told})" if counts else ""
+        if self._decoder.hides_any:
+            why += "; an edit list hides its frames: cut it again, or convert it"
         if not self._container.context.width:
             why += f"; it states no size, or one of more than {MOST_PIXELS} pixels, which is not read"
         return (

@@ -221,6 +221,15 @@ def test_what_an_edit_list_hides_does_not_come_and_is_not_missed(tmp_path: Path)
     assert infos[0].media_time_ms == 0
 
 
+def test_an_edit_list_that_hides_all_is_named(tmp_path: Path) -> None:
+    path = make(tmp_path, kind("h264.mp4"), Plan(hidden_s=0.4))
+    content = path.read_bytes()
+    at = content.index(b"elst") + 12  # of its one entry: for how long, then from where on
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    with pytest.raises(SourceError, match=r"gives no frame.*an edit list hides its frames"):
+        open_source(path)
+
+
 @pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "h264.ts"])
 def test_a_file_that_does_not_begin_at_zero_has_times_from_its_beginning(tmp_path: Path, name: str) -> None:
     times = [5 + number / 25 for number in range(40)]
