@@ -137,7 +137,7 @@ class Overlapped(InLoop):
 
 
 def picture(draw: np.random.Generator, size_hw: tuple[int, int]) -> UInt8Array:
-    """(1, H, W, 3): patches of colour with noise, which a network tells apart better than noise alone."""
+    """(1, H, W, 3): patches of color with noise, which a network tells apart better than noise alone."""
     rows, columns = size_hw[0] // 32, size_hw[1] // 32
     patches = draw.integers(0, 224, (rows, columns, 3), np.uint8).repeat(32, 0).repeat(32, 1)
     made = page_aligned((1, *patches.shape))

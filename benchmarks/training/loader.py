@@ -1,6 +1,6 @@
 """Samples a second that one worker process loads for training, and where its time goes. Needs no GPU.
 
-The whole way (read, decode, resize, crop, flip, colours, normalise, collate) takes turns with decoding and
+The whole way (read, decode, resize, crop, flip, colors, normalise, collate) takes turns with decoding and
 resizing alone, batch by batch, in one process with one thread, as a worker of the loader is. Seconds are
 those of the processor, so that other work beside does not count. A data set is a folder that you give, or
 streets that are drawn for the purpose, which are smoother than photographs.
@@ -95,7 +95,7 @@ def walk_through(dataset: Dataset, config: TrainConfig, index: int, stages: Stag
     with stages.time("flip"):
         framed = framed.mirrored() if rng.random() < view.flip else framed
         framed = Framed(np.ascontiguousarray(framed.image), np.ascontiguousarray(framed.label))
-    with stages.time("colours"):
+    with stages.time("colors"):
         change = distort_in_fixed_order if view.kind == "plain" else distort
         image = change(framed.image, view, rng)
     with stages.time("normalise"):

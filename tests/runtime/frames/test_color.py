@@ -13,20 +13,20 @@ from danet_runtime.frames.color import FromBgr, to_bgr, to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 
 YUV = [
-    Pixels(layout, colour, levels)
+    Pixels(layout, color, levels)
     for layout in ("nv12", "uyvy")
-    for colour in ("bt601", "bt709")
+    for color in ("bt601", "bt709")
     for levels in ("limited", "full")
 ]
 OPENCVS = {"nv12": cv2.COLOR_YUV2BGR_NV12, "uyvy": cv2.COLOR_YUV2BGR_UYVY}
 
 
-def by_the_standard(yuv: np.ndarray, colour: str, levels: str) -> np.ndarray:
+def by_the_standard(yuv: np.ndarray, color: str, levels: str) -> np.ndarray:
     """(N, 3) Y, U, V to blue, green, red: the standard's own direction, inverted as a matrix."""
-    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[colour]
+    red, blue = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}[color]
     y = np.array([blue, 1 - red - blue, red])
-    cb = (np.array([1, 0, 0]) - y) / (1.772 if colour == "bt601" else 1.8556)
-    cr = (np.array([0, 0, 1]) - y) / (1.402 if colour == "bt601" else 1.5748)
+    cb = (np.array([1, 0, 0]) - y) / (1.772 if color == "bt601" else 1.8556)
+    cr = (np.array([0, 0, 1]) - y) / (1.402 if color == "bt601" else 1.5748)
     forward = np.stack([y, cb, cr])
     if levels == "limited":
         ycc = np.stack([(np.maximum(yuv[:, 0], 16) - 16) / 219, *((yuv[:, 1:] - 128) / 224).T], axis=1)
@@ -52,7 +52,7 @@ def planes(frame: np.ndarray, pixels: Pixels) -> np.ndarray:
 @pytest.mark.parametrize("pixels", YUV, ids=str)
 def test_every_matrix_and_range_is_the_standards(rng: np.random.Generator, pixels: Pixels) -> None:
     frame = rng.integers(0, 256, pixels.shape((48, 64)), np.uint8)
-    expected = by_the_standard(planes(frame, pixels), pixels.colour, pixels.range)
+    expected = by_the_standard(planes(frame, pixels), pixels.color, pixels.range)
     assert np.abs(to_bgr(frame, pixels).reshape(-1, 3) - expected).max() <= 1
 
 
@@ -64,10 +64,10 @@ def test_the_default_is_opencvs(rng: np.random.Generator, layout: str) -> None:
 
 
 @given(st.sampled_from(YUV), st.integers(1, 12), st.integers(1, 12), st.tuples(*[st.integers(0, 255)] * 3))
-def test_a_plain_colour_survives_the_way_there_and_back(
-    pixels: Pixels, rows: int, columns: int, colour: tuple[int, int, int]
+def test_a_plain_color_survives_the_way_there_and_back(
+    pixels: Pixels, rows: int, columns: int, color: tuple[int, int, int]
 ) -> None:
-    bgr = np.full((2 * rows, 2 * columns, 3), colour, np.uint8)
+    bgr = np.full((2 * rows, 2 * columns, 3), color, np.uint8)
     frame = to_pixel_format(bgr, pixels)
     assert frame.shape == pixels.shape(bgr.shape[:2])
     assert frame.flags.c_contiguous

@@ -1,4 +1,4 @@
-"""The colour conversion inside the file: OpenCV's, on random and real frames, in ONNX Runtime."""
+"""The color conversion inside the file: OpenCV's, on random and real frames, in ONNX Runtime."""
 
 import cv2
 import numpy as np
@@ -51,7 +51,7 @@ def model(checkpoint_file):
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of its own deprecations
 @pytest.mark.parametrize("layout", OPENCVS)
 def test_the_graph_converts_as_opencv_does(layout):
-    """Random bytes: clipped colours and levels below black are among them."""
+    """Random bytes: clipped colors and levels below black are among them."""
     pixels = Pixels(layout)
     convert = in_onnx_runtime(pixels, (64, 128))
     random = np.random.default_rng(0)
