@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
+from danet_runtime.errors import SourceError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.device_arrays import DeviceArray
+from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 from danet_runtime.sources.protocol.damage import DamageReason
 
 MOST_FPS: Final = 1000.0
@@ -85,3 +87,16 @@ class Source(Protocol):
 def plausible_fps(rate: float) -> float | None:
     """A rate that a container, stream or driver tells, where it can be one; else ``None``."""
     return rate if 0 < rate < MOST_FPS else None
+
+
+def check_size(origin: object, height: float, width: float) -> None:
+    """Refuse what no camera has, before memory is taken for it.
+
+    Raises:
+        SourceError: A side or the area is beyond the limits.
+    """
+    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+        raise SourceError(
+            f"{origin} states frames of {height:.0f}x{width:.0f} (height x width); at most {MOST_SIDE} a "
+            f"side and {MOST_PIXELS} pixels are read: the file may be damaged"
+        )
