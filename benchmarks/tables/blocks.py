@@ -35,10 +35,12 @@ class Block:
 BLOCKS = (
     Block("training", "README.md", training.block),
     Block("activation memory", "README.md", engines.activation_memory),
+    Block("kernels", "README.md", engines.kernels),
     Block("gpu", "README.md", gpu.block, GPU_RESULTS),
     Block("int8", "README.md", calibration.block),
     Block("stream", "README.md", stream.block),
     Block("video reading", "docs/stream.md", sources_and_sinks.video_reading),
+    Block("cameras", "docs/stream.md", sources_and_sinks.cameras),
     Block("flushing", "docs/stream.md", sources_and_sinks.flushing),
 )
 

@@ -1,4 +1,4 @@
-"""What engines take, as the builder of TensorRT for RTX tells it without a GPU."""
+"""What engines and kernels take, as the builder and the assembler tell it without a GPU."""
 
 from __future__ import annotations
 
@@ -44,6 +44,30 @@ def _shares(forms: Document) -> str:
 
 def _more(size: int, base: int) -> str:
     return f"{(size - base) / 2**20:.0f} MiB" if size > base else "nothing"
+
+
+def kernels(results: Path) -> str:
+    """Which kernels spill registers, how much shared memory they take, and how much device memory."""
+    document = read(results, "kernel_resources")
+    if document is None:
+        return ""
+    rows = document["kernels"]
+    spilling = sorted(
+        {f"{row['operator']} on {row['arch']} at N = {row['tokens']}" for row in rows if row["spill_bytes"]}
+    )
+    kib = {
+        variant: max(row["shared_memory_bytes"] for row in rows if row["variant"] == variant) / 1024
+        for variant in ("tuned", "small")
+    }
+    beyond = document["plugin_device_memory_beyond_inputs_and_outputs"]["bytes"]
+    sizes = ", ".join(str(tokens) for tokens in sorted({row["tokens"] for row in rows}))
+    return prose(
+        f"In {document['dtype'].upper()} at N = {sizes} a `tuned` kernel takes up to {kib['tuned']:.0f} KiB "
+        f"of shared memory, a `small` one up to {kib['small']:.0f}; registers are spilled by "
+        f"{' and '.join(spilling) or 'none'}; device memory beyond inputs and outputs is {beyond} bytes. "
+        "`benchmarks/results/kernel_resources.json` has every kernel and architecture (`python -m "
+        "benchmarks.engines.kernel_resources`)."
+    )
 
 
 def engines(document: Document) -> str:

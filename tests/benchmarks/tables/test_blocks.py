@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+
 from benchmarks.places import GPU_RESULTS, REPOSITORY, RESULTS
 from benchmarks.tables.blocks import BLOCKS, Block, documents, with_block
+from benchmarks.tables.engines import kernels
 
 MADE = re.compile(r"<!-- made by benchmarks\.tables, (.*): begin -->")
 
@@ -51,6 +53,31 @@ def test_a_changed_result_changes_its_document_alone(tmp_path):
     changed = {path: wanted for path, (text, wanted) in documents(here, root).items() if text != wanted}
     assert list(changed) == [root / "docs" / "stream.md"]
     assert "took 7.25 (video)" in changed[root / "docs" / "stream.md"]
+
+
+def test_every_kept_result_is_told_somewhere(tmp_path):
+    for file in RESULTS.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    told = [block.make(tmp_path) for block in BLOCKS]
+    untold = []
+    for file in sorted(RESULTS.glob("*.json")):
+        (tmp_path / file.name).unlink()
+        if [block.make(tmp_path) for block in BLOCKS] == told:
+            untold.append(file.name)
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert not untold
+
+
+def test_a_kernel_that_spills_is_named_with_its_architecture_and_size(tmp_path):
+    kept = json.loads((RESULTS / "kernel_resources.json").read_text())
+    for row in kept["kernels"]:
+        row["spill_bytes"] = 8 if (row["arch"], row["tokens"]) == ("sm_90", 8192) else 0
+    (tmp_path / "kernel_resources.json").write_text(json.dumps(kept))
+    made = " ".join(kernels(tmp_path).split())
+    assert (
+        "spilled by ChannelEnergy on sm_90 at N = 8192 and PositionAttention on sm_90 at N = 8192 and" in made
+    )
+    assert "sm_75" not in made
 
 
 def test_only_the_block_is_exchanged_and_its_markers_must_be_there_once():
