@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from danet_export.graph.geometry import plan_geometry
+from danet_export.graph.wrapper import operator_sizes
 from danet_export.kernels.bundle_kernels import Problem
-from danet_export.ops import reference_ops
-from danet_export.ops.attention_ops import energy_slices
-from danet_runtime.bundle.manifest import Operator
+from danet_export.ops import channel_energy, upsample_argmax
+from danet_runtime.bundle.operators import OPERATORS, Operator, energy_slices
+from danet_train.model.blockwise_attention import blockwise_context
+from danet_train.model.config import DANetConfig
 
 D_QK, D_V, CLASSES = 64, 512, 19
 SIZES = {8192: (512, 1024), 9409: (769, 769), 32768: (1024, 2048)}
 """Height and width of the frame, by the number of positions N; 9409 is no multiple of anything useful."""
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-TOLERANCE = {"fp16": 2e-3, "bf16": 1.5e-2}
+TOLERANCE = OPERATORS["PositionAttention"].tolerance
 """Largest relative error against float64, in the Frobenius norm; labels must be equal."""
 ENERGY_SCALE = 0.5
 """Of query and key: energies of a deviation of 2."""
@@ -30,9 +32,8 @@ REFERENCE_ROWS = 512
 
 def problem(tokens: int) -> Problem:
     """DANet's attention and upsampling at one of the sizes."""
-    geometry = plan_geometry(SIZES[tokens])
-    sizes = (geometry.logits_hw, geometry.frame_hw, geometry.align_corners)
-    return Problem(tokens, D_QK, D_V, energy_slices(tokens), CLASSES, *sizes)
+    config = DANetConfig(attention_channels=D_QK, head_channels=D_V, num_classes=CLASSES)
+    return operator_sizes(config, plan_geometry(SIZES[tokens]))
 
 
 def draw_attention(tokens: int, dtype: torch.dtype, scale: float = ENERGY_SCALE) -> tuple[Tensor, ...]:
@@ -49,29 +50,27 @@ def draw_features(tokens: int, dtype: torch.dtype, scale: float = FEATURE_SCALE)
 
 def draw_logits(tokens: int, dtype: torch.dtype) -> Tensor:
     """Logits at stride 8, (1, classes, h, w)."""
-    return torch.randn(1, CLASSES, *problem(tokens).logits_hw).mul(4).to(dtype)
+    sizes = problem(tokens)["UpsampleArgmax"]
+    return torch.randn(1, CLASSES, sizes["logits_height"], sizes["logits_width"]).mul(4).to(dtype)
 
 
 def attention_reference(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -> Tensor:
     """softmax(Q^T K) V + x in float64, some rows at a time; shaped as the residual."""
-    q, k, v = (part.flatten(2).double()[0] for part in (query, key, value))
-    rows = [torch.softmax(part.T @ k, -1) @ v.T for part in q.split(REFERENCE_ROWS, dim=1)]
-    return torch.cat(rows).T.reshape(residual.shape) + residual.double()
+    q, k, v = (part.flatten(2).double() for part in (query, key, value))
+    context = blockwise_context(q.transpose(1, 2), k, v, REFERENCE_ROWS)
+    return context.reshape(residual.shape) + residual.double()
 
 
 def energy_reference(features: Tensor, slices: int) -> Tensor:
     """Partial sums of X X^T in float64, (1, S, C, C)."""
-    return torch.from_numpy(reference_ops.channel_energy(features.double().numpy(), slices))
+    inputs = {"x": features.double().numpy()}
+    return torch.from_numpy(channel_energy.reference(inputs, {"slices": slices}))
 
 
 def labels_reference(logits: Tensor, tokens: int) -> Tensor:
     """Labels as FP32 NumPy finds them, (1, height, width)."""
-    shape = problem(tokens)
-    return torch.from_numpy(
-        reference_ops.upsample_argmax(
-            logits.float().numpy(), shape.size_hw, shape.align_corners, dtype=np.float32
-        )
-    )
+    inputs = {"logits": logits.float().numpy()}
+    return torch.from_numpy(upsample_argmax.reference(inputs, problem(tokens)["UpsampleArgmax"], np.float32))
 
 
 def draw_and_solve(

@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from cases import problem
-from measurement import DEVICE, relative_error
 from torch import Tensor
 
-from danet_export.kernels.architectures import (
-    ARCHITECTURES,
-    KernelDtype,
-    KernelRequest,
-    KernelVariant,
-    find_architectures,
-)
-from danet_export.kernels.bundle_kernels import write_kernels
+from benchmarks.gpu.cases import problem
+from benchmarks.gpu.measurement import DEVICE, relative_error
+from danet_export.kernels.architectures import ARCHITECTURES, KernelRequest, find_architectures
+from danet_export.kernels.bundle_kernels import specify, write_kernels
 from danet_export.kernels.specification import KernelSpec
 from danet_runtime.bundle import Bundle, BundleWriter
-from danet_runtime.bundle.manifest import Operator
+from danet_runtime.bundle.manifest import KernelDtype, KernelVariant
+from danet_runtime.bundle.operators import Operator
 from danet_runtime.tensorrt.cuda.driver import cuda_driver
 from danet_runtime.tensorrt.kernels.kernels import LoadedKernel, select_kernels
 
@@ -80,15 +75,15 @@ def find_kernels(tokens: int, dtype: KernelDtype, arch: str, folder: Path | None
 
 def find_spec(operator: Operator, tokens: int, variant: KernelVariant, arch: str) -> KernelSpec:
     """What Triton compiles for one operator."""
-    specs = problem(tokens).specify(ARCHITECTURES[arch], variant)
+    specs = specify(problem(tokens), ARCHITECTURES[arch], variant)
     return next(spec for spec in specs if spec.operator == operator)
 
 
 def launch_jit(spec: KernelSpec, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
     """Run a kernel as this machine's Triton compiles and launches it; returns the output."""
-    from danet_export.kernels import torch_ops
+    from danet_export.ops.execution import launch
 
-    torch_ops.launch(spec, *inputs, output)
+    launch(spec, *inputs, output)
     return output
 
 

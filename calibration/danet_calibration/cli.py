@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from danet_calibration.gate.rules import GateRules
 from danet_calibration.int8.ranges.methods import MethodChoice
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_train.data.datasets.layouts import classes_help, layout_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,15 +22,14 @@ if TYPE_CHECKING:
     from danet_runtime.bundle import Manifest
 
 
-_MIOU_DROP, _CLASS_DROP, _MIN_SHARE = 0.5, 2.0, 0.5
-_CLASS_PIXELS, _CLASS_FRAMES, _AGREEMENT = 1000, 5, 0.97
-"""As in :class:`danet_calibration.gate.gate.GateRules`, which is heavy to import here."""
-
-
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as `danet export` wrote it.")],
     images: Annotated[
-        Path, typer.Option(help="Frames of the camera: a data set (its train split is taken) or any folder.")
+        Path,
+        typer.Option(
+            help=f"Frames of the camera: a data set ({layout_names()}; its training split is taken) or any "
+            "folder."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
     count: Annotated[int, typer.Option(min=8, help="Calibrate on at most so many images.")] = 512,
@@ -43,14 +44,14 @@ def calibrate(
     split: Annotated[str, typer.Option(help="Split of the labelled data set.")] = "val",
     classes: Annotated[
         str | None,
-        typer.Option(help="classes.yaml, or the name of a known table, for data sets without one."),
+        typer.Option(help=f"{classes_help()} For data sets without one."),
     ] = None,
     max_miou_drop: Annotated[
         float, typer.Option(min=0, help="Gate: most points of mIoU that INT8 may be under FP32.")
-    ] = _MIOU_DROP,
+    ] = GateRules.max_miou_drop,
     max_class_drop: Annotated[
         float, typer.Option(min=0, help="Gate: most points of IoU that a guarded class may be under FP32.")
-    ] = _CLASS_DROP,
+    ] = GateRules.max_class_drop,
     guard: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,13 +62,13 @@ def calibrate(
     min_share: Annotated[
         float,
         typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that it must leave on INT8."),
-    ] = _MIN_SHARE,
+    ] = GateRules.min_int8_share,
     min_class_pixels: Annotated[
         int, typer.Option(min=1, help="Gate: a guarded class with fewer labelled pixels is not measured.")
-    ] = _CLASS_PIXELS,
+    ] = GateRules.min_class_pixels,
     min_class_frames: Annotated[
         int, typer.Option(min=1, help="Gate: a guarded class that fewer frames show is not measured.")
-    ] = _CLASS_FRAMES,
+    ] = GateRules.min_class_frames,
     allow_overlap: Annotated[
         bool,
         typer.Option(
@@ -82,7 +83,7 @@ def calibrate(
             help="Without --labelled: least share of the pixels of held-out frames to which INT8 must give "
             "FP32's label.",
         ),
-    ] = _AGREEMENT,
+    ] = GateRules.min_agreement,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -120,7 +121,6 @@ def calibrate(
     require_there(images, "--images")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
 
-    from danet_calibration.gate.gate import GateRules
     from danet_calibration.gate.verdict_file import VerdictFile
     from danet_calibration.images.images import choose_images
     from danet_calibration.measure.accuracy import LabelledSet, require_classes
@@ -155,17 +155,18 @@ def calibrate(
                 console.print(line)
         require_calibratable(opened, dataset, output, rules)
         held_to = Bundle.open(reference, trusted_key or None) if reference else None
-        asked = {"--reference": reference, "--guard": guard, "--max-miou-drop": max_miou_drop != _MIOU_DROP}
-        asked |= {"--max-class-drop": max_class_drop != _CLASS_DROP, "--min-share": min_share != _MIN_SHARE}
-        asked |= {"--min-class-pixels": min_class_pixels != _CLASS_PIXELS}
-        asked |= {"--min-class-frames": min_class_frames != _CLASS_FRAMES, "--allow-overlap": allow_overlap}
+        changed = {
+            option: getattr(rules, name) != getattr(GateRules, name)
+            for option, name in _RULES_OF_LABELLED_FRAMES.items()
+        }
+        asked = {"--reference": reference, **changed, "--allow-overlap": allow_overlap}
         of_the_gate = [option for option, given in asked.items() if given]
         if dataset is None and of_the_gate:
             raise UsageError(
                 f"{', '.join(of_the_gate)} {'is' if len(of_the_gate) == 1 else 'are'} for the accuracy gate; "
                 "give labelled frames with --labelled"
             )
-        if dataset is not None and min_agreement != _AGREEMENT:
+        if dataset is not None and min_agreement != GateRules.min_agreement:
             raise UsageError("--min-agreement decides where there are no labels; leave it out, or --labelled")
         if held_to is not None and dataset is not None:
             require_classes(held_to, dataset.dataset, dataset.name)
@@ -248,6 +249,16 @@ def _show(console: Console, output: Path, manifest: Manifest, record: VerdictFil
     record.finish({name: report[name] for name in _VERDICT_PARTS}, Bundle.open(output).sha256)
     tell(f"The verdict is in {record.path}")
 
+
+_RULES_OF_LABELLED_FRAMES = {
+    "--guard": "guard",
+    "--max-miou-drop": "max_miou_drop",
+    "--max-class-drop": "max_class_drop",
+    "--min-share": "min_int8_share",
+    "--min-class-pixels": "min_class_pixels",
+    "--min-class-frames": "min_class_frames",
+}
+"""Options that decide nothing without labelled frames, and the rules that they set."""
 
 HELD_OUT_FRAMES = 32
 """Frames that are not calibrated on, to compare methods and INT8 with FP32."""

@@ -17,16 +17,17 @@ from typing import Any
 
 from danet_calibration.errors import CalibrationError
 from danet_calibration.fp16.base import measure_and_mend, require_mended, write_base
-from danet_calibration.gate.gate import GateRules, find_guard
-from danet_calibration.gate.ladder import Outcome, gate_by_agreement, require_evidence, run_gate
+from danet_calibration.gate.gate import find_guard
+from danet_calibration.gate.ladder import LabelledGate, Outcome, gate_by_agreement, require_evidence, run_gate
+from danet_calibration.gate.rules import GateRules
 from danet_calibration.images.class_coverage import ClassCoverage, class_coverage
-from danet_calibration.images.images import CalibrationSet, UInt8Array, manifest_frames
+from danet_calibration.images.images import CalibrationSet, manifest_frames
 from danet_calibration.images.set_labels import labelled_frames
 from danet_calibration.int8.coverage import Coverage, require_coverage
 from danet_calibration.int8.drafts import Drafts
 from danet_calibration.int8.judges import AccuracyJudge, AgreementJudge, Judge
 from danet_calibration.int8.ranges.methods import MethodChoice
-from danet_calibration.int8.scale_choice import ScaleChoice, choose_scales
+from danet_calibration.int8.scale_choice import ScaleChoice, ScaleMaterial, choose_scales
 from danet_calibration.measure.accuracy import (
     Agreement,
     LabelledSet,
@@ -50,6 +51,7 @@ from danet_runtime.bundle import (
     write_bundle,
 )
 from danet_runtime.errors import UsageError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_train.quantisation.trained_scales import read_trained_scales
 
 AGREEMENT_FRAMES = 16
@@ -140,14 +142,16 @@ def calibrate_bundle(
     base_model = safe.model if safe else source.read(source.variant("fp16").file)
     trained = source.manifest.trained_scales
     choice = choose_scales(
-        fp32,
-        base_model,
-        images,
-        source.manifest.frame,
+        ScaleMaterial(
+            fp32=fp32,
+            base=base_model,
+            images=images,
+            frame=source.manifest.frame,
+            trained=read_trained_scales(source.read(trained)) if trained else None,
+        ),
         settings.method,
         judge,
         step,
-        read_trained_scales(source.read(trained)) if trained else None,
     )
     with write_bundle(path, overwrite=overwrite) as writer:
         base = put_golden(write_base(source, safe, writer), images, writer, step)
@@ -165,9 +169,8 @@ def calibrate_bundle(
             agreement = agreement_of(everywhere.bundle)
             outcome = gate_by_agreement(everywhere, settings.rules, agreement)
         else:
-            outcome = run_gate(
-                base, drafts, everywhere, labelled, settings.rules, step, settings.reference, overlap
-            )
+            asked = LabelledGate(labelled, settings.rules, settings.reference, overlap)
+            outcome = run_gate(base, drafts, everywhere, asked, step)
             agreement = agreement_of(outcome.trial.draft.bundle)
         reports = {
             "calibration": {

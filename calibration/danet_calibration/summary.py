@@ -45,7 +45,7 @@ def ladder_table(verdict: dict[str, Any], title: str) -> Table:
             f"golden frame's labels (at least {asked:.0%})",
             *("" if (share := rung["golden_agreement"]) is None else f"{share:.2%}" for rung in ladder),
         )
-    table.add_row("gate", *(_coloured(rung["gate"]) for rung in ladder))
+    table.add_row("gate", *(_colored(rung["gate"]) for rung in ladder))
     return table
 
 
@@ -120,6 +120,6 @@ def _points(drop: float, interval: list[float] | None) -> str:
     return said
 
 
-def _coloured(gate: str) -> Text:
-    colour = {"passed": "green", "failed": "red"}.get(gate, "yellow")
-    return Text(gate, style=colour)
+def _colored(gate: str) -> Text:
+    color = {"passed": "green", "failed": "red"}.get(gate, "yellow")
+    return Text(gate, style=color)

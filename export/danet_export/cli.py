@@ -43,9 +43,12 @@ def export(
         Literal["bgr", "nv12", "uyvy"],
         typer.Option(help="What the camera delivers; the model file converts it."),
     ] = "bgr",
-    colour: Annotated[
+    color: Annotated[
         Literal["bt601", "bt709"] | None,
         typer.Option(help="Matrix of nv12 and uyvy; bt601 where it is not given."),
+    ] = None,
+    colour: Annotated[
+        Literal["bt601", "bt709"] | None, typer.Option(hidden=True, help="--color as version 0.1 spelt it.")
     ] = None,
     levels: Annotated[
         Literal["limited", "full"] | None,
@@ -82,9 +85,10 @@ def export(
     from danet_runtime.files.atomic import check_folder_target
     from danet_runtime.frames.pixel_formats import Pixels
 
-    if pixel_format == "bgr" and (colour or levels):
-        raise UsageError("--colour and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
-    pixels = Pixels(pixel_format, colour or "bt601", levels or "limited")
+    color = color or colour
+    if pixel_format == "bgr" and (color or levels):
+        raise UsageError("--color and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
+    pixels = Pixels(pixel_format, color or "bt601", levels or "limited")
     model_hw = parse_size(size, "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
     plan_geometry(model_hw, frame_hw, fit, align_corners, pixels)  # refuse a size before torch is loaded
@@ -96,7 +100,7 @@ def export(
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
 
     from danet_export.frames import load_frames, pattern
-    from danet_export.pipeline import export_bundle
+    from danet_export.pipeline import ExportSettings, export_bundle
     from danet_train.checkpoint import read_checkpoint
     from danet_train.classes import CITYSCAPES, describe_difference, find_classes
 
@@ -129,9 +133,7 @@ def export(
                 else [pattern(size_hw, seed) for seed in range(PARITY_FRAMES)]
             ),
             output,
-            kernels=request,
-            golden_origin="frames" if frames else "drawn",
-            overwrite=overwrite,
+            settings=ExportSettings(request, "frames" if frames else "drawn", overwrite),
             step=status.update,
         )
     _show(console, output, manifest.reports["parity"].path)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.sources import open_source
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 def load_frames(source: str, size_hw: tuple[int, int], count: int) -> list[UInt8Array]:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 
 from danet_export.errors import ExportError
 from danet_export.graph import parity
 from danet_export.graph.geometry import Geometry
-from danet_export.graph.native_bodies import NativeShapes, native_functions
+from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import OPSET, to_onnx
 from danet_export.graph.torch_reference import TorchReference
 from danet_export.graph.trained_scales import locate_scales
-from danet_export.graph.wrapper import ExportedDANet
+from danet_export.graph.wrapper import ExportedDANet, held_operators, operator_sizes
 from danet_export.kernels.architectures import KernelRequest
 from danet_export.ops.operator_parity import compare_operators
 from danet_runtime.bundle import (
@@ -44,6 +42,7 @@ from danet_runtime.bundle import (
     write_bundle,
 )
 from danet_runtime.bundle.golden import stored_shape
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_bgr, to_pixel_format
 from danet_train.checkpoint import Checkpoint
 from danet_train.classes import ClassTable
@@ -55,7 +54,21 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.flo
 TOOLS = ("danet-export", "torch", "onnx", "onnxsim", "onnxruntime")
 
 Step = Callable[[str], None]
-UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How a bundle is exported.
+
+    Attributes:
+        kernels: For which architectures to compile kernels; for none by default.
+        golden_origin: What the frames are that it is compared on: the user's own, or drawn ones.
+        overwrite: Whether a bundle that is there may be replaced.
+    """
+
+    kernels: KernelRequest | None = None
+    golden_origin: GoldenOrigin = "frames"
+    overwrite: bool = False
 
 
 def export_bundle(
@@ -65,23 +78,19 @@ def export_bundle(
     frames: Callable[[tuple[int, int]], Sequence[UInt8Array]],
     path: Path,
     *,
-    kernels: KernelRequest | None = None,
-    golden_origin: GoldenOrigin = "frames",
-    overwrite: bool = False,
+    settings: ExportSettings | None = None,
     step: Step = _log.info,
 ) -> Manifest:
     """Write the bundle of a checkpoint.
 
     Args:
         checkpoint: The trained network, with its normalisation.
-        classes: Names and colours, one for each channel of the logits.
+        classes: Names and colors, one for each channel of the logits.
         geometry: The sizes.
         frames: Gives the frames to compare on, (H, W, 3) BGR of the size it is asked for. The first at full
             size becomes the golden frame.
         path: Where the bundle goes.
-        kernels: For which architectures to compile kernels; for none by default.
-        golden_origin: What ``frames`` gives: the user's own, or drawn ones.
-        overwrite: Whether a bundle there may be replaced.
+        settings: None for the default ones.
         step: Is told what happens next.
 
     Raises:
@@ -90,16 +99,17 @@ def export_bundle(
         ParityError: The exported files do not do what PyTorch does; nothing is written.
         MissingDependencyError: Kernels are asked for, and Triton is not installed.
     """
+    settings = settings or ExportSettings()
     _check_classes(checkpoint, classes)
-    with write_bundle(path, overwrite=overwrite) as writer:
+    with write_bundle(path, overwrite=settings.overwrite) as writer:
         # First: what cannot be compiled is known in seconds, and the proof takes minutes.
-        compiled = _compile(kernels, checkpoint, geometry, writer, step)
+        compiled = _compile(settings.kernels, checkpoint, geometry, writer, step)
         models: dict[Precision, onnx.ModelProto] = {}
         for precision in DTYPES:
             step(f"export {precision}")
             models[precision] = _export(checkpoint, geometry, precision)
         step("compare with PyTorch")
-        parity_ref, golden = _prove(checkpoint, geometry, models, frames, golden_origin, writer)
+        parity_ref, golden = _prove(checkpoint, geometry, models, frames, settings.golden_origin, writer)
         manifest = Manifest(
             frame=frame_spec(geometry),
             model=ModelSpec(
@@ -115,7 +125,7 @@ def export_bundle(
             ),
             classes=tuple(
                 SegmentationClass(name=name, color=color)
-                for name, color in zip(classes.names, classes.colours, strict=True)
+                for name, color in zip(classes.names, classes.colors, strict=True)
             ),
             variants={
                 precision: Variant(
@@ -130,7 +140,7 @@ def export_bundle(
             trained_scales=_carry_scales(checkpoint, models, writer),
             provenance=Provenance(
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                tools={name: version(name) for name in (*TOOLS, *(("triton",) if kernels else ()))},
+                tools={name: version(name) for name in (*TOOLS, *(("triton",) if settings.kernels else ()))},
                 checkpoint_sha256=checkpoint.sha256,
             ),
         )
@@ -143,7 +153,7 @@ def frame_spec(geometry: Geometry) -> FrameSpec:
     """The frame as the manifest has it."""
     pixels = geometry.pixels
     return FrameSpec(
-        size_hw=geometry.frame_hw, pixel_format=pixels.format, colour=pixels.colour, range=pixels.range
+        size_hw=geometry.frame_hw, pixel_format=pixels.format, color=pixels.color, range=pixels.range
     )
 
 
@@ -162,7 +172,7 @@ def _export(checkpoint: Checkpoint, geometry: Geometry, precision: Precision) ->
 
 
 def _native(checkpoint: Checkpoint, geometry: Geometry) -> bytes:
-    return native_functions(NativeShapes.of_network(checkpoint.model.config, geometry))
+    return native_functions(operator_sizes(checkpoint.model.config, geometry))
 
 
 def _carry_scales(
@@ -185,9 +195,11 @@ def _compile(
 ) -> tuple[Kernel, ...]:
     if request is None:
         return ()
-    from danet_export.kernels.bundle_kernels import Problem, write_kernels  # imports Triton
+    from danet_export.kernels.bundle_kernels import write_kernels  # imports Triton
 
-    problem = Problem.of_network(checkpoint.model.config, geometry)
+    config = checkpoint.model.config
+    sizes = operator_sizes(config, geometry)
+    problem = {operator: sizes[operator] for operator in held_operators(config)}
     return tuple(write_kernels(request, problem, writer, step))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TypeAlias
 
 from danet_runtime.errors import MissingDependencyError
 
@@ -27,6 +29,28 @@ class OptionalPackage:
     purpose: str
     install: str
 
+
+@dataclass(frozen=True)
+class OptionalProgram:
+    """One program of the system that some part of the runtime starts when it is there.
+
+    Attributes:
+        program: What stands in the search path.
+        title: The name that people use.
+        purpose: What needs it.
+        install: What to do where it is missing.
+    """
+
+    program: str
+    title: str
+    purpose: str
+    install: str
+
+
+Need: TypeAlias = OptionalPackage | OptionalProgram
+
+Needs: TypeAlias = tuple[tuple[Need, ...], ...]
+"""What must be there: of each group at least one."""
 
 OPENCV = OptionalPackage(
     "cv2",
@@ -70,6 +94,13 @@ POLYGRAPHY = OptionalPackage(
     "the polygraphy backend of danet compare",
     'pip install "danet-runtime[polygraphy]"',
 )
+GSTREAMER = OptionalProgram(
+    "gst-inspect-1.0",
+    "GStreamer with gst-inspect-1.0",
+    "network cameras, pipelines, sending the overlay",
+    "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
+    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp",
+)
 OPTIONAL_PACKAGES = (
     ONNXRUNTIME,
     OPENCV,
@@ -111,3 +142,22 @@ def opencv(purpose: str) -> ModuleType:
         MissingDependencyError: It is not installed.
     """
     return require(OPENCV, purpose)
+
+
+def has_program(program: OptionalProgram) -> bool:
+    """Whether a program is in the search path."""
+    return shutil.which(program.program) is not None
+
+
+def require_program(program: OptionalProgram, purpose: str | None = None) -> None:
+    """Make sure that a program is there.
+
+    Args:
+        program: Which one.
+        purpose: What needs it right now, for the message; by default the program's usual purpose.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    if not has_program(program):
+        raise MissingDependencyError(program.title, purpose or program.purpose, program.install)

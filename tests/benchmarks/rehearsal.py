@@ -21,8 +21,8 @@ from typing import get_args
 
 import torch
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu"
-sys.path[:0] = [str(FOLDER), str(Path(__file__).resolve().parents[1] / "support")]
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "support")]
 
 POOL, POOL_BYTES = (0, 7), 4096
 SIZES = {64: (64, 64), 81: (65, 65), 128: (64, 128)}
@@ -125,12 +125,15 @@ def replace_cuda():
 
 
 def replace_sizes_and_kernels():
-    cases, measurement = importlib.import_module("cases"), importlib.import_module("measurement")
+    cases, measurement = (
+        importlib.import_module("benchmarks.gpu.cases"),
+        importlib.import_module("benchmarks.gpu.measurement"),
+    )
     cases.SIZES.clear()
     cases.SIZES.update(SIZES)
     cases.D_V = 32
     measurement.DEVICE, measurement.MATMUL_EXTENT = "cpu", 64
-    own_kernels = importlib.import_module("own_kernels")
+    own_kernels = importlib.import_module("benchmarks.gpu.own_kernels")
 
     def make_kernels(tokens, _dtype, _arch):
         kernels = {
@@ -148,15 +151,15 @@ def replace_sizes_and_kernels():
 
 def replace_executor():
     """A driver that has done everything when it returns; the network runs on the host, as it is enqueued."""
-    executor = importlib.import_module("executor")
+    executor = importlib.import_module("benchmarks.gpu.executor")
     simulated = importlib.import_module("simulated_cuda").SimulatedCuda
     driver, session = (
-        importlib.import_module(f"danet_runtime.tensorrt.{name}") for name in ("cuda_driver", "cuda_session")
+        importlib.import_module(f"danet_runtime.tensorrt.cuda.{name}") for name in ("driver", "session")
     )
     executor.open_session = lambda: session.CudaSession(driver.CudaDriver(simulated(eager=1.0)))
     labels, plain_ops = (
         executor.Model.labels,
-        importlib.import_module("danet_export.kernels.torch_ops").plain_ops,
+        importlib.import_module("danet_export.ops.execution").plain_ops,
     )
 
     def in_any_thread(model, frame):
@@ -170,25 +173,24 @@ def replace_executor():
 
 
 def main():
-    sys.path.insert(0, str(FOLDER.parent))
-    stream = importlib.import_module("stream")
+    stand_ins = importlib.import_module("benchmarks.streaming.stand_ins")
     folder = tempfile.TemporaryDirectory()
-    bundle = stream.bundle_of(
+    bundle = stand_ins.bundle_of(
         (64, 128), Path(folder.name)
     )  # PyTorch exports nothing once it believes in a GPU
-    stream.bundle_of = lambda *_: bundle
+    stand_ins.bundle_of = lambda *_: bundle
     replace_cuda()
     replace_sizes_and_kernels()
     replace_executor()
-    torch_ops = importlib.import_module("danet_export.kernels.torch_ops")
-    importlib.import_module("attention").TARGET_TOKENS = max(SIZES)
-    importlib.import_module("network").AIMED_NETWORK = ("R-18", "64x128")
+    execution = importlib.import_module("danet_export.ops.execution")
+    importlib.import_module("benchmarks.gpu.attention").TARGET_TOKENS = max(SIZES)
+    importlib.import_module("benchmarks.gpu.network").AIMED_NETWORK = ("R-18", "64x128")
     codes = {}
     only = sys.argv[1:] or list(SCRIPTS)
     for name, arguments in {key: SCRIPTS[key] for key in only}.items():
         sys.argv = [f"{name}.py", *arguments]
-        with torch_ops.plain_ops():
-            codes[name] = importlib.import_module(name).main()
+        with execution.plain_ops():
+            codes[name] = importlib.import_module(f"benchmarks.gpu.{name}").main()
     print(json.dumps(codes))
 
 

@@ -1,33 +1,22 @@
 """The network without its upsampling is the same network, its labels at stride 8."""
 
-import importlib.util
 import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from benchmarks.engines import activation_memory as script
 
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.errors import UsageError
-
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "activation_memory.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("activation_memory", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_size_that_no_network_takes_is_refused_in_words(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["activation_memory.py", "--size", "65x130"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        runpy.run_path(script.__file__, run_name="__main__")
     assert ended.value.code == 2
     assert "must be 8k or 8k+1" in capsys.readouterr().err
 
@@ -35,7 +24,7 @@ def test_a_size_that_no_network_takes_is_refused_in_words(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "written"), [([], True), (["--depth", "50"], False), (["--size", "512x1024"], False)]
 )
-def test_a_part_of_the_results_does_not_replace_the_whole(script, monkeypatch, tmp_path, arguments, written):
+def test_a_part_of_the_results_does_not_replace_the_whole(monkeypatch, tmp_path, arguments, written):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     monkeypatch.setattr(script, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(script, "measure", lambda *_: {"native": 2**20})
@@ -47,7 +36,7 @@ def test_a_part_of_the_results_does_not_replace_the_whole(script, monkeypatch, t
     assert (tmp_path / "o").exists()
 
 
-def test_an_architecture_that_is_not_known_is_refused_before_a_network_is_made(script, monkeypatch):
+def test_an_architecture_that_is_not_known_is_refused_before_a_network_is_made(monkeypatch):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     monkeypatch.setattr(script, "measure", lambda *_: pytest.fail("measured"))
     monkeypatch.setattr(sys, "argv", ["activation_memory.py", "--target", "sm_999"])
@@ -56,7 +45,7 @@ def test_an_architecture_that_is_not_known_is_refused_before_a_network_is_made(s
 
 
 @pytest.mark.slow
-def test_cams_energies_in_one_matmul_are_the_same_network(script):
+def test_cams_energies_in_one_matmul_are_the_same_network():
     geometry = plan_geometry((64, 128))
     model, bodies = script.exported(18, geometry)
     whole = script.with_one_matmul(model, bodies, 512)
@@ -71,7 +60,7 @@ def test_cams_energies_in_one_matmul_are_the_same_network(script):
 
 
 @pytest.mark.slow
-def test_without_upsampling_the_labels_have_the_size_of_the_logits(script):
+def test_without_upsampling_the_labels_have_the_size_of_the_logits():
     geometry = plan_geometry((64, 128))
     model, bodies = script.exported(18, geometry)
     small = script.without_upsampling(model, bodies, geometry)

@@ -1,9 +1,8 @@
 """The kept cost of a calibration is that of the full model at the full size, and complete."""
 
 import json
-from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+from benchmarks.places import RESULTS
 
 
 def test_the_kept_cost_is_that_of_r50_at_512x1024_on_16_frames():

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from benchmarks.records import demo_table
 
 from danet_train.checkpoint import read_checkpoint, save_checkpoint
-
-
-@pytest.fixture(scope="module")
-def demo_table(load_benchmark):
-    return load_benchmark("demo_table")
 
 
 def _folder(tmp_path, checkpoint_file, *, miou, pam, cam):
@@ -23,7 +19,7 @@ def _folder(tmp_path, checkpoint_file, *, miou, pam, cam):
     return tmp_path
 
 
-def test_a_network_that_learned_and_attends_falls_short_of_nothing(demo_table, tmp_path, checkpoint_file):
+def test_a_network_that_learned_and_attends_falls_short_of_nothing(tmp_path, checkpoint_file):
     folder = _folder(tmp_path, checkpoint_file, miou=0.6309, pam=0.11, cam=-0.1)
     assert demo_table.shortcomings(folder) == []
 
@@ -36,7 +32,7 @@ def test_a_network_that_learned_and_attends_falls_short_of_nothing(demo_table, t
         ({"cam": 0.001}, "cam.gamma is 0.0010"),
     ],
 )
-def test_each_thing_that_falls_short_is_said(demo_table, tmp_path, checkpoint_file, changes, words):
+def test_each_thing_that_falls_short_is_said(tmp_path, checkpoint_file, changes, words):
     folder = _folder(tmp_path, checkpoint_file, **{"miou": 0.7, "pam": 0.1, "cam": 0.1, **changes})
     (said,) = demo_table.shortcomings(folder)
     assert words in said

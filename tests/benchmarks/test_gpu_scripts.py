@@ -5,30 +5,29 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from benchmarks.places import REPOSITORY
 
-from danet_export.kernels import torch_ops
-from danet_export.ops import reference_ops
+from danet_export.ops import channel_energy, position_attention
+from danet_export.ops.exact import softmax
+from danet_export.ops.execution import plain_ops
 
 SCRIPTS = [
-    *("attention.py", "channel_energy.py", "correctness.py", "executor.py", "network.py", "rtx.py"),
-    *("run_all.py", "synchronised_norm.py"),
+    *("attention", "channel_energy", "correctness", "executor", "network", "rtx"),
+    *("run_all", "synchronised_norm"),
 ]
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu"
 
 triton = pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 
 @pytest.fixture
-def load(monkeypatch):
-    """Import a script as its fellows import it."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
+def load():
+    """Import a script by its name."""
+    return lambda name: importlib.import_module(f"benchmarks.gpu.{name}")
 
 
 def test_all_stock_ways_of_the_attention_compute_the_reference(load):
@@ -36,7 +35,8 @@ def test_all_stock_ways_of_the_attention_compute_the_reference(load):
     torch.manual_seed(0)
     inputs = cases.draw_attention(130, torch.float32)
     expected = cases.attention_reference(*inputs)
-    assert np.allclose(expected.numpy(), reference_ops.position_attention(*(part.numpy() for part in inputs)))
+    arrays = dict(zip("qkvx", (part.numpy() for part in inputs), strict=True))
+    assert np.allclose(expected.numpy(), position_attention.reference(arrays, {}))
     for got in (stock.eager(*inputs), stock.fused(*inputs, 1), stock.fused(*inputs, 8)):
         assert ((got.double() - expected).norm() / expected.norm()).item() < 1e-5
 
@@ -162,10 +162,10 @@ def test_a_wrong_kernel_is_named(load, change, complaint):
 def test_the_forms_of_the_channel_map_are_softmax_of_minus_energy(load):
     channel = load("channel_energy")
     x = torch.randn(1, 16, 1, 40).mul(0.1)
-    energy = reference_ops.channel_energy(x.numpy(), 2).sum(1)
-    expected = reference_ops.softmax(-energy)
+    energy = channel_energy.reference({"x": x.numpy()}, {"slices": 2}).sum(1)
+    expected = softmax(-energy)
     assert np.allclose(channel.copies_map(x).numpy(), expected, atol=1e-6)
-    with torch_ops.plain_ops():
+    with plain_ops():
         assert np.allclose(channel.partial_sum_map(x.half()).float().numpy(), expected, atol=1e-3)
 
 
@@ -252,7 +252,7 @@ def test_a_case_of_tensorrt_rtx_that_dies_is_recorded_with_its_stage(load, tmp_p
     file = tmp_path / "case.py"
     file.write_text(script)
     rtx = load("rtx")
-    row = rtx.measure(rtx.Case("R-50", "64x128", "fp16"), 3, file)
+    row = rtx.measure(rtx.Case("R-50", "64x128", "fp16"), 3, (str(file),))
     assert (row["network"], row["stage"], row.get("error")) == ("R-50", "run", error)
 
 
@@ -304,13 +304,13 @@ def test_what_was_printed_before_a_timeout_is_kept(load, tmp_path):
     file = tmp_path / "case.py"
     file.write_text('print(\'{"stage": "run", "engine_bytes": 7}\', flush=True); import time; time.sleep(99)')
     rtx = load("rtx")
-    row = rtx.measure(rtx.Case("R-50", "64x128", "fp16"), 3, file, timeout_s=2)
+    row = rtx.measure(rtx.Case("R-50", "64x128", "fp16"), 3, (str(file),), timeout_s=2)
     assert (row["stage"], row["engine_bytes"], row["error"]) == ("run", 7, "stopped after 2 s")
 
 
 def test_each_section_says_what_it_was_made_with(load, monkeypatch, tmp_path):
     measurement = load("measurement")
-    monkeypatch.setattr(measurement, "RESULTS", tmp_path)
+    monkeypatch.setattr(measurement, "GPU_RESULTS", tmp_path)
     properties = SimpleNamespace(name="GPU", major=9, minor=0, total_memory=1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     for name in ("first", "second"):
@@ -425,7 +425,8 @@ def test_results_go_into_a_file_named_after_the_gpu(load):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: `make gpu` runs them")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_without_a_gpu_the_script_says_so_and_measures_nothing(script):
-    done = subprocess.run([sys.executable, str(FOLDER / script)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", f"benchmarks.gpu.{script}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "no CUDA GPU" in done.stdout
 
@@ -441,7 +442,7 @@ def test_the_network_with_the_kernels_gives_the_eager_networks_labels(load):
         network.decode_head.pam.gamma.scale.fill_(1)
         network.decode_head.cam.gamma.scale.fill_(1)
     image = torch.randn(1, 3, 64, 128).half()
-    with torch.inference_mode(), torch_ops.plain_ops():
+    with torch.inference_mode(), plain_ops():
         eager, fused = network_script.in_half(network)
         expected, labels = eager(image), fused(image)
     assert (labels == expected).float().mean() > network_script.AGREEMENT

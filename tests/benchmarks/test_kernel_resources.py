@@ -1,17 +1,14 @@
 """Device memory of the plugins: derived from kernels and plugins, and noticed when one asks for any."""
 
-import importlib.util
+import importlib
 import json
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-RESULTS = BENCHMARKS / "results" / "kernel_resources.json"
-
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
+resources = importlib.import_module("benchmarks.engines.kernel_resources")
 
 NONE = {"PositionAttention": 0, "ChannelEnergy": 0, "UpsampleArgmax": 0}
 ROW = {
@@ -21,26 +18,18 @@ ROW = {
 STRING = ".global .align 1 .b8 _$_str[11] = {95, 95};\n"
 
 
-@pytest.fixture(scope="module")
-def resources():
-    spec = importlib.util.spec_from_file_location("kernel_resources", BENCHMARKS / "kernel_resources.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def ptx(parameters, before="", body=""):
     declared = ",\n".join(f"\t.param .u64 .ptr .global .align 1 k_param_{i}" for i in range(parameters))
     return f".version 8.5\n.target sm_90a\n{before}.visible .entry k(\n{declared}\n)\n{{\n{body}\tret;\n}}\n"
 
 
-def test_a_kernel_of_the_operators_tensors_alone_takes_none(resources):
+def test_a_kernel_of_the_operators_tensors_alone_takes_none():
     assert resources.scratch_pointers(ptx(2), "ChannelEnergy") == 0
     assert resources.device_variables(ptx(5)) == (0, 0)
     assert resources.plugin_device_memory([ROW], NONE)["bytes"] == 0
 
 
-def test_a_scratch_pointer_is_refused(resources):
+def test_a_scratch_pointer_is_refused():
     more = resources.scratch_pointers(ptx(3), "ChannelEnergy")
     with pytest.raises(SystemExit, match=r"ChannelEnergy tuned for sm_90 at N=8192.*1 pointers more"):
         resources.plugin_device_memory([{**ROW, "scratch_pointers": more}], NONE)
@@ -54,14 +43,14 @@ def test_a_scratch_pointer_is_refused(resources):
         (".const .align 8 .u64 buffer;\n", 8),
     ],
 )
-def test_a_variable_in_device_memory_counts_where_the_code_uses_it(resources, declaration, size):
+def test_a_variable_in_device_memory_counts_where_the_code_uses_it(declaration, size):
     assert resources.device_variables(ptx(2, declaration, "\tmov.u64 %rd1, buffer;\n")) == (size, 0)
     assert resources.device_variables(ptx(2, declaration + STRING)) == (0, size + 11)
     row = {**ROW, "device_variables_bytes": size}
     assert resources.plugin_device_memory([ROW, row], NONE)["bytes"] == size
 
 
-def test_a_workspace_counts_and_is_what_the_plugin_answers(resources, monkeypatch):
+def test_a_workspace_counts_and_is_what_the_plugin_answers(monkeypatch):
     assert resources.plugin_device_memory([ROW], {**NONE, "ChannelEnergy": 64})["bytes"] == 64
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     assert resources.plugin_workspaces() == NONE
@@ -77,7 +66,7 @@ def test_a_workspace_counts_and_is_what_the_plugin_answers(resources, monkeypatc
     assert resources.plugin_workspaces() == dict.fromkeys(NONE, 128)
 
 
-def test_a_part_of_the_kernels_is_not_the_whole(resources):
+def test_a_part_of_the_kernels_is_not_the_whole():
     whole = (list(resources.SIZES), list(resources.ARCHITECTURES), "fp16")
     assert resources.is_whole(*whole)
     assert not resources.is_whole([8192], *whole[1:])
@@ -88,14 +77,14 @@ def test_a_part_of_the_kernels_is_not_the_whole(resources):
 def test_an_unknown_architecture_is_refused_in_words(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["kernel_resources.py", "--arch", "sm_999"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(BENCHMARKS / "kernel_resources.py"), run_name="__main__")
+        runpy.run_path(resources.__file__, run_name="__main__")
     assert ended.value.code == 2
     assert "(got 'sm_999')" in capsys.readouterr().err
 
 
-def test_its_table_fits_80_columns_whole(resources, capsys, monkeypatch):
+def test_its_table_fits_80_columns_whole(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    resources.show(json.loads(RESULTS.read_text())["kernels"])
+    resources.show(json.loads(resources.RESULTS.read_text())["kernels"])
     shown = capsys.readouterr().out
     assert "…" not in shown
     for name in ("PositionAttention", "ChannelEnergy", "UpsampleArgmax", "sm_120", "184 of 227"):
@@ -104,12 +93,12 @@ def test_its_table_fits_80_columns_whole(resources, capsys, monkeypatch):
 
 
 def test_no_recorded_kernel_leaves_unread_variables_behind():
-    kernels = json.loads(RESULTS.read_text())["kernels"]
+    kernels = json.loads(resources.RESULTS.read_text())["kernels"]
     assert {row["unused_device_variables_bytes"] for row in kernels} == {0}
 
 
-def test_the_recorded_figure_is_that_of_the_recorded_kernels(resources):
-    recorded = json.loads(RESULTS.read_text())
+def test_the_recorded_figure_is_that_of_the_recorded_kernels():
+    recorded = json.loads(resources.RESULTS.read_text())
     memory = recorded["plugin_device_memory_beyond_inputs_and_outputs"]
     assert resources.plugin_device_memory(recorded["kernels"], memory["workspace_bytes"]) == memory
     assert memory["bytes"] == 0

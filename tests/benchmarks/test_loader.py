@@ -1,11 +1,11 @@
 """The kept rates of the loader are those of both sizes, and complete; the script measures what it says."""
 
 import json
-from pathlib import Path
 
 import pytest
+from benchmarks.places import RESULTS
+from benchmarks.training import loader
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 CASES = {"Cityscapes, drawn": "1024x2048", "CamVid, drawn": "360x480"}
 
 
@@ -33,8 +33,7 @@ def test_decoding_is_most_of_the_work_at_the_size_of_cityscapes(kept):
 
 
 @pytest.mark.parametrize("config", ["demo", "cityscapes_r50_512x1024_80k"])
-def test_every_stage_is_measured_for_either_order(load_benchmark, tmp_path, config):
-    loader = load_benchmark("loader")
+def test_every_stage_is_measured_for_either_order(tmp_path, config):
     case = loader.Case("tiny", (64, 128), config, None)
     measured = loader.measure(case, loader.open_case(case, tmp_path), 4)
     assert measured["images"] == "drawn"

@@ -1,19 +1,17 @@
 """The figures of whole engines: complete as they are kept, and made by a script that still runs."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from benchmarks.engines import rtx_engines as script
+from benchmarks.networks import random_network
 
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.cli.options.arguments import parse_size
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 def test_every_network_size_and_precision_is_measured():
-    kept = json.loads((BENCHMARKS / "results" / "rtx_engines.json").read_text())
+    kept = json.loads(script.RESULTS.read_text())
     assert kept["library"].startswith("tensorrt-rtx 1.7")
     assert set(kept["engines"]) == {"R-50", "R-101"}
     for sizes in kept["engines"].values():
@@ -29,10 +27,7 @@ def test_every_network_size_and_precision_is_measured():
 @pytest.mark.slow
 def test_scales_of_a_small_size_quantise_a_larger_one():
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    spec = importlib.util.spec_from_file_location("rtx_engines", BENCHMARKS / "rtx_engines.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    network = script.random_network(18, 0)
+    network = random_network(18, 0)
     small = script.exported(network, plan_geometry(script.CALIBRATION_HW), script.torch.float32)
     scales = script.find_scales(small, script.Scenes(0), "max")
     figures = script.measure(network, scales, "192x256", "sm_89")

@@ -1,24 +1,13 @@
 """Why INT8 engines take more memory: the log is read right, values are kept, and the finding holds."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from benchmarks.engines import rtx_int8_memory as study
+from benchmarks.engines import rtx_layers
 from onnx import TensorProto, helper, numpy_helper
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def rtx_layers(load_benchmark):
-    return load_benchmark("rtx_layers")
-
-
-@pytest.fixture(scope="module")
-def study(load_benchmark):
-    return load_benchmark("rtx_int8_memory")
 
 
 def tensor(name, dtype, *shape):
@@ -45,7 +34,7 @@ MESSAGES = [
 ]
 
 
-def test_layers_are_read_with_their_tensors_and_without_their_weights(rtx_layers):
+def test_layers_are_read_with_their_tensors_and_without_their_weights():
     first, conv, last = rtx_layers.read_layers(MESSAGES)
     assert [first.name, conv.name, last.name] == ["quantise", "conv", "last"]
     assert conv.inputs == (rtx_layers.Tensor("first", "Half", (100,)),)
@@ -55,13 +44,13 @@ def test_layers_are_read_with_their_tensors_and_without_their_weights(rtx_layers
     assert rtx_layers.activation_memory_bytes(MESSAGES) == 500
 
 
-def test_the_peak_is_where_what_was_made_and_is_still_read_is_the_most(rtx_layers):
+def test_the_peak_is_where_what_was_made_and_is_still_read_is_the_most():
     peak = rtx_layers.find_peak(rtx_layers.read_layers(MESSAGES))
     assert (peak.layer, peak.bytes) == ("conv", 500)
     assert [item.name for item in peak.tensors] == ["second", "first"]
 
 
-def test_a_log_without_layers_or_with_a_new_type_is_refused(rtx_layers):
+def test_a_log_without_layers_or_with_a_new_type_is_refused():
     with pytest.raises(ValueError, match="profiling_verbosity"):
         rtx_layers.read_layers(["Total Activation Memory: 500 bytes"])
     with pytest.raises(ValueError, match="got FP4"):
@@ -104,7 +93,7 @@ def run(model):
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_factors_behind_the_convolution_keep_what_it_computes(study, with_bias):
+def test_factors_behind_the_convolution_keep_what_it_computes(with_bias):
     model = quantised_convolution(with_bias)
     changed = study.factors_behind(model)
     np.testing.assert_allclose(run(changed), run(model), rtol=1e-4, atol=1e-5)
@@ -117,7 +106,7 @@ def test_factors_behind_the_convolution_keep_what_it_computes(study, with_bias):
 
 
 def test_the_finding_that_the_readme_tells_is_that_of_the_kept_figures():
-    kept = json.loads((BENCHMARKS / "results" / "rtx_int8_memory.json").read_text())
+    kept = json.loads(study.RESULTS.read_text())
     assert set(kept["sizes"]) == {"512x1024", "1024x2048"}
     for rows in kept["sizes"].values():
         memory = {name: row["activation_memory_bytes"] for name, row in rows.items()}
@@ -133,17 +122,17 @@ def test_the_finding_that_the_readme_tells_is_that_of_the_kept_figures():
 
 
 @pytest.mark.slow
-def test_the_builder_still_writes_fp32_behind_a_scale_a_channel_and_fp16_behind_one_scale(study):
+def test_the_builder_still_writes_fp32_behind_a_scale_a_channel_and_fp16_behind_one_scale():
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     torch = pytest.importorskip("torch")
     network = study.random_network(18, 0)
     small = study.exported(network, study.plan_geometry(study.CALIBRATION_HW), torch.float32)
     scales = study.find_scales(small, study.Scenes(0), "max")
     geometry = study.plan_geometry((128, 256))
-    bodies = study.native_functions(study.NativeShapes.of_network(network.config, geometry))
+    bodies = study.native_functions(study.operator_sizes(network.config, geometry))
     placed = study.quantise(study.exported(network, geometry, torch.float16), scales)
     types = []
     for made in (placed, study.factors_behind(placed)):
-        row = study.examine(study.with_bodies(made.SerializeToString(), bodies, study.DOMAIN), "sm_89")
+        row = study.examine(study.with_bodies(made.SerializeToString(), bodies, study.NAMESPACE), "sm_89")
         types.append(set(row["convolutions"]))
     assert types == [{"Int8 to Float"}, {"Int8 to Half"}]

@@ -2,14 +2,16 @@
 
 import re
 
+import onnx
 import pytest
 
 from danet_export.graph.geometry import plan_geometry
-from danet_export.ops.attention_ops import channel_energy_attributes, upsample_argmax_attributes
+from danet_export.graph.wrapper import operator_sizes
+from danet_runtime.bundle import Bundle
+from danet_runtime.bundle.operators import NAMESPACE, OPERATORS
 from danet_runtime.errors import UsageError
-from danet_runtime.tensorrt.kernels.operators import OPERATORS
 from danet_runtime.tensorrt.kernels.targets import KERNEL_TARGETS, remedy
-from danet_train.model.config import DANetConfig
+from danet_train.checkpoint import read_checkpoint
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -28,24 +30,19 @@ def test_the_command_that_the_runtime_names_is_one_that_the_export_takes(arch, d
             find_architectures([arch], dtype)
 
 
-@pytest.mark.parametrize(("size", "frame"), [((512, 1024), None), ((769, 769), (720, 1280))])
-def test_shapes_of_compiled_kernels_are_the_sizes_that_the_plugins_check(size, frame):
+def test_the_sizes_that_kernels_are_compiled_for_are_those_of_the_exported_nodes(
+    checkpoint_file, exported_bundle
+):
     from danet_export.kernels.architectures import ARCHITECTURES
-    from danet_export.kernels.bundle_kernels import Problem
+    from danet_export.kernels.bundle_kernels import specify
 
-    geometry = plan_geometry(size, frame)
-    config = DANetConfig()
-    problem = Problem.of_network(config, geometry)
-    h, w = geometry.logits_hw
-    x = (1, 512, h, w)
-    q = (1, 64, h, w)
-    logits = (1, 19, *geometry.content_logits_hw)
-    cases = {
-        "PositionAttention": ([q, q, x, x], {}),
-        "ChannelEnergy": ([x], channel_energy_attributes(geometry.tokens)),
-        "UpsampleArgmax": ([logits], upsample_argmax_attributes(geometry.frame_hw, geometry.align_corners)),
-    }
-    specified = {spec.operator: spec.shape for spec in problem.specify(ARCHITECTURES["sm_87"], "tuned")}
-    for operator, (inputs, attributes) in cases.items():
-        wanted = {name: attributes[name] for name in OPERATORS[operator].attributes}
-        assert specified[operator] == OPERATORS[operator].sizes(inputs, wanted)
+    problem = operator_sizes(read_checkpoint(checkpoint_file).model.config, plan_geometry((64, 128)))
+    specified = {spec.operator: spec.shape for spec in specify(problem, ARCHITECTURES["sm_87"], "tuned")}
+    bundle = Bundle.open(exported_bundle)
+    graph = onnx.load_from_string(bundle.read(bundle.variant("fp16").file)).graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
+    nodes = {node.op_type: node for node in graph.node if node.domain == NAMESPACE}
+    assert set(nodes) == set(specified) == set(OPERATORS)
+    for operator, node in nodes.items():
+        attributes = {item.name: item.i for item in node.attribute if item.type == item.INT}
+        assert specified[operator] == OPERATORS[operator].sizes([shapes[n] for n in node.input], attributes)

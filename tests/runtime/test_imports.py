@@ -57,14 +57,6 @@ def test_importing_the_package_loads_numpy_at_most() -> None:
     assert not {"pydantic", "typer", "rich", "cv2", "onnxruntime", "torch"} & set(loaded)
 
 
-def test_the_public_names_are_these_and_load_on_first_use() -> None:
-    assert danet_runtime.__all__ == ["Bundle", "DanetError", "Segmenter", "Stream", "StreamOptions"]
-    for name in danet_runtime.__all__:
-        assert getattr(danet_runtime, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        danet_runtime.Nothing  # noqa: B018
-
-
 def test_what_is_missing_is_told_with_what_to_install() -> None:
     printed = python(
         BLOCKER

@@ -20,10 +20,10 @@ def real_data():
 
 @pytest.fixture(scope="session")
 def synthetic_root(tmp_path_factory):
-    from danet_train.synthetic.dataset import synthesize_dataset
+    from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
     root = tmp_path_factory.mktemp("synthetic") / "data"
-    synthesize_dataset(root, train=6, val=3, video_frames=4, size_hw=(64, 128), seed=3, workers=1)
+    synthesize_dataset(root, Scenes(train=6, val=3, video_frames=4, size_hw=(64, 128), seed=3), workers=1)
     return root
 
 

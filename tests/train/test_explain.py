@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from danet_train import CITYSCAPES, build_model, read_checkpoint, save_checkpoint
 from danet_train.classes import numbered_classes
 from danet_train.cli.explain import explain
+from danet_train.config.sections import Normalisation
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import DataError, UsageError
 from danet_train.evaluation.prediction import predict
@@ -24,7 +25,6 @@ from danet_train.explain.channels import channel_weights, describe_channel, tell
 from danet_train.explain.explanation import explain_image
 from danet_train.explain.positions import attend, attention_rows, entropy
 from danet_train.model.attention import PositionAttention
-from danet_train.normalisation import Normalisation
 
 SMALL = {"base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4}
 NORMALISATION = Normalisation()
@@ -236,10 +236,10 @@ def test_a_gamma_of_0_is_said(image):
     assert explain_image(_network(), image, NORMALISATION).notes == ()
 
 
-def test_numbered_classes_have_colours_of_their_own():
+def test_numbered_classes_have_colors_of_their_own():
     table = numbered_classes(150)
     assert table.names[149] == "class 149"
-    assert len(set(table.colours)) == 150
+    assert len(set(table.colors)) == 150
 
 
 # --- the command ---

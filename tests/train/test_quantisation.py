@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from danet_train import build_model, open_dataset, read_checkpoint, save_checkpoint
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import CheckpointError, ConfigError, DataError, QuantisationError
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.fake_quantisation import (
@@ -23,6 +24,7 @@ from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.quantisation.trained_scales import TrainedScale, read_trained_scales, write_trained_scales
 from danet_train.training.config import TrainConfig
 from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
+from danet_train.training.listeners import Listeners
 
 SMALL = {
     "depth": 18,
@@ -184,7 +186,7 @@ def fine_tune(plain_file, synthetic_root, out, **changes):
     source = read_checkpoint(plain_file)
     settings = fine_tuning_config(config(**changes), source)
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
-    return fine_tune_to_file(settings, source, train, val, out), settings, len(val)
+    return fine_tune_to_file(settings, source, Splits(train, val), out), settings, len(val)
 
 
 def test_a_fine_tuning_writes_weights_scales_and_both_scores(plain_file, synthetic_root, tmp_path):
@@ -221,10 +223,9 @@ def test_the_validation_split_is_scored_as_often_as_is_said(plain_file, syntheti
     fine_tune_to_file(
         fine_tuning_config(config(), source, steps=1),
         source,
-        open_dataset(synthetic_root, "train"),
-        val,
+        Splits(open_dataset(synthetic_root, "train"), val),
         tmp_path / "q.pt",
-        on_sample=lambda: count.append(1),
+        listeners=Listeners(on_sample=lambda: count.append(1)),
     )
     assert len(count) == EVALUATIONS * len(val)
 

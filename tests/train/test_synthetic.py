@@ -16,7 +16,7 @@ from danet_train import CITYSCAPES, open_dataset
 from danet_train.errors import UsageError
 from danet_train.synthetic import dataset as synthetic
 from danet_train.synthetic.camera import Camera
-from danet_train.synthetic.dataset import drive, scene, synthesize_dataset
+from danet_train.synthetic.dataset import Scenes, drive, scene, synthesize_dataset
 
 SIZE = (64, 128)
 SETTINGS = {"train": 3, "val": 2, "video_frames": 3, "size_hw": SIZE}
@@ -32,7 +32,7 @@ def _hashes(root):
 
 def test_the_same_seed_gives_the_same_files_bit_by_bit_and_another_seed_others(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        synthesize_dataset(tmp_path / name, **SETTINGS, seed=seed, workers=1)
+        synthesize_dataset(tmp_path / name, Scenes(**SETTINGS, seed=seed), workers=1)
     first, second, other = (_hashes(tmp_path / name) for name in "abc")
     assert first == second
     assert first.keys() == other.keys()
@@ -43,7 +43,9 @@ def test_the_same_seed_gives_the_same_files_bit_by_bit_and_another_seed_others(t
 def test_the_number_of_workers_does_not_change_the_files(tmp_path):
     for workers in (1, 2):
         synthesize_dataset(
-            tmp_path / str(workers), train=18, val=2, video_frames=0, size_hw=SIZE, seed=1, workers=workers
+            tmp_path / str(workers),
+            Scenes(train=18, val=2, video_frames=0, size_hw=SIZE, seed=1),
+            workers=workers,
         )
     assert _hashes(tmp_path / "1") == _hashes(tmp_path / "2")
 
@@ -99,7 +101,7 @@ def test_a_run_that_breaks_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(synthetic, "render", broken)
     with pytest.raises(RuntimeError, match="no paint left"):
-        synthesize_dataset(tmp_path / "out", **SETTINGS, seed=0, workers=1)
+        synthesize_dataset(tmp_path / "out", Scenes(**SETTINGS, seed=0), workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -114,12 +116,12 @@ def test_a_run_that_breaks_leaves_nothing_behind(tmp_path, monkeypatch):
 )
 def test_a_request_that_makes_no_sense_is_refused(tmp_path, change, message):
     with pytest.raises(UsageError, match=message):
-        synthesize_dataset(tmp_path / "out", **{**SETTINGS, "seed": 0, **change})
+        synthesize_dataset(tmp_path / "out", Scenes(**{**SETTINGS, "seed": 0, **change}))
 
 
 def test_a_folder_that_exists_is_not_touched(tmp_path):
     with pytest.raises(UsageError, match="exists already"):
-        synthesize_dataset(tmp_path, **SETTINGS, seed=0)
+        synthesize_dataset(tmp_path, Scenes(**SETTINGS, seed=0))
 
 
 def test_overwrite_replaces_an_empty_folder_and_an_earlier_dataset(tmp_path):
@@ -127,7 +129,7 @@ def test_overwrite_replaces_an_empty_folder_and_an_earlier_dataset(tmp_path):
     out.mkdir()
     small = {"train": 0, "val": 1, "video_frames": 0, "size_hw": (32, 48)}
     for seed in (0, 1):
-        synthesize_dataset(out, **small, seed=seed, overwrite=True)
+        synthesize_dataset(out, Scenes(**small, seed=seed), overwrite=True)
         assert json.loads((out / "synthetic.json").read_text()) == {
             "format": "danet-synthetic", "size_hw": [32, 48], "seed": seed,
             "train": 0, "val": 1, "video_frames": 0,
@@ -135,7 +137,7 @@ def test_overwrite_replaces_an_empty_folder_and_an_earlier_dataset(tmp_path):
     (out / "thesis.txt").write_text("mine")
     before = _hashes(out)
     with pytest.raises(UsageError, match=r"also holds thesis\.txt"):
-        synthesize_dataset(out, **small, seed=2, overwrite=True)
+        synthesize_dataset(out, Scenes(**small, seed=2), overwrite=True)
     assert _hashes(out) == before
 
 
@@ -147,16 +149,16 @@ def test_overwrite_replaces_no_folder_that_this_command_did_not_make(tmp_path, m
         (tmp_path / "synthetic.json").write_text(marker)
     before = _hashes(tmp_path)
     with pytest.raises(UsageError, match=r"has no synthetic\.json of this command, but leftImg8bit"):
-        synthesize_dataset(tmp_path, **SETTINGS, seed=0, overwrite=True)
+        synthesize_dataset(tmp_path, Scenes(**SETTINGS, seed=0), overwrite=True)
     assert _hashes(tmp_path) == before
 
 
 _LONG_RUN = """
 import signal, sys
 from pathlib import Path
-from danet_train.synthetic.dataset import synthesize_dataset
+from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
-synthesize_dataset(Path(sys.argv[1]), train=5000, val=0, video_frames=0, size_hw=(32, 48), seed=0)
+synthesize_dataset(Path(sys.argv[1]), Scenes(train=5000, val=0, video_frames=0, size_hw=(32, 48), seed=0))
 """
 
 

@@ -20,12 +20,12 @@ import torch
 from pydantic import ValidationError
 
 from danet_train.classes import ClassTable
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.files.atomic import write_whole
 from danet_train.model.architecture import infer_config, model_from_state
 from danet_train.model.backbones.registry import DEFAULT
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.weights.foreign import read_foreign
 from danet_train.weights.reading.storage import StoredWeights, read_stored

@@ -12,8 +12,8 @@ from danet_calibration.errors import GateError
 from danet_calibration.fp16.islands import island_nodes, keep_fp32
 from danet_calibration.fp16.numeric_range import Progress, measure_fp16_range
 from danet_calibration.fp16.report import Fp16Range, require_fp16_range
-from danet_calibration.images.images import UInt8Array
 from danet_runtime.bundle import Bundle
+from danet_runtime.frames.arrays import UInt8Array
 
 _log = logging.getLogger(__name__)
 

@@ -19,18 +19,17 @@ from onnx import TensorProto, numpy_helper
 
 from danet_calibration.errors import CalibrationError
 from danet_calibration.fp16.report import FP16_MAX, AttentionRange, Fp16Range, TensorRange
-from danet_calibration.images.images import UInt8Array
+from danet_calibration.measure.network import FloatArray
 from danet_calibration.measure.node_by_node import (
-    CHANNEL_ENERGY,
-    POSITION_ATTENTION,
     WHOLE_MAP_TOKENS,
-    FloatArray,
     NodeByNode,
     expanded_nodes,
     scoped,
     tensor_types,
 )
 from danet_runtime.bundle import Bundle
+from danet_runtime.bundle.operators import spec_of
+from danet_runtime.frames.arrays import UInt8Array
 
 _ROUNDS_TO_INFINITY = 65520.0  # half-way between 65504 and 65536, to even
 _SMALLEST_NORMAL = 2.0**-14
@@ -57,7 +56,7 @@ def measure_fp16_range(
         frames: (H, W, 3) BGR each, of the bundle's frame size.
         progress: Is told after each frame how many are done, of 0 (unknown).
         fp16_model: Measured instead of the bundle's FP16 file, for one in which nodes were kept in FP32.
-        whole_map_tokens: Positions beyond which PositionAttention runs in slices.
+        whole_map_tokens: Positions beyond which PositionAttention runs a part at a time.
 
     Raises:
         CalibrationError: No frames, or the files do not hold the same tensors.
@@ -185,10 +184,11 @@ def _attention(exact: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     """The tensors that hold energies: to which attention they belong, and what they are."""
     found = {}
     for node in exact.graph.node:
-        if node.op_type == POSITION_ATTENTION:
-            found[scoped(node.name, "danet_pa_energy")] = (node.name, "Q^T K")
-        elif node.op_type == CHANNEL_ENERGY:
-            found[node.output[0]] = (node.name.replace("energy", "attention"), "A A^T")
+        spec = spec_of(node.domain, node.op_type)
+        if spec and spec.energies:
+            inner = spec.energies.tensor
+            tensor = scoped(node.name, inner) if inner else node.output[0]
+            found[tensor] = (node.name.replace("energy", "attention"), spec.energies.product)
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from danet_calibration.gate.gate import Evidence, GateRules, Guard, find_evidence
+from danet_calibration.gate.gate import Evidence, find_evidence
+from danet_calibration.gate.rules import GateRules, Guard
 from danet_calibration.measure.accuracy import LabelledSet, Progress
 from danet_train.data.samples.sample import read_label
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from danet_calibration.errors import GateError
 from danet_calibration.gate.gate import (
     Evidence,
-    GateRules,
     Judgement,
     find_evidence,
     find_guard,
@@ -17,6 +16,7 @@ from danet_calibration.gate.gate import (
     why_not_measured,
 )
 from danet_calibration.gate.label_evidence import label_evidence
+from danet_calibration.gate.rules import GateRules
 from danet_calibration.gate.search import fewest, give_back, within
 from danet_calibration.gate.verdict import Gate, Rung, Verdict
 from danet_calibration.int8.drafts import Draft, Drafts
@@ -27,7 +27,6 @@ from danet_calibration.measure.accuracy import (
     LabelledSet,
     Measurement,
     Step,
-    find_golden_failures,
     measure_accuracy,
     measure_golden,
 )
@@ -72,6 +71,25 @@ class Outcome:
     trial: Trial
     accuracies: dict[Precision, Accuracy]
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class LabelledGate:
+    """What a gate by labelled frames goes by.
+
+    Attributes:
+        labelled: The frames.
+        rules: The limits.
+        reference: Its FP32 file is what INT8 is held to, instead of that of the bundle that is calibrated: a
+            model that was trained for INT8 must not be measured by its own FP32, which that training may have
+            spoilt.
+        overlap: Labelled frames that calibration saw, for the verdict.
+    """
+
+    labelled: LabelledSet
+    rules: GateRules
+    reference: Bundle | None = None
+    overlap: Overlap = field(default_factory=Overlap)
 
 
 def gate_by_agreement(everywhere: Draft, rules: GateRules, agreement: Agreement) -> Outcome:
@@ -128,33 +146,20 @@ def require_evidence(bundle: Bundle, labelled: LabelledSet, rules: GateRules, st
         raise GateError(f"the gate cannot be measured: {reason}", verdict.to_json())
 
 
-def run_gate(
-    source: Bundle,
-    drafts: Drafts,
-    everywhere: Draft,
-    labelled: LabelledSet,
-    rules: GateRules,
-    step: Step,
-    reference: Bundle | None = None,
-    overlap: Overlap | None = None,
-) -> Outcome:
+def run_gate(source: Bundle, drafts: Drafts, everywhere: Draft, asked: LabelledGate, step: Step) -> Outcome:
     """Measure the ladder on labelled frames, and move layers back to FP16 where the gate asks for it.
 
     Args:
         source: The bundle that is calibrated.
         drafts: Writes the INT8 files to measure.
         everywhere: The draft with no layer moved back, the last that was written.
-        labelled: The labelled frames.
-        rules: The limits.
+        asked: What it goes by.
         step: Is told how far it is.
-        reference: Its FP32 file is what INT8 is held to, instead of that of ``source``: a model that was
-            trained for INT8 must not be measured by its own FP32, which that training may have spoilt.
-        overlap: Labelled frames that calibration saw, for the verdict.
 
     Raises:
         GateError: The gate cannot hold; it carries the verdict.
     """
-    climb = _Climb(source, drafts, labelled, rules, step, reference, overlap or Overlap())
+    climb = _Climb(source, drafts, asked, step)
     first = climb.begin(everywhere)
     if first.holds:
         return climb.outcome(first, "INT8 everywhere holds it")
@@ -172,25 +177,16 @@ def run_gate(
 class _Climb:
     """State of one run of the gate: what was measured so far."""
 
-    def __init__(
-        self,
-        source: Bundle,
-        drafts: Drafts,
-        labelled: LabelledSet,
-        rules: GateRules,
-        step: Step,
-        reference: Bundle | None,
-        overlap: Overlap,
-    ) -> None:
+    def __init__(self, source: Bundle, drafts: Drafts, asked: LabelledGate, step: Step) -> None:
         self._source = source
-        self._reference = reference
+        self._reference = asked.reference
         self._reference_measured: Measurement | None = None
-        self._overlap = overlap
+        self._overlap = asked.overlap
         self._drafts = drafts
-        self._labelled = labelled
-        self._rules = rules
+        self._labelled = asked.labelled
+        self._rules = asked.rules
         self._step = step
-        self._guard = find_guard(rules, [entry.name for entry in source.manifest.classes])
+        self._guard = find_guard(asked.rules, [entry.name for entry in source.manifest.classes])
         self._floating: dict[Precision, Measurement] = {}
         self._tried: dict[frozenset[Layer], Trial] = {}  # in the order in which they were tried
         self._ranking: list[Sensitivity] = []
@@ -335,7 +331,8 @@ class _Climb:
 
 def _try_golden(draft: Draft) -> Trial:
     golden = measure_golden(draft.bundle, "int8")
-    return Trial(draft, golden, failures=find_golden_failures(draft.bundle, "int8", golden))
+    failures = () if golden.is_passed else (golden.complaint("ONNX Runtime"),)
+    return Trial(draft, golden.share, failures=failures)
 
 
 def _int8_rung(name: Literal["INT8 everywhere", "mixed"], trial: Trial) -> Rung:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from danet_calibration.gate.gate import Evidence, GateRules, Guard, Judgement
+from danet_calibration.gate.gate import Evidence, Judgement
+from danet_calibration.gate.rules import GateRules, Guard
 from danet_calibration.int8.sensitivity import Sensitivity
 from danet_calibration.measure.accuracy import Agreement
 from danet_calibration.measure.overlap import Overlap

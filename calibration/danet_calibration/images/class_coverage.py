@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from danet_calibration.errors import CalibrationSetError
-from danet_calibration.images.images import CalibrationSet, UInt8Array
+from danet_calibration.images.images import CalibrationSet
 from danet_calibration.images.near_duplicates import Progress
 from danet_calibration.images.set_labels import NoLabelsError, find_labels
 from danet_runtime.bundle import Bundle
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.inference.segmenter import Segmenter
 from danet_train.data.samples.sample import Dataset, read_label
 

@@ -1,4 +1,4 @@
-"""Frames that cannot stand for a camera's: of one colour, ramps, label images, noise."""
+"""Frames that cannot stand for a camera's: of one color, ramps, label images, noise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.images.near_duplicates import Progress
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.reading import decode_picture
 
 CONSTANT_BELOW = 2.0
@@ -41,8 +42,6 @@ _LEAST_REDUCED_SIDE = 16
 _NAMED = 3
 """So many files an error names."""
 
-UInt8Array = npt.NDArray[np.uint8]
-
 
 def check_frames(files: Sequence[Path], progress: Progress | None = None) -> list[tuple[int, int]]:
     """Decode each frame and refuse those that show no scene.
@@ -55,7 +54,7 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
         Height and width of each.
 
     Raises:
-        CalibrationSetError: Frames of one colour, ramps, label images, or noise, by name.
+        CalibrationSetError: Frames of one color, ramps, label images, or noise, by name.
         SourceError: A file that is missing, no picture, damaged, cut off or too large.
     """
     sizes: list[tuple[int, int]] = []
@@ -81,7 +80,7 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
         )
     if constant:
         raise CalibrationSetError(
-            f"{len(constant)} of {of} images show nothing but one colour: {names_of(constant)}; scales from "
+            f"{len(constant)} of {of} images show nothing but one color: {names_of(constant)}; scales from "
             "such frames are too small: take them out, or give real frames of the camera"
         )
     if ramps:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader
 
 from danet_calibration.errors import CalibrationSetError
@@ -26,6 +25,7 @@ from danet_calibration.images.pictures import Pictures, find_pictures
 from danet_calibration.images.selection import Candidate, presample, select
 from danet_calibration.images.set_coverage import SetCoverage, UsedFrame, describe_set
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.pictures.reading import decode, read_picture_bytes
@@ -37,8 +37,6 @@ LEAST_FRAMES = 8
 EXAMINED_FRAMES = 512
 """So many frames of a folder are looked at, or twice as many as are chosen where that is more: a look at a
 PNG of 1024x2048 takes about 40 ms."""
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def choose_images(
 
     Raises:
         CalibrationSetError: No images, too few, nearly the same throughout, or images that cannot stand for a
-            camera's: of one colour, label images, noise.
+            camera's: of one color, label images, noise.
         DataError: The training split of a data set cannot be read.
         SourceError: An image that cannot be read.
         ValueError: ``count`` or ``held_out`` is out of range.

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from danet_runtime.errors import SourceError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.reading import decode, decode_picture, read_picture_bytes
 
-UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 ALIKE_BELOW = 0.04

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 
 from danet_calibration.int8.sensitivity import sensitivity_samples
-from danet_calibration.measure.network import Network, UInt8Array
+from danet_calibration.measure.network import Network
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_train.data.samples.sample import Dataset
 from danet_train.evaluation.metrics import ConfusionMatrix

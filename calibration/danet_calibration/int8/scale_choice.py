@@ -56,51 +56,63 @@ class ScaleChoice:
         }
 
 
-def choose_scales(
-    fp32: bytes,
-    base: bytes,
-    images: CalibrationSet,
-    frame: FrameSpec,
-    choice: MethodChoice,
-    judge: Callable[[], Judge],
-    step: Step,
-    trained: Mapping[tuple[str, int], float] | None = None,
-) -> ScaleChoice:
-    """Find the scales of one method, or of the one that serves the model best.
+@dataclass(frozen=True)
+class ScaleMaterial:
+    """What scales are found on.
 
-    Args:
+    Attributes:
         fp32: The bundle's FP32 file, on which ranges are measured.
         base: The FP16 file that is quantised.
         images: To calibrate on; read once, one at a time, whatever the number of methods.
         frame: What the model takes.
+        trained: By node and position, scales of a quantisation-aware training: they are taken instead of
+            any method's, for the weights were made for them.
+    """
+
+    fp32: bytes
+    base: bytes
+    images: CalibrationSet
+    frame: FrameSpec
+    trained: Mapping[tuple[str, int], float] | None = None
+
+    def frames(self) -> FrameReader:
+        """The images as the model takes them, from the first one on."""
+        return FrameReader(self.images, self.frame.size_hw, self.frame.pixels)
+
+
+def choose_scales(
+    material: ScaleMaterial, choice: MethodChoice, judge: Callable[[], Judge], step: Step
+) -> ScaleChoice:
+    """Find the scales of one method, or of the one that serves the model best.
+
+    Args:
+        material: What they are found on.
         choice: A method, or ``auto``.
         judge: Makes what ``auto`` compares by; not called otherwise.
         step: Is told how far it is.
-        trained: By node and position, scales of a quantisation-aware training: they are taken instead of
-            any method's, for the weights were made for them.
 
     Raises:
         CalibrationError: The model cannot be quantised, a frame cannot be used, or the trained scales are of
             another network.
     """
-    count = len(images.files)
+    count = len(material.images.files)
     step("find what is to be quantised", 0, 0)
-    placement = find_placement(fp32, FrameReader(images, frame.size_hw, frame.pixels))
+    placement = find_placement(material.fp32, material.frames())
     ranges = collect_ranges(
-        fp32,
-        FrameReader(images, frame.size_hw, frame.pixels),
+        material.fp32,
+        material.frames(),
         placement,
         plan_checkpoints(count),
         lambda done: step("calibrate", done, count),
     )
-    if trained is not None:
-        return ScaleChoice("trained", with_trained_scales(ranges.inputs("max"), trained))
+    if material.trained is not None:
+        return ScaleChoice("trained", with_trained_scales(ranges.inputs("max"), material.trained))
     if choice != "auto":
         step(f"scales by {choice}", 0, 0)
         return _choice(ranges, choice)
     asked = judge()
     compared = compare_methods(
-        base, ranges, quantise, asked, progress=lambda method: step(f"compare {method}", 0, 0)
+        material.base, ranges, quantise, asked, progress=lambda method: step(f"compare {method}", 0, 0)
     )
     return _choice(ranges, compared.best, asked.measure, compared.scores)
 

@@ -12,7 +12,8 @@ import onnx
 
 from danet_calibration.int8.layers import Layer
 from danet_calibration.int8.placement import quantise
-from danet_calibration.measure.network import FloatArray, Network, UInt8Array
+from danet_calibration.measure.network import FloatArray, Network
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_train.data.samples.sample import Dataset
 

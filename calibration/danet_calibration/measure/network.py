@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -11,11 +11,15 @@ import onnx
 
 from danet_calibration.errors import CalibrationError
 from danet_runtime.backends.onnxruntime_session import open_session
+from danet_runtime.bundle.operators import Operator
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 
-UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
+
+LABELS_FROM: Final[Operator] = "UpsampleArgmax"
+"""The operator whose input are the logits."""
 
 
 class Network:
@@ -30,9 +34,9 @@ class Network:
     """
 
     def __init__(self, model: onnx.ModelProto, pixels: Pixels = BGR) -> None:
-        logits = next((n.input[0] for n in model.graph.node if n.op_type == "UpsampleArgmax"), None)
+        logits = next((n.input[0] for n in model.graph.node if n.op_type == LABELS_FROM), None)
         if logits is None:
-            raise CalibrationError("the model has no node UpsampleArgmax; export the bundle again")
+            raise CalibrationError(f"the model has no node {LABELS_FROM}; export the bundle again")
         types = {
             value.name: value.type.tensor_type.elem_type
             for value in onnx.shape_inference.infer_shapes(model).graph.value_info

@@ -6,8 +6,9 @@ what is FP16 in the file is rounded to FP16 by NumPy before the next node reads 
 them, sums as its tensor cores accumulate them. An FP32 file runs through the same code and rounds nothing.
 
 Function bodies are expanded first, so that tensors inside the attention are seen too. Inner nodes and tensors
-are named ``<custom node>/<inner name>``. At many positions PositionAttention runs in slices instead (see
-:mod:`danet_calibration.measure.sliced_attention`): its whole N x N map would take 4 GiB in FP32 at 1024x2048.
+are named ``<custom node>/<inner name>``. At many positions the body of PositionAttention runs a part of them
+at a time (see :mod:`danet_calibration.measure.divided_node`): its whole N x N map would take 4 GiB in FP32 at
+1024x2048.
 """
 
 from __future__ import annotations
@@ -23,21 +24,18 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from danet_calibration.errors import CalibrationError
-from danet_calibration.images.images import UInt8Array
-from danet_calibration.measure.sliced_attention import attend_in_slices
+from danet_calibration.measure.divided_node import DividedNode
+from danet_calibration.measure.network import FloatArray
 from danet_runtime.backends.onnxruntime_session import open_session
-
-POSITION_ATTENTION: Final = "PositionAttention"
-CHANNEL_ENERGY: Final = "ChannelEnergy"
+from danet_runtime.bundle.operators import OperatorSpec, spec_of
+from danet_runtime.frames.arrays import UInt8Array
 
 WHOLE_MAP_TOKENS: Final = 4096
-"""Positions up to which PositionAttention runs as its body's nodes, with maps of at most 64 MiB each."""
-
-FloatArray = npt.NDArray[np.float32]
+"""Positions up to which a custom node runs over all of them at once, with maps of at most 64 MiB each."""
 
 Observer = Callable[[str, FloatArray], None]
-"""Is given the name of a floating-point tensor and its values as stored; of one tensor inside a
-PositionAttention more than once a frame, a part at a time."""
+"""Is given the name of a floating-point tensor and its values as stored; of tensors inside a divided custom
+node a part at a time."""
 
 
 def scoped(node: str, name: str) -> str:
@@ -133,7 +131,7 @@ class NodeByNode:
 
     Args:
         model: With the input ``frame``, the output ``labels`` and function bodies.
-        whole_map_tokens: Positions up to which PositionAttention runs as its body's nodes.
+        whole_map_tokens: Positions up to which a custom node runs over all of them at once.
         threads: Of one node; by default one a physical core.
 
     Raises:
@@ -146,11 +144,19 @@ class NodeByNode:
         self.types = tensor_types(model)
         shapes = {value.name: value.type.tensor_type.shape for value in model.graph.value_info}
 
-        def sliced(node: onnx.NodeProto) -> bool:
-            extents = [dim.dim_value for dim in shapes[node.input[0]].dim[2:]] if node.input else []
-            return node.op_type == POSITION_ATTENTION and math.prod(extents) > whole_map_tokens
+        def is_divided(node: onnx.NodeProto) -> bool:
+            spec = spec_of(node.domain, node.op_type)
+            if spec is None or not spec.divisible:
+                return False
+            extents: list[int] = [dim.dim_value for dim in shapes[node.input[0]].dim[2:]]
+            return math.prod(extents) > whole_map_tokens
 
-        self._nodes = [_in_fp32(node) for node in expanded_nodes(model, keep=sliced)]
+        self._nodes = [_in_fp32(node) for node in expanded_nodes(model, keep=is_divided)]
+        self._divided: dict[str, DividedNode] = {}
+        for node in self._nodes:
+            spec = spec_of(node.domain, node.op_type)
+            if spec is not None:
+                self._divided[node.name] = _divided(node, spec, model)
         self._constants = {
             tensor.name: _widened(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer
         }
@@ -179,19 +185,16 @@ class NodeByNode:
                 observe(name, stored)
             return stored
 
+        def run(node: onnx.NodeProto, given: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+            computed = self._run(node, given)
+            return [store(name, array) for name, array in zip(node.output, computed, strict=True)]
+
         for node in self._nodes:
-            if node.op_type == POSITION_ATTENTION:
-                q, k, v, x = (values[name] for name in node.input)
-
-                def store_inner(
-                    name: str, computed: FloatArray, scope: str = node.name, output: str = node.output[0]
-                ) -> FloatArray:
-                    return store(output if name == "danet_pa_y" else scoped(scope, name), computed)
-
-                values[node.output[0]] = attend_in_slices(q, k, v, x, store_inner)
+            if node.name in self._divided:
+                arrays = [values[name] for name in node.input]
+                values[node.output[0]] = self._divided[node.name](arrays, run)
             else:
-                for name, computed in zip(node.output, self._run(node, values), strict=True):
-                    values[name] = store(name, computed)
+                values.update(zip(node.output, run(node, values), strict=True))
             left.subtract(set(node.input))
             for name in (*node.input, *node.output):
                 if left[name] <= 0 and name not in self._constants and name != "labels":
@@ -231,6 +234,16 @@ class NodeByNode:
             )
         results: list[npt.NDArray[Any]] = self._sessions[key].run(outputs, feeds)
         return results
+
+
+def _divided(node: onnx.NodeProto, spec: OperatorSpec, model: onnx.ModelProto) -> DividedNode:
+    """A custom node that stays whole in the graph, as the nodes of its body with input names of their own."""
+    body = next(body for body in model.functions if body.name == node.op_type)
+    inner = onnx.NodeProto()
+    inner.CopyFrom(node)
+    inner.input[:] = [scoped(node.name, name) for name in body.input]
+    nodes = [_in_fp32(made) for made in _body_nodes(inner, body)]
+    return DividedNode(spec, list(inner.input), nodes)
 
 
 def _in_fp32(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -5,34 +5,34 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
+from typing import Final
 
 import onnx
 import onnxsim
 import torch
+from onnx import helper
 from torch import nn
 
 from danet_export.errors import ExportError
 from danet_export.graph.geometry import Geometry
-from danet_export.ops import attention_ops as ops
+from danet_export.ops.catalogue import code_of
+from danet_export.ops.function_body import BODY_OPSET
+from danet_runtime.bundle.operators import NAMESPACE, OPERATORS, Operator
 
 _log = logging.getLogger(__name__)
 
-OPSET = ops.BODY_OPSET
+OPSET = BODY_OPSET
 IR_VERSION = 10
 """The newest that TensorRT 10.3 and ONNX Runtime 1.18 both read."""
 
-_NODE_NAMES = {
-    ops.POSITION_ATTENTION: "position_attention",
-    ops.CHANNEL_ENERGY: "channel_energy",
-    ops.UPSAMPLE_ARGMAX: "upsample_argmax",
-}
+_APPLIED: Final[Operator] = "ChannelEnergy"
 
 APPLICATION_PREFIX = "channel_attention_"
 """Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
 
-CONVERSION_PREFIX = "colour_conversion_"
+CONVERSION_PREFIX = "color_conversion_"
 """Begins the names of the nodes that make BGR of a camera's luma and chroma, which INT8 leaves alone: its
-step would be several levels of a colour."""
+step would be several levels of a color."""
 
 
 def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
@@ -40,7 +40,7 @@ def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
 
     Args:
         module: An ``ExportedDANet``, which holds the precision.
-        geometry: The sizes; its ``align_corners`` goes into the body of UpsampleArgmax.
+        geometry: The sizes.
 
     Returns:
         A model with the input ``frame``, the output ``labels``, named custom nodes and their function bodies.
@@ -66,7 +66,7 @@ def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
         raise ExportError("torch.onnx.export returned no program; expected an ONNXProgram")
     model: onnx.ModelProto = program.model_proto
     _drop_traces(model)
-    model.functions.extend(_bodies_in_use(model, geometry))
+    model.functions.extend(_bodies_in_use(model))
     before = _custom_nodes(model)
     equal: bool
     model, equal = onnxsim.simplify(model)
@@ -85,12 +85,16 @@ def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
 
 
 def _custom_nodes(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node if node.domain == ops.DOMAIN)
+    return Counter(node.op_type for node in model.graph.node if node.domain == NAMESPACE)
 
 
-def _bodies_in_use(model: onnx.ModelProto, geometry: Geometry) -> list[onnx.FunctionProto]:
-    used = _custom_nodes(model)
-    return [body for body in ops.function_bodies(geometry.align_corners) if body.name in used]
+def _bodies_in_use(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
+    attributes = {
+        node.op_type: {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        for node in model.graph.node
+        if node.domain == NAMESPACE
+    }
+    return [code_of(name).body(attributes[name]) for name in OPERATORS if name in attributes]
 
 
 def _drop_traces(model: onnx.ModelProto) -> None:
@@ -110,7 +114,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
     application = _application_outputs(model.graph)
     conversion = _conversion_outputs(model.graph)
     for node in model.graph.node:
-        base = _NODE_NAMES.get(node.op_type) if node.domain == ops.DOMAIN else node.name
+        base = OPERATORS[node.op_type].stem if node.domain == NAMESPACE else node.name
         if application.intersection(node.output):
             base = APPLICATION_PREFIX + node.op_type.lower()
         elif conversion.intersection(node.output):
@@ -137,7 +141,7 @@ def _application_outputs(graph: onnx.GraphProto) -> set[str]:
     """Outputs of the standard nodes from the channel energies to the sum with CAM's input."""
     reached: set[str] = set()
     for node in graph.node:  # in topological order
-        if node.domain == ops.DOMAIN and node.op_type == ops.CHANNEL_ENERGY:
+        if (node.domain, node.op_type) == (NAMESPACE, _APPLIED):
             reached.update(node.output)
     energies = set(reached)
     ended: set[str] = set()

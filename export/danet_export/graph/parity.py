@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from danet_export.errors import ParityError
 from danet_export.graph.geometry import OUTPUT_STRIDE, Geometry, plan_geometry
 from danet_export.ops.operator_parity import OperatorParity
+from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.bundle import Precision
+from danet_runtime.frames.arrays import UInt8Array
 
 REQUIRED_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8": 0.95}
 """Share of pixels whose label must be PyTorch's: on the frames of the comparison, and on the golden frame
@@ -25,8 +25,6 @@ calibration may lose."""
 TOKEN_LIMIT = 8192
 """Tokens up to which whole frames are compared at full size: the plain bodies store N x N energies in FP32,
 three times over, and 1024x2048 has N = 32768 (12 GiB)."""
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def run_labels(model: onnx.ModelProto, frames: Sequence[UInt8Array]) -> list[UIn
     Returns:
         (H, W) each.
     """
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     return [session.run(["labels"], {"frame": frame[None]})[0][0] for frame in frames]
 
 

@@ -10,42 +10,19 @@ import copy
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from danet_export.graph.geometry import Geometry
-from danet_train.model.attention import PositionAttention
+from danet_runtime.frames.arrays import UInt8Array
+from danet_train.model.attention import use_blockwise_attention
 from danet_train.model.danet import DANet
 
-SLICED_BEYOND_TOKENS = 8192
-"""Tokens beyond which the position attention is computed in slices: at 32768 the whole map and its copies
-would take 12 GiB."""
+BLOCKWISE_BEYOND_TOKENS = 8192
+"""Tokens beyond which the position attention computes a block of its map's rows at a time: at 32768 the whole
+map and its copies would take 12 GiB."""
 
-_SLICE_ROWS = 1024
-
-
-class SlicedPositionAttention(nn.Module):
-    """The same position attention, a slice of its rows at a time: O(N) memory, the same sums.
-
-    Args:
-        attention: Whose weights it uses.
-    """
-
-    def __init__(self, attention: PositionAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H, W)."""
-        query = self.attention.query_project(x).flatten(2).transpose(1, 2)  # (B, N, d)
-        key = self.attention.key_project(x).flatten(2)  # (B, d, N)
-        value = self.attention.value_project(x).flatten(2).transpose(1, 2)  # (B, N, C)
-        rows = [torch.softmax(part @ key, dim=-1) @ value for part in query.split(_SLICE_ROWS, dim=1)]
-        context = torch.cat(rows, dim=1).transpose(1, 2)  # (B, C, N)
-        attended: Tensor = self.attention.gamma(context.reshape_as(x)) + x
-        return attended
+_BLOCK_ROWS = 1024
 
 
 class TorchReference:
@@ -62,15 +39,14 @@ class TorchReference:
         self, model: DANet, geometry: Geometry, mean_rgb: Sequence[float], std_rgb: Sequence[float]
     ) -> None:
         self.model = copy.deepcopy(model).eval().float()
-        pam = self.model.decode_head.pam
-        if pam is not None and geometry.tokens > SLICED_BEYOND_TOKENS:
-            self.model.decode_head.add_module("pam", SlicedPositionAttention(pam))
+        if geometry.tokens > BLOCKWISE_BEYOND_TOKENS:
+            use_blockwise_attention(self.model, _BLOCK_ROWS)
         self.geometry = geometry
         self._mean = torch.tensor(mean_rgb).view(1, 3, 1, 1)
         self._std = torch.tensor(std_rgb).view(1, 3, 1, 1)
 
     @torch.inference_mode()
-    def __call__(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: UInt8Array) -> UInt8Array:
         """Segment one frame.
 
         Args:

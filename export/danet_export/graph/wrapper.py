@@ -1,7 +1,7 @@
 """The module that is traced: bytes in, bytes out, with the attention as custom nodes.
 
 Everything that only the export needs stands here, so that the model in ``danet_train`` stays as it is: the
-colour conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
+color conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
 folded into its value projection, the blue-green-red order of OpenCV folded into the first convolution, and
 the fused nodes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from danet_export.errors import ExportError
 from danet_export.graph.color import FrameToBgr
 from danet_export.graph.geometry import Geometry
-from danet_export.ops import attention_ops as ops
+from danet_runtime.bundle.operators import (
+    NAMESPACE,
+    OPERATORS,
+    Operator,
+    Sizes,
+    energy_slices,
+    output_shape,
+)
 from danet_train.model.attention import ChannelAttention, PositionAttention
+from danet_train.model.config import DANetConfig
 from danet_train.model.danet import DANet
+
+_NO_ATTRIBUTES: Final[Mapping[str, int]] = {}
 
 
 class PositionAttentionNode(nn.Module):
@@ -43,7 +54,7 @@ class PositionAttentionNode(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C, h, w)."""
         inputs = (self.query_project(x), self.key_project(x), self.value_project(x), x)
-        return _node(ops.POSITION_ATTENTION, inputs, ops.PLUGIN_ATTRIBUTES, x.shape)
+        return _node("PositionAttention", inputs, _NO_ATTRIBUTES)
 
 
 class ChannelAttentionNodes(nn.Module):
@@ -59,11 +70,9 @@ class ChannelAttentionNodes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C, h, w)."""
-        batch, channels, height, width = x.shape
-        attributes = ops.channel_energy_attributes(height * width)
-        shape = (batch, ops.energy_slices(height * width), channels, channels)
-        partial = _node(ops.CHANNEL_ENERGY, (x,), attributes, shape, torch.float32)  # (B, S, C, C)
-        attention = torch.softmax(-partial.sum(1), dim=-1).to(x.dtype)  # (B, C, C), FP32 until here
+        attributes = _energy_attributes(x.shape[2] * x.shape[3])
+        partial = _node("ChannelEnergy", (x,), attributes)  # (B, S, C, C), FP32
+        attention = torch.softmax(-partial.sum(1), dim=-1).to(x.dtype)  # (B, C, C)
         context = attention @ x.flatten(2)  # (B, C, N)
         attended: Tensor = self.gamma * context.reshape_as(x) + x
         return attended
@@ -131,24 +140,49 @@ class ExportedDANet(nn.Module):
         logits = self.network(x.to(self.dtype))  # (1, classes, h, w)
         if size.content_logits_hw != size.logits_hw:
             logits = logits[:, :, : size.content_logits_hw[0], : size.content_logits_hw[1]]
-        attributes = ops.upsample_argmax_attributes(size.frame_hw, size.align_corners)
-        return _node(ops.UPSAMPLE_ARGMAX, (logits,), attributes, (1, *size.frame_hw)).to(torch.uint8)
+        return _node("UpsampleArgmax", (logits,), _labels_attributes(size)).to(torch.uint8)
 
 
-def _node(
-    operator: str,
-    inputs: tuple[Tensor, ...],
-    attributes: Mapping[str, int | str],
-    shape: Sequence[int],
-    dtype: torch.dtype | None = None,
-) -> Tensor:
-    """One custom node; its output has the type of its first input where no other is given."""
+def operator_sizes(config: DANetConfig, geometry: Geometry) -> dict[Operator, Sizes]:
+    """The sizes that each custom operator works on in a network of this configuration, at batch 1.
+
+    Every operator has its sizes, also one that :func:`held_operators` leaves out.
+    """
+    q = (1, config.attention_channels, *geometry.logits_hw)
+    x = (1, config.head_channels, *geometry.logits_hw)
+    logits = (1, config.num_classes, *geometry.content_logits_hw)
+    nodes: dict[Operator, tuple[list[tuple[int, ...]], Mapping[str, int]]] = {
+        "PositionAttention": ([q, q, x, x], _NO_ATTRIBUTES),
+        "ChannelEnergy": ([x], _energy_attributes(geometry.tokens)),
+        "UpsampleArgmax": ([logits], _labels_attributes(geometry)),
+    }
+    return {name: OPERATORS[name].sizes(shapes, attributes) for name, (shapes, attributes) in nodes.items()}
+
+
+def held_operators(config: DANetConfig) -> tuple[Operator, ...]:
+    """The custom operators of a network of this configuration: one without an attention has no such node."""
+    left_out: dict[Operator, bool] = {"PositionAttention": not config.pam, "ChannelEnergy": not config.cam}
+    return tuple(name for name in OPERATORS if not left_out.get(name, False))
+
+
+def _energy_attributes(tokens: int) -> dict[str, int]:
+    return {"slices": energy_slices(tokens)}
+
+
+def _labels_attributes(geometry: Geometry) -> dict[str, int]:
+    height, width = geometry.frame_hw
+    return {"height": height, "width": width, "align_corners": int(geometry.align_corners)}
+
+
+def _node(operator: Operator, inputs: tuple[Tensor, ...], attributes: Mapping[str, int]) -> Tensor:
+    """One custom node, with the attributes, the shape and the type that the operator says."""
+    spec = OPERATORS[operator]
     return torch.onnx.ops.symbolic(
-        f"{ops.DOMAIN}::{operator}",
+        f"{NAMESPACE}::{operator}",
         inputs,
-        attrs={**attributes},
-        dtype=dtype or inputs[0].dtype,
-        shape=shape,
+        attrs={**spec.node_attributes(attributes)},
+        dtype=torch.float32 if spec.output_type == "fp32" else inputs[0].dtype,
+        shape=output_shape(spec, [part.shape for part in inputs], attributes),
         version=1,
     )
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from danet_runtime.bundle.manifest import KernelDtype, KernelVariant
 from danet_runtime.errors import UsageError
 from danet_runtime.tensorrt.kernels.ptx import dotted
 from danet_runtime.tensorrt.kernels.targets import KERNEL_TARGETS
-
-KernelDtype = Literal["fp16", "bf16"]
-KernelVariant = Literal["tuned", "small"]
 
 SMALL_SHARED_MEMORY = 48 * 1024
 """Shared memory that every launch may use without asking the driver for more, in bytes a block."""

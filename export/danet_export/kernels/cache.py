@@ -12,7 +12,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from danet_export.kernels.architectures import Architecture, KernelDtype
+from danet_export.kernels.architectures import Architecture
 from danet_export.kernels.compiler import (
     CompiledKernel,
     check_shared_memory,
@@ -21,6 +21,7 @@ from danet_export.kernels.compiler import (
     triton_version,
 )
 from danet_export.kernels.specification import KernelSpec
+from danet_runtime.bundle.manifest import KernelDtype
 from danet_runtime.errors import BackendError
 from danet_runtime.files.atomic import write_json
 from danet_runtime.tensorrt.store.folder import make_own_folder, read_own_file, require_own_folder

@@ -28,9 +28,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from danet_export.kernels.architectures import Architecture, KernelVariant
+from danet_export.kernels.architectures import Architecture
 from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
-from danet_export.ops.attention_ops import slice_length
+from danet_runtime.bundle.manifest import KernelVariant
+from danet_runtime.bundle.operators import Sizes, slice_length
 
 
 @triton.jit
@@ -78,24 +79,16 @@ def channel_energy(
         tl.store(energy + columns[:, None] * CHANNELS + rows[None, :], tl.trans(acc), mask=inside)
 
 
-def specify(
-    batch: int,
-    channels: int,
-    tokens: int,
-    slices: int,
-    architecture: Architecture,
-    variant: KernelVariant,
-) -> KernelSpec:
+def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) -> KernelSpec:
     """The kernel for one problem on one architecture.
 
     Args:
-        batch: B of the features, (B, C, N) contiguous, FP16 or BF16.
-        channels: C.
-        tokens: N.
-        slices: S of the output, (B, S, C, C) contiguous, FP32.
+        sizes: Of the features, (batch, channels, tokens) contiguous, FP16 or BF16, and of the output, (batch,
+            slices, channels, channels) contiguous, FP32.
         architecture: Where it runs.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
+    channels, tokens, slices = sizes["channels"], sizes["tokens"], sizes["slices"]
     block_c, block_n, options = _tile(architecture, variant, channels)
     tiles = blocks(channels, block_c)
     return KernelSpec(
@@ -110,10 +103,10 @@ def specify(
             "BLOCK_C": block_c,
             "BLOCK_N": block_n,
         },
-        grid=(tiles * (tiles + 1) // 2, slices, batch),
+        grid=(tiles * (tiles + 1) // 2, slices, sizes["batch"]),
         options=options,
         variant=variant,
-        shape={"batch": batch, "channels": channels, "tokens": tokens, "slices": slices},
+        shape=sizes,
     )
 
 

@@ -16,8 +16,9 @@ from triton.compiler import ASTSource
 
 from danet_export.errors import ExportError
 from danet_export.kernels import ptx as ptx_text
-from danet_export.kernels.architectures import Architecture, KernelDtype
+from danet_export.kernels.architectures import Architecture
 from danet_export.kernels.specification import KernelSpec
+from danet_runtime.bundle.manifest import KernelDtype
 
 POINTER_ALIGNMENT = 16
 """Bytes that every tensor's address must be a multiple of. TensorRT, PyTorch and cudaMalloc give 256."""

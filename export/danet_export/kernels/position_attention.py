@@ -21,8 +21,10 @@ from dataclasses import dataclass, replace
 import triton
 import triton.language as tl
 
-from danet_export.kernels.architectures import Architecture, KernelVariant
+from danet_export.kernels.architectures import Architecture
 from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
+from danet_runtime.bundle.manifest import KernelVariant
+from danet_runtime.bundle.operators import Sizes
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -195,20 +197,16 @@ class Tile:
     ahead: bool = False
 
 
-def specify(
-    batch: int, tokens: int, d_qk: int, d_v: int, architecture: Architecture, variant: KernelVariant
-) -> KernelSpec:
+def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) -> KernelSpec:
     """The kernel for one problem on one architecture.
 
     Args:
-        batch: B of query and key, (B, d_qk, N), and of value, residual and output, (B, d_v, N); all of them
-            contiguous, FP16 or BF16.
-        tokens: N.
-        d_qk: Channels of query and key; any number.
-        d_v: Channels of value, residual and output; any number.
+        sizes: Of query and key, (batch, d_qk, tokens), and of value, residual and output, (batch, d_v,
+            tokens); all of them contiguous, FP16 or BF16, with any number of channels.
         architecture: Where it runs.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
+    tokens, d_qk, d_v = sizes["tokens"], sizes["d_qk"], sizes["d_v"]
     tile = _tile(architecture, variant, aligned=tokens % 8 == 0)
     block_v = min(tile.channels, next_power_of_two(d_v))
     block_qk = next_power_of_two(d_qk)
@@ -230,10 +228,10 @@ def specify(
             "BLOCK_V": block_v,
             "AHEAD": tile.ahead,
         },
-        grid=(blocks(tokens, tile.queries), blocks(d_v, block_v), batch),
+        grid=(blocks(tokens, tile.queries), blocks(d_v, block_v), sizes["batch"]),
         options=LaunchOptions(tile.warps, tile.stages),
         variant=variant,
-        shape={"batch": batch, "tokens": tokens, "d_qk": d_qk, "d_v": d_v},
+        shape=sizes,
     )
 
 

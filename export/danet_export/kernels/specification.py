@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from danet_export.kernels.architectures import KernelVariant
-from danet_runtime.bundle.manifest import Operator
+from danet_runtime.bundle.manifest import KernelVariant
+from danet_runtime.bundle.operators import Operator, Sizes
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class KernelSpec:
     grid: tuple[int, int, int]
     options: LaunchOptions
     variant: KernelVariant
-    shape: Mapping[str, int]
+    shape: Sizes
 
 
 def blocks(extent: int, block: int) -> int:

@@ -7,7 +7,7 @@ Runtime form them, lose bits of the weight to the whole part; where the ratio is
 for 97 -> 769 with aligned corners) both give the same weights to the last bit.
 
 Interpolation is in FP32, horizontal first, every product and sum rounded by itself (multiply-add is not fused
-here), so that NumPy's FP32 arithmetic reproduces it exactly: ``reference_ops.upsample_argmax``.
+here), so that NumPy's FP32 arithmetic reproduces it exactly: ``danet_export.ops.upsample_argmax.reference``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from danet_export.kernels.architectures import Architecture, KernelVariant
+from danet_export.kernels.architectures import Architecture
 from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks
+from danet_runtime.bundle.manifest import KernelVariant
+from danet_runtime.bundle.operators import Sizes
 
 
 @triton.jit
@@ -79,26 +81,15 @@ def upsample_argmax(
     tl.store(at, winner.to(tl.float32).to(labels.dtype.element_ty), mask=inside)
 
 
-def specify(
-    batch: int,
-    classes: int,
-    logits_hw: tuple[int, int],
-    size_hw: tuple[int, int],
-    align_corners: bool,
-    architecture: Architecture,
-    variant: KernelVariant,
-) -> KernelSpec:
+def specify(sizes: Sizes, _architecture: Architecture, variant: KernelVariant) -> KernelSpec:
     """The kernel for one problem, the same in both variants and for every architecture.
 
     It holds nothing in shared memory by itself; Triton 3.6 exchanges some registers through it.
 
     Args:
-        batch: B of the logits, (B, C, h, w) contiguous, FP16 or BF16.
-        classes: C; a class index is exact up to 2048 in FP16 and up to 256 in BF16.
-        logits_hw: h and w; every logit is finite.
-        size_hw: Height and width of the labels, (B, height, width), of the logits' type.
-        align_corners: Whether the outermost samples of both grids coincide, or their outer edges.
-        architecture: Where it runs; it changes nothing.
+        sizes: Of the logits, (batch, classes, logits_height, logits_width) contiguous, FP16 or BF16, all of
+            them finite, and of the labels, (batch, height, width), of the logits' type; ``align_corners``:
+            whether the outermost samples of both grids coincide, or their outer edges.
         variant: Decides only how much shared memory is allowed.
     """
     block_h, block_w = 4, 128
@@ -107,26 +98,18 @@ def specify(
         function=upsample_argmax,
         pointers={"logits": None, "labels": None},
         constants={
-            "CLASSES": classes,
-            "LOGITS_HEIGHT": logits_hw[0],
-            "LOGITS_WIDTH": logits_hw[1],
-            "HEIGHT": size_hw[0],
-            "WIDTH": size_hw[1],
-            "ALIGN_CORNERS": align_corners,
+            "CLASSES": sizes["classes"],
+            "LOGITS_HEIGHT": sizes["logits_height"],
+            "LOGITS_WIDTH": sizes["logits_width"],
+            "HEIGHT": sizes["height"],
+            "WIDTH": sizes["width"],
+            "ALIGN_CORNERS": bool(sizes["align_corners"]),
             "BLOCK_H": block_h,
             "BLOCK_W": block_w,
         },
-        grid=(blocks(size_hw[1], block_w), blocks(size_hw[0], block_h), batch),
+        grid=(blocks(sizes["width"], block_w), blocks(sizes["height"], block_h), sizes["batch"]),
         # Rounded once instead of twice, a score would no longer be that of the reference.
         options=LaunchOptions(warps=4, stages=1, fuse_multiply_add=False),
         variant=variant,
-        shape={
-            "batch": batch,
-            "classes": classes,
-            "logits_height": logits_hw[0],
-            "logits_width": logits_hw[1],
-            "height": size_hw[0],
-            "width": size_hw[1],
-            "align_corners": int(align_corners),
-        },
+        shape=sizes,
     )

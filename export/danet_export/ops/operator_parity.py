@@ -7,33 +7,21 @@ which computes in true FP16: with energies beyond 65504, a body that takes them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from danet_export.errors import ParityError
-from danet_export.ops import attention_ops as ops
-from danet_export.ops import reference_ops
+from danet_export.ops.catalogue import Drawing, Inputs, code_of
+from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.bundle import Precision
-
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 2e-3}
-"""Largest relative error, in the norm, of an attention operator."""
-
-LABEL_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2}
-"""Largest share of labels that UpsampleArgmax may give otherwise than float64: near ties, which FP16 has more
-of, since its body interpolates in FP16."""
-
-_POSITIONS = (6, 9)
-_LARGE_ENERGY = 1.5e5
-
-Inputs = dict[str, npt.NDArray[Any]]
+from danet_runtime.bundle.operators import NAMESPACE, spec_of
 
 
 @dataclass(frozen=True)
@@ -62,58 +50,25 @@ def compare_operators(precision: Precision, model: onnx.ModelProto, seed: int = 
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in onnx.shape_inference.infer_shapes(model).graph.value_info
     }
-    random = np.random.default_rng(seed)
+    drawing = Drawing(np.float16 if precision == "fp16" else np.float32, np.random.default_rng(seed))
     results = []
     for node in model.graph.node:
-        if node.domain != ops.DOMAIN:
+        spec = spec_of(node.domain, node.op_type)
+        if spec is None:
             continue
         body = next(body for body in model.functions if body.name == node.op_type)
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
         channels = [shapes[name][1] for name in node.input]
-        inputs, attributes, reference = _case(node, channels, precision, random)
-        got = run_body(body, inputs, attributes, precision)
-        expected = np.asarray(reference(), np.float64)
-        if node.op_type == ops.UPSAMPLE_ARGMAX:
-            error, limit = float((got != expected).mean()), LABEL_TOLERANCE[precision]
-        else:
-            error = float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
-            limit = TOLERANCE[precision]
+        example = code_of(spec.name).example(channels, attributes, drawing)
+        got = run_body(body, example.inputs, example.attributes, precision)
+        error, limit = spec.error(got, example.expected()), spec.tolerance[precision]
         if not error <= limit:
             raise ParityError(
                 f"{node.op_type} in {precision}: error {error:.2e} against float64; expected at most {limit}"
             )
-        sizes = tuple(tuple(array.shape) for array in inputs.values())
+        sizes = tuple(tuple(array.shape) for array in example.inputs.values())
         results.append(OperatorParity(precision, node.op_type, sizes, error, limit))
     return results
-
-
-def _case(
-    node: onnx.NodeProto, channels: list[int], precision: Precision, random: np.random.Generator
-) -> tuple[Inputs, dict[str, Any], Callable[[], npt.ArrayLike]]:
-    """Inputs, attributes and the reference's result for one node, over few positions."""
-    dtype = np.float16 if precision == "fp16" else np.float32
-    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-
-    def normal(count: int, scale: float) -> npt.NDArray[Any]:
-        return np.asarray(scale * random.standard_normal((1, count, *_POSITIONS)), dtype)
-
-    if node.op_type == ops.POSITION_ATTENTION:
-        scale = (_LARGE_ENERGY / 3) ** 0.5 / channels[0] ** 0.25  # energies have a deviation of a third of it
-        q, k = normal(channels[0], scale), normal(channels[1], scale)
-        v, x = normal(channels[2], 1.0), normal(channels[3], 1.0)
-        inputs = {"q": q, "k": k, "v": v, "x": x}
-        return inputs, attributes, lambda: reference_ops.position_attention(q, k, v, x)
-    x = normal(channels[0], (_LARGE_ENERGY / np.prod(_POSITIONS)) ** 0.5 if "slices" in attributes else 4.0)
-    if node.op_type == ops.CHANNEL_ENERGY:
-        slices = min(attributes["slices"], 3)
-        attributes["slices"] = slices
-        return {"x": x}, attributes, lambda: reference_ops.channel_energy(x, slices)
-    size = (_POSITIONS[0] * 8 + 1, _POSITIONS[1] * 8 + 1)
-    attributes["height"], attributes["width"] = size
-    return (
-        {"x": x},
-        attributes,
-        lambda: reference_ops.upsample_argmax(x, size, bool(attributes["align_corners"])),
-    )
 
 
 def run_body(
@@ -128,8 +83,9 @@ def run_body(
         precision: ``fp16`` for onnx's reference evaluator, ``fp32`` for ONNX Runtime.
     """
     kind = helper.np_dtype_to_tensor_dtype(next(iter(inputs.values())).dtype)
-    output_kind = onnx.TensorProto.FLOAT if body.name == ops.CHANNEL_ENERGY else kind
-    node = helper.make_node(body.name, list(inputs), ["result"], domain=ops.DOMAIN, **attributes)
+    spec = spec_of(NAMESPACE, body.name)
+    output_kind = onnx.TensorProto.FLOAT if spec and spec.output_type == "fp32" else kind
+    node = helper.make_node(body.name, list(inputs), ["result"], domain=NAMESPACE, **attributes)
     graph = helper.make_graph(
         [node],
         body.name,
@@ -138,12 +94,12 @@ def run_body(
     )
     opsets = [
         *(item for item in body.opset_import if item.domain == ""),
-        helper.make_opsetid(ops.DOMAIN, 1),
+        helper.make_opsetid(NAMESPACE, 1),
     ]
     model = helper.make_model(graph, opset_imports=opsets, functions=[body], ir_version=10)
     if precision == "fp16":
         with np.errstate(all="ignore"):  # a wrong body overflows: that is what is looked for
             results: Any = ReferenceEvaluator(model).run(["result"], inputs)
             return np.asarray(results[0], np.float64)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     return np.asarray(session.run(["result"], inputs)[0], np.float64)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from danet_runtime.backends.onnxruntime_session import PROVIDERS, open_session
+from danet_runtime.backends.statement import BackendStatement, BackendWanted
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, require
@@ -35,6 +36,14 @@ class OnnxRuntimeBackend:
     """
 
     name = "onnxruntime"
+    statement: ClassVar = BackendStatement(
+        name=name, form=name, help="on the CPU", needs=((ONNXRUNTIME,),), takes_threads=True
+    )
+
+    @classmethod
+    def opened(cls, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> OnnxRuntimeBackend:
+        """See :class:`danet_runtime.backends.statement.RegisteredBackend`."""
+        return cls(bundle, precision, wanted.threads)
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int | None = None) -> None:
         if threads is not None and threads < 1:

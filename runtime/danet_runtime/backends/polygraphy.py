@@ -12,10 +12,11 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from danet_runtime.backends.statement import BackendStatement, BackendWanted
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import ONNXRUNTIME, POLYGRAPHY, require
@@ -39,6 +40,18 @@ class PolygraphyBackend:
     """
 
     name = "polygraphy"
+    statement: ClassVar = BackendStatement(
+        name=name,
+        form=name,
+        help="ONNX Runtime with each node as it is written",
+        needs=((POLYGRAPHY,), (ONNXRUNTIME,)),
+        is_for_comparison=True,
+    )
+
+    @classmethod
+    def opened(cls, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> PolygraphyBackend:
+        """See :class:`danet_runtime.backends.statement.RegisteredBackend`."""
+        return cls(bundle, precision)
 
     def __init__(self, bundle: Bundle, precision: Precision) -> None:
         variant = bundle.variant(precision)

@@ -16,7 +16,6 @@ from danet_runtime.bundle.manifest import (
     Manifest,
     ModelSpec,
     Normalisation,
-    Operator,
     Precision,
     Provenance,
     Quantisation,
@@ -24,6 +23,7 @@ from danet_runtime.bundle.manifest import (
     Variant,
     parse_manifest,
 )
+from danet_runtime.bundle.operators import Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.bundle.signature import PublicKey, SigningKey, read_public_key, read_signing_key
 from danet_runtime.bundle.verification import Verdict, sign_bundle, verify_bundle

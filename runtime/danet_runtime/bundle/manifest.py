@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from danet_runtime.bundle.folder import path_fault
+from danet_runtime.bundle.operators import Operator
 from danet_runtime.errors import ManifestError
 from danet_runtime.files.limited import require_plain_json
-from danet_runtime.frames.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.frames.pixel_formats import Color, LevelRange, PixelFormat, Pixels
 from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 
 SCHEMA_VERSION: Final = 1
@@ -26,8 +35,11 @@ FILE_LIMIT_BYTES: Final = 1 << 31
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-Operator = Literal["PositionAttention", "ChannelEnergy", "UpsampleArgmax"]
-"""The custom operators of the domain ``danet`` that have a kernel."""
+KernelDtype = Literal["fp16", "bf16"]
+"""Type of the operators' floating-point tensors that a kernel is compiled for."""
+
+KernelVariant = Literal["tuned", "small"]
+"""``small``: at most 48 KiB of shared memory a block, which every launch may use without asking for more."""
 
 GoldenOrigin = Literal["drawn", "frames", "calibration"]
 """What a golden frame shows: nothing that the network knows, or what it was made for."""
@@ -88,13 +100,17 @@ class FrameSpec(Schema):
 
     size_hw: SizeHW
     pixel_format: PixelFormat = "bgr"
-    colour: Colour = Field(default="bt601", description="matrix of luma and chroma; only bt601 with bgr")
+    color: Color = Field(
+        default="bt601",
+        validation_alias=AliasChoices("color", "colour"),  # the spelling of version 0.1
+        description="matrix of luma and chroma; only bt601 with bgr",
+    )
     range: LevelRange = Field(default="limited", description="of luma and chroma; only limited with bgr")
 
     @property
     def pixels(self) -> Pixels:
         """Layout and meaning of the bytes."""
-        return Pixels(self.pixel_format, self.colour, self.range)
+        return Pixels(self.pixel_format, self.color, self.range)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,7 +124,7 @@ class FrameSpec(Schema):
         if self.size_hw[0] * self.size_hw[1] > MOST_PIXELS:
             raise ValueError(f"a frame has at most {MOST_PIXELS} pixels (got {self.size_hw})")
         if self.pixel_format == "bgr" and self.pixels != Pixels():
-            raise ValueError(f"bgr has neither colour nor range (got {self.colour}, {self.range})")
+            raise ValueError(f"bgr has neither color nor range (got {self.color}, {self.range})")
         return self
 
 
@@ -232,8 +248,8 @@ class Kernel(Schema):
 
     operator: Operator
     arch: str = Field(pattern=r"^sm_[0-9]{2,3}a?$")
-    dtype: Literal["fp16", "bf16"] = Field(description="of the operator's floating-point tensors")
-    variant: Literal["tuned", "small"] = Field(description="small: at most 48 KiB of shared memory a block")
+    dtype: KernelDtype = Field(description="of the operator's floating-point tensors")
+    variant: KernelVariant = Field(description="small: at most 48 KiB of shared memory a block")
     ptx: FileRef
     entry: str = Field(description="name of the kernel in the PTX", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     grid: tuple[GridExtent, GridExtent, GridExtent]
@@ -255,7 +271,7 @@ class Golden(Schema):
     """A frame whose labels are known, to try a backend with before it is trusted."""
 
     frame: FileRef = Field(
-        description="PNG of the bytes that the model takes: bgr in colour, nv12 and uyvy as grey pictures "
+        description="PNG of the bytes that the model takes: bgr in color, nv12 and uyvy as grey pictures "
         "(H * 3 / 2, W) and (H, 2 W)"
     )
     labels: FileRef = Field(

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.bundle.wire_format import LENGTH, VARINT, fields, read_varint
 from danet_runtime.errors import IntegrityError
 
-DOMAINS: Final = frozenset({b"", b"ai.onnx", b"danet"})
+DOMAINS: Final = frozenset({b"", b"ai.onnx", NAMESPACE.encode()})
 """Domains of the operators and functions of a bundle."""
 
 INNER_MESSAGES: Final[dict[str, dict[int, str]]] = {

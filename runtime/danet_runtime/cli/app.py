@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from danet_runtime.cli.console.printing import tell
-from danet_runtime.cli.options.numbers import SoundCommand
+from danet_runtime.cli.options.registered import DanetCommand
 from danet_runtime.visible_text import VisibleFormatter
 
 COMMAND_GROUP = "danet.commands"
@@ -80,5 +80,5 @@ def build_app() -> typer.Typer:
             _check(command)
         except Exception as reason:  # noqa: BLE001 - whatever a stranger's module raises, the others stay usable
             command = _broken(entry, reason)
-        app.command(entry.name, cls=SoundCommand)(command)
+        app.command(entry.name, cls=DanetCommand)(command)
     return app

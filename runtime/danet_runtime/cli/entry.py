@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 from danet_runtime.cli.console.terminal import forgiving_stderr, open_standard_streams, visible_stdout
 from danet_runtime.cli.live.interruption import ignore_requests, signals_as_interrupt, survive_requests
@@ -19,6 +19,17 @@ from danet_runtime.visible_text import visible
 
 _INTERRUPTED = 130
 """What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
+
+
+@runtime_checkable
+class StatesExitCode(Protocol):
+    """An error that was raised on purpose, of this package or of a sibling that imports none of it.
+
+    Attributes:
+        exit_code: What the command ends with.
+    """
+
+    exit_code: int
 
 
 def main() -> None:
@@ -68,11 +79,10 @@ def _end_failed(error: Exception) -> NoReturn:
         advice = "; make room there, or give another path" if is_full(error) else ""
         _say(f"error: {place}{error.strerror or error}{advice}")
         sys.exit(1)
-    code = getattr(error, "exit_code", None)
-    if not isinstance(code, int):
+    if not isinstance(error, StatesExitCode):
         raise error
     _say(f"error: {error}")
-    sys.exit(code)
+    sys.exit(error.exit_code)
 
 
 def _end_interrupted() -> NoReturn:

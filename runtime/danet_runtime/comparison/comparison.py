@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from danet_runtime.backends import BACKENDS, open_backend
 from danet_runtime.backends.base import Backend
-from danet_runtime.backends.polygraphy import PolygraphyBackend
+from danet_runtime.backends.registry import backends, find_backend
+from danet_runtime.backends.statement import BackendStatement, BackendWanted
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.comparison.labels import LabelComparison
@@ -21,11 +21,6 @@ from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.sources.protocol.source import FrameInfo, Source
-
-_CPU_BACKEND = "onnxruntime"
-
-COMPARED_BACKENDS = (*BACKENDS, PolygraphyBackend.name)
-"""Backends that can be compared; Polygraphy's is for nothing else."""
 
 
 class Side(NamedTuple):
@@ -47,10 +42,10 @@ def parse_side(text: str, option: str) -> Side:
     backend, _, wanted = text.partition(":")
     for precision in get_args(Precision):
         if backend and wanted == precision:
-            if backend not in COMPARED_BACKENDS:
-                raise UsageError(
-                    f"{option}: no backend is called {backend!r}; there is {', '.join(COMPARED_BACKENDS)}"
-                )
+            try:
+                find_backend(backend, compared=True)
+            except UsageError as error:
+                raise UsageError(f"{option}: {error}") from None
             return Side(backend, precision)
     raise UsageError(
         f"{option} must be BACKEND:PRECISION with {', '.join(get_args(Precision))}, for example "
@@ -78,7 +73,7 @@ class Compared:
     Attributes:
         labels: The counts.
         backends: What each of A and B says of itself.
-        palette: (256, 3) uint8 BGR, one colour a label.
+        palette: (256, 3) uint8 BGR, one color a label.
     """
 
     labels: LabelComparison
@@ -117,8 +112,11 @@ def compare(
     if source.live:
         raise UsageError("a camera never ends and never repeats; compare on a video or on pictures")
     options = options or SideOptions()
-    if options.threads is not None and all(side.backend != _CPU_BACKEND for side in sides):
-        raise UsageError(f"neither {sides[0]} nor {sides[1]} runs on {_CPU_BACKEND}; leave --threads out")
+    if options.threads is not None and not any(_statement(side).takes_threads for side in sides):
+        counted = [name for name, kind in backends(compared=True).items() if kind.statement.takes_threads]
+        raise UsageError(
+            f"neither {sides[0]} nor {sides[1]} runs on {' or '.join(counted)}; leave --threads out"
+        )
     labels = LabelComparison(bundle.manifest.classes, worst)
     with ExitStack() as stack:
         one, other = (
@@ -138,16 +136,16 @@ def compare(
 
 
 def _open(bundle: Bundle, side: Side, options: SideOptions) -> Backend:
-    if side.backend == PolygraphyBackend.name:
-        return PolygraphyBackend(bundle, side.precision)
-    on_cpu = side.backend == _CPU_BACKEND
-    return open_backend(
-        bundle,
-        side.precision,
-        side.backend,
-        threads=options.threads if on_cpu else None,
-        engine_folder=None if on_cpu else options.engine_folder,
+    stated = _statement(side)
+    wanted = BackendWanted(
+        options.threads if stated.takes_threads else None,
+        options.engine_folder if stated.flavour is not None else None,
     )
+    return find_backend(side.backend, compared=True).opened(bundle, side.precision, wanted)
+
+
+def _statement(side: Side) -> BackendStatement:
+    return find_backend(side.backend, compared=True).statement
 
 
 def evenly(count: int, wanted: int) -> list[int]:

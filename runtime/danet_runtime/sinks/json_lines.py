@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from danet_runtime.files.targets import followed, is_stream, is_taken, open_file
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 from danet_runtime.sinks.writing.flushing import Flusher
 
 _BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
@@ -46,6 +47,20 @@ class JsonLinesSink:
     """
 
     name = "jsonl"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="jsonl:PATH or a .jsonl file",
+        help="one line of JSON a result",
+        schemes=("jsonl",),
+        suffixes=(".jsonl", ".ndjson"),
+        writes="file",
+        may_stream=True,
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> JsonLinesSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, overwrite=wanted.overwrite)
 
     def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         if not str(path):

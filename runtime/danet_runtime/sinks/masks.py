@@ -8,9 +8,9 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from danet_runtime.dependencies import opencv
+from danet_runtime.dependencies import OPENCV, opencv
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files.atomic import replacing
 from danet_runtime.files.durability import sync_file, sync_folder
@@ -19,6 +19,7 @@ from danet_runtime.files.partials import remove_dead_in
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.presence import LOOK_EVERY_S, gone_from
 from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 from danet_runtime.sinks.writing.flushing import Flusher
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,19 @@ class MasksSink:
     """
 
     name = "masks"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="masks:FOLDER or a folder",
+        help="one PNG with labels a frame",
+        needs=((OPENCV,),),
+        schemes=("masks",),
+        writes="folder",
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> MasksSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, overwrite=wanted.overwrite)
 
     def __init__(self, folder: str | Path, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)

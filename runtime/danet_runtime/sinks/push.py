@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import logging
 import shlex
-import shutil
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from danet_runtime.dependencies import opencv
-from danet_runtime.errors import MissingDependencyError, SinkError, UsageError
+from danet_runtime.dependencies import GSTREAMER, OPENCV, opencv, require_program
+from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.gstreamer.frame_counter import COUNTER
 from danet_runtime.processes.start import module_command
-from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.pause import MOST_PAUSE_S, Pause
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS
 from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 from danet_runtime.sinks.writing.push_child import PushChild
-from danet_runtime.sources.gstreamer import GSTREAMER_CHILD, INSPECT, has_element
+from danet_runtime.sources.gstreamer import GSTREAMER_CHILD, has_element
 from danet_runtime.sources.protocol.uri import Redaction, check_address
 
 logger = logging.getLogger(__name__)
 
 
-_INSTALL = (
-    "install GStreamer's tools, e.g. apt install gstreamer1.0-tools gstreamer1.0-plugins-good "
-    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-rtsp"
-)
 _ENCODERS: Final = (
     # Jetson's engine takes frames in its own memory.
     (
@@ -86,7 +82,21 @@ class PushSink:
     """
 
     name = "push"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="udp://HOST:PORT, rtsp://HOST/PATH, gst:PIPELINE",
+        help="the overlay as H.264 over the network, or into a pipeline",
+        needs=((GSTREAMER,), (OPENCV,)),
+        schemes=("udp", "rtsp", "rtsps", "gst"),
+        is_address=True,
+        own_braces=("gst",),
+    )
     reconnects = True
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> PushSink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        return cls(rest, legend=wanted.legend)
 
     def __init__(self, uri: str, *, legend: bool = False) -> None:
         self._uri = uri
@@ -128,21 +138,12 @@ class PushSink:
             SinkError: It has no H.264 encoder, or lacks an element.
         """
         self._cv2 = opencv("sending the overlay")
-        if shutil.which(INSPECT) is None:
-            raise MissingDependencyError("GStreamer with gst-inspect-1.0", self._shown, _INSTALL)
+        require_program(GSTREAMER, self._shown)
         height, width = stream_format.size_hw
         self._even: UInt8Array = np.zeros((height + height % 2, width + width % 2, 4), np.uint8)
-        self._picture: UInt8Array = np.empty((height, width, 3), np.uint8)
         is_even = self._even.shape[:2] == (height, width)
         self._bgrx: UInt8Array = self._even if is_even else np.empty((height, width, 4), np.uint8)
-        self._overlay = Overlay(
-            stream_format.size_hw,
-            stream_format.classes,
-            stream_format.palette,
-            opacity=DEFAULT_OPACITY,
-            legend=self._has_legend,
-            pixels=stream_format.pixels,
-        )
+        self._overlay = OverlayPicture(stream_format, legend=self._has_legend)
         fps = stream_format.fps or DEFAULT_FPS
         pipeline = self._pipeline(fps)
         try:
@@ -170,10 +171,10 @@ class PushSink:
         if self._child is None and self._pause.left_s > 0:
             # Not how soon: every other wording would be another event of the health.
             raise SinkError(f"{self._problem}; it is started again in at most {self._pause.length_s:g} s")
-        self._overlay.blend_into(result.frame, result.labels, self._picture)
-        self._cv2.cvtColor(self._picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
+        picture = self._overlay.draw(result)
+        self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
         if self._even is not self._bgrx:
-            height, width = self._picture.shape[:2]
+            height, width = picture.shape[:2]
             self._even[:height, :width] = self._bgrx
             self._even[height:, :width] = self._bgrx[-1:]
             self._even[:, width:] = self._even[:, width - 1 : width]
@@ -245,7 +246,9 @@ class PushSink:
         found = next((entry for entry in _ENCODERS if has_element(entry[0])), None)
         if found is None:
             names = ", ".join(name for name, _ in _ENCODERS)
-            raise SinkError(f"{self._shown}: this GStreamer has no H.264 encoder ({names}); {_INSTALL}")
+            raise SinkError(
+                f"{self._shown}: this GStreamer has no H.264 encoder ({names}); {GSTREAMER.install}"
+            )
         self._encoder = found[0]
         parts = urlsplit(self._uri)
         if scheme == "udp":
@@ -256,7 +259,7 @@ class PushSink:
             needed = ["h264parse", "rtspclientsink"]
         missing = [name for name in needed if not has_element(name)]
         if missing:
-            raise SinkError(f"{self._shown}: this GStreamer lacks {', '.join(missing)}; {_INSTALL}")
+            raise SinkError(f"{self._shown}: this GStreamer lacks {', '.join(missing)}; {GSTREAMER.install}")
         encoder = found[1].format(gop=max(1, round(fps)))
         return f"{head} ! {encoder} ! h264parse config-interval=-1 ! {tail}"
 

@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from danet_runtime.clock import MonotonicTimes
-from danet_runtime.dependencies import opencv
-from danet_runtime.errors import SourceError
+from danet_runtime.dependencies import OPENCV, opencv
+from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.processes.start import module_command
 from danet_runtime.sources.live.source import START_S, LiveSource, is_bgr_for_another
 from danet_runtime.sources.protocol.gdp import Packet
 from danet_runtime.sources.protocol.source import CaptureClock
+from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
+from danet_runtime.sources.protocol.uri import redacted
 
 logger = logging.getLogger(__name__)
 
 _DEVICES = Path("/dev")
+_DEVICE: Final = re.compile(r"/dev/video([0-9]{1,4})")
 _OLDEST_NS = 2_000_000_000  # a first timestamp further back is of another clock
+
+
+def canonical_camera(text: str) -> str | None:
+    """``camera:N`` for that, a number, ``/dev/videoN``, or what in ``/dev`` leads there; else ``None``.
+
+    What stands in the file system under the whole text, but in ``/dev``, is a file.
+
+    Raises:
+        UsageError: It begins with ``camera:``, and goes on with something else than a number.
+    """
+    if text.startswith("/dev/"):  # also of a link, as those of /dev/v4l
+        match = _DEVICE.fullmatch(os.path.realpath(text))
+        return f"camera:{int(match[1])}" if match is not None else None
+    scheme, colon, rest = text.partition(":")
+    is_camera = colon and scheme == "camera"
+    if os.path.lexists(text) or not (is_camera or text.isdecimal()):
+        return None
+    index = rest.lstrip("/") if is_camera else text
+    if not index.isdecimal():
+        raise UsageError(f"{redacted(text)!r}: expected camera:N with the number of the device")
+    return f"camera:{int(index)}"
 
 
 class CameraSource(LiveSource):
@@ -40,6 +66,21 @@ class CameraSource(LiveSource):
         SourceError: There is no such camera, it is busy, or it gives no frame.
         MissingDependencyError: OpenCV is not installed.
     """
+
+    statement: ClassVar = SourceStatement(
+        name="camera",
+        form="camera:0 or /dev/video0",
+        needs=((OPENCV,),),
+        schemes=("camera",),
+        canonical=canonical_camera,
+        is_awaited=True,
+        is_exclusive=True,
+    )
+
+    @classmethod
+    def named(cls, text: str, wanted: Wanted) -> CameraSource:
+        """The camera of a canonical text, not opened yet."""
+        return cls(int(text.partition(":")[2]), wanted.pixels, is_open=False)
 
     def __init__(
         self, index: int, pixels: Pixels = BGR, start_s: float = START_S, *, is_open: bool = True
@@ -76,7 +117,7 @@ class CameraSource(LiveSource):
         wanted = self._wanted
         return (
             module_command("danet_runtime.sources.live.camera_child", "{fd}"),
-            (str(self._index), wanted.format, wanted.colour, wanted.range),
+            (str(self._index), wanted.format, wanted.color, wanted.range),
         )
 
     def _begin(self) -> None:

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import glob
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from danet_runtime.clock import now_ns
-from danet_runtime.errors import SourceError
+from danet_runtime.dependencies import OPENCV
+from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
 from danet_runtime.pictures.reading import decode_picture
-from danet_runtime.sources.protocol.natural_order import natural_order
 from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
+from danet_runtime.sources.protocol.uri import redacted
 
 logger = logging.getLogger(__name__)
 
 _KINDS = ("file", "folder")
+_NUMBER: Final = re.compile(r"([0-9]+)")
+
+
+def natural_order(file: Path) -> tuple[list[tuple[str, int]], str]:
+    """A key to sort by as people number files, ``frame2`` before ``frame10``.
+
+    Digits count as the number that they are, all else by its characters. Where all numbers have as many
+    digits it is the order of the names. Names that are the same but for zeros in front are told apart by
+    their characters.
+    """
+    parts = _NUMBER.split(str(file))
+    words, numbers = parts[::2], [*map(int, parts[1::2]), -1]
+    return list(zip(words, numbers, strict=True)), str(file)
 
 
 class FoundPictures(list[Path]):
@@ -109,8 +126,40 @@ class ImagesSource:
         MissingDependencyError: OpenCV is not installed.
     """
 
+    statement: ClassVar = SourceStatement(
+        name="images",
+        form="a picture, a folder of pictures, a pattern such as 'frames/*.png'",
+        help="frame2 comes before frame10",
+        needs=((OPENCV,),),
+        suffixes=PICTURE_SUFFIXES,
+        reads_folders=True,
+    )
     live = False
     fps: float | None = None
+
+    @classmethod
+    def named(cls, text: str, wanted: Wanted) -> ImagesSource:
+        """The picture, those of a folder, or those that a pattern matches.
+
+        See :class:`danet_runtime.sources.protocol.statement.RegisteredSource`.
+
+        Raises:
+            UsageError: A pattern matches none.
+            SourceError: A folder holds none, or the first cannot be decoded.
+            MissingDependencyError: OpenCV is not installed.
+        """
+        path = Path(text)
+        if path.is_dir():
+            found = pictures_in(path)
+            return cls(found, text, skipped=found.skipped)
+        if path.exists():
+            return cls([path], text)
+        matches = [Path(name) for name in glob.glob(text, recursive=True)]  # noqa: PTH207 - also absolute ones
+        pictures = sorted((file for file in matches if is_picture(file)), key=natural_order)
+        if not pictures:
+            raise UsageError(f"{redacted(text)} matches no picture with {', '.join(PICTURE_SUFFIXES)}")
+        say_left_out(text, sorted(file for file in matches if not is_picture(file) and not file.is_dir()))
+        return cls(pictures, text)
 
     def __init__(self, files: Sequence[Path], origin: str, *, skipped: int = 0) -> None:
         if not files:

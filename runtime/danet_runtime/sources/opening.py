@@ -14,10 +14,10 @@ from typing import Final
 
 from danet_runtime.errors import DanetError, MissingDependencyError, SourceError, UsageError
 from danet_runtime.frames.pixel_formats import BGR, Pixels
-from danet_runtime.sources import live_source, open_source
-from danet_runtime.sources.live.source import LiveSource
+from danet_runtime.sources.protocol.abilities import AwaitableSource
 from danet_runtime.sources.protocol.damage import DamagePolicy
 from danet_runtime.sources.protocol.source import Source
+from danet_runtime.sources.registry import live_source, open_source
 
 _FIRST_PAUSE_S: Final = 0.5
 _MOST_PAUSE_S: Final = 5.0
@@ -62,7 +62,7 @@ def open_sources(
         MissingDependencyError: What one of them needs is not installed.
     """
     opened: dict[str, Source] = {}
-    cameras: dict[str, LiveSource] = {}
+    cameras: dict[str, AwaitableSource] = {}
     with ExitStack() as undo:
         for name, text in named.items():
             camera = live_source(text, pixels, damaged)
@@ -89,7 +89,7 @@ class _Openings:
         wait_s: One that cannot be opened is tried again for so long.
     """
 
-    def __init__(self, cameras: Mapping[str, LiveSource], wait_s: float) -> None:
+    def __init__(self, cameras: Mapping[str, AwaitableSource], wait_s: float) -> None:
         self._cameras = cameras
         self._wait_s = wait_s
         self._end = threading.Event()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import BeforeValidator, Field
 
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import UsageError
@@ -14,17 +15,39 @@ from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.pictures.header import MOST_SIDE
 from danet_runtime.sources.protocol.source import MOST_FPS, FrameInfo
-from danet_runtime.sources.protocol.uri import options_of
+from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
+from danet_runtime.sources.protocol.uri_options import UriOptions
 
 _STEP = 4  # columns a frame; even, so that chroma moves with luma
 
 
+def _height_and_width(text: object) -> object:
+    """``720x1280`` as two numbers, which are checked behind this."""
+    return text.split("x") if isinstance(text, str) else text
+
+
+class SyntheticOptions(UriOptions):
+    """What stands behind ``synthetic:``.
+
+    Attributes:
+        size: Height and width.
+        fps: Frames a second; 0: as fast as it is read, and then not live.
+        frames: How many come; ``None``: without end.
+    """
+
+    size: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=MOST_SIDE)], Annotated[int, Field(ge=1, le=MOST_SIDE)]],
+        BeforeValidator(_height_and_width),
+    ] = Field((720, 1280), description="HxW")
+    fps: float = Field(30.0, ge=0, le=MOST_FPS, allow_inf_nan=False, description=f"0..{MOST_FPS:g}")
+    frames: int | None = Field(None, ge=0, description="COUNT")
+
+
 class SyntheticSource:
-    """Coloured stripes that move to the left; see :class:`danet_runtime.sources.protocol.source.Source`.
+    """Colored stripes that move to the left; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Args:
-        uri: ``synthetic:`` with the options ``size`` (``HxW``, 720x1280), ``fps`` (30; 0: as fast as it is
-            read, and then not live) and ``frames`` (without end).
+        uri: ``synthetic:`` with :class:`SyntheticOptions`.
         pixels: The format of its frames.
 
     Raises:
@@ -32,17 +55,24 @@ class SyntheticSource:
         MissingDependencyError: The format is not BGR and OpenCV is not installed.
     """
 
+    statement: ClassVar = SourceStatement(
+        name="synthetic",
+        form="synthetic:",
+        help="a moving test pattern",
+        options=SyntheticOptions,
+        schemes=("synthetic",),
+    )
+
+    @classmethod
+    def named(cls, text: str, wanted: Wanted) -> SyntheticSource:
+        """The test pattern of a URI."""
+        return cls(text, wanted.pixels)
+
     def __init__(self, uri: str = "synthetic:", pixels: Pixels = BGR) -> None:
-        options = options_of(uri, ("size", "fps", "frames"))
-        try:
-            height, _, width = options.get("size", "720x1280").partition("x")
-            self.size_hw = (int(height), int(width))
-            rate = float(options.get("fps", "30"))
-            self.count: int | None = int(options["frames"]) if "frames" in options else None
-        except ValueError:
-            raise UsageError(f"{uri!r}: expected e.g. synthetic:?size=720x1280&fps=30&frames=100") from None
-        if not (min(self.size_hw) > 0 and max(self.size_hw) <= MOST_SIDE and 0 <= rate <= MOST_FPS):
-            raise UsageError(f"{uri!r}: sizes are 1 to {MOST_SIDE}, fps 0 to {MOST_FPS:g}")
+        options = SyntheticOptions.of(uri)
+        self.size_hw: tuple[int, int] = options.size
+        rate = options.fps
+        self.count: int | None = options.frames
         if fault := pixels.fault(self.size_hw):
             raise UsageError(f"{uri!r}: {fault}")
         self.pixels = pixels

@@ -11,18 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.manifest import KernelVariant, Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import UsageError
 from danet_runtime.files.atomic import sha256_of
 from danet_runtime.machine import package_version
-from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.build.builder import (
+    BuilderOptions,
+    BuiltEngine,
+    NetworkSetup,
+    Progress,
+    build_plan,
+)
 from danet_runtime.tensorrt.build.layers import require_int8
 from danet_runtime.tensorrt.build.library import Flavour, TensorRTLibrary, load_library
 from danet_runtime.tensorrt.build.rtx_builder import target_setter
 from danet_runtime.tensorrt.cuda.device import Device, device_if_any, this_device, this_platform
 from danet_runtime.tensorrt.cuda.driver import cuda_driver
-from danet_runtime.tensorrt.kernels.kernels import KernelVariant
 from danet_runtime.tensorrt.kernels.ptx import Release
 from danet_runtime.tensorrt.plugins.lowering import Attention, Lowering, choose_lowering, lowered_model
 from danet_runtime.tensorrt.plugins.registration import operators_of, register_plugins
@@ -91,10 +96,8 @@ class EngineBuild:
         built = build_plan(
             self.library,
             self.model,
-            flags,
-            self.configure,
+            NetworkSetup(flags, self.configure, failures),
             progress,
-            failures,
             options=self.request.options,
             timings=timings,
             list_layers=int8,

@@ -1,7 +1,6 @@
 """What is measured of FP16's range: against NumPy's own rounding, ONNX Runtime's whole run, and float64."""
 
 import json
-import tracemalloc
 
 import numpy as np
 import onnx
@@ -11,16 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from danet_calibration.errors import CalibrationError, GateError
 from danet_calibration.fp16 import numeric_range
 from danet_calibration.fp16.numeric_range import measure_fp16_range
 from danet_calibration.fp16.report import Fp16Range, TensorRange, require_fp16_range
+from danet_calibration.measure import divided_node
+from danet_calibration.measure.divided_node import DividedNode
 from danet_calibration.measure.node_by_node import NodeByNode, tensor_types
-from danet_calibration.measure.sliced_attention import attend_in_slices
 from danet_export.frames import pattern
-from danet_export.ops import reference_ops
+from danet_export.ops import channel_energy, position_attention
 from danet_runtime.bundle import Bundle
+from danet_runtime.bundle.operators import OPERATORS
 
 SIZE = (64, 128)
 
@@ -160,39 +162,66 @@ def test_energies_are_those_of_float64(bundle):
 
 def test_channel_energies_in_slices_are_added_up_before_they_are_measured():
     x = np.random.default_rng(0).standard_normal((1, 4, 8, 16)).astype(np.float32)
-    partial = reference_ops.channel_energy(x, 4)
+    partial = channel_energy.reference({"x": x}, {"slices": 4})
     flat = x.reshape(4, -1)
     expected = np.abs(flat @ flat.T).max()
     assert numeric_range._largest_energy(partial.astype(np.float32)) == pytest.approx(expected, rel=1e-5)
     assert np.abs(partial).max() < 0.6 * expected
 
 
-def test_in_slices_the_same_is_measured_as_over_the_whole_map(bundle, measured):
+def test_in_parts_the_same_is_measured_as_over_the_whole_map(bundle, measured):
     frames = [pattern(SIZE, seed) for seed in range(2)]
-    sliced = measure_fp16_range(bundle, frames, whole_map_tokens=8)
-    assert [item.tensor for item in sliced.tensors] == [item.tensor for item in measured.tensors]
-    for one, other in zip(sliced.tensors, measured.tensors, strict=True):
+    divided = measure_fp16_range(bundle, frames, whole_map_tokens=8)
+    assert [item.tensor for item in divided.tensors] == [item.tensor for item in measured.tensors]
+    for one, other in zip(divided.tensors, measured.tensors, strict=True):
         assert (one.values, one.overflow, one.fp16) == (other.values, other.overflow, other.fp16), one.tensor
         assert one.largest == pytest.approx(other.largest, rel=1e-2), one.tensor
-    assert sliced.attention[0].largest == pytest.approx(measured.attention[0].largest, rel=1e-5)
+    assert divided.attention[0].largest == pytest.approx(measured.attention[0].largest, rel=1e-5)
 
 
-@pytest.mark.parametrize("slice_values", [1, 100, 10**6])
-def test_attention_in_slices_is_the_papers(slice_values):
+@pytest.mark.parametrize("part_values", [1, 20, 10**6])
+def test_attention_in_parts_of_any_length_is_the_papers(part_values, monkeypatch):
+    monkeypatch.setattr(divided_node, "PART_VALUES", part_values)
+    got, inputs, _ = run_divided((4, 6), (3, 5))
+    np.testing.assert_allclose(got, position_attention.reference(inputs, {}), rtol=1e-4, atol=1e-5)
+
+
+def test_parts_never_hold_the_map(monkeypatch):
+    monkeypatch.setattr(divided_node, "PART_VALUES", 2**16)
+    _, _, seen = run_divided((2, 2), (24, 32))  # 768 positions: the map has 589824 values
+    assert max(values.size for values in seen) <= 2**16
+    assert sum(values.size for values in seen) > 4 * 768**2, "energies, weights and both their copies"
+
+
+def run_divided(channels, hw):
+    """PositionAttention of random inputs by its body's nodes: result, inputs, every tensor on the way."""
     random = np.random.default_rng(1)
-    q, k = (random.standard_normal((1, 4, 3, 5)).astype(np.float32) for _ in range(2))
-    v, x = (random.standard_normal((1, 6, 3, 5)).astype(np.float32) for _ in range(2))
-    got = attend_in_slices(q, k, v, x, lambda _name, values: values, slice_values)
-    np.testing.assert_allclose(got, reference_ops.position_attention(q, k, v, x), rtol=1e-4, atol=1e-5)
+    of = dict(zip("qkvx", (channels[0], channels[0], channels[1], channels[1]), strict=True))
+    inputs = {name: random.standard_normal((1, count, *hw)).astype(np.float32) for name, count in of.items()}
+    body = position_attention.body({})
+    seen = []
+
+    def run(node, values):
+        results = run_node(node, values, body.opset_import)
+        seen.extend(results)
+        return results
+
+    divided = DividedNode(OPERATORS["PositionAttention"], list(body.input), list(body.node))
+    return divided(list(inputs.values()), run), inputs, seen
 
 
-def test_slices_never_hold_the_map():
-    q = np.zeros((1, 2, 64, 96), np.float32)  # 6144 positions: the map takes 144 MiB
-    tracemalloc.start()
-    attend_in_slices(q, q, q, q, lambda _name, values: values, slice_values=2**20)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 24 * 2**20
+def run_node(node, values, opsets):
+    feeds = {name: values[name] for name in node.input}
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), None)
+            for n, a in feeds.items()
+        ],
+        [onnx.ValueInfoProto(name=name) for name in node.output],
+    )
+    return ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, feeds)
 
 
 def test_frames_are_read_one_at_a_time_and_progress_is_told(bundle):

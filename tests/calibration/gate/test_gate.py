@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from danet_calibration.gate.gate import (
     ALIASES,
     GUARDED,
-    GateRules,
-    Guard,
     find_evidence,
     find_guard,
     judge,
     why_not_measured,
 )
+from danet_calibration.gate.rules import GateRules, Guard
 from danet_runtime.bundle import Accuracy
 from danet_runtime.errors import UsageError
 from danet_train.classes import CITYSCAPES, find_classes

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from danet_calibration.errors import GateError
-from danet_calibration.gate.gate import GateRules
+from danet_calibration.gate.rules import GateRules
 from danet_calibration.images.images import choose_images
 from danet_calibration.int8.coverage import measure_coverage
 from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle

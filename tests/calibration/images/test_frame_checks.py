@@ -9,14 +9,14 @@ from danet_calibration.images.frame_checks import check_frames, is_noise, neighb
 from danet_calibration.images.images import choose_images
 from danet_calibration.images.near_duplicates import distinct_frames, look_at
 from danet_export.frames import pattern
-from danet_train.synthetic.dataset import synthesize_dataset
+from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """Street scenes as `danet synthesize` draws them."""
     root = tmp_path_factory.mktemp("scenes") / "set"
-    synthesize_dataset(root, train=10, val=0, video_frames=0, size_hw=(128, 256), seed=0, workers=1)
+    synthesize_dataset(root, Scenes(train=10, val=0, video_frames=0, size_hw=(128, 256), seed=0), workers=1)
     return sorted(root.glob("leftImg8bit/train/*/*.png"))
 
 

@@ -15,9 +15,8 @@ from danet_calibration.measure.golden_choice import put_golden
 from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle
 from danet_calibration.summary import ladder_table
 from danet_runtime.bundle import Bundle, write_bundle
-from danet_runtime.bundle.golden import golden_frame
+from danet_runtime.bundle.golden import check_golden, golden_frame
 from danet_runtime.inference.segmenter import Segmenter
-from danet_runtime.latency.profiling import check_golden
 
 SETTINGS = CalibrationSettings("max", range_frames=0)
 
@@ -66,7 +65,7 @@ def test_a_golden_frame_that_was_drawn_or_is_not_known_vetoes_no_int8(
     assert len(shown) == 1
     with Segmenter(bundle, "fp32") as segmenter:
         np.testing.assert_array_equal(segmenter(frame), labels)
-        assert check_golden(segmenter) == 1
+        assert check_golden(bundle, "fp32", segmenter).share == 1
     report = json.loads((tmp_path / "out/reports/calibration.json").read_text())
     assert report["golden_origin"] == "calibration"
     assert report["golden_agreement_int8"] >= bundle.manifest.golden.agreement["int8"]

@@ -9,10 +9,10 @@ import torch
 
 from danet_export.errors import ParityError
 from danet_export.frames import pattern
-from danet_export.graph import parity
+from danet_export.graph import parity, torch_reference
 from danet_export.graph.geometry import plan_geometry
 from danet_export.graph.onnx_model import to_onnx
-from danet_export.graph.torch_reference import SlicedPositionAttention, TorchReference
+from danet_export.graph.torch_reference import TorchReference
 from danet_export.graph.wrapper import ExportedDANet
 from danet_train.checkpoint import read_checkpoint
 from danet_train.model.danet import build_model
@@ -119,11 +119,15 @@ def test_bottlenecks_export_too():
     parity.require_agreement(compare(model, GEOMETRIES["stretch"]))
 
 
-def test_the_sliced_attention_of_the_reference_is_the_plain_one(model):
-    x = torch.randn(1, 32, 40, 60, generator=torch.Generator().manual_seed(0))
-    pam = model.decode_head.pam
-    with torch.inference_mode():
-        assert torch.allclose(SlicedPositionAttention(pam)(x), pam(x), atol=1e-5)
+def test_at_a_large_size_the_reference_holds_no_map_and_gives_the_same_labels(model, monkeypatch):
+    geometry = GEOMETRIES["stretch"]
+    frame = pattern(geometry.frame_hw, 0)
+    whole = TorchReference(model, geometry, MEAN, STD)
+    monkeypatch.setattr(torch_reference, "BLOCKWISE_BEYOND_TOKENS", geometry.tokens - 1)
+    blockwise = TorchReference(model, geometry, MEAN, STD)
+    assert (whole.model.decode_head.pam.block_rows, model.decode_head.pam.block_rows) == (None, None)
+    assert blockwise.model.decode_head.pam.block_rows is not None
+    assert (blockwise(frame) == whole(frame)).mean() > 0.999
 
 
 def test_large_sizes_are_compared_smaller_and_say_so():

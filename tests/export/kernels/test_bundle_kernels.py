@@ -13,8 +13,9 @@ from danet_export import pipeline
 from danet_export.cli import require_triton
 from danet_export.errors import ExportError
 from danet_export.graph.geometry import plan_geometry
+from danet_export.graph.wrapper import held_operators, operator_sizes
 from danet_export.kernels.architectures import KernelRequest, find_architectures
-from danet_export.kernels.bundle_kernels import Problem, write_kernels
+from danet_export.kernels.bundle_kernels import specify, write_kernels
 from danet_runtime.bundle import Bundle, BundleWriter
 from danet_runtime.errors import MissingDependencyError, UsageError
 from danet_train.checkpoint import read_checkpoint
@@ -37,7 +38,7 @@ def test_kernels_are_written_for_the_bundles_own_shapes(tmp_path, monkeypatch):
     request = KernelRequest(find_architectures(["sm_87"], "fp16"), "fp16")
     steps = []
     writer = BundleWriter(tmp_path)
-    kernels = list(write_kernels(request, Problem.of_network(config, geometry), writer, steps.append))
+    kernels = list(write_kernels(request, operator_sizes(config, geometry), writer, steps.append))
     check(kernels, lambda ref: (tmp_path / ref.path).read_bytes())
     assert len(steps) == len(kernels) == 6
     shapes = {kernel.operator: kernel.shape for kernel in kernels}
@@ -86,7 +87,7 @@ def test_a_kernel_that_cannot_be_made_is_told_before_the_model_is_exported(
     with pytest.raises(ExportError, match="does not fit"):
         pipeline.export_bundle(
             *(loaded, loaded.classes, plan_geometry((64, 128)), lambda _: [], tmp_path / "bundle"),
-            kernels=request,
+            settings=pipeline.ExportSettings(kernels=request),
         )
     assert not (tmp_path / "bundle").exists()
 
@@ -158,5 +159,7 @@ def test_a_network_without_an_attention_needs_no_kernel_for_it():
         ({"pam": False}, ["ChannelEnergy", "UpsampleArgmax"]),
         ({"cam": False}, ["PositionAttention", "UpsampleArgmax"]),
     ):
-        problem = Problem.of_network(DANetConfig(depth=18, **branches), geometry)
-        assert [spec.operator for spec in problem.specify(architecture, "tuned")] == expected
+        config = DANetConfig(depth=18, **branches)
+        sizes = operator_sizes(config, geometry)
+        problem = {operator: sizes[operator] for operator in held_operators(config)}
+        assert [spec.operator for spec in specify(problem, architecture, "tuned")] == expected

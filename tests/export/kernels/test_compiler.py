@@ -13,19 +13,29 @@ from hypothesis import strategies as st
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 from danet_export.errors import ExportError
+from danet_export.graph.geometry import plan_geometry
+from danet_export.graph.wrapper import operator_sizes
 from danet_export.kernels import cache, channel_energy, compiler, position_attention, ptx, upsample_argmax
 from danet_export.kernels.architectures import ARCHITECTURES, SMALL_SHARED_MEMORY
-from danet_export.kernels.bundle_kernels import VARIANTS, Problem
+from danet_export.kernels.bundle_kernels import VARIANTS, specify
 from danet_export.kernels.cache import compile_cached
 from danet_export.kernels.specification import blocks, next_power_of_two
-from danet_export.ops.attention_ops import energy_slices
+from danet_runtime.bundle.operators import OPERATORS
+from danet_train.model.config import DANetConfig
 
-SIZES = {32768: ((128, 256), (1024, 2048), False), 9409: ((97, 97), (769, 769), True)}
+SIZES = {32768: (1024, 2048), 9409: (769, 769)}
 CAPS = {"sm_100": "8.7", "sm_110": "9.0", "sm_120": "8.7"}
 
 
 def problem(tokens):
-    return Problem(tokens, 64, 512, energy_slices(tokens), 19, *SIZES[tokens])
+    return operator_sizes(DANetConfig(), plan_geometry(SIZES[tokens]))
+
+
+def attention(tokens, d_qk=64, d_v=512):
+    return {"batch": 1, "tokens": tokens, "d_qk": d_qk, "d_v": d_v}
+
+
+LABELS = OPERATORS["UpsampleArgmax"].sizes([(1, 3, 8, 8)], {"height": 64, "width": 64, "align_corners": 0})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +45,7 @@ def kept(tmp_path_factory):
 
 def check(architecture, tokens, dtype, folder):
     for variant in VARIANTS:
-        for spec in problem(tokens).specify(architecture, variant):
+        for spec in specify(problem(tokens), architecture, variant):
             kernel = compile_cached(spec, architecture, dtype, folder)
             where = f"{spec.operator} {variant} N={tokens}"
             limit = SMALL_SHARED_MEMORY if variant == "small" else architecture.shared_memory_limit
@@ -72,7 +82,7 @@ def test_bfloat16_within_the_same_limits(name, kept):
 
 
 def position(tokens, name="sm_87"):
-    return position_attention.specify(1, tokens, 64, 512, ARCHITECTURES[name], "tuned")
+    return position_attention.specify(attention(tokens, 64, 512), ARCHITECTURES[name], "tuned")
 
 
 def test_a_number_of_tokens_that_is_divisible_is_read_in_wide_asynchronous_copies(kept):
@@ -93,7 +103,7 @@ def test_hopper_computes_with_its_own_matrix_instructions(kept):
 
 
 def test_multiply_add_is_fused_in_the_attention_and_never_in_the_upsampling(kept):
-    spec = upsample_argmax.specify(1, 19, (97, 97), (769, 769), True, ARCHITECTURES["sm_87"], "tuned")
+    spec = upsample_argmax.specify(problem(9409)["UpsampleArgmax"], ARCHITECTURES["sm_87"], "tuned")
     text = compile_cached(spec, ARCHITECTURES["sm_87"], "fp16", kept).ptx
     assert "fma" not in text
     # A plain mul.f32 would leave the driver's compiler free to fuse it after all.
@@ -103,14 +113,14 @@ def test_multiply_add_is_fused_in_the_attention_and_never_in_the_upsampling(kept
 
 
 def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
-    spec = position_attention.specify(1, 1024, 64, 512, ARCHITECTURES["sm_90"], "tuned")
+    spec = position_attention.specify(attention(1024, 64, 512), ARCHITECTURES["sm_90"], "tuned")
     with pytest.raises(ExportError, match=r"PositionAttention for sm_86, tuned: \d+ bytes of shared memory"):
         compiler.compile_kernel(spec, ARCHITECTURES["sm_86"], "fp16")
 
 
 def test_a_small_kernel_beyond_48_kib_is_refused_also_where_it_is_kept(tmp_path):
     architecture = ARCHITECTURES["sm_87"]
-    tuned = position_attention.specify(1, 1024, 64, 512, architecture, "tuned")
+    tuned = position_attention.specify(attention(1024, 64, 512), architecture, "tuned")
     assert compile_cached(tuned, architecture, "fp16", tmp_path).shared_memory_bytes > SMALL_SHARED_MEMORY
     small = replace(tuned, variant="small")
     message = r"sm_87, small: 65536 bytes of shared memory, expected at most 49152 \(.*d_qk=64"
@@ -123,7 +133,7 @@ def test_a_small_kernel_beyond_48_kib_is_refused_also_where_it_is_kept(tmp_path)
 @given(st.integers(1, 2048), st.integers(1, 1024), st.sampled_from(list(ARCHITECTURES)))
 def test_queries_of_any_width_are_held_whole_or_read_in_chunks_of_64(d_qk, d_v, name):
     for variant in VARIANTS:
-        spec = position_attention.specify(1, 1024, d_qk, d_v, ARCHITECTURES[name], variant)
+        spec = position_attention.specify(attention(1024, d_qk, d_v), ARCHITECTURES[name], variant)
         held = spec.constants["BLOCK_QK"]
         assert held >= d_qk or held == position_attention.CHUNK_QK
         assert d_qk > 64 or held >= d_qk, "DANet's own width is never cut"
@@ -131,7 +141,7 @@ def test_queries_of_any_width_are_held_whole_or_read_in_chunks_of_64(d_qk, d_v, 
 
 def test_wide_queries_within_the_shared_memory(kept):
     for d_qk, name, variant in ((300, "sm_87", "small"), (192, "sm_86", "tuned"), (512, "sm_75", "small")):
-        spec = position_attention.specify(1, 512, d_qk, 512, ARCHITECTURES[name], variant)
+        spec = position_attention.specify(attention(512, d_qk, 512), ARCHITECTURES[name], variant)
         compile_cached(spec, ARCHITECTURES[name], "fp16", kept)  # refuses what is too much
 
 
@@ -140,7 +150,7 @@ def test_wide_queries_within_the_shared_memory(kept):
 @pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"])
 def test_queries_of_many_widths_within_the_shared_memory(name, d_qk, kept):
     for variant in VARIANTS:
-        spec = position_attention.specify(1, 8192, d_qk, 512, ARCHITECTURES[name], variant)
+        spec = position_attention.specify(attention(8192, d_qk, 512), ARCHITECTURES[name], variant)
         compile_cached(spec, ARCHITECTURES[name], "fp16", kept)
 
 
@@ -153,8 +163,9 @@ def test_no_string_of_the_mathematical_library_is_left_in_the_code(kept):
 @pytest.mark.parametrize("channels", [1, 32, 100])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_tile_of_channel_energies_is_no_larger_than_the_channels(name, channels):
+    sizes = {"batch": 1, "channels": channels, "tokens": 1024, "slices": 2}
     for variant in VARIANTS:
-        spec = channel_energy.specify(1, channels, 1024, 2, ARCHITECTURES[name], variant)
+        spec = channel_energy.specify(sizes, ARCHITECTURES[name], variant)
         assert spec.constants["BLOCK_C"] <= next_power_of_two(channels)
         tiles = blocks(channels, spec.constants["BLOCK_C"])
         assert spec.grid == (tiles * (tiles + 1) // 2, 2, 1)
@@ -162,7 +173,7 @@ def test_a_tile_of_channel_energies_is_no_larger_than_the_channels(name, channel
 
 def test_the_cache_is_used_and_a_damaged_file_is_compiled_again(tmp_path, monkeypatch):
     architecture = ARCHITECTURES["sm_87"]
-    spec = upsample_argmax.specify(1, 3, (8, 8), (64, 64), False, architecture, "tuned")
+    spec = upsample_argmax.specify(LABELS, architecture, "tuned")
     first = compile_cached(spec, architecture, "fp16", tmp_path)
     (file,) = tmp_path.iterdir()
     with monkeypatch.context() as patch:
@@ -178,7 +189,7 @@ def test_the_cache_is_used_and_a_damaged_file_is_compiled_again(tmp_path, monkey
 def test_code_that_others_could_have_put_into_the_cache_is_compiled_again(tmp_path, what, caplog):
     """It would go into a bundle and be signed with it; its hash stands in the same file."""
     architecture = ARCHITECTURES["sm_87"]
-    spec = upsample_argmax.specify(1, 3, (8, 8), (64, 64), False, architecture, "tuned")
+    spec = upsample_argmax.specify(LABELS, architecture, "tuned")
     folder = tmp_path / "kernels"
     first = compile_cached(spec, architecture, "fp16", folder)
     (file,) = folder.iterdir()
@@ -199,7 +210,7 @@ def test_code_that_others_could_have_put_into_the_cache_is_compiled_again(tmp_pa
 def test_the_cache_tells_apart_what_decides_the_code():
     def key(tokens=1024, name="sm_87", dtype="fp16", variant="tuned"):
         architecture = ARCHITECTURES[name]
-        spec = position_attention.specify(1, tokens, 64, 512, architecture, variant)
+        spec = position_attention.specify(attention(tokens, 64, 512), architecture, variant)
         return cache.cache_key(spec, architecture, dtype)
 
     keys = [key(), key(tokens=1032), key(name="sm_89"), key(dtype="bf16"), key(variant="small")]

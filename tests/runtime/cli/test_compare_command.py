@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from layout_trees import TREES
 from onnx import numpy_helper
 from small_disk import can_mount, on_small_disk
 from typer.testing import CliRunner, Result
@@ -21,8 +22,11 @@ from typer.testing import CliRunner, Result
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle, Quantisation, Variant, write_bundle
 from danet_runtime.cli.app import build_app
+from danet_runtime.cli.commands import compare
 from danet_runtime.comparison import comparison
 from danet_runtime.errors import AgreementError, SourceError, SourceTruncatedError, UsageError
+from danet_train.data.datasets.cityscapes import Cityscapes
+from danet_train.data.datasets.membership import pictures_of_split
 
 
 def without_cars(data: bytes) -> bytes:
@@ -153,6 +157,30 @@ def test_of_cityscapes_one_split_is_taken_val_unless_another_is_named(
         assert message in str(danet(*command, *options).exception)
     (frames / "val").rename(tmp_path / "val")
     assert "name one with --split" in str(danet(*command, "--images", frames.parent).exception)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TREES if kind != "cityscapes"])
+def test_of_a_data_set_that_training_knows_one_split_is_taken_without_its_labels(
+    two_variants: Bundle, tmp_path: Path, kind: str
+) -> None:
+    tree = TREES[kind](tmp_path / "set")
+    command = ("compare", two_variants.path, "--images", tree.root, "-o", tmp_path / "out", "--overwrite")
+    for options, files in (((), tree.val), (("--split", "train"), tree.train)):
+        done = danet(*command, *options)
+        assert done.exit_code == 0, done.output
+        report = json.loads((tmp_path / "out" / "comparison.json").read_text())
+        assert sorted(entry["name"] for entry in report["per_frame"]) == sorted(file.name for file in files)
+    assert "no split 'vale'" in str(danet(*command, "--split", "vale").exception)
+
+
+def test_what_the_command_knows_of_cityscapes_is_what_training_knows(tmp_path: Path) -> None:
+    tree = TREES["cityscapes"](tmp_path)
+    layout = Cityscapes()
+    assert layout.locate(tmp_path) == tmp_path
+    assert layout.find_split(tmp_path, "val").images == tmp_path / compare._CITYSCAPES_FRAMES / "val"
+    assert set(layout.splits(tmp_path)) <= set(compare._CITYSCAPES_SPLITS)
+    folder, pictures = pictures_of_split(tmp_path) or (None, [])
+    assert (folder, pictures) == (tmp_path / "leftImg8bit" / "val", sorted(tree.val))
 
 
 @pytest.mark.parametrize(("least", "code"), [(0.5, 0), (0.9999, 1)])

@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from danet_runtime.bundle import Bundle, SegmentationClass
+from danet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from danet_runtime.backends.statement import BackendWanted
+from danet_runtime.backends.tensorrt import TensorRT
+from danet_runtime.bundle import Bundle, Precision, SegmentationClass
 from danet_runtime.comparison import comparison
 from danet_runtime.comparison.comparison import Side, SideOptions, compare, parse_side
 from danet_runtime.comparison.labels import FrameAgreement, LabelComparison
@@ -21,8 +24,8 @@ from danet_runtime.errors import BackendError, SourceError, UsageError
 from danet_runtime.sources.protocol.source import FrameInfo
 
 CLASSES = tuple(
-    SegmentationClass(name=name, color=colour)
-    for name, colour in (("road", (128, 64, 128)), ("tree", (20, 200, 20)), ("sky", (60, 60, 220)))
+    SegmentationClass(name=name, color=color)
+    for name, color in (("road", (128, 64, 128)), ("tree", (20, 200, 20)), ("sky", (60, 60, 220)))
 )
 NAMES = ["road", "tree", "sky"]
 label_maps = hnp.arrays(np.uint8, (3, 4), elements=st.sampled_from((0, 1, 2, 255)))
@@ -212,15 +215,13 @@ def test_threads_go_to_onnxruntime_alone_and_engines_to_tensorrt_alone(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    real = comparison.open_backend
 
-    def recording(
-        of: Bundle, precision: str, backend: str, *, threads: int | None, engine_folder: Path | None
-    ) -> object:
-        asked.append((backend, threads, engine_folder))
-        return real(of, precision, "onnxruntime", threads=threads)
+    def recording(kind: type, of: Bundle, precision: Precision, wanted: BackendWanted) -> OnnxRuntimeBackend:
+        asked.append((kind.statement.name, *wanted))
+        return OnnxRuntimeBackend(of, precision, wanted.threads)
 
-    monkeypatch.setattr(comparison, "open_backend", recording)
+    for kind in (OnnxRuntimeBackend, TensorRT):
+        monkeypatch.setattr(kind, "opened", classmethod(recording))
     engines = Path("engines")
     options = SideOptions(threads=1, engine_folder=engines)
     compare(bundle, (SIDES[0], Side("tensorrt", "fp32")), Frames(2, 2), options=options)

@@ -16,7 +16,7 @@ from process_parts import children_of, is_running, seen_of
 from stream_parts import until
 
 from danet_runtime.bundle import Bundle
-from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.gstreamer import PipelineSource, has_element
 
 needs_gstreamer = pytest.mark.skipif(not has_element("gdppay"), reason="GStreamer is not installed")
 
@@ -58,8 +58,8 @@ def test_no_child_outlives_a_command_that_was_killed(
 
 @needs_gstreamer
 def test_a_child_outlives_the_thread_that_started_it() -> None:
-    opened: list[ChildSource] = []
-    thread = threading.Thread(target=lambda: opened.append(ChildSource(PIPELINE)))
+    opened: list[PipelineSource] = []
+    thread = threading.Thread(target=lambda: opened.append(PipelineSource(PIPELINE)))
     thread.start()
     thread.join()
     (source,) = opened
@@ -73,7 +73,7 @@ def test_a_child_outlives_the_thread_that_started_it() -> None:
 
 @needs_gstreamer
 def test_a_child_is_known_by_its_name_and_not_by_what_it_reads() -> None:
-    source = ChildSource(f"{PIPELINE},colorimetry=bt601")
+    source = PipelineSource(f"{PIPELINE},colorimetry=bt601")
     (child,) = [seen_of(child) for child in children_of(os.getpid()) if "danet-gst" in seen_of(child)]
     assert child.startswith("danet-gstreamer: ")
     assert "videotestsrc" not in child

@@ -18,6 +18,7 @@ import pytest
 from process_parts import children_of, seen_of
 from sink_parts import result
 
+from danet_runtime import dependencies
 from danet_runtime.errors import MissingDependencyError, SinkError
 from danet_runtime.sinks import Sink, StreamFormat, open_sink, push
 from danet_runtime.sinks.push import PushSink
@@ -55,14 +56,14 @@ def free_port(kind: socket.SocketKind) -> int:
 
 
 class Writing:
-    """Writes pictures of one colour until it is stopped, as the thread of a sink does."""
+    """Writes pictures of one color until it is stopped, as the thread of a sink does."""
 
-    def __init__(self, sink: Sink, size_hw: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    def __init__(self, sink: Sink, size_hw: tuple[int, int], color: tuple[int, int, int]) -> None:
         self.sink = sink
         self.failures: list[str] = []
         self.slowest_s = 0.0
         self._frame = np.empty((*size_hw, 3), np.uint8)
-        self._frame[:] = colour
+        self._frame[:] = color
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -247,7 +248,7 @@ def test_without_gstreamer_or_an_encoder_that_is_said(
     monkeypatch.setattr(push, "has_element", lambda name: name == "x264enc")
     with pytest.raises(SinkError, match="lacks h264parse, mpegtsmux, udpsink"):
         sink.open(stream_format())
-    monkeypatch.setattr(push.shutil, "which", lambda _: None)
+    monkeypatch.setattr(dependencies.shutil, "which", lambda _: None)
     with pytest.raises(MissingDependencyError, match="apt install gstreamer"):
         sink.open(stream_format())
     with pytest.raises(SinkError, match="not open"):

@@ -22,7 +22,7 @@ from stream_parts import Echo, stream_of, until
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import MissingDependencyError, SourceError, UsageError
 from danet_runtime.sources import gstreamer, open_source
-from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.gstreamer import PipelineSource, has_element
 from danet_runtime.sources.live.child import FrameChild
 from danet_runtime.sources.protocol import gdp
 
@@ -46,7 +46,7 @@ needs_rtsp_server = pytest.mark.skipif(
 )
 
 
-def read(source: ChildSource, frames: int) -> list[np.ndarray]:
+def read(source: PipelineSource, frames: int) -> list[np.ndarray]:
     buffer = np.empty((*source.size_hw, 3), np.uint8)
     taken = []
     for number in range(frames):
@@ -91,13 +91,13 @@ def test_a_pipeline_that_ends_or_never_starts_says_what_gstreamer_said() -> None
         ("fakesrc is-live=true num-buffers=1", "not-negotiated|has ended"),
     ):
         with pytest.raises(SourceError, match=words):
-            ChildSource(f"gst:{pipeline}", start_s=2)
+            PipelineSource(f"gst:{pipeline}", start_s=2)
     assert children_of(os.getpid()) == []
 
 
 @needs_gstreamer
 def test_a_child_that_hangs_can_be_interrupted_from_another_thread_and_opened_again() -> None:
-    source = ChildSource("gst:videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=1/2")
+    source = PipelineSource("gst:videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=1/2")
     read(source, 1)
     threading.Timer(0.1, source.interrupt).start()
     started = time.monotonic()

@@ -23,8 +23,9 @@ from danet_runtime.errors import SinkError, SourceError, UsageError
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sinks.push import PushSink
 from danet_runtime.sources import open_source
-from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.gstreamer import has_element
 from danet_runtime.sources.protocol.uri import HIDDEN, Redaction, check_address, redacted, secrets_of
+from danet_runtime.sources.rtsp import RtspSource
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 
@@ -207,12 +208,12 @@ def assert_nothing_to_see() -> None:
 
 @needs_gstreamer
 def test_the_list_of_processes_does_not_hold_a_cameras_password(silent_uri: str) -> None:
-    source: list[ChildSource] = []
+    source: list[RtspSource] = []
     refused: list[str] = []
 
     def read() -> None:
         try:
-            source.append(ChildSource(silent_uri, start_s=1.5))
+            source.append(RtspSource(silent_uri, start_s=1.5))
         except SourceError as error:
             refused.append(str(error))
 

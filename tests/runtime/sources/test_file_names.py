@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from danet_runtime.cli.live.cameras import check_sources, named_sources
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.sources import camera_of, live_source, open_source, path_of
-from danet_runtime.sources.camera import CameraSource
-from danet_runtime.sources.images import pictures_in
-from danet_runtime.sources.protocol.natural_order import natural_order
+from danet_runtime.sources import open_source
+from danet_runtime.sources.camera import CameraSource, canonical_camera
+from danet_runtime.sources.images import natural_order, pictures_in
+from danet_runtime.sources.registry import live_source, path_of
 
 LATIN_1 = os.fsdecode(b"h\xe9")
 
@@ -55,13 +55,25 @@ def test_a_picture_is_read_by_its_uri_and_a_name_with_a_percent_sign_stays_one(t
     assert greys(f"file://{tmp_path}/a%20c.png") == [20]
     assert greys(f"file://{tmp_path}/a%2520c.png") == [20]
     assert greys(f"file://{tmp_path}/h%E9.png") == [30]
+    assert greys(f"File://{tmp_path}/a%20b.png") == [10]
+
+
+@pytest.mark.parametrize("text", ["", "file:", "file://"])
+def test_an_empty_name_is_not_the_folder_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    write_picture(tmp_path / "a.png", 10)
+    monkeypatch.chdir(tmp_path)
+    assert greys(".") == [10]
+    with pytest.raises(UsageError, match="names nothing; expected a video file"):
+        open_source(text)
 
 
 @pytest.mark.parametrize("number", [0, 7, 12])
 def test_a_video_device_is_the_camera_of_its_number(number: int) -> None:
     name = f"/dev/video{number}"
     assert path_of(name) is None
-    assert camera_of(name) == number
+    assert canonical_camera(name) == f"camera:{number}"
     assert isinstance(live_source(name), CameraSource)
     with pytest.raises(UsageError, match=f"are both camera:{number}"):
         check_sources({"a": name, "b": f"camera:{number}"})
@@ -73,16 +85,16 @@ def test_what_leads_to_a_video_device_from_dev_is_that_camera(tmp_path: Path) ->
     link = Path(f"/dev/danet-test-{os.getpid()}")
     link.symlink_to("/dev/video63")
     try:
-        assert camera_of(str(link)) == 63
+        assert canonical_camera(str(link)) == "camera:63"
     finally:
         link.unlink()
     (tmp_path / "film.mp4").symlink_to("/dev/video63")  # a file's name never becomes a camera
-    assert camera_of(str(tmp_path / "film.mp4")) is None
+    assert canonical_camera(str(tmp_path / "film.mp4")) is None
 
 
 @pytest.mark.parametrize("name", ["/dev/videos", "/dev/video", "/dev/video0.mp4", "dev/video0", "/dev/null"])
 def test_other_names_are_no_devices_of_video(name: str) -> None:
-    assert camera_of(name) is None
+    assert canonical_camera(name) is None
     assert path_of(name) == Path(name)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.sources import live_source
 from danet_runtime.sources.network.http_address import HttpAddress
+from danet_runtime.sources.registry import live_source
 
 
 def test_credentials_and_what_is_behind_the_hash_are_not_sent() -> None:

@@ -34,7 +34,7 @@ from stream_parts import Echo, stream_of, until
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SourceError
 from danet_runtime.sources import FrameInfo, open_source
-from danet_runtime.sources.gstreamer import ChildSource
+from danet_runtime.sources.http import HttpSource
 from danet_runtime.sources.network.http_address import HttpAddress
 from danet_runtime.sources.network.http_client import HttpClient
 
@@ -42,23 +42,23 @@ HLS, TS = "application/vnd.apple.mpegurl", "video/mp2t"
 
 
 @contextmanager
-def opened(uri: str, **options: object) -> Iterator[ChildSource]:
+def opened(uri: str, **options: object) -> Iterator[HttpSource]:
     source = open_source(uri, **options)  # type: ignore[arg-type]
-    assert isinstance(source, ChildSource)
+    assert isinstance(source, HttpSource)
     try:
         yield source
     finally:
         source.close()
 
 
-def read(source: ChildSource) -> tuple[FrameInfo, truth.Truth | None]:
+def read(source: HttpSource) -> tuple[FrameInfo, truth.Truth | None]:
     buffer = np.empty((*source.size_hw, 3), np.uint8)
     info = source.read_into(buffer)
     assert info is not None
     return info, truth.read(buffer)
 
 
-def read_to_the_end(source: ChildSource) -> list[truth.Truth | None]:
+def read_to_the_end(source: HttpSource) -> list[truth.Truth | None]:
     found = []
     with suppress(SourceError):
         while True:
@@ -293,7 +293,7 @@ def test_what_a_playlist_names_elsewhere_is_not_asked_for(segment: str, words: s
     with HttpCamera({"/a.ts": answer(true_video(25, 25), TS)}, "127.0.0.2") as other:
         text = segment.format(port=other.server_port)
         with serving(list=playlist(text)) as base, pytest.raises(SourceError, match=words):
-            ChildSource(f"{base}list", start_s=3.0 if segment.startswith("udp:") else 30.0)
+            HttpSource(f"{base}list", start_s=3.0 if segment.startswith("udp:") else 30.0)
     assert other.asked == []
 
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from danet_runtime.cli.live.cameras import check_sources, named_sources
 from danet_runtime.errors import UsageError
 from danet_runtime.sinks import sink_target
-from danet_runtime.sources import camera_of, live_source, open_source, path_of
+from danet_runtime.sources import open_source
+from danet_runtime.sources.camera import canonical_camera
+from danet_runtime.sources.registry import live_source, path_of
 
 HOSTILE = (
     "x=gst:filesrc location=secret ! filesink location=stolen.mp4",
@@ -73,7 +75,7 @@ def test_whatever_an_entry_is_called_it_is_a_path(
         name = scheme + rest
         Path(name).symlink_to("nowhere" if dangling else "/dev/null")
         assert path_of(name) == Path(name)
-        assert camera_of(name) is None
+        assert canonical_camera(name) is None
         assert named_sources([name]) == {"source": name}
         try:
             target = sink_target(name)

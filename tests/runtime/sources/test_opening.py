@@ -21,7 +21,7 @@ from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sources import opening
-from danet_runtime.sources.gstreamer import ChildSource
+from danet_runtime.sources.http import HttpSource
 from danet_runtime.sources.live.source import LiveSource
 
 SIZES = dict.fromkeys(("front", "rear"), (48, 64))
@@ -42,7 +42,7 @@ for number in range(10**6):
 """
 
 
-class Mute(ChildSource):
+class Mute(HttpSource):
     """Sends once its file is there."""
 
     def __init__(self, wanted: Path, size_hw: tuple[int, int]) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from danet_runtime import dependencies
 from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.frames.color import to_bgr, to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels, pixels_of
 from danet_runtime.sources import gstreamer, open_source
-from danet_runtime.sources.gstreamer import has_element, pipeline_of
+from danet_runtime.sources.gstreamer import has_element
 from danet_runtime.sources.protocol import gdp
 
 NV12, UYVY = Pixels("nv12"), Pixels("uyvy")
@@ -97,7 +98,7 @@ def test_rows_of_another_length_are_refused_with_what_copies_them(
 def test_the_stream_says_its_matrix_and_range(colorimetry: str, expected: tuple[str, str]) -> None:
     caps = f"video/x-raw,format=NV12,width=64,height=48,colorimetry=(string){colorimetry}"
     source = open_source(f"gst:videotestsrc num-buffers=2 ! '{caps}'", pixels=NV12)
-    assert (source.pixels.colour, source.pixels.range) == expected
+    assert (source.pixels.color, source.pixels.range) == expected
     source.close()
 
 
@@ -124,12 +125,12 @@ def test_a_decoded_video_has_the_same_picture_as_opencvs(
 
 def test_on_a_jetson_frames_leave_the_video_engine_in_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gstreamer, "has_element", lambda name: name == "nvvidconv")
-    assert "nvvidconv ! video/x-raw,format=NV12 ! videoconvert ! video/x-raw,format=NV12" in pipeline_of(
-        "csi://0", NV12
-    )
-    assert "nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR" in pipeline_of(
-        "csi://0"
-    )
+    monkeypatch.setattr(dependencies.shutil, "which", lambda program: f"/usr/bin/{program}")
+    for pixels, of_engine, given in ((NV12, "NV12", "NV12"), (BGR, "BGRx", "BGR")):
+        words = " ".join(gstreamer.CsiSource.child_command("csi://0", pixels, "drop").words)
+        assert (
+            f"nvvidconv ! video/x-raw,format={of_engine} ! videoconvert ! video/x-raw,format={given}" in words
+        )
 
 
 def test_caps_without_colorimetry_mean_what_was_asked_for() -> None:

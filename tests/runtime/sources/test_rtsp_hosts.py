@@ -13,7 +13,8 @@ import truth
 from rtsp_camera import CameraRules, RtspCamera
 
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.gstreamer import has_element
+from danet_runtime.sources.rtsp import RtspSource
 
 pytestmark = pytest.mark.skipif(
     not has_element("rtspsrc") or not has_element("avdec_h264"), reason="GStreamer is not installed"
@@ -59,7 +60,7 @@ def test_a_camera_that_sends_on_to_another_host_is_not_followed_and_that_host_he
             sending_on_to(address) as uri,
             pytest.raises(SourceError, match=r"sends on to the host '127\.0\.0\.1'.*add #hosts=127\.0\.0\.1"),
         ):
-            ChildSource(uri)
+            RtspSource(uri)
         other.setblocking(False)
         with suppress(BlockingIOError):  # it may have been connected to, and no more
             heard, _ = other.accept()
@@ -70,7 +71,7 @@ def test_a_camera_that_sends_on_to_another_host_is_not_followed_and_that_host_he
 @pytest.mark.parametrize("hosts", ["127.0.0.1", "elsewhere,127.0.0.1", "*"])
 def test_a_host_that_was_named_is_followed(hosts: str) -> None:
     with RtspCamera(CameraRules(key_every=10)) as camera, sending_on_to(camera.uri) as uri:
-        source = ChildSource(f"{uri}#hosts={hosts}")
+        source = RtspSource(f"{uri}#hosts={hosts}")
         buffer = np.empty((*source.size_hw, 3), np.uint8)
         source.read_into(buffer)
         source.close()
@@ -79,4 +80,4 @@ def test_a_host_that_was_named_is_followed(hosts: str) -> None:
 
 def test_anything_else_behind_the_address_is_refused() -> None:
     with pytest.raises(UsageError, match="expected hosts=HOST,HOST"):
-        ChildSource("rtsp://127.0.0.1/live#verify=yes", is_open=False)
+        RtspSource("rtsp://127.0.0.1/live#verify=yes", is_open=False)

@@ -20,9 +20,10 @@ from stream_parts import Echo, stream_of, until
 from wire import WireRules
 
 from danet_runtime.clock import now_ns
-from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.gstreamer import PipelineSource, has_element
 from danet_runtime.sources.protocol.damage import DamagePolicy
 from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.rtsp import RtspSource
 
 pytestmark = pytest.mark.skipif(
     not has_element("rtspsrc") or not has_element("avdec_h264"), reason="GStreamer is not installed"
@@ -56,7 +57,7 @@ class Watching:
     """Opens a camera and reads from it; several tell each other apart by name."""
 
     def __init__(self, camera: RtspCamera, damaged: DamagePolicy = "drop", name: str = "") -> None:
-        self.source = ChildSource(f"{camera.uri}/{name}" if name else camera.uri, damaged=damaged)
+        self.source = RtspSource(f"{camera.uri}/{name}" if name else camera.uri, damaged=damaged)
         self.viewer = [one for one in camera.viewers if one.name == name][-1]
         self.buffer = np.empty((*self.source.size_hw, 3), np.uint8)
 
@@ -137,7 +138,7 @@ def test_twenty_joins_give_no_corrupt_frame(codec: str, over_udp: bool) -> None:
 def test_a_pipeline_of_the_users_own_is_guarded_likewise(between: str) -> None:
     with RtspCamera(CameraRules(key_every=25)) as camera:
         until(lambda: camera.frames > 5)
-        source = ChildSource(f"gst:rtspsrc location={camera.uri} latency=20 ! {between}")
+        source = PipelineSource(f"gst:rtspsrc location={camera.uri} latency=20 ! {between}")
         try:
             buffer = np.empty((*source.size_hw, 3), np.uint8)
             camera.wire_rules.loss = 0.01
@@ -244,7 +245,7 @@ def test_a_stream_with_rare_key_frames_is_degraded_by_a_loss_and_not_opened_agai
     segmenter_with: Callable,
 ) -> None:
     with RtspCamera(CameraRules(key_every=100, size_hw=truth.SIZE_HW)) as camera:
-        source = ChildSource(camera.uri)
+        source = RtspSource(camera.uri)
         options = {"source_timeout_s": 1.0, "damage_shown_s": 0.5, "reconnect_first_s": 0.1}
         with stream_of(segmenter_with(Echo()), source, **options) as stream:
             until(lambda: stream.health.state == "ready", 20)

@@ -27,7 +27,7 @@ from danet_runtime.errors import (
     UsageError,
 )
 from danet_runtime.sinks.writing.push_child import PushChild
-from danet_runtime.sources.gstreamer import ChildSource
+from danet_runtime.sources.http import HttpSource
 from danet_runtime.stream.systemd import SystemdNotifier
 
 SENDER = """
@@ -43,7 +43,7 @@ for number in range(10**6):
 """
 
 
-class Sender(ChildSource):
+class Sender(HttpSource):
     """A camera in a child process that needs no network."""
 
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:

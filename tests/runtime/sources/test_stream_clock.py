@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_parts import Echo, stream_of, until
 
 from danet_runtime.clock import now_ns
-from danet_runtime.sources.gstreamer import ChildSource, has_element
+from danet_runtime.sources.gstreamer import PipelineSource, has_element
 from danet_runtime.sources.live.stream_clock import StreamClock
 
 MS = 1_000_000
@@ -30,7 +30,7 @@ for number in range(10**6):
 """
 
 
-class Sender(ChildSource):
+class Sender(PipelineSource):
     """A camera whose clock is set while it sends."""
 
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:

@@ -40,6 +40,7 @@ class BareSource:
 class AbleSource(BareSource):
     """All that a source may have besides."""
 
+    name = "able"
     pixels = Pixels("nv12")
     sample_aspect_ratio = Fraction(4, 3)
     is_variable = True
@@ -49,6 +50,8 @@ class AbleSource(BareSource):
     def reopen(self) -> None: ...
 
     def interrupt(self) -> None: ...
+
+    def await_opening(self, size_hw: tuple[int, int], why: str) -> None: ...
 
 
 class BareSink:

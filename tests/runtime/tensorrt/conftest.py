@@ -8,22 +8,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from plugin_nodes import ATTRIBUTES, INPUTS
 
 from danet_runtime.bundle import MANIFEST_NAME, Bundle, FileRef, Kernel
+from danet_runtime.bundle.operators import OPERATORS
 from danet_runtime.files.atomic import sha256_of
 from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine
 from danet_runtime.tensorrt.build.library import TensorRTLibrary
 from danet_runtime.tensorrt.cuda.device import Device, Gpu
 from danet_runtime.tensorrt.store.manifest import EngineRequest
 
-SHAPES = {
-    "PositionAttention": {"batch": 1, "d_qk": 8, "d_v": 32, "tokens": 48},
-    "ChannelEnergy": {"batch": 1, "channels": 32, "tokens": 48, "slices": 4},
-    "UpsampleArgmax": {
-        **{"batch": 1, "classes": 4, "logits_height": 6, "logits_width": 8},
-        **{"height": 48, "width": 64, "align_corners": 0},
-    },
-}
+SHAPES = {name: spec.sizes(INPUTS[name], ATTRIBUTES[name]) for name, spec in OPERATORS.items()}
 PARAMETERS = {"PositionAttention": 5, "ChannelEnergy": 2, "UpsampleArgmax": 2}
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from danet_runtime.bundle.operators import OPERATORS, output_shape
 from danet_runtime.errors import BackendError, BundleError, IntegrityError
 from danet_runtime.tensorrt.kernels.kernels import check_device, select_kernels
-from danet_runtime.tensorrt.kernels.operators import OPERATORS, check_shapes, output_shape
 from danet_runtime.tensorrt.kernels.ptx import newest_ptx, oldest_cuda, read_header
+from danet_runtime.tensorrt.kernels.shape_check import check_shapes
 
 POSITION = [(1, 8, 6, 8), (1, 8, 6, 8), (1, 32, 6, 8), (1, 32, 6, 8)]
 UPSAMPLE = {"height": 48, "width": 64, "align_corners": 0}

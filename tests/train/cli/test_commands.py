@@ -177,11 +177,3 @@ def test_no_module_imports_a_sibling_package():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_every_public_name_can_be_had():
-    import danet_train
-
-    assert all(getattr(danet_train, name) is not None for name in danet_train.__all__)
-    with pytest.raises(AttributeError, match="nothing"):
-        _ = danet_train.nothing

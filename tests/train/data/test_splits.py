@@ -9,9 +9,12 @@ from typer.testing import CliRunner
 
 from danet_train import open_dataset, read_checkpoint
 from danet_train.cli.train import train
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import DataError, UsageError
 from danet_train.training.config import TrainConfig
 from danet_train.training.fine_tune import fine_tune_to_file
+from danet_train.training.listeners import Listeners
+from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file
 
 SETTINGS = {
@@ -69,7 +72,10 @@ def test_splits_of_other_classes_are_refused_before_the_first_update(tmp_path, v
     updates = []
     with pytest.raises(DataError, match=words):
         train_to_file(
-            TrainConfig.model_validate(SETTINGS), *splits, tmp_path / "out/c.pt", on_step=updates.append
+            TrainConfig.model_validate(SETTINGS),
+            Splits(*splits),
+            RunFiles(tmp_path / "out/c.pt"),
+            listeners=Listeners(on_step=updates.append),
         )
     assert updates == []
     assert _files(tmp_path / "out") == []
@@ -78,10 +84,10 @@ def test_splits_of_other_classes_are_refused_before_the_first_update(tmp_path, v
 def test_a_fine_tuning_refuses_them_too(tmp_path):
     config, out = TrainConfig.model_validate(SETTINGS), tmp_path / "c.pt"
     learn, other = _splits(tmp_path / "data", ROAD_FIRST, REST_FIRST)
-    train_to_file(config, learn, learn, out)
+    train_to_file(config, Splits(learn, learn), RunFiles(out))
     config = config.model_copy(update={"model": read_checkpoint(out).model.config})
     with pytest.raises(DataError, match="class 0 is 'road' in the training split, but 'rest'"):
-        fine_tune_to_file(config, read_checkpoint(out), learn, other, tmp_path / "out/q.pt")
+        fine_tune_to_file(config, read_checkpoint(out), Splits(learn, other), tmp_path / "out/q.pt")
     assert _files(tmp_path / "out") == []
 
 

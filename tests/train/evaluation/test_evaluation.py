@@ -12,13 +12,12 @@ from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 from undecided_network import undecided_network
 
-from danet_train.config.sections import EvaluationConfig
+from danet_train.config.sections import EvaluationConfig, Normalisation
 from danet_train.evaluation import prediction
 from danet_train.evaluation.prediction import predict
 from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows, source_rows
 from danet_train.evaluation.views import view_size
 from danet_train.evaluation.windows import windows_inside, windows_over
-from danet_train.normalisation import Normalisation
 
 NORMALISATION = Normalisation()
 MEAN, STD = np.array(NORMALISATION.mean), np.array(NORMALISATION.std)

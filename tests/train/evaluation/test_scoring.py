@@ -6,14 +6,14 @@ import pytest
 from undecided_network import undecided_network
 
 from danet_train import open_dataset, read_checkpoint
-from danet_train.config.sections import EvaluationConfig
-from danet_train.data.samples.sample import Dataset, Pair
+from danet_train.config.sections import EvaluationConfig, Normalisation
+from danet_train.data.samples.sample import Dataset, Pair, Splits
 from danet_train.errors import DataError, UsageError
 from danet_train.evaluation.prediction import predict
 from danet_train.evaluation.predictions import prediction_folder
 from danet_train.evaluation.scoring import score
-from danet_train.normalisation import Normalisation
 from danet_train.training.config import TrainConfig
+from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file
 
 NORMALISATION = Normalisation()
@@ -98,7 +98,9 @@ def test_a_training_is_scored_as_its_configuration_says(tmp_path, synthetic_root
         "evaluation": {"mode": "slide", "window_hw": [33, 41], "flip": True},
     })  # fmt: skip
     val = open_dataset(synthetic_root, "val")
-    matrix, _ = train_to_file(config, open_dataset(synthetic_root, "train"), val, tmp_path / "c.pt")
+    matrix, _ = train_to_file(
+        config, Splits(open_dataset(synthetic_root, "train"), val), RunFiles(tmp_path / "c.pt")
+    )
     loaded = read_checkpoint(tmp_path / "c.pt")
     again = score(loaded.model, val, loaded.normalisation, settings=config.evaluation).matrix
     np.testing.assert_array_equal(matrix.counts, again.counts)

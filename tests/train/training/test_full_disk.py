@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from danet_train import open_dataset, read_checkpoint
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import TrainingError
 from danet_train.training.config import TrainConfig
-from danet_train.training.outputs import state_path
+from danet_train.training.listeners import Listeners
+from danet_train.training.outputs import RunFiles, state_path
 from danet_train.training.run import train_to_file
 
 STEPS = 4
@@ -50,13 +52,18 @@ def test_a_state_that_cannot_be_saved_on_the_way_is_told_of_once_and_the_trainin
             )
             {2: fill, 4: make_room}.get(progress.step, lambda: None)()
 
-        train_to_file(CONFIG, *splits, tmp_path / "c.pt", on_step=on_step, say=said.append)
+        train_to_file(
+            CONFIG,
+            Splits(*splits),
+            RunFiles(tmp_path / "c.pt"),
+            listeners=Listeners(on_step=on_step, say=said.append),
+        )
     assert len(said) == 1
     assert "c.state.pt cannot be written (File too large" in said[0]
     assert "after update 2 " in said[0]
     assert "to continue after update 1 of 4" in said[0]
     assert states[1] == states[2] == states[3] != b""  # the one of update 1 stands meanwhile
-    train_to_file(CONFIG, *splits, tmp_path / "whole.pt")
+    train_to_file(CONFIG, Splits(*splits), RunFiles(tmp_path / "whole.pt"))
     one, other = (read_checkpoint(tmp_path / name).model.state_dict() for name in ("c.pt", "whole.pt"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.json", "c.pt", "whole.json", "whole.pt"]
@@ -67,9 +74,13 @@ def test_best_weights_that_cannot_be_written_do_not_end_the_training(tmp_path, s
     config = CONFIG.model_copy(update={"loop": CONFIG.loop.model_copy(update={"evaluate_every": 2})})
     with _disk() as (fill, make_room):
         train_to_file(
-            config, *splits, tmp_path / "c.pt", say=said.append,
-            on_step=lambda progress: (make_room if progress.step != 2 else fill)(),
-        )  # fmt: skip
+            config,
+            Splits(*splits),
+            RunFiles(tmp_path / "c.pt"),
+            listeners=Listeners(
+                say=said.append, on_step=lambda progress: (make_room if progress.step != 2 else fill)()
+            ),
+        )
     assert any("update 2 gave the best weights so far, which are lost" in words for words in said)
     assert (tmp_path / "c.pt").exists()
 
@@ -78,9 +89,11 @@ def test_a_checkpoint_that_cannot_be_written_at_the_end_leaves_the_state_to_go_o
     out = tmp_path / "c.pt"
     message = r"after the last update .*c\.pt cannot be written .* after update 4 of 4, .*with --resume"
     with _disk() as (fill, _), pytest.raises(TrainingError, match=message):
-        train_to_file(CONFIG, *splits, out, on_score=lambda step, scored: fill())
+        train_to_file(
+            CONFIG, Splits(*splits), RunFiles(out), listeners=Listeners(on_score=lambda step, scored: fill())
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["c.state.pt"]
-    train_to_file(CONFIG, *splits, out, resume=True)
+    train_to_file(CONFIG, Splits(*splits), RunFiles(out, resume=True))
     assert read_checkpoint(out).metadata["step"] == STEPS
 
 
@@ -91,5 +104,7 @@ def test_stopping_without_room_for_the_state_says_what_is_left(tmp_path, splits)
         with pytest.raises(
             TrainingError, match=r"c\.state\.pt cannot be written .*no state was saved before"
         ):
-            train_to_file(CONFIG, *splits, tmp_path / "c.pt", **options)
+            train_to_file(
+                CONFIG, Splits(*splits), RunFiles(tmp_path / "c.pt"), listeners=Listeners(**options)
+            )
     assert not list(tmp_path.iterdir())

@@ -13,12 +13,15 @@ import torch
 
 from danet_train import open_dataset, read_checkpoint
 from danet_train.data.samples.faults import Skipped
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import UsageError
 from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.scoring import score
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import NAMED_SKIPPED, History
+from danet_train.training.listeners import Listeners
 from danet_train.training.loop import Progress, train_model
+from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file
 
 REPOSITORY = Path(__file__).parents[3]
@@ -45,7 +48,12 @@ def test_evaluations_on_the_way_leave_the_weights_bit_for_bit(tmp_path, syntheti
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     config = _config(workers=workers, loop={"evaluate_every": 1})
     threads, seen = torch.get_num_threads(), []
-    train_to_file(config, train, val, tmp_path / "c.pt", on_score=lambda step, matrix: seen.append(step))
+    train_to_file(
+        config,
+        Splits(train, val),
+        RunFiles(tmp_path / "c.pt"),
+        listeners=Listeners(on_score=lambda step, matrix: seen.append(step)),
+    )
     plain = train_model(_config(workers=workers), train).state_dict()
     state = read_checkpoint(tmp_path / "c.pt").model.state_dict()
     assert seen == [1, 2, 3, 4, 5]
@@ -65,7 +73,7 @@ def test_an_evaluation_that_draws_random_numbers_and_changes_modes_changes_nothi
 
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     monkeypatch.setattr("danet_train.training.scoring.tally", careless)
-    train_to_file(_config(loop={"evaluate_every": 2}), train, val, tmp_path / "c.pt")
+    train_to_file(_config(loop={"evaluate_every": 2}), Splits(train, val), RunFiles(tmp_path / "c.pt"))
     plain = train_model(_config(), train).state_dict()
     state = read_checkpoint(tmp_path / "c.pt").model.state_dict()
     assert all(torch.equal(state[name], plain[name]) for name in plain)
@@ -76,7 +84,7 @@ def test_the_record_holds_the_curve_and_the_best_weights_are_those_of_its_highes
 ):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     config = _config(loop={"evaluate_every": 2}, seed=3)
-    matrix, _ = train_to_file(config, train, val, tmp_path / "c.pt")
+    matrix, _ = train_to_file(config, Splits(train, val), RunFiles(tmp_path / "c.pt"))
     record = json.loads((tmp_path / "c.json").read_text())
     points = {point["step"]: point["miou"] for point in record["val_curve"]}
     assert list(points) == [2, 4, 5]
@@ -99,8 +107,8 @@ def test_best_weights_of_another_run_are_not_replaced_unasked_and_not_left_behin
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     (tmp_path / "c.best.pt").write_text("another's")
     with pytest.raises(UsageError, match=r"c\.best\.pt exists already"):
-        train_to_file(_config(steps=10**9), train, val, tmp_path / "c.pt")
-    train_to_file(_config(steps=1), train, val, tmp_path / "c.pt", overwrite=True)
+        train_to_file(_config(steps=10**9), Splits(train, val), RunFiles(tmp_path / "c.pt"))
+    train_to_file(_config(steps=1), Splits(train, val), RunFiles(tmp_path / "c.pt", overwrite=True))
     assert not (tmp_path / "c.best.pt").exists()
 
 
@@ -137,10 +145,10 @@ def test_samples_that_were_left_out_are_counted_and_the_first_few_named():
 
 def test_the_picture_of_a_record_is_drawn(tmp_path, synthetic_root):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
-    train_to_file(_config(loop={"evaluate_every": 2}), train, val, tmp_path / "c.pt")
-    script = str(REPOSITORY / "benchmarks" / "learning_curve.py")
-    command = [sys.executable, script, str(tmp_path / "c.json"), "-o", str(tmp_path / "curve.png")]
-    subprocess.run(command, check=True, capture_output=True)
+    train_to_file(_config(loop={"evaluate_every": 2}), Splits(train, val), RunFiles(tmp_path / "c.pt"))
+    written = (str(tmp_path / "c.json"), "-o", str(tmp_path / "curve.png"))
+    command = [sys.executable, "-m", "benchmarks.records.learning_curve", *written]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     picture = cv2.imread(str(tmp_path / "curve.png"))
     assert picture.shape == (720, 960, 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20

@@ -10,10 +10,13 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 from danet_train import open_dataset
 from danet_train.classes import CITYSCAPES
 from danet_train.data.samples.faults import Skipped
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import InterruptedTrainingError, UsageError
 from danet_train.training.config import TrainConfig
+from danet_train.training.listeners import Listeners
 from danet_train.training.loop import Progress
 from danet_train.training.monitor import PICTURES, TensorBoardMonitor, side_by_side
+from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file
 
 SMALL = {"base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4}
@@ -45,7 +48,7 @@ def _read(folder):
 
 
 def test_the_curves_are_those_of_the_record(tmp_path, splits):
-    train_to_file(_config(), *splits, tmp_path / "c.pt", tensorboard=tmp_path / "tb")
+    train_to_file(_config(), Splits(*splits), RunFiles(tmp_path / "c.pt", tensorboard=tmp_path / "tb"))
     record = json.loads((tmp_path / "c.json").read_text())
     scalars, points, images, events = _read(tmp_path / "tb")
     for point in record["loss_curve"]:
@@ -79,9 +82,14 @@ def test_after_a_resume_the_curves_go_on_without_a_step_twice(tmp_path, splits):
 
     out, folder = tmp_path / "c.pt", tmp_path / "tb"
     with pytest.raises(CutOffError):
-        train_to_file(_config(), *splits, out, tensorboard=folder, on_step=cut_off)
+        train_to_file(
+            _config(),
+            Splits(*splits),
+            RunFiles(out, tensorboard=folder),
+            listeners=Listeners(on_step=cut_off),
+        )
     assert _read(folder)[1]["loss/total"] == [1, 2, 3]
-    train_to_file(_config(), *splits, out, tensorboard=folder, resume=True)
+    train_to_file(_config(), Splits(*splits), RunFiles(out, tensorboard=folder, resume=True))
     _, points, images, _ = _read(folder)
     assert points["loss/total"] == [1, 2, 3, 4, 5]
     assert points["validation/miou"] == [2, 4, 5]
@@ -91,20 +99,27 @@ def test_after_a_resume_the_curves_go_on_without_a_step_twice(tmp_path, splits):
 def test_the_curves_of_another_run_are_replaced_only_where_asked(tmp_path, splits):
     folder = tmp_path / "tb"
     config = _config(steps=1)
-    train_to_file(config, *splits, tmp_path / "a.pt", tensorboard=folder)
+    train_to_file(config, Splits(*splits), RunFiles(tmp_path / "a.pt", tensorboard=folder))
     with pytest.raises(UsageError, match="holds the curves of another run"):
-        train_to_file(config, *splits, tmp_path / "b.pt", tensorboard=folder)
+        train_to_file(config, Splits(*splits), RunFiles(tmp_path / "b.pt", tensorboard=folder))
     assert not (tmp_path / "b.pt").exists()
-    train_to_file(config, *splits, tmp_path / "b.pt", tensorboard=folder, overwrite=True)
+    train_to_file(config, Splits(*splits), RunFiles(tmp_path / "b.pt", tensorboard=folder, overwrite=True))
     assert _read(folder)[1]["loss/total"] == [1]
 
 
 def test_without_the_library_it_is_said_before_training(tmp_path, splits, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UsageError, match=r"pip install 'danet-train\[tensorboard\]'"):
-        train_to_file(_config(steps=10**9), *splits, tmp_path / "c.pt", tensorboard=tmp_path / "tb")
+        train_to_file(
+            _config(steps=10**9), Splits(*splits), RunFiles(tmp_path / "c.pt", tensorboard=tmp_path / "tb")
+        )
     with pytest.raises(InterruptedTrainingError):  # and without the option it is not needed
-        train_to_file(_config(), *splits, tmp_path / "c.pt", asked_to_stop=lambda: True)
+        train_to_file(
+            _config(),
+            Splits(*splits),
+            RunFiles(tmp_path / "c.pt"),
+            listeners=Listeners(asked_to_stop=lambda: True),
+        )
 
 
 def test_what_is_not_finite_is_no_point_and_left_out_samples_are_counted(tmp_path, splits):
@@ -116,7 +131,7 @@ def test_what_is_not_finite_is_no_point_and_left_out_samples_are_counted(tmp_pat
     assert scalars["training/skipped_samples"] == {1: 3.0}
 
 
-def test_a_picture_shows_image_label_and_prediction_in_the_classes_colours():
+def test_a_picture_shows_image_label_and_prediction_in_the_classes_colors():
     image = np.zeros((4, 6, 3), np.uint8)
     image[..., 0] = 200  # blue, in OpenCV's order
     label, prediction = np.full((4, 6), 255, np.uint8), np.full((4, 6), 13, np.uint8)
@@ -124,7 +139,7 @@ def test_a_picture_shows_image_label_and_prediction_in_the_classes_colours():
     assert picture.shape == (4, 18, 3)
     assert picture[0, 0].tolist() == [0, 0, 200]
     assert picture[0, 6].tolist() == [0, 0, 0]
-    assert tuple(picture[0, 12]) == CITYSCAPES.colours[13]
+    assert tuple(picture[0, 12]) == CITYSCAPES.colors[13]
     large = side_by_side(
         np.zeros((1024, 2048, 3), np.uint8), *[np.zeros((1024, 2048), np.uint8)] * 2, CITYSCAPES
     )

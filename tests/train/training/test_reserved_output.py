@@ -11,11 +11,13 @@ import sys
 import pytest
 
 from danet_train import open_dataset, read_checkpoint
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import UsageError
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World
 from danet_train.training.fine_tune import fine_tune_to_file
-from danet_train.training.outputs import best_path, record_path, reserved, state_path
+from danet_train.training.listeners import Listeners
+from danet_train.training.outputs import RunFiles, best_path, record_path, reserved, state_path
 from danet_train.training.run import train_to_file
 
 REFUSED = r"another run is writing .*c\.pt; wait until it ends, or give another path"
@@ -60,23 +62,23 @@ def test_a_second_run_is_refused_and_the_first_ends_as_if_alone(tmp_path, splits
 
     def again(progress):
         with pytest.raises(UsageError, match=REFUSED):
-            train_to_file(_config(seed=1), *splits, out, overwrite=True)
+            train_to_file(_config(seed=1), Splits(*splits), RunFiles(out, overwrite=True))
         refused.append(_files(tmp_path))
 
-    train_to_file(_config(), *splits, out, on_step=again)
+    train_to_file(_config(), Splits(*splits), RunFiles(out), listeners=Listeners(on_step=again))
     assert len(refused) == 2
     assert ".c.lock" in refused[0]
     assert _files(tmp_path) == ["c.json", "c.pt"]
-    train_to_file(_config(), *splits, out, overwrite=True)
+    train_to_file(_config(), Splits(*splits), RunFiles(out, overwrite=True))
 
 
 def test_a_fine_tuning_is_a_run_too(tmp_path, splits):
     out = tmp_path / "c.pt"
-    train_to_file(_config(), *splits, out)
+    train_to_file(_config(), Splits(*splits), RunFiles(out))
     source = read_checkpoint(out)
     config = _config(model=source.model.config.model_dump())
     with reserved(out), pytest.raises(UsageError, match=REFUSED):
-        fine_tune_to_file(config, source, *splits, out, overwrite=True)
+        fine_tune_to_file(config, source, Splits(*splits), out, overwrite=True)
 
 
 def test_a_run_that_fails_or_cannot_begin_gives_the_output_free(tmp_path, splits):
@@ -86,11 +88,11 @@ def test_a_run_that_fails_or_cannot_begin_gives_the_output_free(tmp_path, splits
         raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError):
-        train_to_file(_config(), *splits, out, on_step=fail)
+        train_to_file(_config(), Splits(*splits), RunFiles(out), listeners=Listeners(on_step=fail))
     assert _files(tmp_path) == []
     out.write_bytes(b"")
     with pytest.raises(UsageError, match="exists already"):
-        train_to_file(_config(), *splits, out)
+        train_to_file(_config(), Splits(*splits), RunFiles(out))
     assert _files(tmp_path) == ["c.pt"]
 
 
@@ -114,7 +116,7 @@ def test_only_the_main_process_of_several_takes_it(tmp_path, splits):
     out, second = tmp_path / "c.pt", World(rank=1, size=2, local_rank=1)
     with reserved(out):
         with pytest.raises(Exception, match="batch statistics") as caught:
-            train_to_file(_config(), *splits, out, world=second)
+            train_to_file(_config(), Splits(*splits), RunFiles(out), world=second)
         assert "another run" not in str(caught.value)
     with reserved(tmp_path / "d.pt"), reserved(out):
         assert _files(tmp_path) == [".c.lock", ".d.lock"]
@@ -134,7 +136,7 @@ def test_where_the_file_system_has_no_locks_the_run_goes_on_and_says_so(tmp_path
 @pytest.mark.parametrize("stem", ["n" * 252, "ж" * 126, os.fsdecode(b"h\xe9" * 126)])
 def test_a_checkpoint_of_the_longest_name_has_all_its_files_beside_it(tmp_path, splits, stem):
     out = tmp_path / f"{stem}.pt"
-    train_to_file(_config(loop={"evaluate_every": 1}), *splits, out)
+    train_to_file(_config(loop={"evaluate_every": 1}), Splits(*splits), RunFiles(out))
     assert _files(tmp_path) == sorted(path.name for path in (out, record_path(out), best_path(out)))
     other = out.with_name(f"{stem[:-1]}x.pt")
     for place in (record_path, best_path, state_path):
@@ -145,4 +147,4 @@ def test_a_checkpoint_of_the_longest_name_has_all_its_files_beside_it(tmp_path, 
 
 def test_a_name_that_no_disk_takes_is_refused_before_the_work(tmp_path, splits):
     with pytest.raises(UsageError, match="is a name of 256 bytes; a file's has at most 255"):
-        train_to_file(_config(), *splits, tmp_path / f"{'n' * 253}.pt")
+        train_to_file(_config(), Splits(*splits), RunFiles(tmp_path / f"{'n' * 253}.pt"))

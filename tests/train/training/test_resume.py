@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from danet_train import open_dataset, read_checkpoint
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import (
     CheckpointError,
     ConfigError,
@@ -16,7 +17,8 @@ from danet_train.errors import (
     UsageError,
 )
 from danet_train.training.config import TrainConfig
-from danet_train.training.outputs import state_path
+from danet_train.training.listeners import Listeners
+from danet_train.training.outputs import RunFiles, state_path
 from danet_train.training.run import train_to_file
 
 SMALL = {"base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4}
@@ -68,7 +70,7 @@ def _same(one, other):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, splits):
     out = tmp_path_factory.mktemp("whole") / "c.pt"
-    train_to_file(_config(), *splits, out)
+    train_to_file(_config(), Splits(*splits), RunFiles(out))
     return _files(out)
 
 
@@ -84,10 +86,12 @@ def whole(tmp_path_factory, splits):
 def test_interrupted_anywhere_and_resumed_it_ends_as_if_nothing_had_been(tmp_path, splits, whole, ask):
     out = tmp_path / "c.pt"
     with pytest.raises(InterruptedTrainingError, match="with --resume"):
-        train_to_file(_config(), *splits, out, asked_to_stop=_after(ask))
+        train_to_file(
+            _config(), Splits(*splits), RunFiles(out), listeners=Listeners(asked_to_stop=_after(ask))
+        )
     assert state_path(out).exists()
     assert not out.exists()
-    train_to_file(_config(), *splits, out, resume=True)
+    train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))
     last, best, record = _files(out)
     assert _same(last, whole[0])
     assert _same(best, whole[1])
@@ -100,10 +104,15 @@ def test_interrupted_at_every_update_it_still_ends_the_same(tmp_path, splits, wh
     out, resume = tmp_path / "c.pt", False
     for _ in range(STEPS):
         with pytest.raises(InterruptedTrainingError):
-            train_to_file(_config(), *splits, out, resume=resume, asked_to_stop=_after(2 if resume else 1))
+            train_to_file(
+                _config(),
+                Splits(*splits),
+                RunFiles(out, resume=resume),
+                listeners=Listeners(asked_to_stop=_after(2 if resume else 1)),
+            )
         resume = True
         torch.rand(3)  # another process has another state of the generators
-    train_to_file(_config(), *splits, out, resume=True)
+    train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))
     assert _same(_files(out)[0], whole[0])
     assert _files(out)[2] == whole[2]
 
@@ -112,8 +121,13 @@ def test_interrupted_at_every_update_it_still_ends_the_same(tmp_path, splits, wh
 def test_it_ends_the_same_where_workers_load(tmp_path, splits, whole, workers):
     out = tmp_path / "c.pt"
     with pytest.raises(InterruptedTrainingError):
-        train_to_file(_config(workers=workers), *splits, out, asked_to_stop=_after(3))
-    train_to_file(_config(workers=workers), *splits, out, resume=True)
+        train_to_file(
+            _config(workers=workers),
+            Splits(*splits),
+            RunFiles(out),
+            listeners=Listeners(asked_to_stop=_after(3)),
+        )
+    train_to_file(_config(workers=workers), Splits(*splits), RunFiles(out, resume=True))
     assert _same(_files(out)[0], whole[0])
     assert _files(out)[2] == whole[2]
 
@@ -134,17 +148,23 @@ def test_optimiser_and_scaler_go_on_where_they_stood(tmp_path, splits, changes):
         out, resume = tmp_path / name / "c.pt", False
         if stop is not None:
             with pytest.raises(InterruptedTrainingError):
-                train_to_file(_config(**changes), *splits, out, asked_to_stop=_after(stop))
+                train_to_file(
+                    _config(**changes),
+                    Splits(*splits),
+                    RunFiles(out),
+                    listeners=Listeners(asked_to_stop=_after(stop)),
+                )
             resume = True
         updates = []
         with pytest.raises(InterruptedTrainingError):
             train_to_file(
                 _config(**changes),
-                *splits,
-                out,
-                resume=resume,
-                on_step=updates.append,
-                asked_to_stop=lambda: bool(updates) and updates[-1].step == STEPS,  # noqa: B023 - called before
+                Splits(*splits),
+                RunFiles(out, resume=resume),
+                listeners=Listeners(
+                    on_step=updates.append,
+                    asked_to_stop=lambda: bool(updates) and updates[-1].step == STEPS,  # noqa: B023 - called before
+                ),
             )
         states.append(torch.load(state_path(out), weights_only=True))
     first, second = states
@@ -173,7 +193,7 @@ def _assert_equal(one, other):
 def interrupted(tmp_path_factory, splits):
     out = tmp_path_factory.mktemp("interrupted") / "c.pt"
     with pytest.raises(InterruptedTrainingError):
-        train_to_file(_config(), *splits, out, asked_to_stop=_after(3))
+        train_to_file(_config(), Splits(*splits), RunFiles(out), listeners=Listeners(asked_to_stop=_after(3)))
     return out
 
 
@@ -190,7 +210,7 @@ def interrupted(tmp_path_factory, splits):
 def test_another_configuration_is_refused_by_its_first_field(interrupted, splits, changes, words):
     before = state_path(interrupted).read_bytes()
     with pytest.raises(ConfigError, match=words):
-        train_to_file(_config(**changes), *splits, interrupted, resume=True)
+        train_to_file(_config(**changes), Splits(*splits), RunFiles(interrupted, resume=True))
     assert state_path(interrupted).read_bytes() == before
 
 
@@ -204,7 +224,7 @@ def test_what_the_result_does_not_depend_on_may_differ(interrupted, splits, tmp_
     )  # fmt: skip
     if torch.cuda.is_available():
         config = config.model_copy(update={"device": "cpu"})
-    train_to_file(config, *splits, out, resume=True)
+    train_to_file(config, Splits(*splits), RunFiles(out, resume=True))
     last, best, record = _files(out)
     assert _same(last, whole[0])
     assert [point["step"] for point in record["val_curve"]] == [3, STEPS]
@@ -214,8 +234,10 @@ def test_what_the_result_does_not_depend_on_may_differ(interrupted, splits, tmp_
 def test_the_best_weights_are_kept_where_the_rest_is_scored_at_the_end_alone(splits, tmp_path):
     out = tmp_path / "c.pt"
     with pytest.raises(InterruptedTrainingError):
-        train_to_file(_config(), *splits, out, asked_to_stop=_after(6))  # after the scores of update 2
-    train_to_file(_config(loop={}), *splits, out, resume=True)
+        train_to_file(
+            _config(), Splits(*splits), RunFiles(out), listeners=Listeners(asked_to_stop=_after(6))
+        )  # after the scores of update 2
+    train_to_file(_config(loop={}), Splits(*splits), RunFiles(out, resume=True))
     _, best, record = _files(out)
     assert [point["step"] for point in record["val_curve"]] == [2, STEPS]
     assert best.metadata["step"] == record["best"]["step"]
@@ -224,13 +246,13 @@ def test_the_best_weights_are_kept_where_the_rest_is_scored_at_the_end_alone(spl
 def test_other_data_is_refused(interrupted, splits):
     train, val = splits
     with pytest.raises(DataError, match="train split of 6 samples, not 5"):
-        train_to_file(_config(), train[:5], val, interrupted, resume=True)
+        train_to_file(_config(), Splits(train[:5], val), RunFiles(interrupted, resume=True))
     with pytest.raises(DataError, match="val split of samples of other names"):
-        train_to_file(_config(), train, train[3:], interrupted, resume=True)
+        train_to_file(_config(), Splits(train, train[3:]), RunFiles(interrupted, resume=True))
     names = ("street", *train.classes.names[1:])
     renamed = [type(one)(one.pairs, one.classes.model_copy(update={"names": names})) for one in splits]
     with pytest.raises(DataError, match="the class 'road', not 'street'"):
-        train_to_file(_config(), *renamed, interrupted, resume=True)
+        train_to_file(_config(), Splits(*renamed), RunFiles(interrupted, resume=True))
 
 
 class _Harmful:
@@ -258,16 +280,16 @@ def test_a_damaged_state_is_refused_in_words(interrupted, splits, tmp_path, dama
     if damage in files:
         state_path(out).write_bytes(files[damage])
     with pytest.raises(CheckpointError, match=r"c\.state\.pt"):
-        train_to_file(_config(), *splits, out, resume=True)
+        train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))
     assert "ran" not in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.state.pt"]
 
 
 def test_there_must_be_something_to_resume_and_nothing_is_begun_anew_over_it(tmp_path, interrupted, splits):
     with pytest.raises(NoCheckpointError, match="leave out --resume"):
-        train_to_file(_config(), *splits, tmp_path / "c.pt", resume=True)
+        train_to_file(_config(), Splits(*splits), RunFiles(tmp_path / "c.pt", resume=True))
     with pytest.raises(UsageError, match="state of an unfinished training; continue that with --resume"):
-        train_to_file(_config(), *splits, interrupted)
+        train_to_file(_config(), Splits(*splits), RunFiles(interrupted))
 
 
 def test_an_evaluation_that_fails_loses_no_update(tmp_path, splits, whole, monkeypatch):
@@ -278,24 +300,29 @@ def test_an_evaluation_that_fails_loses_no_update(tmp_path, splits, whole, monke
     with monkeypatch.context() as patch:
         patch.setattr("danet_train.training.scoring.tally", fail)
         with pytest.raises(DataError):
-            train_to_file(_config(), *splits, out)
+            train_to_file(_config(), Splits(*splits), RunFiles(out))
     assert torch.load(state_path(out), weights_only=True)["step"] == 2
-    train_to_file(_config(), *splits, out, resume=True)
+    train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))
     assert _same(_files(out)[0], whole[0])
 
 
 def test_killed_between_its_last_file_and_the_end_of_its_state_it_is_resumed(tmp_path, splits, whole):
     out = tmp_path / "c.pt"
     with pytest.raises(InterruptedTrainingError):
-        train_to_file(_config(), *splits, out, asked_to_stop=_after(STEPS + 2 * 3 + 1))
+        train_to_file(
+            _config(),
+            Splits(*splits),
+            RunFiles(out),
+            listeners=Listeners(asked_to_stop=_after(STEPS + 2 * 3 + 1)),
+        )
     last_state = state_path(out).read_bytes()
-    train_to_file(_config(), *splits, out, resume=True)
+    train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))
     state_path(out).write_bytes(last_state)  # as if the end had not come to remove it
     with pytest.raises(UsageError, match="continue that with --resume"):
-        train_to_file(_config(), *splits, out)
-    train_to_file(_config(), *splits, out, resume=True)
+        train_to_file(_config(), Splits(*splits), RunFiles(out))
+    train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))
     assert _same(_files(out)[0], whole[0])
     assert _files(out)[2] == whole[2]
     assert not state_path(out).exists()
     with pytest.raises(UsageError, match=r"c\.pt exists already"):
-        train_to_file(_config(), *splits, out, resume=True)
+        train_to_file(_config(), Splits(*splits), RunFiles(out, resume=True))

@@ -10,6 +10,7 @@ from whole_losses import cross_entropy, total_loss
 
 from danet_train import CITYSCAPES, build_model, open_dataset, read_checkpoint
 from danet_train.config.sections import LossConfig, ScheduleConfig
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import ConfigError, DataError, TrainingError, UsageError
 from danet_train.evaluation.prediction import predict
 from danet_train.evaluation.scoring import check_classes_agree, score
@@ -18,8 +19,8 @@ from danet_train.model.danet import TrainingLogits
 from danet_train.training.config import TrainConfig
 from danet_train.training.loop import train_model
 from danet_train.training.objective.losses import class_weights
-from danet_train.training.objective.optimiser import make_optimiser
-from danet_train.training.objective.schedule import learning_rate
+from danet_train.training.objective.optimiser import learning_rate, make_optimiser
+from danet_train.training.outputs import RunFiles
 from danet_train.training.run import train_to_file
 
 SMALL = {
@@ -166,7 +167,7 @@ def test_backbone_weights_of_a_classifier_are_taken(tmp_path, synthetic_root):
 
 def test_a_run_writes_a_checkpoint_and_its_record(tmp_path, synthetic_root):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
-    matrix, _ = train_to_file(_config(), train, val, tmp_path / "out/c.pt")
+    matrix, _ = train_to_file(_config(), Splits(train, val), RunFiles(tmp_path / "out/c.pt"))
     loaded = read_checkpoint(tmp_path / "out/c.pt")
     record = json.loads((tmp_path / "out/c.json").read_text())
     assert record["miou"] == loaded.metadata["miou"] == matrix.miou
@@ -182,7 +183,7 @@ def test_a_run_that_cannot_write_is_refused_before_it_trains(tmp_path, synthetic
     (tmp_path / "file").write_text("")
     for out in (tmp_path, tmp_path / "c.json", tmp_path / "file" / "c.pt"):
         with pytest.raises(UsageError):
-            train_to_file(_config(steps=10**9), train, train, out)
+            train_to_file(_config(steps=10**9), Splits(train, train), RunFiles(out))
 
 
 @pytest.mark.parametrize("name", ["c.pt", "c.json"])
@@ -190,9 +191,9 @@ def test_a_checkpoint_or_record_that_is_there_is_replaced_only_where_asked(tmp_p
     train = open_dataset(synthetic_root, "train")
     (tmp_path / name).write_text("mine")
     with pytest.raises(UsageError, match=rf"{name} exists already; give another path, or --overwrite"):
-        train_to_file(_config(steps=10**9), train, train, tmp_path / "c.pt")
+        train_to_file(_config(steps=10**9), Splits(train, train), RunFiles(tmp_path / "c.pt"))
     assert (tmp_path / name).read_text() == "mine"
-    train_to_file(_config(), train, train, tmp_path / "c.pt", overwrite=True)
+    train_to_file(_config(), Splits(train, train), RunFiles(tmp_path / "c.pt", overwrite=True))
     assert (tmp_path / name).read_bytes() != b"mine"
 
 

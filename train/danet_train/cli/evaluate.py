@@ -108,7 +108,7 @@ def evaluate(
     from danet_train.data.datasets.layouts import open_dataset
     from danet_train.data.datasets.survey import survey, survey_lines
     from danet_train.evaluation.predictions import prediction_folder
-    from danet_train.evaluation.record import evaluation_record
+    from danet_train.evaluation.record import Scoring, evaluation_record
     from danet_train.evaluation.scoring import check_classes_agree, score
     from danet_train.files.atomic import check_outputs, replacing
     from danet_train.training.distributed import pick_device
@@ -148,7 +148,9 @@ def evaluate(
     for line in _said(scored, settings):
         typer.echo(line)
     if json_file is not None:
-        record = evaluation_record(checkpoint, loaded, data, split, dataset, settings, scored, str(target))
+        record = evaluation_record(
+            Scoring(checkpoint, data, split), loaded, dataset, settings, scored, str(target)
+        )
         with replacing(json_file) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if predictions is not None:
@@ -184,8 +186,8 @@ def _said(scored: Scored, settings: EvaluationConfig) -> list[str]:
 def _settings(config: str | None, chosen: dict[str, Any]) -> EvaluationConfig:
     from pydantic import ValidationError
 
+    from danet_train.config.inheritance import explain
     from danet_train.config.sections import EvaluationConfig
-    from danet_train.config.validation import explain
     from danet_train.training.config import read_config
 
     base = {} if config is None else read_config(config).evaluation.model_dump()

@@ -33,18 +33,14 @@ def synthesize(
     size_hw = _size(size)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from danet_train.synthetic.dataset import synthesize_dataset
+    from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("painting streets", total=train + val + video_frames)
         synthesize_dataset(
             out,
-            train=train,
-            val=val,
-            video_frames=video_frames,
-            size_hw=size_hw,
-            seed=seed,
+            Scenes(train, val, video_frames, size_hw, seed),
             overwrite=overwrite,
             advance=lambda: progress.advance(task),
         )

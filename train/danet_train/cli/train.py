@@ -151,12 +151,13 @@ def train(
     from danet_train.cli.training_display import TrainingDisplay
     from danet_train.data.datasets.layouts import check_splits_differ, open_dataset
     from danet_train.data.datasets.survey import survey, survey_lines
+    from danet_train.data.samples.sample import Splits
     from danet_train.errors import InterruptedTrainingError, UsageError
     from danet_train.training.config import as_yaml, read_config
     from danet_train.training.distributed import pick_device, world_from_environment
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
     from danet_train.training.interruption import stopping_on_signals
-    from danet_train.training.outputs import best_path, check_output, record_path
+    from danet_train.training.outputs import RunFiles, best_path, check_output, record_path
     from danet_train.training.run import train_to_file
 
     world = world_from_environment()
@@ -191,6 +192,7 @@ def train(
         for split in (train_split, val_split)
     )
     check_splits_differ(train_split, learn, val_split, score)
+    splits = Splits(learn, score)
     console = Console(quiet=not world.is_main, markup=False, emoji=False)
     what = "training" if source is None else "fine-tuning"
     processes = f" in {world.size} processes" if world.size > 1 else ""
@@ -221,19 +223,10 @@ def train(
             with display, stopping_on_signals() as asked_to_stop:
                 matrix, seconds = train_to_file(
                     settings,
-                    learn,
-                    score,
-                    output,
-                    overwrite=overwrite,
-                    resume=resume,
-                    tensorboard=tensorboard,
+                    splits,
+                    RunFiles(output, overwrite, resume, tensorboard),
                     world=world,
-                    asked_to_stop=asked_to_stop,
-                    on_start=display.on_start,
-                    on_step=display.on_step,
-                    on_sample=display.on_sample,
-                    on_score=display.on_score,
-                    say=display.warn,
+                    listeners=display.listeners(asked_to_stop),
                 )
         except InterruptedTrainingError as interruption:
             if world.is_main:
@@ -244,13 +237,10 @@ def train(
             tuned = fine_tune_to_file(
                 settings,
                 source,
-                learn,
-                score,
+                splits,
                 output,
                 overwrite=overwrite,
-                on_step=display.on_step,
-                on_sample=display.on_sample,
-                on_phase=display.on_phase,
+                listeners=display.listeners(),
             )
         matrix, seconds = tuned.float32, tuned.seconds
         int8 = f"{tuned.int8_before.miou:.4f} before the fine-tuning, {tuned.int8.miou:.4f} after"

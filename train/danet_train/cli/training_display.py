@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from danet_train.training.history import NAMED_SKIPPED
+from danet_train.training.listeners import Listeners
 from danet_train.training.loop import Progress as Step
 from danet_train.training.scoring import SplitScore
 
@@ -57,6 +59,18 @@ class TrainingDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    def listeners(self, asked_to_stop: Callable[[], bool] = lambda: False) -> Listeners:
+        """This display as a run's listeners, with who is asked whether to stop."""
+        return Listeners(
+            asked_to_stop=asked_to_stop,
+            on_start=self.on_start,
+            on_step=self.on_step,
+            on_sample=self.on_sample,
+            on_score=self.on_score,
+            on_phase=self.on_phase,
+            say=self.warn,
+        )
 
     def on_start(self, first: int) -> None:
         """The updates begin, after ``first`` of an earlier run."""

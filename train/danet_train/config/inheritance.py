@@ -1,17 +1,21 @@
-"""Settings in layers: a file over its ``base:``, and ``key=value`` of the command line over the file."""
+"""Settings in layers: a file over its ``base:``, ``key=value`` over the file; and what is wrong with them."""
 
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from danet_train.errors import ConfigError
 from danet_train.files.limited import parse_yaml, read_yaml
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _FOLDER = Path(str(files("danet_train"))) / "configs"
 CLASS_TABLES = _FOLDER / "classes"
@@ -148,3 +152,16 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping of settings, not {content!r:.60}")
     return content
+
+
+def explain(source: str, error: ValidationError) -> ConfigError:
+    """The first findings of ``error`` as a ConfigError that names ``source`` (a file or a call)."""
+    findings = []
+    for finding in error.errors()[:3]:
+        where = ".".join(str(part) for part in finding["loc"]) or "the whole"
+        if finding["type"] == "extra_forbidden":
+            findings.append(f"unknown key {where!r}; remove it or correct its spelling")
+        else:
+            findings.append(f"{where}: {finding['msg']} (got {reprlib.repr(finding['input'])})")
+    more = error.error_count() - len(findings)
+    return ConfigError(f"{source}: " + "; ".join(findings) + (f"; and {more} more" if more > 0 else ""))

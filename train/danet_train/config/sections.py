@@ -11,14 +11,29 @@ CLOSED = ConfigDict(extra="forbid", frozen=True, strict=True)
 """An unknown key, a wrong type and a later change are refused."""
 
 
+_PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Normalisation(BaseModel):
+    """``(value - mean) / std`` per channel, in RGB order, on the scale 0..255.
+
+    The defaults are ImageNet's statistics, which mmsegmentation's and the authors' weights both use.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[_PositiveFloat, _PositiveFloat, _PositiveFloat] = (58.395, 57.12, 57.375)
+
+
 class AugmentationConfig(BaseModel):
     """How a sample is varied; the defaults are mmsegmentation's for Cityscapes.
 
     Attributes:
         kind: The order of the steps, and the details of each. ``mmsegmentation``: resize within ``base_hw``
-            times the scale, crop, flip, colours (contrast before or after saturation and hue by a coin), pad.
+            times the scale, crop, flip, colors (contrast before or after saturation and hue by a coin), pad.
             ``authors``: flip, resize the short side to a whole number of pixels, with smoothing, pad, crop.
-            ``plain``: resize, pad, crop, flip, colours in a fixed order.
+            ``plain``: resize, pad, crop, flip, colors in a fixed order.
         scale: Range of the random resize, keeping the aspect ratio.
         base_hw: The size that the scale multiplies; None for each image's own. ``mmsegmentation`` takes the
             largest size of the image's proportions within it, ``authors`` its short side.

@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from danet_train.classes import IGNORE
-from danet_train.config.sections import AugmentationConfig
+from danet_train.config.sections import AugmentationConfig, Normalisation
 from danet_train.data.augmentation.augmentation import augment
 from danet_train.data.samples.faults import FaultPolicy, Skipped, none_readable, read_sample, read_samples
 from danet_train.data.samples.sample import Dataset, Image, Sample
-from danet_train.normalisation import Normalisation
 
 _ORDER, _VIEW, _REPLACEMENT = 0, 1, 2
 """The streams of random numbers that a seed gives."""

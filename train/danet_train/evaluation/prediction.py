@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from danet_train.config.sections import EvaluationConfig
+from danet_train.config.sections import EvaluationConfig, Normalisation
 from danet_train.data.samples.sample import Image
 from danet_train.evaluation.upsampling import Rows
 from danet_train.evaluation.views import View, looks, network_aligns_corners
 from danet_train.evaluation.windows import Size
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 
 BAND_VALUES = 2**25
 """Scores of all classes are made for so many values at a time: 128 MiB in float32."""

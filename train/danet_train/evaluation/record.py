@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from danet_train.checkpoint import Checkpoint
 from danet_train.config.sections import EvaluationConfig
@@ -14,11 +14,17 @@ from danet_train.evaluation.scoring import Scored, scores_of
 _PACKAGES = ("danet-train", "torch", "numpy", "opencv-python-headless")
 
 
+class Scoring(NamedTuple):
+    """What was scored on what: the file, and the root and the split of the dataset."""
+
+    checkpoint: Path
+    data: Path
+    split: str
+
+
 def evaluation_record(
-    checkpoint: Path,
+    scoring: Scoring,
     loaded: Checkpoint,
-    data: Path,
-    split: str,
     dataset: Dataset,
     settings: EvaluationConfig,
     scored: Scored,
@@ -27,22 +33,20 @@ def evaluation_record(
     """Plain values for JSON.
 
     Args:
-        checkpoint: The file that was scored.
-        loaded: What it holds.
-        data: Root of the dataset.
-        split: Of the dataset.
-        dataset: That split.
+        scoring: What was scored on what.
+        loaded: What the checkpoint holds.
+        dataset: The split.
         settings: How the network looked at an image.
         scored: What came of it.
         device: That it ran on.
     """
     return {
         **scores_of(scored.matrix, dataset.classes),
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(scoring.checkpoint),
         "checkpoint_sha256": loaded.sha256,
         "taken_for": loaded.family,
-        "data": str(data),
-        "split": split,
+        "data": str(scoring.data),
+        "split": scoring.split,
         "samples": scored.samples,
         "skipped": [skipped._asdict() for skipped in scored.skipped],
         "left_out": [left_out._asdict() for left_out in dataset.left_out],

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from danet_train.classes import ClassTable, describe_difference
-from danet_train.config.sections import EvaluationConfig
+from danet_train.config.sections import EvaluationConfig, Normalisation
 from danet_train.data.samples.faults import FaultPolicy, Skipped, none_readable, read_sample
 from danet_train.data.samples.sample import Dataset, Image
 from danet_train.errors import DataError
 from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.prediction import predict
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 
 WHOLE_IMAGE = EvaluationConfig()
 

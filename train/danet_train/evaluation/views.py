@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from danet_train.config.sections import EvaluationConfig
+from danet_train.config.sections import EvaluationConfig, Normalisation
 from danet_train.data.samples.sample import Image
 from danet_train.data.torch_samples import normalise
 from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows, source_rows
 from danet_train.evaluation.windows import Size, Window, windows_inside, windows_over
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 
 
 @dataclass(frozen=True)

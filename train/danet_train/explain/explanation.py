@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from danet_train.config.sections import Normalisation
 from danet_train.data.samples.sample import Image
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import UsageError
@@ -24,7 +25,6 @@ from danet_train.evaluation.windows import Size, Window
 from danet_train.explain.channels import Channel, channel_weights, describe_channel, telling_channels
 from danet_train.explain.positions import attend, attention_rows, entropy
 from danet_train.model.danet import DANet
-from danet_train.normalisation import Normalisation
 
 Map = npt.NDArray[np.float32]
 PIXELS = 4

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from danet_train.model.attention import PositionAttention
+from danet_train.model.blockwise_attention import blockwise_context
 
 _BLOCK_VALUES = 2**24
 """A block of rows has at most so many weights: 64 MiB in float32. The whole map at 1024x2048 has 4 GiB."""
@@ -28,7 +29,8 @@ def attention_rows(attention: PositionAttention, x: Tensor, cells: Sequence[int]
     """
     chosen = x.flatten(2)[:, :, list(cells), None]  # (1, C, P, 1)
     key = attention.key_project(x).flatten(2)[0]  # (d, N)
-    return _rows(attention, chosen, key)
+    query = attention.query_project(chosen)[0, :, :, 0].T  # (P, d)
+    return torch.softmax(query @ key, dim=-1)  # (P, N), not divided by sqrt(d)
 
 
 def attend(attention: PositionAttention, x: Tensor) -> Tensor:
@@ -41,22 +43,14 @@ def attend(attention: PositionAttention, x: Tensor) -> Tensor:
     Returns:
         (1, C, h, w): gamma times the gathered values, plus ``x``.
     """
-    flat = x.flatten(2)  # (1, C, N)
-    positions = flat.shape[-1]
-    key = attention.key_project(x).flatten(2)[0]  # (d, N)
-    value = attention.value_project(x).flatten(2)[0]  # (C, N)
-    context = torch.empty_like(value)
+    query = attention.query_project(x).flatten(2).transpose(1, 2)  # (1, N, d)
+    key = attention.key_project(x).flatten(2)  # (1, d, N)
+    value = attention.value_project(x).flatten(2)  # (1, C, N)
+    positions = query.shape[1]
     block = max(1, min(_BLOCK_VALUES, positions * positions // _BLOCKS) // positions)
-    for first in range(0, positions, block):
-        rows = _rows(attention, flat[:, :, first : first + block, None], key)  # (block, N)
-        context[:, first : first + block] = value @ rows.T
+    context = blockwise_context(query, key, value, block)  # (1, C, N)
     out: Tensor = attention.gamma(context.reshape_as(x)) + x
     return out
-
-
-def _rows(attention: PositionAttention, chosen: Tensor, key: Tensor) -> Tensor:
-    query = attention.query_project(chosen)[0, :, :, 0].T  # (P, d)
-    return torch.softmax(query @ key, dim=-1)  # (P, N), not divided by sqrt(d)
 
 
 def entropy(rows: Tensor) -> Tensor:

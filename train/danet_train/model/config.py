@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from danet_train.config.validation import explain
+from danet_train.config.inheritance import explain
 from danet_train.errors import ConfigError
 from danet_train.model.backbones.backbone import BackboneOptions
 from danet_train.model.backbones.registry import DEFAULT, find_backbone

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from danet_train.model.backbones.registry import find_backbone
 from danet_train.model.config import DANetConfig, make_config
@@ -89,3 +90,13 @@ def build_model(depth: int | None = None, **options: Any) -> DANet:  # noqa: ANN
     if depth is not None:
         options["depth"] = depth
     return DANet(make_config("build_model", **options))
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Let every batch norm of a network in train mode normalise with its running statistics, unchanged.
+
+    Their weights and biases are trained as before. ``model.train()`` undoes it.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from danet_train.model.backbones.reads import Reader
-from danet_train.model.danet import DANet
-from danet_train.model.statistics import freeze_statistics
+from danet_train.model.danet import DANet, freeze_statistics
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.fake_quantisation import ActivationQuantiser, QuantisedConv2d
 

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -43,14 +44,29 @@ _CONTENT = frozenset({"leftImg8bit", "gtFine", "video", _MARKER})
 Picture = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Scenes:
+    """What is drawn; the same gives the same files.
+
+    Attributes:
+        train: Scenes of the training split.
+        val: Scenes of the validation split; none is also in training.
+        video_frames: Frames of one drive at 25 per second, 0 for no film.
+        size_hw: Of every picture.
+        seed: Decides everything.
+    """
+
+    train: int
+    val: int
+    video_frames: int
+    size_hw: tuple[int, int]
+    seed: int
+
+
 def synthesize_dataset(
     out: Path,
+    scenes: Scenes,
     *,
-    train: int,
-    val: int,
-    video_frames: int,
-    size_hw: tuple[int, int],
-    seed: int,
     workers: int = 2,
     overwrite: bool = False,
     advance: Callable[[], None] = lambda: None,
@@ -59,11 +75,7 @@ def synthesize_dataset(
 
     Args:
         out: Must not exist, unless ``overwrite`` is true.
-        train: Scenes of the training split.
-        val: Scenes of the validation split; none is also in training.
-        video_frames: Frames of one drive at 25 per second, 0 for no film.
-        size_hw: Of every picture.
-        seed: Decides everything.
+        scenes: What is drawn.
         workers: Processes that render.
         overwrite: Whether an empty folder or an earlier dataset of this function may be replaced.
         advance: Called after each picture.
@@ -71,7 +83,9 @@ def synthesize_dataset(
     Raises:
         UsageError: ``out`` exists and may not be replaced, nothing is asked for, or a size is too small.
     """
-    if min(train, val, video_frames) < 0 or train + val + video_frames == 0:
+    size_hw, seed = scenes.size_hw, scenes.seed
+    counts = {"train": scenes.train, "val": scenes.val}
+    if min(*counts.values(), scenes.video_frames) < 0 or sum(counts.values()) + scenes.video_frames == 0:
         raise UsageError("ask for at least one picture: --train, --val or --video-frames above 0, none below")
     if min(size_hw) < 32 or max(size_hw) > 4096:
         raise UsageError(f"a picture must be 32 to 4096 pixels high and wide, not {size_hw[0]}x{size_hw[1]}")
@@ -80,23 +94,22 @@ def synthesize_dataset(
     if overwrite and out.is_dir():
         _check_replaceable(out)
     with new_folder(out, overwrite=overwrite) as folder:
-        jobs = [(split, index) for split, count in (("train", train), ("val", val)) for index in range(count)]
+        jobs = [(split, index) for split, count in counts.items() for index in range(count)]
         for split in ("train", "val"):
             for kind in ("leftImg8bit", "gtFine"):
                 (folder / kind / split / _CITY).mkdir(parents=True)
         # closed before the folder is removed, or the workers would go on writing to it
-        with closing(_each(functools.partial(_write_scene, folder, size_hw, seed), jobs, workers)) as scenes:
-            for _ in scenes:
+        with closing(_each(functools.partial(_write_scene, folder, size_hw, seed), jobs, workers)) as drawn:
+            for _ in drawn:
                 advance()
-        if video_frames:
-            _write_video(folder / "video", video_frames, size_hw, seed, advance)
+        if scenes.video_frames:
+            _write_video(folder / "video", scenes.video_frames, size_hw, seed, advance)
         arguments = {
             "format": _FORMAT,
             "size_hw": list(size_hw),
             "seed": seed,
-            "train": train,
-            "val": val,
-            "video_frames": video_frames,
+            **counts,
+            "video_frames": scenes.video_frames,
         }
         (folder / _MARKER).write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
 

@@ -7,22 +7,21 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from danet_train.config.inheritance import find_config, read_settings
+from danet_train.config.inheritance import explain, find_config, read_settings
 from danet_train.config.sections import (
     CLOSED,
     AugmentationConfig,
     EvaluationConfig,
     LoopConfig,
     LossConfig,
+    Normalisation,
     OptimiserConfig,
     PublishedResult,
     QuantisationConfig,
     ScheduleConfig,
 )
-from danet_train.config.validation import explain
 from danet_train.data.samples.faults import FaultPolicy
 from danet_train.model.config import DANetConfig
-from danet_train.normalisation import Normalisation
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]

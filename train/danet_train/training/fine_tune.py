@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 from danet_train.checkpoint import Checkpoint, save_checkpoint
 from danet_train.data.batches import naming_lost_workers
 from danet_train.data.samples.faults import Skipped, read_sample
-from danet_train.data.samples.sample import Dataset
+from danet_train.data.samples.sample import Dataset, Splits
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import ConfigError
 from danet_train.evaluation.metrics import ConfusionMatrix
@@ -26,7 +26,8 @@ from danet_train.quantisation.network import QuantisedNetwork
 from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 from danet_train.training.learner import Learner
-from danet_train.training.loop import Progress, prepare, updates
+from danet_train.training.listeners import NOBODY, Listeners
+from danet_train.training.loop import prepare, updates
 from danet_train.training.objective.optimiser import make_optimiser
 from danet_train.training.outputs import check_output, reserved, write_record
 
@@ -104,27 +105,21 @@ def fine_tuning_config(
 def fine_tune_to_file(
     config: TrainConfig,
     checkpoint: Checkpoint,
-    train: Dataset,
-    val: Dataset,
+    splits: Splits,
     out: Path,
     *,
     overwrite: bool = False,
-    on_step: Callable[[Progress], None] = lambda progress: None,
-    on_sample: Callable[[], None] = lambda: None,
-    on_phase: Callable[[str], None] = lambda phase: None,
+    listeners: Listeners = NOBODY,
 ) -> FineTuned:
     """Fine-tune under quantisation, evaluate, and write ``out`` and its record.
 
     Args:
         config: As :func:`fine_tuning_config` gives it.
         checkpoint: To continue from. Where it has scales already, they are the first ones.
-        train: The split to learn from, and to find the first scales on.
-        val: The split to score on.
+        splits: To learn from, and to find the first scales on; and to score on, ``EVALUATIONS`` times.
         out: The checkpoint to write, with any suffix but ``.json``.
         overwrite: Whether a checkpoint and a record there may be replaced.
-        on_step: Called after each update.
-        on_sample: Called after each validation sample, ``EVALUATIONS`` times for each.
-        on_phase: Called before each part of the work with what it is, in words.
+        listeners: Told of phases, updates and samples.
 
     Raises:
         UsageError: As :func:`danet_train.training.outputs.check_output`; another run writes the same files.
@@ -132,28 +127,31 @@ def fine_tune_to_file(
         QuantisationError: An activation is not finite.
         TrainingError: The loss is not finite, or a process that loads died.
     """
+    train, val = splits
     with reserved(out):
         check_output(out, overwrite=overwrite)
         check_classes_agree(checkpoint.classes, checkpoint.model.config.num_classes, train.classes)
         check_splits_agree(train.classes, val.classes)
         device = prepare(config, train)
         if checkpoint.scales is None:
-            on_phase(f"finding the first scales on {min(config.quantisation.frames, len(train))} frames")
+            listeners.on_phase(
+                f"finding the first scales on {min(config.quantisation.frames, len(train))} frames"
+            )
         network = _quantised(config, checkpoint, train, device)
 
         def counts(model: DANet, how: str) -> ConfusionMatrix:
-            on_phase(f"scoring {how}")
+            listeners.on_phase(f"scoring {how}")
             return score(
                 model,
                 val,
                 config.normalisation,
                 config.evaluation,
                 faults=config.bad_samples,
-                advance=on_sample,
+                advance=listeners.on_sample,
             ).matrix
 
         int8_before = counts(network.model, "INT8 before the fine-tuning")
-        on_phase("fine-tuning")
+        listeners.on_phase("fine-tuning")
         history = History()
         started = time.perf_counter()
         network.train_with_frozen_statistics()
@@ -166,7 +164,7 @@ def fine_tune_to_file(
         with naming_lost_workers(), closing(updates(learner, config, train)) as stream:
             for progress in stream:
                 history.note(progress)
-                on_step(progress)
+                listeners.on_step(progress)
         seconds = time.perf_counter() - started
         network.round_scales()
 

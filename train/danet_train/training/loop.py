@@ -18,14 +18,12 @@ from danet_train.data.samples.sample import Dataset
 from danet_train.data.torch_samples import TrainingSamples
 from danet_train.errors import ConfigError, DataError, TrainingError
 from danet_train.model.attention import use_blockwise_attention
-from danet_train.model.danet import DANet
-from danet_train.model.statistics import freeze_statistics
+from danet_train.model.danet import DANet, freeze_statistics
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import ALONE, World, check_world, pick_device
 from danet_train.training.learner import Learner
 from danet_train.training.objective.losses import class_weights
-from danet_train.training.objective.optimiser import make_optimiser, set_learning_rate
-from danet_train.training.objective.schedule import learning_rate
+from danet_train.training.objective.optimiser import learning_rate, make_optimiser, set_learning_rate
 from danet_train.weights.backbone import load_backbone
 
 

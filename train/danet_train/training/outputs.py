@@ -22,6 +22,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,23 @@ from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where a run writes, and what becomes of what stands there.
+
+    Attributes:
+        out: The checkpoint to write, with any suffix but ``.json``; the others stand beside it.
+        overwrite: Whether the files of another run there may be replaced.
+        resume: Continue from the state that an interrupted run left beside ``out``.
+        tensorboard: A folder for curves and pictures, or None.
+    """
+
+    out: Path
+    overwrite: bool = False
+    resume: bool = False
+    tensorboard: Path | None = None
 
 
 def record_path(checkpoint: Path) -> Path:

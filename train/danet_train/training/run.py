@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from danet_train.checkpoint import save_checkpoint
 from danet_train.data.batches import naming_lost_workers
-from danet_train.data.samples.sample import Dataset
+from danet_train.data.samples.sample import Splits
 from danet_train.errors import InterruptedTrainingError, TrainingError, UsageError, WriteError
 from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.scoring import check_splits_agree, scores_of
@@ -20,6 +19,7 @@ from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import ALONE, World, joined
 from danet_train.training.history import History
 from danet_train.training.learner import Learner
+from danet_train.training.listeners import NOBODY, Listeners
 from danet_train.training.loop import Progress, make_learner, prepare, updates
 from danet_train.training.monitor import (
     Monitor,
@@ -27,67 +27,40 @@ from danet_train.training.monitor import (
     check_tensorboard,
     forget_curves,
 )
-from danet_train.training.outputs import best_path, check_output, reserved, state_path, write_record
-from danet_train.training.scoring import SplitScore, score_split
+from danet_train.training.outputs import (
+    RunFiles,
+    best_path,
+    check_output,
+    reserved,
+    state_path,
+    write_record,
+)
+from danet_train.training.scoring import score_split
 from danet_train.training.state import Resumed, load_state, save_state
-
-_log = logging.getLogger(__name__)
-
-
-class Listeners(NamedTuple):
-    """Who is told how a run goes, as :func:`train_to_file` says."""
-
-    on_start: Callable[[int], None]
-    on_step: Callable[[Progress], None]
-    on_sample: Callable[[], None]
-    on_score: Callable[[int, SplitScore], None]
-    say: Callable[[str], None]
 
 
 def train_to_file(
     config: TrainConfig,
-    train: Dataset,
-    val: Dataset,
-    out: Path,
+    splits: Splits,
+    files: RunFiles,
     *,
-    overwrite: bool = False,
-    resume: bool = False,
-    tensorboard: Path | None = None,
     world: World = ALONE,
-    asked_to_stop: Callable[[], bool] = lambda: False,
-    on_start: Callable[[int], None] = lambda step: None,
-    on_step: Callable[[Progress], None] = lambda progress: None,
-    on_sample: Callable[[], None] = lambda: None,
-    on_score: Callable[[int, SplitScore], None] = lambda step, scored: None,
-    say: Callable[[str], None] = _log.warning,
+    listeners: Listeners = NOBODY,
 ) -> tuple[ConfusionMatrix, float]:
-    """Train, evaluate, and write ``out`` and its JSON record; both appear only when all went well.
+    """Train, evaluate, and write ``files.out`` and its JSON record; both appear only when all went well.
 
     Evaluations on the way change nothing of what is trained: the weights are those of a run without them.
     So are those of a run that was interrupted and resumed, on a CPU bit for bit.
 
     Args:
         config: Of the run.
-        train: The split to learn from.
-        val: The split to score on.
-        out: The checkpoint to write, with any suffix but ``.json``. What stands beside it:
-            :mod:`danet_train.training.outputs`.
-        overwrite: Whether the files of another run there may be replaced.
-        resume: Continue from the state that an interrupted run left beside ``out``.
-        tensorboard: A folder for curves and pictures, or None.
+        splits: To learn from and to score on.
+        files: The checkpoint to write and what stands beside it (:mod:`danet_train.training.outputs`).
         world: The processes that train together, each of which calls this.
-        asked_to_stop: Asked with each update and each sample; when it is true on any process the run saves
-            its state and ends.
-        on_start: Called before the first update, with how many there were already; this and the others on
-            every process.
-        on_step: Called after each update.
-        on_sample: Called after each validation sample of this process.
-        on_score: Called after each evaluation, with the number of updates before it and what the split gave.
-        say: Called with what went wrong without ending the run, a sentence: a state or the best weights
-            could not be saved on the way. The default logs it.
+        listeners: Who is told, and asked whether to stop.
 
     Returns:
-        The counts on ``val`` after the last update, and the seconds that the updates took.
+        The counts on the validation split after the last update, and the seconds that the updates took.
 
     Raises:
         UsageError: As :func:`check_output` before training; another run writes the same files; TensorBoard is
@@ -98,38 +71,29 @@ def train_to_file(
         DanetTrainError: As :func:`danet_train.training.loop.train_model`; on ``resume`` as
             :func:`danet_train.training.state.load_state`.
     """
+    out, resume, tensorboard = files.out, files.resume, files.tensorboard
     with reserved(out) if world.is_main else nullcontext():
         if world.is_main:
-            check_output(out, overwrite=overwrite, resume=resume)
+            check_output(out, overwrite=files.overwrite, resume=resume)
             if tensorboard is not None:
-                check_tensorboard(tensorboard, overwrite=overwrite, resume=resume)
-        check_splits_agree(train.classes, val.classes)
-        device = prepare(config, train, world)
+                check_tensorboard(tensorboard, overwrite=files.overwrite, resume=resume)
+        check_splits_agree(splits.train.classes, splits.val.classes)
+        device = prepare(config, splits.train, world)
         with joined(world, device):
-            learner = make_learner(config, len(train.classes), device, world, fresh=not resume)
+            learner = make_learner(config, len(splits.train.classes), device, world, fresh=not resume)
             start = Resumed(0, History(), None, 0.0)
             if resume:
-                start = load_state(state_path(out), config, train, val, learner, world)
+                start = load_state(state_path(out), config, splits, learner, world)
             elif world.is_main:
                 for path in (best_path(out), state_path(out)):
                     path.unlink(missing_ok=True)  # of another run
-            run = _Run(
-                config=config,
-                train=train,
-                val=val,
-                out=out,
-                learner=learner,
-                world=world,
-                asked_to_stop=asked_to_stop,
-                listeners=Listeners(on_start, on_step, on_sample, on_score, say),
-                start=start,
-            )
+            run = _Run(config, splits, out, learner, world, listeners, start)
             with naming_lost_workers(run.way_on):
                 if tensorboard is None or not world.is_main:
                     return run.finish(Monitor())
                 if not resume:
                     forget_curves(tensorboard)
-                with TensorBoardMonitor(tensorboard, val, config, first=start.step) as monitor:
+                with TensorBoardMonitor(tensorboard, splits.val, config, first=start.step) as monitor:
                     return run.finish(monitor)
 
 
@@ -138,18 +102,16 @@ class _Run:
     """The updates that are left, and what happens between them."""
 
     config: TrainConfig
-    train: Dataset
-    val: Dataset
+    splits: Splits
     out: Path
     learner: Learner
     world: World
-    asked_to_stop: Callable[[], bool]
     listeners: Listeners
     start: Resumed
 
     def __post_init__(self) -> None:
         self._history, self._seconds = self.start.history, self.start.seconds
-        self._matrix = ConfusionMatrix(len(self.val.classes))
+        self._matrix = ConfusionMatrix(len(self.splits.val.classes))
         self._saved_step = self.start.step
         """How many updates the state tells of; 0 where there is none."""
         self._saving_fails = False
@@ -172,11 +134,11 @@ class _Run:
         stream = updates(
             self.learner,
             config,
-            self.train,
+            self.splits.train,
             self.world,
             first=first,
             generators=self.start.generators,
-            asked_to_stop=self.asked_to_stop,
+            asked_to_stop=self.listeners.asked_to_stop,
         )
         with closing(stream):
             self._follow(stream, monitor)
@@ -205,7 +167,7 @@ class _Run:
             started = time.perf_counter()
 
     def _write_results(self) -> None:
-        scores = scores_of(self._matrix, self.val.classes)
+        scores = scores_of(self._matrix, self.splits.val.classes)
         try:
             self._save(self.out)
             write_record(self.out, self.config, scores, self._seconds, self._history)
@@ -220,11 +182,11 @@ class _Run:
     def _score(self, step: int, monitor: Monitor) -> None:
         scored = score_split(
             self.learner.model,
-            self.val,
+            self.splits.val,
             self.config,
             self.world,
             on_sample=self.listeners.on_sample,
-            asked_to_stop=self.asked_to_stop,
+            asked_to_stop=self.listeners.asked_to_stop,
         )
         if scored is None:  # the state was saved before, and the evaluation is made again
             self._interrupt()
@@ -246,12 +208,12 @@ class _Run:
         save_checkpoint(
             path,
             self.learner.model,
-            classes=self.train.classes,
+            classes=self.splits.train.classes,
             normalisation=self.config.normalisation,
             metadata={
                 "step": len(self._history.losses),
                 "seed": self.config.seed,
-                **scores_of(self._matrix, self.val.classes),
+                **scores_of(self._matrix, self.splits.val.classes),
             },
         )
 
@@ -272,8 +234,7 @@ class _Run:
             save_state(
                 state_path(self.out),
                 self.config,
-                self.train,
-                self.val,
+                self.splits,
                 self.learner,
                 self._history,
                 self._seconds,

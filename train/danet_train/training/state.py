@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from danet_train.data.samples.sample import Dataset
+from danet_train.data.samples.sample import Dataset, Splits
 from danet_train.errors import CheckpointError, ConfigError, DataError, NoCheckpointError
 from danet_train.files.atomic import write_whole
 from danet_train.training.config import TrainConfig
@@ -73,8 +73,7 @@ class Resumed:
 def save_state(
     path: Path,
     config: TrainConfig,
-    train: Dataset,
-    val: Dataset,
+    splits: Splits,
     learner: Learner,
     history: History,
     seconds: float,
@@ -85,8 +84,7 @@ def save_state(
     Args:
         path: Rank 0 writes to it.
         config: Of the run.
-        train: The split to learn from.
-        val: The split to score on.
+        splits: To learn from and to score on.
         learner: After those updates.
         history: Of the updates.
         seconds: That they took.
@@ -104,8 +102,8 @@ def save_state(
         "format": _FORMAT,
         "version": _VERSION,
         "config": config.model_dump(mode="json"),
-        "train": _identity(train),
-        "val": _identity(val),
+        "train": _identity(splits.train),
+        "val": _identity(splits.val),
         "step": len(history.losses),
         "learner": learner.state(),
         "history": history.state(),
@@ -117,16 +115,13 @@ def save_state(
     write_whole(path, buffer.getbuffer())
 
 
-def load_state(
-    path: Path, config: TrainConfig, train: Dataset, val: Dataset, learner: Learner, world: World
-) -> Resumed:
+def load_state(path: Path, config: TrainConfig, splits: Splits, learner: Learner, world: World) -> Resumed:
     """Put ``learner`` into the state of a file that :func:`save_state` wrote.
 
     Args:
         path: Every process reads it.
         config: Of the run; the same as when it began, but for what the result does not depend on.
-        train: The split to learn from; likewise.
-        val: The split to score on; likewise.
+        splits: To learn from and to score on; likewise.
         learner: Made for ``config``.
         world: The processes that train together; as many as then.
 
@@ -138,7 +133,7 @@ def load_state(
     """
     content = _read(path)
     _check_config(path, content["config"], config)
-    for name, split in (("train", train), ("val", val)):
+    for name, split in (("train", splits.train), ("val", splits.val)):
         _check_data(path, name, content[name], split)
     if len(content["generators"]) != world.size:
         raise ConfigError(

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
-from danet_train.normalisation import Normalisation
 
 _KEYS = ("cfg", "config")
 _LONGEST: Final = 1 << 19  # characters; mmsegmentation's own take some ten thousand

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,10 @@ COMPARISON_KIND = "danet-comparison"
 COMPARISON_VERSION = 1
 _REPORT_LEAST_BYTES = 2048
 _FRAME_LEAST_BYTES = 64  # an entry of per_frame; how well the pictures compress is not known before
-_CITYSCAPES_FRAMES = "leftImg8bit"
+LAYOUT_GROUP = "danet.layouts"
+"""Entry points of packages that know layouts of data sets: ``(folder, split or None)`` gives the folder and
+the pictures of one split, or ``None`` where the folder has no layout that they know."""
+_CITYSCAPES_FRAMES = "leftImg8bit"  # known here too: a vehicle has no package for training
 _CITYSCAPES_SPLITS = ("val", "train", "test", "train_extra")
 
 
@@ -29,21 +33,20 @@ def compare(
     images: Annotated[
         str,
         typer.Option(
-            help="Folder of pictures, Cityscapes' folder (of it --split), video file, or pattern such as "
-            "'val/**/*.png'."
+            help="Folder of pictures, Cityscapes' folder or, where danet-train is installed, any data set "
+            "that it knows (of these --split), video file, or pattern such as 'val/**/*.png'."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report and pictures.")],
     split: Annotated[
         str | None,
-        typer.Option(help="Of Cityscapes' folder, e.g. train; val, or the only one, where it is not given."),
+        typer.Option(help="Of a data set, e.g. train; val, or the only one, where it is not given."),
     ] = None,
     a: Annotated[
         str,
         typer.Option(
             "--a",
-            help="BACKEND:PRECISION; backends are onnxruntime, polygraphy (ONNX Runtime with each node as it "
-            "is written), tensorrt, tensorrt-rtx.",
+            help="BACKEND:PRECISION; backends are {compared backends}.",
         ),
     ] = "onnxruntime:fp32",
     b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
@@ -69,6 +72,7 @@ def compare(
     """Compare the labels of two backends or precisions on the same frames."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from danet_runtime.backends.registry import find_backend
     from danet_runtime.bundle import Bundle
     from danet_runtime.cli.options.engines import tell_what_is_trusted
     from danet_runtime.comparison.comparison import SideOptions, parse_side
@@ -79,7 +83,8 @@ def compare(
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
     opened = Bundle.open(bundle, trusted_key or None)
-    if any(side.backend.startswith("tensorrt") for side in sides):
+    kinds = [find_backend(side.backend, compared=True) for side in sides]
+    if any(kind.statement.flavour is not None for kind in kinds):
         tell_what_is_trusted(opened, engine_dir)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(images, frames, split)
@@ -124,8 +129,11 @@ def _open(images: str, frames: int, split: str | None) -> Source:
     inner = folder / _CITYSCAPES_FRAMES
     if inner.is_dir() or folder.resolve().name == _CITYSCAPES_FRAMES:
         folder = _split_of(inner if inner.is_dir() else folder, split)
+    elif (known := _of_known_layout(folder, split)) is not None:
+        place, pictures = known
+        return ImagesSource([pictures[number] for number in evenly(len(pictures), frames)], str(place))
     elif split is not None:
-        raise UsageError(f"--split is for Cityscapes' folder, which {images} is not; leave it out")
+        raise UsageError(f"--split is for the folder of a data set, which {images} is not; leave it out")
     if not folder.is_dir():
         return open_source(images)
     if _CITYSCAPES_FRAMES in folder.resolve().parts:
@@ -135,6 +143,16 @@ def _open(images: str, frames: int, split: str | None) -> Source:
     else:
         found = pictures_in(folder)
     return ImagesSource([found[number] for number in evenly(len(found), frames)], str(folder))
+
+
+def _of_known_layout(folder: Path, split: str | None) -> tuple[Path, list[Path]] | None:
+    """The pictures of one split, where ``folder`` holds none itself and an installed package knows it."""
+    from danet_runtime.sources.images import is_picture
+
+    if not folder.is_dir() or any(is_picture(entry) for entry in folder.iterdir()):
+        return None
+    asked = (entry.load()(folder, split) for entry in entry_points(group=LAYOUT_GROUP))
+    return next((known for known in asked if known is not None), None)
 
 
 def _split_of(frames: Path, split: str | None) -> Path:

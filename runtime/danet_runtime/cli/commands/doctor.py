@@ -104,7 +104,7 @@ def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
 
     machine = found.machine
     memory = f"{machine['memory_bytes'] / 2**30:.1f} GiB" if machine["memory_bytes"] else "unknown"
-    gpus = "; ".join(", ".join(gpu.values()) for gpu in found.gpus) or found.gpu_detail
+    gpus = "; ".join(", ".join(gpu.values()) for gpu in found.gpus)
     rows = [
         ("danet-runtime", found.danet),
         ("Python", machine["python"]),
@@ -112,12 +112,11 @@ def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
         ("Jetson", machine["jetson"] or "no"),
         ("CPU", f"{machine['cpu']} ({machine['cpu_count']} cores)"),
         ("memory", memory),
-        (
-            "GPU",
-            f"{gpus} [{found.gpu_detail}]" if found.gpus or "none found" not in found.gpu_detail else gpus,
-        ),
+        ("GPU", f"{gpus} [{found.gpu_detail}]" if gpus else found.gpu_detail),
         *((package.name, f"{package.version or ''} {package.detail}".strip()) for package in found.packages),
         *((f"backend {name}", verdict) for name, verdict in found.backends.items()),
+        *((f"source {name}", verdict) for name, verdict in found.sources.items()),
+        *((f"sink {name}", verdict) for name, verdict in found.sinks.items()),
     ]
     if facts is not None:
         held = f"{facts['files_verified']} files verified, {', '.join(facts['variants'])}"

@@ -10,19 +10,21 @@ from typing import Any
 
 import pynvml
 
-from danet_runtime.backends import BACKENDS
+from danet_runtime.backends.registry import backends
 from danet_runtime.dependencies import (
-    CUDA_PYTHON,
     ONNXRUNTIME,
     OPENCV,
     OPTIONAL_PACKAGES,
-    TENSORRT,
-    TENSORRT_RTX,
+    Need,
+    Needs,
     OptionalPackage,
+    has_program,
     require,
 )
 from danet_runtime.errors import MissingDependencyError
 from danet_runtime.machine import describe_machine, package_version
+from danet_runtime.sinks import SINKS
+from danet_runtime.sources import SOURCES
 
 _OPENCV_FEATURES = ("FFMPEG", "GStreamer", "v4l/v4l2")
 
@@ -53,6 +55,8 @@ class Diagnosis:
         gpu_detail: How the GPUs were looked for, or why none was found.
         packages: The optional packages.
         backends: For each backend, whether it can be used, and why not.
+        sources: For each kind of source, whether what it needs is installed, and what to install.
+        sinks: For each kind of sink likewise.
     """
 
     danet: str
@@ -61,6 +65,8 @@ class Diagnosis:
     gpu_detail: str
     packages: list[Package]
     backends: dict[str, str]
+    sources: dict[str, str]
+    sinks: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -71,27 +77,30 @@ def diagnose() -> Diagnosis:
     """Look at this machine; imports every optional package that is there, and fails for none that is not."""
     packages = {package.module: _probe(package) for package in OPTIONAL_PACKAGES}
     gpus, gpu_detail = find_gpus()
-    needs = {
-        "onnxruntime": (ONNXRUNTIME,),
-        "tensorrt": (TENSORRT, CUDA_PYTHON),
-        "tensorrt-rtx": (TENSORRT_RTX, CUDA_PYTHON),
-    }
-    backends = {}
-    for name in BACKENDS:
-        missing = [found for need in needs[name] if not (found := packages[need.module]).version]
-        if missing:
-            backends[name] = f"not usable: {missing[0].detail}"
-        elif name != "onnxruntime" and not gpus:
-            backends[name] = f"not usable: it takes a GPU, {gpu_detail}"
-        else:
-            backends[name] = "usable"
+
+    def lack_of(need: Need) -> str | None:
+        if isinstance(need, OptionalPackage):
+            found = packages.get(need.module) or _probe(need)
+            return found.detail if found.version is None else None
+        return None if has_program(need) else f"missing: {need.install}"
+
+    def verdict(needs: Needs, good: str, *, takes_gpu: bool = False) -> str:
+        for group in needs:
+            lacks = [lack_of(need) for need in group]
+            if None not in lacks:
+                return f"not usable: {lacks[0]}"
+        return f"not usable: it takes a GPU, {gpu_detail}" if takes_gpu and not gpus else good
+
+    stated = [kind.statement for kind in backends().values()]
     return Diagnosis(
         danet=package_version("danet-runtime") or "unknown",
         machine=describe_machine(),
         gpus=gpus,
         gpu_detail=gpu_detail,
         packages=list(packages.values()),
-        backends=backends,
+        backends={one.name: verdict(one.needs, "usable", takes_gpu=one.takes_gpu) for one in stated},
+        sources={kind.statement.name: verdict(kind.statement.needs, "installed") for kind in SOURCES},
+        sinks={kind.statement.name: verdict(kind.statement.needs, "installed") for kind in SINKS},
     )
 
 

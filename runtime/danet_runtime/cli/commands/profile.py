@@ -9,6 +9,7 @@ import typer
 
 from danet_runtime.cli.console.printing import open_console
 from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_runtime.cli.options.registered import backend_name
 
 
 def profile(
@@ -18,8 +19,8 @@ def profile(
         typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
     ] = None,
     backend: Annotated[
-        Literal["onnxruntime", "tensorrt", "tensorrt-rtx"],
-        typer.Option(help="What runs the model; TensorRT takes an engine that `danet build` has built here."),
+        str,
+        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
     ] = "onnxruntime",
     engine_dir: Annotated[
         Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
@@ -44,10 +45,11 @@ def profile(
     from rich.progress import Progress
 
     from danet_runtime.bundle import Bundle
+    from danet_runtime.bundle.golden import judge_golden
     from danet_runtime.cli.console.tables import latency_table
     from danet_runtime.cli.options.engines import open_segmenter
     from danet_runtime.files.atomic import write_json
-    from danet_runtime.latency.profiling import measure, profile_frame, require_golden
+    from danet_runtime.latency.profiling import measure, profile_frame
 
     console = open_console()
     if image is not None:
@@ -78,4 +80,6 @@ def profile(
             write_json(json_file, measured.to_dict(segmenter, origin))
             console.print(f"written: {json_file}", soft_wrap=True)
         if measured.agreement is not None:
-            require_golden(segmenter, measured.agreement)
+            judge_golden(segmenter.bundle, segmenter.precision, measured.agreement).require(
+                segmenter.backend.name
+            )

@@ -10,6 +10,7 @@ import typer
 
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.registered import backend_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +23,8 @@ def run(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Video file, picture, folder of pictures (frame2 comes before frame10), pattern such as "
-            "'a/*.png', camera:0 or /dev/video0, rtsp://..., http://..., csi://0, gst:PIPELINE, or "
-            "synthetic: for a test pattern. Several share the model in turn; NAME=SOURCE names each. What "
-            "exists as a file under the whole text is that file, whatever it is called."
+            help="One of: {sources}. Several share the model in turn; NAME=SOURCE names each. What exists as "
+            "a file under the whole text is that file, whatever it is called."
         ),
     ],
     output: Annotated[
@@ -33,17 +32,14 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            help="Overlay video: .mp4, .m4v, .mov, .mkv, .avi; of pictures, 10 a second; of a camera, at its "
-            "own times (.avi has none).",
+            help="Overlay video: {video suffixes}; of pictures, 10 a second; of a camera, at its own times "
+            "(.avi has none).",
         ),
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
     sink: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Further output: a video file, masks:FOLDER, jsonl:FILE, window:, udp://HOST:PORT, "
-            "rtsp://..., gst:PIPELINE, shm:NAME; may be given again."
-        ),
+        typer.Option(help="Further output: {sinks}; may be given again."),
     ] = None,
     split_minutes: Annotated[
         float | None,
@@ -83,8 +79,8 @@ def run(
         typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
     ] = None,
     backend: Annotated[
-        Literal["onnxruntime", "tensorrt", "tensorrt-rtx"],
-        typer.Option(help="What runs the model; TensorRT takes an engine that `danet build` has built here."),
+        str,
+        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
     ] = "onnxruntime",
     engine_dir: Annotated[
         Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
@@ -115,9 +111,11 @@ def run(
     damaged: Annotated[
         Literal["drop", "mark", "stop"],
         typer.Option(
+            "--damaged",
+            "--on-damage",
             help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
             "says so) are counted and left out, or delivered with the reason; the health says so either way. "
-            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one."
+            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one.",
         ),
     ] = "drop",
     realtime: Annotated[

@@ -13,7 +13,7 @@ def named_sources(sources: list[str]) -> dict[str, str]:
     What stands in the file system under the whole text is that file and has no name in front of it.
     """
     from danet_runtime.errors import UsageError
-    from danet_runtime.sources import is_entry
+    from danet_runtime.sources.registry import is_entry
 
     named: dict[str, str] = {}
     for number, text in enumerate(sources):
@@ -47,13 +47,15 @@ def sizes_of(texts: list[str], named: dict[str, str]) -> dict[str, tuple[int, in
 def check_sources(named: dict[str, str]) -> None:
     """Refuse two readers of one camera; test patterns, files and streams are shared by any number."""
     from danet_runtime.errors import UsageError
-    from danet_runtime.sources import camera_of
+    from danet_runtime.sources.registry import named_source
 
-    seen: dict[int, str] = {}
+    seen: dict[str, str] = {}
     for name, text in named.items():
-        index = camera_of(text)
-        if index is not None and (other := seen.setdefault(index, name)) != name:
+        found = named_source(text)
+        if found is None or not found.kind.statement.is_exclusive:
+            continue
+        if (other := seen.setdefault(found.text, name)) != name:
             raise UsageError(
-                f"{other} and {name} are both camera:{index}, and a device gives its frames to one reader; "
+                f"{other} and {name} are both {found.text}, and a device gives its frames to one reader; "
                 "name another device, or give it once with the outputs of both"
             )

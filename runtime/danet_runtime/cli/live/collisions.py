@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from danet_runtime.errors import UsageError
-from danet_runtime.sources import path_of
+from danet_runtime.sources.registry import path_of
 
 PlaceKind = Literal["file", "masks", "folder"]
 

@@ -73,14 +73,14 @@ class Outputs:
             *([("--masks", f"masks:{options.masks}")] if options.masks else []),
             *(("--sink", text) for text in options.further),
         ]
-        sinks = {name: [filling.fill(text, name, option) for option, text in given] for name in cameras}
+        sinks = {name: [_filled(filling, text, name, option) for option, text in given] for name in cameras}
         boxes = {}
         black_box = options.black_box
         for name in cameras if black_box is not None else ():
             box = Path(filling.fill(str(black_box), name, "--black-box", needs_camera=False))
             boxes[name] = box if len(cameras) == 1 or CAMERA in str(black_box) else box / name
         if options.split_minutes is not None and not any(
-            sink_target(text).kind in ("video", "jsonl") for texts in sinks.values() for text in texts
+            sink_target(text).sink.statement.writes == "file" for texts in sinks.values() for text in texts
         ):
             raise UsageError(
                 "--split-minutes splits videos and JSON lines, and none is written; add -o or --sink"
@@ -141,14 +141,15 @@ class Outputs:
         for name, texts in self.sinks.items():
             for text in texts:
                 target = sink_target(text)
+                statement = target.sink.statement
                 if target.path is not None:
-                    kind: PlaceKind = "masks" if target.kind == "masks" else "file"
+                    kind: PlaceKind = "masks" if statement.writes == "folder" else "file"
                     paths = [target.path]
                     if self.split_minutes is not None and kind == "file":
                         paths += [part_path(target.path, 0), *parts_of(target.path)]
                     places += [Place(f"{text} of {name}", path, kind) for path in dict.fromkeys(paths)]
-                elif target.kind != "window":
-                    address = target.rest.partition("?")[0] if target.kind == "shm" else target.rest
+                elif not statement.is_shared:
+                    address = target.rest.partition("?")[0] if statement.options else target.rest
                     if (whole := f"{target.kind} {address}") in others:
                         raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
                     others.add(whole)
@@ -172,6 +173,21 @@ class Outputs:
             ]
             for name, texts in self.sinks.items()
         }
+
+
+def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
+    """What names a sink, with everything filled in."""
+    from danet_runtime.sinks.registry import sink_by_scheme
+
+    sink = sink_by_scheme(text)
+    scheme, _, rest = text.partition(":")
+    return filling.fill(
+        text,
+        camera,
+        option,
+        needs_camera=sink is None or bool(rest) or not sink.statement.is_shared,
+        has_braces=sink is not None and scheme in sink.statement.own_braces,
+    )
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:

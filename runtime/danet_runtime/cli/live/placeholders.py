@@ -35,16 +35,17 @@ class Placeholders:
     cameras: int
     start: str = field(default_factory=start_now)
 
-    def fill(self, text: str, camera: str, option: str, *, needs_camera: bool = True) -> str:
+    def fill(
+        self, text: str, camera: str, option: str, *, needs_camera: bool = True, has_braces: bool = False
+    ) -> str:
         """The text with everything filled in.
-
-        A GStreamer pipeline may have braces of its own; anywhere else an unknown one is refused.
 
         Args:
             text: As it was given.
             camera: Name of the camera.
             option: What gave it, for messages.
             needs_camera: Whether each of several cameras must have a text of its own.
+            has_braces: Whether it may have braces of its own; else one that stands for nothing is refused.
 
         Raises:
             UsageError: There are several cameras, and the text has no place for their names; or it holds
@@ -53,10 +54,10 @@ class Placeholders:
         from danet_runtime.errors import UsageError
         from danet_runtime.sources.protocol.uri import redacted
 
-        if needs_camera and self.cameras > 1 and CAMERA not in text and text != "window:":
+        if needs_camera and self.cameras > 1 and CAMERA not in text:
             raise UsageError(f"with several sources {option} must hold {CAMERA} (got {redacted(text)!r})")
         known = {CAMERA: camera, START: self.start}
-        if not text.startswith("gst:"):
+        if not has_braces:
             for match in _BRACES.finditer(text):
                 if match[0] not in known:
                     raise UsageError(

@@ -74,7 +74,9 @@ def _all_late(report: StreamReport) -> list[str]:
 
 def _is_kept(sink: Mapping[str, Any]) -> bool:
     """Whether it writes files, which somebody will rely on later."""
-    return sink["kind"] in ("video", "masks", "jsonl")
+    from danet_runtime.sinks import SINKS
+
+    return sink["kind"] in {one.statement.name for one in SINKS if one.statement.writes is not None}
 
 
 def _sinks_of(report: StreamReport) -> Iterator[tuple[str, Mapping[str, Any]]]:

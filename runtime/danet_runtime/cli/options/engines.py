@@ -33,16 +33,17 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle.golden import golden_frame
-    from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
-    from danet_runtime.tensorrt.golden_check import golden_agreement
+    from danet_runtime.tensorrt.engine_executor import try_engine
+    from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
     from danet_runtime.tensorrt.store.store import default_engine_folder
 
     bundle, request = planned.bundle, planned.request
     folder = folder or default_engine_folder()
-    trial: Trial | None = None
-    if planned.runs_here:
-        required = bundle.manifest.golden.agreement[request.precision]
-        trial = Trial(lambda plan: golden_agreement(bundle, plan, planned.library), required)
+    here: ThisGpu | None = None
+    if planned.device is not None and planned.runs_here:
+        here = ThisGpu(
+            planned.device, lambda plan: try_engine(bundle, request.precision, plan, planned.library)
+        )
 
     def waiting(process: int | None) -> None:
         who = "another process" if process is None else f"process {process}"
@@ -56,7 +57,7 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
             bar.update(task, description=phase[:48], completed=step, total=steps)
 
         def build() -> BuiltEngine:
-            if trial is not None:
+            if here is not None:
                 golden_frame(bundle)  # what the trial lacks is told before the long build, not after it
             return planned.build(folder, progress)
 
@@ -66,8 +67,7 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
                 request,
                 planned.library,
                 build,
-                device=planned.device if planned.runs_here else None,
-                trial=trial,
+                here=here,
                 rebuild=rebuild,
                 on_wait=waiting,
             )
@@ -135,9 +135,8 @@ def open_segmenter(
 
     Args:
         bundle: An open bundle, or the path of one.
-        precision: Which variant; by default the most precise for ONNX Runtime, and fp16 for TensorRT, as
-            `danet build` makes it.
-        backend: ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+        precision: Which variant; by default what the backend states, else the most precise.
+        backend: Its name.
         threads: CPU threads, for ONNX Runtime alone.
         engine_folder: Where engines are kept, for TensorRT alone.
         build: Build the engine first where none runs here, for TensorRT alone.
@@ -146,26 +145,26 @@ def open_segmenter(
         UsageError: An option is not for this backend.
         BackendError: There is no GPU, no engine, or it cannot be built.
     """
-    from danet_runtime.backends import open_backend
+    from danet_runtime.backends.registry import find_backend, open_backend
     from danet_runtime.bundle import Bundle
     from danet_runtime.errors import UsageError
-    from danet_runtime.inference.segmenter import Segmenter
+    from danet_runtime.inference.segmenter import Segmenter, most_precise
 
-    if backend == "onnxruntime":
+    stated = find_backend(backend).statement
+    if stated.flavour is None:
         if build or engine_folder is not None:
             raise UsageError(
-                "onnxruntime takes no engines; leave --build and --engine-dir out, or choose "
+                f"{backend} takes no engines; leave --build and --engine-dir out, or choose "
                 "--backend tensorrt"
             )
-        segmenter = Segmenter(bundle, precision, threads=threads)
+        segmenter = Segmenter(bundle, precision or stated.precision, backend, threads=threads)
         warn_of_doubt(segmenter.bundle, segmenter.precision)
         return segmenter
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    chosen = precision or "fp16"
+    chosen = precision or stated.precision or most_precise(opened)
     warn_of_doubt(opened, chosen)
     if build:
-        flavour: Flavour = "tensorrt" if backend == "tensorrt" else "tensorrt-rtx"
-        _build_where_none_runs(opened, chosen, flavour, engine_folder)
+        _build_where_none_runs(opened, chosen, stated.flavour, engine_folder)
     tell_what_is_trusted(opened, engine_folder)
     engine = open_backend(opened, chosen, backend, threads=threads, engine_folder=engine_folder)
     return Segmenter(opened, chosen, engine)

@@ -8,9 +8,10 @@ import struct
 import zlib
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import SinkError, UsageError
@@ -19,6 +20,7 @@ from danet_runtime.frames.color import to_bgr
 from danet_runtime.results.health import HealthState
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.sink import StreamFormat
+from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 from danet_runtime.sinks.shared import layout as at
 from danet_runtime.sinks.shared.segment import (
     group_id,
@@ -30,9 +32,22 @@ from danet_runtime.sinks.shared.segment import (
     write_all,
 )
 from danet_runtime.sources.protocol.damage import DAMAGE_REASONS, DamageReason
+from danet_runtime.sources.protocol.uri_options import UriOptions
 
 _SLOTS = 4
 _TRIES = 8
+
+
+class SharedMemoryOptions(UriOptions):
+    """What stands behind ``shm:NAME``.
+
+    Attributes:
+        frame: Whether to share the frame beside its labels.
+        group: Who may read it beside this user, by name or number.
+    """
+
+    frame: bool = Field(False, description="1")
+    group: str | None = Field(None, description="GROUP")
 
 
 class SharedMemorySink:
@@ -52,6 +67,19 @@ class SharedMemorySink:
     """
 
     name = "shm"
+    statement: ClassVar = SinkStatement(
+        name=name,
+        form="shm:NAME",
+        help="masks in shared memory, for another process",
+        options=SharedMemoryOptions,
+        schemes=("shm",),
+    )
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> SharedMemorySink:
+        """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
+        options = SharedMemoryOptions.of(f"shm:{rest}")
+        return cls(rest.partition("?")[0], frame=options.frame, group=options.group)
 
     def __init__(self, name: str, *, frame: bool = False, group: str | int | None = None) -> None:
         _check_name(name)

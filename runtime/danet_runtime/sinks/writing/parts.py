@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from danet_runtime.errors import SinkError, SinkFormatError, UsageError
 from danet_runtime.files.atomic import is_full
@@ -30,6 +30,7 @@ _ROOM_BYTES: Final = 4 << 20
 _ROOM_SHARE: Final = 20
 
 
+@runtime_checkable
 class FileSink(AdaptableSink, FlushingSink, Protocol):
     """A sink that writes one file."""
 

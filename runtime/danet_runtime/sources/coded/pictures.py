@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 Codec = Literal["h264", "h265"]
 
+_ZEROS: Final = b"\0\0\0"
 _RECOVERY_POINT: Final = 6  # the type of the message, in both
 _SEI: Final = {"h264": (6,), "h265": (39,)}
 _H264_SLICES: Final = range(1, 6)
@@ -145,6 +146,22 @@ def _exp_golomb(data: bytes) -> int | None:
     if zeros < 0 or 2 * zeros + 1 > len(bits):
         return None
     return int(bits[zeros : 2 * zeros + 1], 2) - 1
+
+
+def has_hole(data: bytes, parameters: bytes) -> bool:
+    """Whether a packet has zeros where none may be, as a lost block of a disk leaves them.
+
+    Three zeros in a row stand in no unit, only between units (ITU-T H.264 and H.265, 7.4.1). FFmpeg decodes
+    them, mostly without an error: a key frame with such a hole was wrong, with all that was built on it.
+
+    Args:
+        data: The packet; of other codecs than H.264 and H.265, nothing.
+        parameters: Of the stream, by which it is known how its units are told apart.
+    """
+    if _ZEROS not in data:
+        return False
+    is_byte_stream = parameters[:1] != b"\1"
+    return any(_ZEROS in unit.rstrip(b"\0") for unit in units_of(data, is_byte_stream))
 
 
 def is_skipped_leading(data: bytes, parameters: bytes) -> bool:

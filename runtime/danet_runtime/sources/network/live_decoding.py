@@ -14,7 +14,7 @@ from typing import Any
 from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.pictures.wholeness import has_end
 from danet_runtime.sources.coded.h264_frame_numbers import FrameNumbers
-from danet_runtime.sources.coded.holes import has_hole
+from danet_runtime.sources.coded.pictures import has_hole
 from danet_runtime.sources.protocol.damage import DamageReason
 
 

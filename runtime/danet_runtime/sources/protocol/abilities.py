@@ -14,7 +14,7 @@ from danet_runtime.sources.protocol.source import Source
 
 
 @runtime_checkable
-class ReopenableSource(Source, Protocol):
+class Reopenable(Protocol):
     """A live source that can be opened again after a failure."""
 
     def reopen(self) -> None:
@@ -37,7 +37,7 @@ class Interruptible(Protocol):
 
 
 @runtime_checkable
-class AwaitedSource(Protocol):
+class Awaited(Protocol):
     """A source that may be handed over before it could be opened.
 
     A stream opens it with ``reopen`` before it reads; its ``size_hw`` is a guess until then.
@@ -47,6 +47,25 @@ class AwaitedSource(Protocol):
     """
 
     awaited: str | None
+
+
+@runtime_checkable
+class AwaitableSource(Source, Reopenable, Interruptible, Awaited, Protocol):
+    """A source that is made first and opened later, as a camera that may come up after the computer.
+
+    Attributes:
+        name: What to call it in errors, without credentials.
+    """
+
+    name: str
+
+    def await_opening(self, size_hw: tuple[int, int], why: str) -> None:
+        """Stand in for a source that cannot be opened yet: reads fail, until ``reopen`` does not.
+
+        Args:
+            size_hw: What its frames are expected to be; those of another size are adopted.
+            why: What every read says until then.
+        """
 
 
 @runtime_checkable
@@ -94,7 +113,7 @@ def is_variable(source: Source) -> bool:
 
 def why_awaited(source: Source) -> str | None:
     """Why a source is not open yet, where a stream is to open it; else ``None``."""
-    return source.awaited if isinstance(source, AwaitedSource) else None
+    return source.awaited if isinstance(source, Awaited) else None
 
 
 def damage_of(source: Source) -> DamageCount | None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from danet_runtime.errors import UsageError
-
-NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 HIDDEN: Final = "***"
 """What stands where a credential was."""
@@ -120,24 +118,6 @@ def check_address(uri: str, *, needs_port: bool = False) -> None:
     if not host or (needs_port and not has_port):
         form = f"{scheme}://HOST:PORT" if needs_port else f"{scheme}://HOST/PATH"
         raise UsageError(f"{shown!r}: expected {form} with the name of a host")
-
-
-def options_of(uri: str, known: tuple[str, ...]) -> dict[str, str]:
-    """The options behind the ``?`` of a URI such as ``synthetic:?size=720x1280&fps=30``.
-
-    Raises:
-        UsageError: One of them is not known, or given twice.
-    """
-    query = uri.partition("?")[2]
-    pairs = parse_qsl(query, keep_blank_values=True)
-    options = dict(pairs)
-    unknown = set(options) - set(known)
-    if unknown or len(options) != len(pairs):
-        raise UsageError(
-            f"{redacted(uri)!r}: expected options of {', '.join(known)}, each once "
-            f"(got {', '.join(key for key, _ in pairs)})"
-        )
-    return options
 
 
 def _host_of(uri: str) -> tuple[str | None, bool, bool]:

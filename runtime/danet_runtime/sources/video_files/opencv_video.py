@@ -104,8 +104,8 @@ class OpenCvVideoSource:
                 logger.info("%s: %d frames, %d were estimated", self.path, self._read, self.count)
                 return
         raise SourceTruncatedError(
-            f"{self.path} ended after {self._read} of {self.count} frames; the file is damaged or cut off, "
-            "and what was made of the frames before is kept"
+            f"{self.path} ended after {self._read} of {self.count} frames; the file is damaged or cut off; "
+            "the frames before were read"
         )
 
     def describe(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from danet_runtime.errors import (
 from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.processes.running import RUNNING
 from danet_runtime.results.result import FrameSlot
-from danet_runtime.sources.protocol.abilities import Interruptible, ReopenableSource, why_awaited
+from danet_runtime.sources.protocol.abilities import Interruptible, Reopenable, why_awaited
 from danet_runtime.sources.protocol.source import FrameInfo
 from danet_runtime.stream.pipeline.camera import Camera
 from danet_runtime.stream.pipeline.damage_check import DamageCheck
@@ -211,7 +211,7 @@ class Capture:
         slot.stage_ns["capture"] = now - slot.started_ns
 
     def _can_reopen(self) -> bool:
-        return self._source.live and isinstance(self._source, ReopenableSource)
+        return self._source.live and isinstance(self._source, Reopenable)
 
     def _reconnect(self, problem: str, pause_s: float | None = None) -> bool:
         """Open the source again and again; false where the stream is stopped meanwhile.

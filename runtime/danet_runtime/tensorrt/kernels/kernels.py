@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from danet_runtime.bundle.manifest import Kernel, Operator
+from danet_runtime.bundle.manifest import Kernel, KernelDtype, KernelVariant
+from danet_runtime.bundle.operators import OPERATORS, Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, BundleError
-from danet_runtime.tensorrt.kernels.operators import OPERATORS
 from danet_runtime.tensorrt.kernels.ptx import Release, dotted, newest_ptx, oldest_cuda, read_header
-from danet_runtime.tensorrt.kernels.targets import WITHOUT_KERNELS, DType, remedy, target_of
-
-KernelVariant = Literal["tuned", "small"]
+from danet_runtime.tensorrt.kernels.targets import WITHOUT_KERNELS, remedy, target_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class LoadedKernel:
 def select_kernels(
     bundle: Bundle,
     arch: str,
-    dtype: DType,
+    dtype: KernelDtype,
     variant: KernelVariant = "tuned",
     *,
     driver_cuda: Release | None = None,

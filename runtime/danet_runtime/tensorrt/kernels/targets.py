@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from danet_runtime.tensorrt.kernels.ptx import Release
-
-DType = Literal["fp16", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from danet_runtime.bundle.manifest import Operator
-from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.build.library import Serves
-from danet_runtime.tensorrt.kernels.kernels import LoadedKernel
-from danet_runtime.tensorrt.kernels.operators import (
+from danet_runtime.bundle.operators import (
     NAMESPACE,
     OPERATORS,
     InputExtent,
+    Operator,
     OperatorSpec,
-    check_shapes,
-    noting_refusals,
 )
+from danet_runtime.errors import BackendError
+from danet_runtime.tensorrt.build.library import Serves
+from danet_runtime.tensorrt.kernels.kernels import LoadedKernel
+from danet_runtime.tensorrt.kernels.shape_check import check_shapes, noting_refusals
 
 SERVES: Final = Serves("tensorrt", since=(10, 9))
 

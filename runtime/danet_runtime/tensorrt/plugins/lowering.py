@@ -14,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.manifest import KernelVariant, Precision
+from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, BundleError, UsageError
 from danet_runtime.tensorrt.build.library import NATIVE_ATTENTION, TensorRTLibrary
-from danet_runtime.tensorrt.kernels.kernels import KernelVariant, select_kernels
-from danet_runtime.tensorrt.kernels.operators import NAMESPACE
+from danet_runtime.tensorrt.kernels.kernels import select_kernels
 from danet_runtime.tensorrt.kernels.ptx import Release
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
 from danet_runtime.tensorrt.plugins.registration import model_for, operators_of

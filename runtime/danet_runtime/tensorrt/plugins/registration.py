@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-from danet_runtime.bundle.manifest import Operator
+from danet_runtime.bundle.manifest import KernelDtype, KernelVariant
+from danet_runtime.bundle.operators import NAMESPACE, OPERATORS, Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt.build.library import OLDEST, PluginRoute, library_of, parse_version
-from danet_runtime.tensorrt.kernels.kernels import KernelVariant, select_kernels
-from danet_runtime.tensorrt.kernels.operators import NAMESPACE, OPERATORS
+from danet_runtime.tensorrt.kernels.kernels import select_kernels
 from danet_runtime.tensorrt.kernels.ptx import Release
-from danet_runtime.tensorrt.kernels.targets import DType
 from danet_runtime.tensorrt.plugins import aot, v3
 from danet_runtime.tensorrt.plugins.onnx_file import node_types, without_functions
 
@@ -38,7 +37,7 @@ def register_plugins(
     trt: ModuleType,
     bundle: Bundle,
     arch: str,
-    dtype: DType = "fp16",
+    dtype: KernelDtype = "fp16",
     variant: KernelVariant = "tuned",
     *,
     operators: Sequence[Operator] = tuple(OPERATORS),

@@ -22,22 +22,22 @@ from typing import Any, Final
 import numpy as np
 from pydantic import ValidationError
 
-from danet_runtime.bundle.manifest import Kernel, Operator
+from danet_runtime.bundle.manifest import Kernel
+from danet_runtime.bundle.operators import (
+    NAMESPACE,
+    OPERATORS,
+    PLUGIN_VERSION,
+    InputExtent,
+    Operator,
+    OperatorSpec,
+    output_shape,
+)
 from danet_runtime.errors import BackendError
 from danet_runtime.files.atomic import sha256_of
 from danet_runtime.tensorrt.build.library import Serves
 from danet_runtime.tensorrt.cuda.driver import LaunchableKernel, cuda_driver
 from danet_runtime.tensorrt.kernels.kernels import LoadedKernel
-from danet_runtime.tensorrt.kernels.operators import (
-    NAMESPACE,
-    OPERATORS,
-    PLUGIN_VERSION,
-    InputExtent,
-    OperatorSpec,
-    check_shapes,
-    noting_refusals,
-    output_shape,
-)
+from danet_runtime.tensorrt.kernels.shape_check import check_shapes, noting_refusals
 
 SERVES: Final = Serves("tensorrt", since=(10, 0), before=(10, 9))
 

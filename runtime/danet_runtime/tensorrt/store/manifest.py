@@ -12,14 +12,13 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
-from danet_runtime.bundle.manifest import Precision, Schema, Sha256, Share
+from danet_runtime.bundle.manifest import KernelVariant, Precision, Schema, Sha256, Share
 from danet_runtime.errors import BackendError
 from danet_runtime.files.atomic import sha256_of
 from danet_runtime.files.limited import require_plain_json
 from danet_runtime.tensorrt.build.builder import BuilderOptions
 from danet_runtime.tensorrt.build.library import Flavour
 from danet_runtime.tensorrt.cuda.device import Device, Gpu
-from danet_runtime.tensorrt.kernels.kernels import KernelVariant
 from danet_runtime.tensorrt.plugins.lowering import Attention
 from danet_runtime.tensorrt.store.folder import read_own_file
 

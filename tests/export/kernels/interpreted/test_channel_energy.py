@@ -8,20 +8,23 @@ from hypothesis import strategies as st
 
 from danet_export.kernels import channel_energy as kernel
 from danet_export.kernels.architectures import ARCHITECTURES
-from danet_export.kernels.torch_ops import launch
-from danet_export.ops import reference_ops
+from danet_export.ops import channel_energy
+from danet_export.ops.execution import launch
+from danet_runtime.bundle.operators import OPERATORS
 
 
 def run(x, slices, architecture="sm_87", variant="small"):
     batch, channels, tokens = x.shape
-    spec = kernel.specify(batch, channels, tokens, slices, ARCHITECTURES[architecture], variant)
+    sizes = OPERATORS["ChannelEnergy"].sizes([(batch, channels, 1, tokens)], {"slices": slices})
+    spec = kernel.specify(sizes, ARCHITECTURES[architecture], variant)
     output = torch.full((batch, slices, channels, channels), float("nan"))
     launch(spec, x, output)
     return output.numpy()
 
 
 def error(x, slices, got):
-    expected = reference_ops.channel_energy(x.double().numpy()[:, :, None, :], slices)
+    features = {"x": x.double().numpy()[:, :, None, :]}
+    expected = channel_energy.reference(features, {"slices": slices})
     return np.linalg.norm(got - expected) / np.linalg.norm(expected)
 
 
@@ -52,7 +55,8 @@ def test_every_tile_above_the_diagonal_has_its_mirror_image(variant):
     x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (1, 400, 64))).half()
     got = run(x, 1, variant=variant)
     # Those on the diagonal are computed whole: NumPy's product of X and X^T need not round symmetrically.
-    block = kernel.specify(1, 400, 64, 1, ARCHITECTURES["sm_87"], variant).constants["BLOCK_C"]
+    sizes = {"batch": 1, "channels": 400, "tokens": 64, "slices": 1}
+    block = kernel.specify(sizes, ARCHITECTURES["sm_87"], variant).constants["BLOCK_C"]
     tile = np.arange(400) // block
     mirrored = tile[:, None] != tile
     assert mirrored.any()

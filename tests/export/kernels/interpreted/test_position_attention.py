@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from danet_export.kernels import position_attention as kernel
 from danet_export.kernels.architectures import ARCHITECTURES
-from danet_export.kernels.torch_ops import launch
-from danet_export.ops import reference_ops
+from danet_export.ops import position_attention
+from danet_export.ops.execution import launch
 
 TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 1.2e-2}
 
@@ -21,15 +21,16 @@ def draw(shape, scale, dtype, seed):
 
 def run(q, k, v, x, architecture="sm_87", variant="small"):
     batch, d_qk, tokens = q.shape
-    spec = kernel.specify(batch, tokens, d_qk, v.shape[1], ARCHITECTURES[architecture], variant)
+    sizes = {"batch": batch, "tokens": tokens, "d_qk": d_qk, "d_v": v.shape[1]}
+    spec = kernel.specify(sizes, ARCHITECTURES[architecture], variant)
     output = torch.full_like(v, float("nan"))
     launch(spec, q, k, v, x, output)
     return output
 
 
 def error(q, k, v, x, got):
-    arrays = [part.double().numpy()[:, :, None, :] for part in (q, k, v, x)]
-    expected = reference_ops.position_attention(*arrays)[:, :, 0, :]
+    arrays = {n: part.double().numpy()[:, :, None, :] for n, part in zip("qkvx", (q, k, v, x), strict=True)}
+    expected = position_attention.reference(arrays, {})[:, :, 0, :]
     return np.linalg.norm(got.double().numpy() - expected) / np.linalg.norm(expected)
 
 
@@ -59,7 +60,8 @@ test_many_times_any_shape_tail_and_batch = pytest.mark.slow(
     ("d_qk", "tokens", "target"), [(300, 75, ("sm_87", "small")), (256, 64, ("sm_75", "tuned"))]
 )
 def test_queries_too_wide_to_hold_are_read_in_chunks(d_qk, tokens, target):
-    spec = kernel.specify(1, tokens, d_qk, 32, ARCHITECTURES[target[0]], target[1])
+    sizes = {"batch": 1, "tokens": tokens, "d_qk": d_qk, "d_v": 32}
+    spec = kernel.specify(sizes, ARCHITECTURES[target[0]], target[1])
     assert spec.constants["BLOCK_QK"] < d_qk
     q, k = (draw((2, d_qk, tokens), 1.0, torch.float16, i) for i in (0, 1))
     v, x = (draw((2, 32, tokens), 1.0, torch.float16, i) for i in (2, 3))

@@ -8,18 +8,22 @@ from hypothesis import strategies as st
 
 from danet_export.kernels import upsample_argmax as kernel
 from danet_export.kernels.architectures import ARCHITECTURES
-from danet_export.kernels.torch_ops import launch
-from danet_export.ops import attention_ops as ops
-from danet_export.ops import reference_ops
+from danet_export.ops import upsample_argmax
+from danet_export.ops.execution import launch
 from danet_export.ops.operator_parity import run_body
+from danet_runtime.bundle.operators import OPERATORS
+
+SPEC = OPERATORS["UpsampleArgmax"]
+
+
+def attributes_of(size_hw, align_corners):
+    return {"height": size_hw[0], "width": size_hw[1], "align_corners": int(align_corners)}
 
 
 def run(logits, size_hw, align_corners):
-    batch, classes, height, width = logits.shape
-    spec = kernel.specify(
-        batch, classes, (height, width), size_hw, align_corners, ARCHITECTURES["sm_87"], "tuned"
-    )
-    output = torch.full((batch, *size_hw), -1.0, dtype=logits.dtype)
+    sizes = SPEC.sizes([logits.shape], attributes_of(size_hw, align_corners))
+    spec = kernel.specify(sizes, ARCHITECTURES["sm_87"], "tuned")
+    output = torch.full((logits.shape[0], *size_hw), -1.0, dtype=logits.dtype)
     launch(spec, logits, output)
     return output.double().numpy()
 
@@ -38,7 +42,8 @@ SHAPES = given(
 def check(batch, classes, logits_hw, size_hw, align, dtype, seed):
     values = np.random.default_rng(seed).normal(0, 4, (batch, classes, *logits_hw))
     logits = torch.from_numpy(values).to(dtype)
-    expected = reference_ops.upsample_argmax(logits.float().numpy(), size_hw, align, np.float32)
+    inputs = {"logits": logits.float().numpy()}
+    expected = upsample_argmax.reference(inputs, attributes_of(size_hw, align), np.float32)
     assert np.array_equal(run(logits, size_hw, align), expected)
 
 
@@ -62,9 +67,11 @@ def test_at_the_networks_own_ratio_the_labels_are_pytorchs(logits_hw, size_hw, a
 )
 def test_labels_are_those_of_the_exported_fp16_body_on_999_of_1000_pixels(logits_hw, size_hw, align):
     logits = np.random.default_rng(0).normal(0, 4, (1, 19, *logits_hw)).astype(np.float16)
-    attributes = ops.upsample_argmax_attributes(size_hw, align)
-    body = ops.function_body(ops.UPSAMPLE_ARGMAX, align)
-    expected = run_body(body, {"x": logits}, attributes, "fp16")  # interpolates in true FP16
+    attributes = attributes_of(size_hw, align)
+    body = upsample_argmax.body(attributes)
+    expected = run_body(
+        body, {"x": logits}, SPEC.node_attributes(attributes), "fp16"
+    )  # interpolates in true FP16
     assert len(np.unique(expected)) == 19
     assert (run(torch.from_numpy(logits), size_hw, align) == expected).mean() >= 0.999
 

@@ -18,7 +18,7 @@ from mjpeg_camera import MjpegCamera, free_port, uri_of
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.sources.gstreamer import ChildSource
+from danet_runtime.sources.http import HttpSource
 from danet_runtime.sources.opening import open_sources
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
@@ -172,7 +172,7 @@ def test_where_one_source_makes_no_sense_none_is_left_open() -> None:
 
 def test_a_source_that_is_awaited_says_why_until_it_is_opened() -> None:
     with MjpegCamera() as camera:
-        source = ChildSource(camera.uri, is_open=False)
+        source = HttpSource(camera.uri, is_open=False)
         source.await_opening((48, 64), "it is not there yet")
         buffer = np.empty((48, 64, 3), np.uint8)
         with pytest.raises(SourceError, match="it is not there yet"):
@@ -196,7 +196,7 @@ time.sleep(1000)
 """
 
 
-class PilingUp(ChildSource):
+class PilingUp(HttpSource):
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:
         return (sys.executable, "-c", PILED_UP, "{fd}"), ()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorrt_bindings as trt
+from plugin_nodes import ATTRIBUTES, INPUTS, OUTPUTS
 
 sys.modules["tensorrt"] = trt
 
@@ -19,17 +20,6 @@ from danet_runtime.errors import DanetError  # noqa: E402
 from danet_runtime.tensorrt.plugins.registration import register_for_running, register_plugins  # noqa: E402
 
 HALF, FLOAT, LINEAR = trt.DataType.HALF, trt.DataType.FLOAT, trt.TensorFormat.LINEAR
-ATTRIBUTES = {
-    "PositionAttention": {},
-    "ChannelEnergy": {"slices": 4},
-    "UpsampleArgmax": {"height": 48, "width": 64, "align_corners": 0},
-}
-INPUTS = {
-    "PositionAttention": [(1, 8, 6, 8), (1, 8, 6, 8), (1, 32, 6, 8), (1, 32, 6, 8)],
-    "ChannelEnergy": [(1, 32, 6, 8)],
-    "UpsampleArgmax": [(1, 4, 6, 8)],
-}
-OUTPUTS = {"PositionAttention": (1, 32, 6, 8), "ChannelEnergy": (1, 4, 32, 32), "UpsampleArgmax": (1, 48, 64)}
 LAUNCH = ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared_mem")
 
 

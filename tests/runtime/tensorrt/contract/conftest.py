@@ -24,6 +24,7 @@ import danet_runtime
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("DANET_BINDINGS_CACHE") or HERE.parents[3] / "build" / "bindings")
 RUNTIME = Path(danet_runtime.__file__).parents[1]
+SUPPORT = Path(__file__).parents[3] / "support"
 FETCH_TIMEOUT_S = 300
 NUMPY_1 = "numpy==1.26.4"
 
@@ -97,7 +98,8 @@ def python(
         check=False,
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(str(entry) for entry in [*path, RUNTIME]),
+            "PYTHONSAFEPATH": "",  # the command sets it, also where a test calls it in this very process
+            "PYTHONPATH": os.pathsep.join(str(entry) for entry in [*path, RUNTIME, SUPPORT]),
             "LD_LIBRARY_PATH": os.pathsep.join(str(entry) for entry in libraries),
             **environment,
         },

@@ -11,7 +11,7 @@ from danet_train.data.datasets import layouts
 from danet_train.data.datasets.layout import Layout, Place, Split
 from danet_train.data.datasets.pairing import paired, require_images
 from danet_train.data.samples.sample import Dataset
-from danet_train.errors import DataError
+from danet_train.errors import DataError, UsageError
 
 
 class Membership(NamedTuple):
@@ -81,6 +81,39 @@ def split_of(picture: Path) -> Membership | None:
                 continue
             if any(pair.image == whole for pair in found.pairs):
                 return Membership(layout, place.root, split, found)
+    return None
+
+
+def pictures_of_split(folder: Path, split: str | None = None) -> tuple[Path, list[Path]] | None:
+    """Where the pictures of one split of the data set at ``folder`` lie, and they, for ``danet compare``.
+
+    Never of several, since a network may have learnt from some of them.
+
+    Args:
+        folder: A data set.
+        split: None for ``val``, or the only one that is there.
+
+    Returns:
+        None where the folder is of no known layout.
+
+    Raises:
+        UsageError: There are several splits and no ``val``.
+        DataError: There is no such split, or it has no picture.
+    """
+    for layout in layouts.LAYOUTS:
+        root = layout.locate(folder)
+        if root is None:
+            continue
+        if split is None:
+            there = layout.splits(root)
+            if len(there) != 1 and "val" not in there:
+                raise UsageError(
+                    f"{folder} has the splits {', '.join(there)}, but no val; name one with --split"
+                )
+            split = "val" if "val" in there else there[0]
+        found = layout.find_split(root, split)
+        require_images(found)
+        return found.images, [pair.image for pair in found.pairs if pair.image.is_file()]
     return None
 
 

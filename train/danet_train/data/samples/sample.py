@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import overload
+from typing import Literal, NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ import numpy.typing as npt
 import PIL.Image
 
 from danet_train.classes import ClassTable
-from danet_train.data.samples import png
 from danet_train.data.samples.faults import Skipped
 from danet_train.data.samples.orientation import QUARTER_TURNS, stored, turned
 from danet_train.errors import DataError
@@ -24,6 +23,8 @@ from danet_train.pictures.header import PictureHeader
 
 Image = npt.NDArray[np.uint8]
 _LABEL_BITS = 8
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_GREY, _PNG_PALETTE = 0, 3
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,13 @@ class Dataset(Sequence[Sample]):
         return Sample(image, fitted_label(self.labels[index], pair.image, size_hw, pair.label), pair.name)
 
 
+class Splits(NamedTuple):
+    """The two splits of a run: to learn from, and to score on."""
+
+    train: Dataset
+    val: Dataset
+
+
 class Labels(Sequence[Image]):
     """(H, W) uint8 train ids of each sample, 255 where ignored, read from its file at each access.
 
@@ -148,9 +156,9 @@ def read_label(path: Path) -> Image:
         DataError: The file is missing, cut off, damaged, no PNG, or not single-channel with at most 8 bits.
     """
     data, stated = _read_checked(path)
-    if not data.startswith(png.SIGNATURE):
+    if not data.startswith(_PNG_SIGNATURE):
         raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
-    kind, bits = png.header(data)
+    kind, bits = _png_header(data)
     if kind == "other" or bits > _LABEL_BITS:
         raise DataError(f"{path} must be a single-channel 8-bit PNG of label values, not {kind}, {bits} bits")
     if kind == "palette":
@@ -192,8 +200,22 @@ def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: 
     )
 
 
+class _PngHeader(NamedTuple):
+    """Of a PNG's values: one a pixel, an index into colors, or channels; and the bits of a value."""
+
+    kind: Literal["grey", "palette", "other"]
+    bits: int
+
+
+def _png_header(data: bytes) -> _PngHeader:
+    """The header of a whole PNG (PNG specification, third edition, section 11.2.1)."""
+    bits, color = data[24], data[25]
+    kinds: dict[int, Literal["grey", "palette"]] = {_PNG_GREY: "grey", _PNG_PALETTE: "palette"}
+    return _PngHeader(kinds.get(color, "other"), bits)
+
+
 def _palette_indices(path: Path, data: bytes) -> Image:
-    # OpenCV would give the colours.
+    # OpenCV would give the colors.
     try:
         with PIL.Image.open(BytesIO(data)) as picture:
             return np.array(picture, np.uint8)

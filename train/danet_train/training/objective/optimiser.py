@@ -1,4 +1,4 @@
-"""The optimiser, its parameter groups, and the norm of the gradients."""
+"""The optimiser, its parameter groups, its learning rate by step, and the norm of the gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from danet_train.config.sections import OptimiserConfig
+from danet_train.config.sections import OptimiserConfig, ScheduleConfig
 from danet_train.model.danet import DANet
 
 Optimisers = Sequence[tuple[torch.optim.Optimizer, list[float]]]
@@ -36,6 +36,19 @@ def make_optimiser(model: DANet, config: OptimiserConfig) -> tuple[torch.optim.O
     if config.kind == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum), factors
     return torch.optim.AdamW(groups, lr=config.lr), factors
+
+
+def learning_rate(step: int, steps: int, base: float, config: ScheduleConfig) -> float:
+    """The learning rate of update ``step`` (0 is the first) of ``steps``.
+
+    ``(base - eta_min) * (1 - step / steps) ** power + eta_min``, as mmsegmentation's poly policy; the
+    warm-up multiplies it by ``(step + 1) / (warmup_steps + 1)`` until it is over.
+    """
+    floor = min(config.eta_min, base)
+    rate: float = (base - floor) * (1 - step / steps) ** config.power + floor
+    if step < config.warmup_steps:
+        rate *= (step + 1) / (config.warmup_steps + 1)
+    return rate
 
 
 def set_learning_rate(optimisers: Optimisers, lr: float) -> None:

@@ -1,0 +1,70 @@
+"""What a class of backends says of itself, so that a name finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+from danet_runtime.backends.base import Backend
+from danet_runtime.bundle.manifest import Precision
+from danet_runtime.bundle.reader import Bundle
+from danet_runtime.registry import Statement
+from danet_runtime.tensorrt.build.library import Flavour
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendStatement(Statement):
+    """What a class of backends says of itself; its form is its name.
+
+    Attributes:
+        flavour: The library whose engines it runs, which `danet build` makes; ``None``: it takes none.
+        takes_gpu: Whether it needs a GPU.
+        takes_threads: Whether the number of its CPU threads can be set.
+        precision: The variant that it runs where none is asked for; ``None``: the most precise of the bundle.
+        is_for_comparison: Whether it is for `danet compare` alone, and no backend of a stream.
+    """
+
+    flavour: Flavour | None = None
+    takes_gpu: bool = False
+    takes_threads: bool = False
+    precision: Precision | None = None
+    is_for_comparison: bool = False
+
+
+class BackendWanted(NamedTuple):
+    """What is asked of a backend besides its bundle and variant.
+
+    Attributes:
+        threads: CPU threads of one inference; ``None``: its own choice.
+        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+    """
+
+    threads: int | None = None
+    engine_folder: Path | None = None
+
+
+class RegisteredBackend(Protocol):
+    """A class that opens backends of one name, often its own.
+
+    Attributes:
+        statement: What it says of itself.
+    """
+
+    statement: ClassVar[BackendStatement]
+
+    @classmethod
+    def opened(cls, bundle: Bundle, precision: Precision, wanted: BackendWanted) -> Backend:
+        """Load one variant of a bundle.
+
+        Args:
+            bundle: Its files are verified before they are parsed.
+            precision: Which variant.
+            wanted: What else is asked of it, as far as it states that it takes it.
+
+        Raises:
+            UsageError: The bundle does not hold the variant.
+            IntegrityError: The model file is not the one that was written.
+            BackendError: The model cannot be loaded.
+            MissingDependencyError: What it needs is not installed.
+        """

@@ -1,0 +1,68 @@
+"""What a class of sinks says of itself, so that a text finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+from danet_runtime.registry import Statement
+from danet_runtime.sinks.protocol.sink import Sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkStatement(Statement):
+    """What a class of sinks says of itself.
+
+    Attributes:
+        schemes: What stands before the colon of its texts.
+        suffixes: Of the files that it writes, in lower case with their dots: a path with one needs no scheme.
+        writes: What its name is the path of. A sink that writes a file is a
+            :class:`danet_runtime.sinks.writing.parts.FileSink`: it is split in time, and goes on in another
+            file where one breaks. Of those that write a folder, the first takes paths without a suffix.
+        may_stream: Whether the file may be a FIFO or a device, which is written through.
+        is_address: Whether its name is the whole text, with its scheme.
+        is_shared: Whether several outputs may have one name.
+        own_braces: Schemes behind which braces belong to the name, and are no placeholders.
+    """
+
+    schemes: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    writes: Literal["file", "folder"] | None = None
+    may_stream: bool = False
+    is_address: bool = False
+    is_shared: bool = False
+    own_braces: tuple[str, ...] = ()
+
+
+class SinkWanted(NamedTuple):
+    """What is asked of a sink besides its name.
+
+    Attributes:
+        legend: Whether overlays have the names of the classes.
+        overwrite: Whether files that exist may be replaced.
+    """
+
+    legend: bool = False
+    overwrite: bool = False
+
+
+class RegisteredSink(Sink, Protocol):
+    """A class of sinks that a text can name.
+
+    Attributes:
+        statement: What it says of itself.
+    """
+
+    statement: ClassVar[SinkStatement]
+
+    @classmethod
+    def named(cls, rest: str, wanted: SinkWanted) -> Sink:
+        """Make the sink that a text names.
+
+        Args:
+            rest: What stands behind the scheme, options among it; a path; or the whole address.
+            wanted: What else is asked of it.
+
+        Raises:
+            UsageError: It makes no sense, or a file that exists may not be replaced.
+        """
