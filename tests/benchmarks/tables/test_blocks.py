@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from benchmarks.places import GPU_RESULTS, REPOSITORY, RESULTS
 from benchmarks.tables.blocks import BLOCKS, Block, documents, with_block
 from benchmarks.tables.engines import kernels

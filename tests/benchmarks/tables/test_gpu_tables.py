@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from benchmarks.tables import gpu
 
-REHEARSAL = Path(__file__).resolve().parents[1] / "rehearsal.py"
+REHEARSAL = Path(__file__).resolve().parents[1] / "gpu" / "rehearsal.py"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from benchmarks.places import RESULTS
 from benchmarks.training import loader
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+
 from benchmarks.engines import rtx_engines as script
 from benchmarks.networks import random_network
-
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.cli.options.arguments import parse_size
 

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from benchmarks.engines import rtx_int8_memory as study
 from benchmarks.engines import rtx_layers
-from onnx import TensorProto, helper, numpy_helper
 
 
 def tensor(name, dtype, *shape):

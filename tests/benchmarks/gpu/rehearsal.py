@@ -21,7 +21,7 @@ from typing import get_args
 
 import torch
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "support")]
 
 POOL, POOL_BYTES = (0, 7), 4096

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks.records import demo_table
 
+from benchmarks.records import demo_table
 from danet_train.checkpoint import read_checkpoint, save_checkpoint
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+
 from benchmarks import process
 from benchmarks.calibration import memory
 from benchmarks.places import RESULTS

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from benchmarks.places import REPOSITORY
 from benchmarks.tables.stream import table
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from benchmarks.engines import activation_memory as script
 
+from benchmarks.engines import activation_memory as script
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.errors import UsageError
 
