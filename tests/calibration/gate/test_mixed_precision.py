@@ -32,14 +32,14 @@ def calibrate(source, image_folder, labelled, path, rules=RULES, steps=None):
     return bundle, report
 
 
-def rung(report, name):
+def candidate_of(report, name):
     (found,) = [item for item in report["ladder"] if item["name"] == name]
     return found
 
 
 @pytest.fixture(scope="module")
 def mixed(uneven_bundle, image_folder, labelled, tmp_path_factory):
-    """The bundle made of the ruined one, its report, and what was said on the way."""
+    """The bundle made of the ruined one, its report, and the steps that were announced on the way."""
     steps = []
     path = tmp_path_factory.mktemp("mixed") / "out"
     return *calibrate(uneven_bundle, image_folder, labelled, path, steps=steps), steps
@@ -67,28 +67,33 @@ def test_the_ruined_layer_alone_goes_back_to_fp16(mixed):
     bundle, report, _ = mixed
     assert report["sensitivity"][0]["layer"] == RUINED
     assert report["sensitivity"][0]["logit_error"] > 10 * report["sensitivity"][1]["logit_error"]
-    assert rung(report, "mixed")["layers_in_fp16"] == [RUINED]
+    assert candidate_of(report, "mixed")["layers_in_fp16"] == [RUINED]
     moved = [x for x in bundle.manifest.variants["int8"].quantisation.floating_layers if x.by == "gate"]
     assert [layer.name for layer in moved] == [RUINED]
     bundle.verify()
 
 
-def test_the_ladder_shows_what_failed_and_what_holds(mixed):
+def test_the_report_shows_what_failed_and_what_holds(mixed):
     report = mixed[1]
     assert [item["name"] for item in report["ladder"]] == ["INT8 everywhere", "mixed", "FP16", "FP32"]
     assert [item["gate"] for item in report["ladder"]] == ["failed", "passed", "passed", "passed"]
-    everywhere, held = rung(report, "INT8 everywhere"), rung(report, "mixed")
+    everywhere, held = candidate_of(report, "INT8 everywhere"), candidate_of(report, "mixed")
     assert everywhere["miou_drop_points"] > 60 > RULES.max_miou_drop >= held["miou_drop_points"]
     # Under the 80 % that are asked of INT8 everywhere: the gate itself moved the layer.
     assert 1 > everywhere["conv_mac_share_int8"] > 0.8 > held["conv_mac_share_int8"] > RULES.min_int8_share
-    assert everywhere["bytes"] < held["bytes"] < rung(report, "FP16")["bytes"] < rung(report, "FP32")["bytes"]
+    assert (
+        everywhere["bytes"]
+        < held["bytes"]
+        < candidate_of(report, "FP16")["bytes"]
+        < candidate_of(report, "FP32")["bytes"]
+    )
     assert held["class_drop_points"].keys() == {"traffic light", "bicycle"}
 
 
 def test_the_file_in_the_bundle_is_the_one_that_was_measured(mixed):
     bundle, report, _ = mixed
     variant = bundle.variant("int8")
-    held = rung(report, "mixed")
+    held = candidate_of(report, "mixed")
     assert variant.file.bytes == held["bytes"]
     coverage = measure_coverage(onnx.load_from_string(bundle.read(variant.file)))
     assert coverage.share == held["conv_mac_share_int8"] == variant.quantisation.conv_mac_share_int8
@@ -115,20 +120,20 @@ def test_guarded_classes_that_do_not_occur_are_named(mixed):
 
 
 def test_each_drop_has_its_interval_and_the_figures_say_what_computed_them(mixed):
-    held = rung(mixed[1], "mixed")
+    held = candidate_of(mixed[1], "mixed")
     for drop, (low, high) in [
         (held["miou_drop_points"], held["miou_drop_interval"]),
         *((held["class_drop_points"][n], held["class_drop_intervals"][n]) for n in held["class_drop_points"]),
     ]:
         assert low <= high
         assert low - 1e-9 <= drop <= high + 1e-9 or low < drop  # a bootstrap's interval may be skewed
-    assert rung(mixed[1], "FP16")["computed_in"] == "FP32 of FP16 weights"
+    assert candidate_of(mixed[1], "FP16")["computed_in"] == "FP32 of FP16 weights"
 
 
 def test_the_mean_of_the_gate_is_the_one_of_the_manifest(mixed):
     bundle, report, _ = mixed
     for name, precision in (("mixed", "int8"), ("FP16", "fp16"), ("FP32", "fp32")):
-        assert rung(report, name)["miou"] == bundle.manifest.variants[precision].accuracy.miou
+        assert candidate_of(report, name)["miou"] == bundle.manifest.variants[precision].accuracy.miou
 
 
 def refused(source, image_folder, labelled, path, rules):
@@ -185,7 +190,7 @@ def test_a_reference_bundle_is_what_int8_is_held_to(balanced_bundle, image_folde
         balanced_bundle, choose_images(image_folder, 8), labelled, tmp_path / "out", settings=settings
     )
     report = json.loads((tmp_path / "out/reports/calibration.json").read_text())
-    names = [rung["name"] for rung in report["ladder"]]
+    names = [candidate["name"] for candidate in report["ladder"]]
     assert names[-2:] == ["FP32", "reference FP32"]
     assert report["ladder"][-1]["miou_drop_points"] == 0.0
 
