@@ -65,9 +65,9 @@ def find_pictures(folder: Path) -> Pictures:
         DataError: The training split cannot be read, or has no image.
     """
     if not folder.is_dir():
-        found = "a file" if folder.is_file() else "none"
+        came = "a file" if folder.is_file() else "none"
         raise CalibrationSetError(
-            f"expected a folder of images at {folder}, found {found}; `ffmpeg -i VIDEO FOLDER/%06d.png` "
+            f"expected a folder of images at {folder}, found {came}; `ffmpeg -i VIDEO FOLDER/%06d.png` "
             "writes those of a video"
         )
     split = training_split(folder)

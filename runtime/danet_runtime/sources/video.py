@@ -60,7 +60,7 @@ class VideoSource:
     """Every frame of a video file, in order; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
-    hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a
+    hides, in the file's own colors, each with its own time. Interlaced video comes with the two fields of a
     frame woven together, as it is stored; pixels that are not square stay as they are stored, and
     ``sample_aspect_ratio`` says so.
 
@@ -260,6 +260,8 @@ class VideoSource:
         counts = self.damage.counts
         told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         why = f"; its frames are damaged ({told})" if counts else ""
+        if self._decoder.hides_any:
+            why += "; an edit list hides its frames: cut it again, or convert it"
         if not self._container.context.width:
             why += f"; it states no size, or one of more than {MOST_PIXELS} pixels, which is not read"
         return (

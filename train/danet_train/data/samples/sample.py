@@ -160,7 +160,7 @@ def read_label(path: Path) -> Image:
         raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
     kind, bits = _png_header(data)
     if kind == "other" or bits > _LABEL_BITS:
-        holds = "colours" if kind == "other" else f"values of {bits} bits"
+        holds = "colors" if kind == "other" else f"values of {bits} bits"
         raise DataError(
             f"{path} must be a single-channel 8-bit PNG of label values, and holds {holds}; store the number "
             "of its class for each pixel"
@@ -205,7 +205,7 @@ def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: 
 
 
 class _PngHeader(NamedTuple):
-    """Of a PNG's values: one a pixel, an index into colours, or channels; and the bits of a value."""
+    """Of a PNG's values: one a pixel, an index into colors, or channels; and the bits of a value."""
 
     kind: Literal["grey", "palette", "other"]
     bits: int
@@ -213,13 +213,13 @@ class _PngHeader(NamedTuple):
 
 def _png_header(data: bytes) -> _PngHeader:
     """The header of a whole PNG (PNG specification, third edition, section 11.2.1)."""
-    bits, colour = data[24], data[25]
+    bits, color = data[24], data[25]
     kinds: dict[int, Literal["grey", "palette"]] = {_PNG_GREY: "grey", _PNG_PALETTE: "palette"}
-    return _PngHeader(kinds.get(colour, "other"), bits)
+    return _PngHeader(kinds.get(color, "other"), bits)
 
 
 def _palette_indices(path: Path, data: bytes) -> Image:
-    # OpenCV would give the colours.
+    # OpenCV would give the colors.
     try:
         with PIL.Image.open(BytesIO(data)) as picture:
             return np.array(picture, np.uint8)
