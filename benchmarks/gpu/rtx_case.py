@@ -1,6 +1,6 @@
 """One network through TensorRT for RTX on the GPU at hand, in a process that may die: JSON on the last line.
 
-python benchmarks/gpu/rtx_case.py NETWORK SIZE PRECISION ROUNDS [BUNDLE]
+python -m benchmarks.gpu.rtx_case NETWORK SIZE PRECISION ROUNDS [BUNDLE]
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measurement import Timing, time_side_by_side
 
+from benchmarks.gpu.measurement import Timing, time_side_by_side
 from danet_export.graph.geometry import Geometry, plan_geometry
 from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import to_onnx
@@ -23,7 +23,7 @@ from danet_runtime.bundle.operators import NAMESPACE
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.build.builder import BuiltEngine, build_plan
+from danet_runtime.tensorrt.build.builder import BuiltEngine, NetworkSetup, build_plan
 from danet_runtime.tensorrt.build.library import library_of
 from danet_runtime.tensorrt.plugins.lowering import lowered_model
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
@@ -48,7 +48,7 @@ def build_for_this_gpu(model: bytes) -> BuiltEngine:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
 
-    return build_plan(library_of(trt), model, 0, configure)
+    return build_plan(library_of(trt), model, NetworkSetup(configure=configure))
 
 
 def run(plan: bytes, size_hw: tuple[int, int], rounds: int) -> Timing:
@@ -69,7 +69,9 @@ def run(plan: bytes, size_hw: tuple[int, int], rounds: int) -> Timing:
             raise BackendError("TensorRT for RTX failed to enqueue")
         return labels
 
-    with torch.cuda.stream(torch.cuda.Stream()):  # not the default stream, on which TensorRT synchronises
+    # Not the default stream, on which TensorRT synchronises.
+    own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(own):
         return time_side_by_side({"rtx": infer}, rounds)["rtx"]
 
 

@@ -13,6 +13,7 @@ from danet_calibration.gate.rules import GateRules
 from danet_calibration.int8.ranges.methods import MethodChoice
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_train.data.datasets.layouts import classes_help, layout_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as `danet export` wrote it.")],
     images: Annotated[
-        Path, typer.Option(help="Frames of the camera: a data set (its train split is taken) or any folder.")
+        Path,
+        typer.Option(
+            help=f"Frames of the camera: a data set ({layout_names()}; its training split is taken) or any "
+            "folder."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
     count: Annotated[int, typer.Option(min=8, help="Calibrate on at most so many images.")] = 512,
@@ -39,7 +44,7 @@ def calibrate(
     split: Annotated[str, typer.Option(help="Split of the labelled data set.")] = "val",
     classes: Annotated[
         str | None,
-        typer.Option(help="classes.yaml, or the name of a known table, for data sets without one."),
+        typer.Option(help=f"{classes_help()} For data sets without one."),
     ] = None,
     max_miou_drop: Annotated[
         float, typer.Option(min=0, help="Gate: most points of mIoU that INT8 may be under FP32.")
@@ -205,11 +210,11 @@ def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[N
 
 
 def _show_verdict(console: Console, verdict: dict[str, Any], title: str) -> None:
-    from danet_calibration.summary import ladder_table, remarks, sensitivity_table
+    from danet_calibration.summary import candidate_table, remarks, sensitivity_table
 
     if not verdict.get("ladder"):
         return
-    console.print(ladder_table(verdict, title))
+    console.print(candidate_table(verdict, title))
     if verdict["sensitivity"]:
         console.print(sensitivity_table(verdict))
     for remark in remarks(verdict):

@@ -132,9 +132,9 @@ def test_a_changed_byte_is_found_before_the_model_is_parsed(bundle, video, tmp_p
 
 
 def test_an_unknown_manifest_key(bundle, video, tmp_path):
-    edit_manifest(bundle, lambda manifest: manifest.update(colour="red"))
+    edit_manifest(bundle, lambda manifest: manifest.update(color="red"))
     for arguments in (["run", bundle, video], ["build", bundle, "--target", "sm_89"], ["doctor", bundle]):
-        refused(danet(*arguments), 1, "unknown key colour")
+        refused(danet(*arguments), 1, "unknown key color")
 
 
 def test_a_manifest_of_a_later_schema(bundle, video):

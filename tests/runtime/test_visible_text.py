@@ -64,7 +64,7 @@ def test_what_is_shown_is_one_line_without_any_order(text: str) -> None:
 @given(st.text())
 def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
     seen = "".join(letter for letter in text if letter.isprintable())
-    assert visible(seen) == seen == visible_stream(seen, has_colours=False)
+    assert visible(seen) == seen == visible_stream(seen, has_colors=False)
 
 
 def test_a_byte_that_is_no_text_is_shown_as_that_byte() -> None:
@@ -74,10 +74,10 @@ def test_a_byte_that_is_no_text_is_shown_as_that_byte() -> None:
 
 @given(st.text(alphabet=st.characters()) | st.text(alphabet="\x1b[]0;m?25hlKA\r\n\x07\x9b"))
 def test_a_stream_keeps_lines_and_richs_own_sequences_alone(text: str) -> None:
-    shown = visible_stream(text, has_colours=True)
+    shown = visible_stream(text, has_colors=True)
     left = re.sub(r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)|\n", "", shown)
     assert is_harmless(left)
-    assert is_harmless(visible_stream(text, has_colours=False).replace("\n", ""))
+    assert is_harmless(visible_stream(text, has_colors=False).replace("\n", ""))
 
 
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)

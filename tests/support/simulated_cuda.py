@@ -3,6 +3,9 @@
 Stands for the module ``cuda.bindings.driver``. Each stream is a queue; the head of a queue may run when it is
 no wait for an event that has not happened. Which of the heads runs, and when, comes from a seed: a program
 that lacks an order gets a wrong result under some seed. Device memory is host memory, filled with noise.
+
+Contexts are numbers. Memory, streams and events belong to the one that is current when they are made, and
+each has a default stream of its own; only copies between contexts may touch the memory of two.
 """
 
 # The names are the driver's own.
@@ -35,6 +38,8 @@ class CUresult(enum.IntEnum):
 
 
 OK = (CUresult.CUDA_SUCCESS,)
+PRIMARY = 64
+LEGACY = 1
 
 
 @dataclass
@@ -50,6 +55,7 @@ class Event:
     recorded: int = 0  # how often it was recorded, and how often that was reached
     reached: int = 0
     at: int = 0
+    context: int = PRIMARY
 
 
 @dataclass
@@ -69,9 +75,11 @@ class SimulatedCuda:
 
     CUresult = CUresult
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
-    CUevent_flags = SimpleNamespace(CU_EVENT_BLOCKING_SYNC=1)
+    CUevent_flags = SimpleNamespace(CU_EVENT_BLOCKING_SYNC=1, CU_EVENT_DISABLE_TIMING=2)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
-    CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9)
+    CUpointer_attribute = SimpleNamespace(
+        CU_POINTER_ATTRIBUTE_CONTEXT=1, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9
+    )
 
     def __init__(
         self,
@@ -84,7 +92,10 @@ class SimulatedCuda:
         self.ignore = ignore
         self.eager = eager
         self.speeds = [self.random.choice((1.0, 0.1, 0.001)) for _ in range(7)]  # some streams are starved
-        self.queues: dict[int, deque[Operation]] = {}
+        self.queues: dict[int, deque[Operation]] = {LEGACY: deque()}
+        self.context_of_stream = {LEGACY: PRIMARY}
+        self.stacks: dict[int, list[int]] = {}  # of contexts, by thread
+        self.context_of: dict[int, int] = {}  # of memory, where it is not the primary one
         self.events: dict[int, Event] = {}
         self.recorded_on: dict[int, int] = {}
         self.graphs: dict[int, Graph] = {}
@@ -99,21 +110,46 @@ class SimulatedCuda:
         self.hung = False
         self.refuse: dict[str, CUresult] = {}
         self.most_memory = 10**9
+        self.takes_pageable = False  # memory of the host that is not locked: a copy from it waits
 
     # What a test does.
 
-    def new_stream(self) -> int:
+    def new_stream(self, context: int = PRIMARY) -> int:
         """A stream of somebody else's."""
-        self.queues[len(self.queues) + 1] = deque()
-        return len(self.queues)
+        number = len(self.queues) + 10
+        self.queues[number] = deque()
+        self.context_of_stream[number] = context
+        return number
 
-    def device_array(self, array: np.ndarray) -> np.ndarray:
+    def device_array(self, array: np.ndarray, context: int = PRIMARY) -> np.ndarray:
         """Make an array known as memory of the device."""
         self.on_device.add(array.ctypes.data)
+        self.context_of[array.ctypes.data] = context
         return array
+
+    @property
+    def stack(self) -> list[int]:
+        """The calling thread's contexts, the current one last."""
+        return self.stacks.setdefault(threading.get_ident(), [])
+
+    @property
+    def top(self) -> int:
+        """The calling thread's current context; 0: it has none."""
+        return self.stack[-1] if self.stack else 0
+
+    def default_stream(self, context: int) -> int:
+        """Number of a context's default stream."""
+        number = LEGACY if context == PRIMARY else 1000 + context
+        self.queues.setdefault(number, deque())
+        self.context_of_stream[number] = context
+        return number
+
+    def resolved(self, stream: int) -> int:
+        return self.default_stream(self.top or PRIMARY) if stream == LEGACY else stream
 
     def enqueue(self, stream: int, run: Callable[[], object]) -> None:
         """What a kernel launch does."""
+        stream = self.resolved(stream)
         if self.capturing is not None and self.capturing[0] == stream:
             self.capturing[1].runs.append(run)
         else:
@@ -163,16 +199,23 @@ class SimulatedCuda:
         return (*OK, ordinal)
 
     def cuDevicePrimaryCtxRetain(self, _device: int) -> Any:
-        return (*OK, 64)
+        return (*OK, PRIMARY)
 
     def cuDevicePrimaryCtxRelease(self, _device: int) -> Any:
         return OK
 
-    def cuCtxSetCurrent(self, _context: int) -> Any:
+    def cuCtxPushCurrent(self, context: int) -> Any:
+        self.stack.append(context)
         return OK
 
+    def cuCtxPopCurrent(self) -> Any:
+        return (*OK, self.stack.pop())
+
+    def cuCtxGetCurrent(self) -> Any:
+        return (*OK, self.top)
+
     def cuStreamCreate(self, _flags: int) -> Any:
-        return (*OK, self.new_stream())
+        return (*OK, self.new_stream(self.top))
 
     def cuStreamDestroy(self, _stream: int) -> Any:
         return OK
@@ -184,19 +227,22 @@ class SimulatedCuda:
         return (CUresult.CUDA_ERROR_NOT_READY,) if self.queues[stream] else OK
 
     def cuStreamSynchronize(self, stream: int) -> Any:
+        stream = self.resolved(stream)
+        assert self.context_of_stream[stream] == self.top
         return self._wait(lambda: not self.queues[stream])
 
     def cuEventCreate(self, _flags: int) -> Any:
-        self.events[len(self.events) + 1000] = Event()
+        self.events[len(self.events) + 1000] = Event(context=self.top)
         return (*OK, len(self.events) + 999)
 
     def cuEventDestroy(self, _event: int) -> Any:
         return OK
 
     def cuEventRecord(self, event: int, stream: int) -> Any:
-        if stream not in self.queues:
-            return (CUresult.CUDA_ERROR_INVALID_HANDLE,)
+        stream = self.resolved(stream)
         one = self.events[event]
+        if stream not in self.queues or one.context != self.context_of_stream[stream]:
+            return (CUresult.CUDA_ERROR_INVALID_HANDLE,)
         one.recorded += 1
         self.recorded_on[event] = stream
         number = one.recorded
@@ -232,6 +278,7 @@ class SimulatedCuda:
             return (CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0)
         address = self._allocate(nbytes)
         self.on_device.add(address)
+        self.context_of[address] = self.top
         return (*OK, address)
 
     def cuMemFree(self, address: int) -> Any:
@@ -256,6 +303,10 @@ class SimulatedCuda:
         return OK
 
     def _copy(self, to: int, source: int, nbytes: int, stream: int) -> Any:
+        assert {self.context_of.get(address, self.top) for address in (to, source)} == {self.top}
+        return self._move(to, source, nbytes, stream)
+
+    def _move(self, to: int, source: int, nbytes: int, stream: int) -> Any:
         for address in (to, source):  # from memory that is not locked a copy would wait
             assert address in self.memory or address in self.on_device or address in self.registered
         half = nbytes // 2  # a copy takes time: what it reads may change in its midst
@@ -263,10 +314,32 @@ class SimulatedCuda:
         self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half))
         return OK
 
-    cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyDtoDAsync = _copy
+    cuMemcpyHtoDAsync = cuMemcpyDtoDAsync = _copy
 
-    def cuPointerGetAttribute(self, _attribute: int, address: int) -> Any:
-        return (*OK, 0) if address in self.on_device else (CUresult.CUDA_ERROR_INVALID_VALUE, 0)
+    def cuMemcpyDtoHAsync(self, to: int, source: int, nbytes: int, stream: int) -> Any:
+        if self.takes_pageable and to not in self.memory and to not in self.registered:
+            self.cuStreamSynchronize(stream)
+            ctypes.memmove(to, source, nbytes)
+            return OK
+        return self._copy(to, source, nbytes, stream)
+
+    def cuMemcpyPeerAsync(
+        self, to: int, to_context: int, source: int, context: int, nbytes: int, stream: int
+    ) -> Any:
+        assert (self.context_of[to], self.context_of[source]) == (to_context, context)
+        assert self.context_of_stream[stream] == self.top
+        return self._move(to, source, nbytes, stream)
+
+    def cuMemcpyDtoH(self, to: int, source: int, nbytes: int) -> Any:
+        self.cuStreamSynchronize(LEGACY)
+        assert self.context_of[source] == self.top
+        ctypes.memmove(to, source, nbytes)
+        return OK
+
+    def cuPointerGetAttribute(self, attribute: int, address: int) -> Any:
+        if address not in self.on_device:
+            return (CUresult.CUDA_ERROR_INVALID_VALUE, 0)
+        return (*OK, self.context_of[address] if attribute == 1 else 0)
 
     def cuStreamBeginCapture(self, stream: int, _mode: int) -> Any:
         assert not self.queues[stream], "work is under way on the stream that is captured"

@@ -9,7 +9,7 @@ from typing import Final
 from danet_calibration.errors import GateError
 from danet_calibration.fp16.gate import SafeFp16, secure_fp16
 from danet_calibration.images.images import CalibrationSet
-from danet_calibration.measure.accuracy import Step, find_golden_failures, measure_golden
+from danet_calibration.measure.accuracy import Step, measure_golden
 from danet_runtime.bundle import Bundle, BundleWriter
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
@@ -76,7 +76,9 @@ def require_mended(bundle: Bundle, safe: SafeFp16 | None) -> None:
     """
     if safe is None or not safe.kept_fp32:
         return
-    if failures := find_golden_failures(bundle, "fp16", measure_golden(bundle, "fp16")):
+    golden = measure_golden(bundle, "fp16")
+    if not golden.is_passed:
         raise GateError(
-            f"with {', '.join(safe.kept_fp32)} in FP32, {failures[0]}. Train with weight decay, or build fp32"
+            f"with {', '.join(safe.kept_fp32)} in FP32, {golden.complaint('ONNX Runtime')}. "
+            "Train with weight decay, or build fp32"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from danet_calibration.images.images import CalibrationSet
 from danet_train.classes import describe_difference
-from danet_train.data.datasets.layouts import LAYOUTS
+from danet_train.data.datasets.layouts import layout_names
 from danet_train.data.datasets.membership import split_of
 from danet_train.data.samples.sample import Dataset, Pair
 from danet_train.errors import DataError
@@ -33,8 +33,9 @@ def find_labels(
     """
     split = split_of(images.files[0])
     if split is None:
-        known = ", ".join(layout.sign for layout in LAYOUTS)
-        raise NoLabelsError(f"{images.files[0].parent} is no folder of a labelled data set ({known})")
+        raise NoLabelsError(
+            f"{images.files[0].parent} is no folder of a labelled data set ({layout_names()})"
+        )
     try:
         dataset = split.dataset(classes)
     except DataError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from danet_calibration.errors import CalibrationError
 from danet_calibration.measure.drop_intervals import Counts
-from danet_runtime.bundle import Accuracy, Bundle, GoldenOrigin, Precision
-from danet_runtime.bundle.golden import golden_frame
+from danet_runtime.bundle import Accuracy, Bundle, Precision
+from danet_runtime.bundle.golden import GoldenCheck, check_golden
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.inference.segmenter import Segmenter
 from danet_train.classes import describe_difference
@@ -23,15 +23,6 @@ Progress = Callable[[int, int], None]
 
 Step = Callable[[str, int, int], None]
 """Is told what is being done, and how many of how many parts of it are done (0 of 0: unknown)."""
-
-
-GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
-    "drawn": "a drawn pattern: export with --frames of the camera",
-    "frames": "the first of `danet export --frames`",
-    "calibration": "a frame of the calibration",
-    None: "what an older version did not tell: export again, with --frames of the camera",
-}
-"""What a golden frame shows, in words, with what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +162,8 @@ def measure_agreement(
         return float(np.mean([(one(frame) == other(frame)).mean() for frame in frames]))
 
 
-def measure_golden(bundle: Bundle, precision: Precision) -> float:
-    """Share of the golden frame's labels that a variant reproduces.
+def measure_golden(bundle: Bundle, precision: Precision) -> GoldenCheck:
+    """Hold a variant to the golden frame, as every runtime will.
 
     Args:
         bundle: Holds the variant and the golden frame.
@@ -181,23 +172,5 @@ def measure_golden(bundle: Bundle, precision: Precision) -> float:
     Raises:
         BundleError: The golden frame cannot be used.
     """
-    frame, labels = golden_frame(bundle)
     with Segmenter(bundle, precision) as segmenter:
-        return float(np.mean(segmenter(frame) == labels))
-
-
-def find_golden_failures(bundle: Bundle, precision: Precision, agreement: float) -> tuple[str, ...]:
-    """What every runtime would object to on the golden frame, in words; empty where it would not.
-
-    Args:
-        bundle: Says which agreement its precisions must reach.
-        precision: That of the variant.
-        agreement: What :func:`measure_golden` found.
-    """
-    least = bundle.manifest.golden.agreement[precision]
-    if agreement >= least:
-        return ()
-    return (
-        f"{precision} gives {agreement:.2%} of the golden frame's labels; expected {least:.0%} or more (it "
-        f"shows {GOLDEN_SHOWS[bundle.manifest.golden.origin]})",
-    )
+        return check_golden(bundle, precision, segmenter)

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from danet_calibration.images.images import CalibrationSet, manifest_frames
-from danet_calibration.measure.accuracy import GOLDEN_SHOWS, Step
+from danet_calibration.measure.accuracy import Step
 from danet_runtime.bundle import Bundle, BundleWriter, Golden
-from danet_runtime.bundle.golden import stored_shape
+from danet_runtime.bundle.golden import GOLDEN_SHOWS, stored_shape
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.inference.segmenter import Segmenter

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from danet_export.errors import ParityError
 from danet_export.graph.geometry import OUTPUT_STRIDE, Geometry, plan_geometry
 from danet_export.ops.operator_parity import OperatorParity
+from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.bundle import Precision
 from danet_runtime.frames.arrays import UInt8Array
 
@@ -71,7 +71,7 @@ def run_labels(model: onnx.ModelProto, frames: Sequence[UInt8Array]) -> list[UIn
     Returns:
         (H, W) each.
     """
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     return [session.run(["labels"], {"frame": frame[None]})[0][0] for frame in frames]
 
 

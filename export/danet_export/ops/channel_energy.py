@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from danet_export.ops.catalogue import LARGE_ENERGY, POSITIONS, Drawing, Example
-from danet_export.ops.exact import Float64Array, flat, softmax
+from danet_export.ops.exact import Float64Array, flat
 from danet_export.ops.execution import KernelInputError, check, gpu, launch, on_gpu
 from danet_export.ops.function_body import NATIVE_OPSET, parse_body
 from danet_runtime.bundle.operators import NAMESPACE, OPERATORS, SLICE_GRANULE, Sizes, slice_length
@@ -61,7 +61,7 @@ def native_body(sizes: Sizes) -> onnx.FunctionProto:
     """One MatMul a slice, each with its own small copies in FP32.
 
     At 1024x2048 one MatMul over all positions leaves 529 MiB of activations, and this one 384 MiB, 48 more
-    than the network without attention (``benchmarks/activation_memory.py`` has both).
+    than the network without attention (``benchmarks/engines/activation_memory.py`` has both).
     """
     slices, tokens = sizes["slices"], sizes["tokens"]
     length = slice_length(tokens, slices)
@@ -100,22 +100,6 @@ def reference(inputs: Mapping[str, npt.ArrayLike], attributes: Mapping[str, Any]
     length = slice_length(features.shape[2], slices)
     cut = (features[:, :, start * length : (start + 1) * length] for start in range(slices))
     return np.stack([part @ part.transpose(0, 2, 1) for part in cut], axis=1)
-
-
-def reference_attention(x: npt.ArrayLike, gamma: float) -> Float64Array:
-    """All of channel attention, eq. 3 and 4 of the paper with the sign of both reference codebases.
-
-    Args:
-        x: (B, C, h, w).
-        gamma: Weight of the attended channels.
-
-    Returns:
-        (B, C, h, w).
-    """
-    residual = np.asarray(x, np.float64)
-    features = flat(x)
-    attention = softmax(-(features @ features.transpose(0, 2, 1)))  # (B, C, C)
-    return np.asarray(gamma * (attention @ features).reshape(residual.shape) + residual)
 
 
 def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Drawing) -> Example:

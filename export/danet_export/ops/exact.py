@@ -1,4 +1,4 @@
-"""Float64 arithmetic that the references share."""
+"""Float64 arithmetic that the references share, and the whole of channel attention."""
 
 from __future__ import annotations
 
@@ -18,3 +18,19 @@ def flat(array: npt.ArrayLike) -> Float64Array:
     """(B, C, h, w) as (B, C, N)."""
     values = np.asarray(array, np.float64)
     return values.reshape(values.shape[0], values.shape[1], -1)
+
+
+def channel_attention(x: npt.ArrayLike, gamma: float) -> Float64Array:
+    """Channel attention, eq. 3 and 4 of the paper with the sign of both reference codebases.
+
+    Args:
+        x: (B, C, h, w).
+        gamma: Weight of the attended channels.
+
+    Returns:
+        (B, C, h, w).
+    """
+    residual = np.asarray(x, np.float64)
+    features = flat(x)
+    attention = softmax(-(features @ features.transpose(0, 2, 1)))  # (B, C, C)
+    return np.asarray(gamma * (attention @ features).reshape(residual.shape) + residual)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from danet_export.errors import ParityError
 from danet_export.ops.catalogue import Drawing, Inputs, code_of
+from danet_runtime.backends.onnxruntime_session import open_session
 from danet_runtime.bundle import Precision
 from danet_runtime.bundle.operators import NAMESPACE, spec_of
 
@@ -101,5 +101,5 @@ def run_body(
         with np.errstate(all="ignore"):  # a wrong body overflows: that is what is looked for
             results: Any = ReferenceEvaluator(model).run(["result"], inputs)
             return np.asarray(results[0], np.float64)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     return np.asarray(session.run(["result"], inputs)[0], np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.device_arrays import DeviceArray, DeviceLabels
 from danet_runtime.timing import DeviceTimes
 
 
@@ -93,4 +94,40 @@ class PinningBackend(Backend, Protocol):
 
         Raises:
             FaultError: This process cannot go on.
+        """
+
+
+@runtime_checkable
+class DeviceBackend(PipelinedBackend, Protocol):
+    """A backend on a GPU: frames may be there already, and labels may stay there.
+
+    An array on the GPU is of the bundle's own layout and size and may leave the first axis out. Work that its
+    library has enqueued with it, as far as the array tells, is waited for on the GPU; when ``infer`` or
+    ``collect`` returns, labels are complete. The calling thread keeps its CUDA context.
+    """
+
+    def make_labels(self) -> DeviceLabels:
+        """Memory on the GPU for the labels of one frame.
+
+        Raises:
+            FrameError: The calling thread works in another CUDA context, where they could not be read.
+            BackendError: There is not enough memory.
+            FaultError: This process cannot go on.
+        """
+
+    def infer(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> None:
+        """As of :class:`Backend`.
+
+        Raises:
+            FrameError: An array on the GPU does not fit.
+            BackendError: The model failed.
+        """
+
+    def submit(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> int:
+        """As of :class:`PipelinedBackend`.
+
+        Raises:
+            FrameError: An array on the GPU does not fit.
+            BackendError: It was not taken; nothing is in flight of it.
+            FaultError: This process cannot go on; everything in flight is lost.
         """

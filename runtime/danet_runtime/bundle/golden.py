@@ -1,13 +1,103 @@
-"""The golden frame of a bundle: a frame and the labels that every backend must give of it."""
+"""The golden frame of a bundle: a frame and the labels that every backend must give of it.
+
+Whoever runs a variant is held to it here, with one message: a stream at its start, ``danet profile``, an
+engine that was just built, and the calibration.
+"""
 
 from __future__ import annotations
 
-from danet_runtime.bundle.manifest import FrameSpec
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from danet_runtime.bundle.manifest import FrameSpec, GoldenOrigin, Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import opencv
-from danet_runtime.errors import BundleError, SourceError
+from danet_runtime.errors import AgreementError, BundleError, SourceError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.reading import decode
+
+GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
+    "drawn": "a drawn pattern: export with --frames of the camera",
+    "frames": "the first of `danet export --frames`",
+    "calibration": "a frame of the calibration",
+    None: "what an older version did not tell: export again, with --frames of the camera",
+}
+"""What a golden frame shows, in words, with what to do about it."""
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """How many of the golden frame's labels were given, and how many the bundle asks for.
+
+    Attributes:
+        precision: Of the variant that gave them.
+        share: Of equal labels, 0..1.
+        asked: The share that the bundle asks of this precision.
+        origin: What the golden frame shows, where the bundle tells.
+    """
+
+    precision: Precision
+    share: float
+    asked: float
+    origin: GoldenOrigin | None
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether there are as many as the bundle asks for."""
+        return self.share >= self.asked
+
+    def complaint(self, who: str) -> str:
+        """What is wrong where it is not passed, in words, without an end.
+
+        Args:
+            who: Gave the labels, as the name of a backend.
+        """
+        return (
+            f"{who} gives {self.share:.2%} of the golden frame's labels in {self.precision}; expected "
+            f"{100 * self.asked:g}% or more (it shows {GOLDEN_SHOWS[self.origin]})"
+        )
+
+    def require(self, who: str) -> None:
+        """Refuse to go on with wrong masks.
+
+        Args:
+            who: Gave the labels, as the name of a backend.
+
+        Raises:
+            AgreementError: It is not passed.
+        """
+        if not self.is_passed:
+            raise AgreementError(
+                f"{self.complaint(who)}. Its masks are wrong: build the engine again, or run "
+                "another precision"
+            )
+
+
+def check_golden(
+    bundle: Bundle, precision: Precision, label: Callable[[UInt8Array], UInt8Array]
+) -> GoldenCheck:
+    """Have the golden frame labelled, and compare.
+
+    Args:
+        bundle: Its frame and its labels.
+        precision: Of the variant that labels.
+        label: From a frame in the bundle's own format and size to its labels (H, W); as a segmenter.
+
+    Raises:
+        BundleError: The golden frame cannot be used.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    frame, expected = golden_frame(bundle)
+    return judge_golden(bundle, precision, float(np.mean(label(frame) == expected)))
+
+
+def judge_golden(bundle: Bundle, precision: Precision, share: float) -> GoldenCheck:
+    """Hold a share of equal labels that was measured already to what the bundle asks for."""
+    golden = bundle.manifest.golden
+    return GoldenCheck(precision, share, golden.agreement[precision], golden.origin)
 
 
 def golden_frame(bundle: Bundle) -> tuple[UInt8Array, UInt8Array]:

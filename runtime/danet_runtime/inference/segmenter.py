@@ -6,18 +6,20 @@ import logging
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 
 from danet_runtime.backends import open_backend
-from danet_runtime.backends.base import Backend, PinningBackend, PipelinedBackend
+from danet_runtime.backends.base import Backend, DeviceBackend, PinningBackend, PipelinedBackend
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.errors import BackendError, FrameError
-from danet_runtime.frames.arrays import UInt8Array, fault_of_target
+from danet_runtime.errors import BackendError, UsageError
+from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.device_arrays import DeviceLabels
 from danet_runtime.frames.fitting import FrameFitting, NativeBuffers
 from danet_runtime.frames.pixel_formats import Pixels
+from danet_runtime.inference.frame_rules import Array, FrameRules, batched
 from danet_runtime.inference.turn import Turn
 from danet_runtime.timing import DeviceTimes, Stage
 
@@ -48,7 +50,7 @@ class Submission(NamedTuple):
     """A frame that is under way; see :meth:`Segmenter.submit`."""
 
     ticket: int
-    labels: UInt8Array
+    labels: Array
     native: NativeBuffers | None  # of the segmenter, where the frame is not the model's own
     submitted_ns: int
     preprocess_ns: int
@@ -69,6 +71,11 @@ class Segmenter:
     another size is resized on the host (bilinear, needs OpenCV) and its labels are brought back to its own
     size by nearest neighbour; for a bundle that takes nv12 or uyvy it is converted on the host as well, and
     the log says so once.
+
+    On a backend on the GPU a frame may be there already, as may be the caller's labels: pycuda's GPUArray, an
+    array of CuPy, a tensor of PyTorch, anything with ``__cuda_array_interface__`` or DLPack, of the bundle's
+    own layout and size. Whatever its library has enqueued with it is waited for on the GPU, as far as the
+    array tells; the calling thread keeps its CUDA context. See docs/gpu_arrays.md.
 
     Args:
         bundle: An open bundle, or the path of one.
@@ -92,7 +99,7 @@ class Segmenter:
         pixels: The bundle's pixel format; see :mod:`danet_runtime.frames.pixel_formats`.
         frame_shape: Shape of a frame in that format and size, e.g. (H, W, 3).
         classes: The classes; a label is a position in this list, 255 means none.
-        palette: (256, 3) uint8 BGR, one colour a label, black where there is no class; read-only.
+        palette: (256, 3) uint8 BGR, one color a label, black where there is no class; read-only.
     """
 
     def __init__(
@@ -120,34 +127,48 @@ class Segmenter:
         else:
             self.backend = backend
         self._pipeline = self.backend if isinstance(self.backend, PipelinedBackend) else None
+        self._on_device = self.backend if isinstance(self.backend, DeviceBackend) else None
+        self._rules = FrameRules(self.frame_size_hw, self.pixels, self.backend)
         logger.info("%s: %s variant in %s", self.bundle.path, self.precision, self.backend.describe())
 
-    def __call__(self, frame: UInt8Array) -> UInt8Array:
+    @overload
+    def __call__(self, frame: Array, *, on_device: Literal[False] = ...) -> UInt8Array: ...
+    @overload
+    def __call__(self, frame: Array, *, on_device: Literal[True]) -> DeviceLabels: ...
+    def __call__(self, frame: Array, *, on_device: bool = False) -> UInt8Array | DeviceLabels:
         """Segment one frame into a new array.
 
         Args:
-            frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; only read.
+            frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; only read. On the GPU of
+                :attr:`frame_shape`.
+            on_device: Leave the labels on the GPU; for frames of :attr:`frame_shape`.
 
         Returns:
-            Labels (H, W) uint8 of the frame's own size, owned by the caller; 255 where there is no class.
+            Labels (H, W) uint8 of the frame's own size, owned by the caller; 255 where there is no class. On
+            the GPU (1, H, W), complete, in memory of their own until nobody refers to them.
 
         Raises:
-            FrameError: ``frame`` is no such array.
+            FrameError: ``frame`` is no such array; or labels on the GPU could not be read where the caller
+                works, in a CUDA context of its own.
             BackendError: The model failed, or the segmenter is closed.
+            UsageError: ``on_device`` where the backend is not on a GPU.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        labels = np.empty(self.size_of(frame), np.uint8)
-        self.infer_into(np.ascontiguousarray(frame), labels)
+        if isinstance(frame, np.ndarray):
+            frame = np.ascontiguousarray(frame)
+        labels = self._make_device_labels() if on_device else np.empty(self.size_of(frame), np.uint8)
+        self.infer_into(frame, labels)
         return labels
 
-    def infer_into(self, frame: UInt8Array, labels: UInt8Array) -> InferenceTimes:
+    def infer_into(self, frame: Array, labels: Array) -> InferenceTimes:
         """Segment one frame into the caller's buffer; allocates no array.
 
         Args:
             frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; C-contiguous, only read, and
-                only during the call.
+                only during the call. On the GPU of :attr:`frame_shape`.
             labels: (H, W) uint8, C-contiguous, of the frame's size, owned by the caller; overwritten. Of a
-                memory of its own: none of the frame's.
+                memory of its own: none of the frame's. On the GPU for a frame of :attr:`frame_shape`, in any
+                CUDA context; complete when this returns.
 
         Raises:
             FrameError: One of the arrays is not such an array, or the labels are read-only.
@@ -155,7 +176,7 @@ class Segmenter:
                 while its thread was inside.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        frame, labels = self._check(frame, labels)
+        frame, labels = self._rules.check(frame, labels)
         try:
             with self._turn:
                 self._raise_if_closed()
@@ -163,20 +184,22 @@ class Segmenter:
         finally:
             self._close_if_asked()
 
-    def _infer(self, frame: UInt8Array, labels: UInt8Array) -> InferenceTimes:
+    def _infer(self, frame: Array, labels: Array) -> InferenceTimes:
         started = time.monotonic_ns()
-        if frame.shape == self.frame_shape:
-            self.backend.infer(frame[None], labels[None])
+        to_fit = self._rules.to_fit(frame, labels)
+        if to_fit is None:
+            self.backend.infer(batched(frame), batched(labels))
             return InferenceTimes(0, time.monotonic_ns() - started, 0)
+        given, wanted = to_fit
         native = self._take_spare()
         try:
-            self._fitting.fit(frame, native.frame)
+            self._fitting.fit(given, native.frame)
             prepared = time.monotonic_ns()
-            has_model_size = labels.shape == self.frame_size_hw
-            self.backend.infer(native.frame[None], (labels if has_model_size else native.labels)[None])
+            has_model_size = wanted.shape == self.frame_size_hw
+            self.backend.infer(native.frame[None], (wanted if has_model_size else native.labels)[None])
             inferred = time.monotonic_ns()
             return InferenceTimes(
-                prepared - started, inferred - prepared, self._bring_back(native, labels, inferred)
+                prepared - started, inferred - prepared, self._bring_back(native, wanted, inferred)
             )
         finally:
             self._spare.append(native)
@@ -186,7 +209,7 @@ class Segmenter:
         """How many frames may be under way at a time (:meth:`submit`); 1: the backend offers no overlap."""
         return self._pipeline.depth if self._pipeline is not None else 1
 
-    def submit(self, frame: UInt8Array, labels: UInt8Array) -> Submission:
+    def submit(self, frame: Array, labels: Array) -> Submission:
         """Begin with a frame where the backend overlaps (:attr:`depth` above 1); does not wait for it.
 
         Another thread may :meth:`collect` at the same time, in the same order. No more than :attr:`depth`
@@ -201,27 +224,29 @@ class Segmenter:
             BackendError: The backend did not take it, offers no overlap, or the segmenter is closed.
             MissingDependencyError: The frame must be resized or converted and OpenCV is not installed.
         """
-        frame, labels = self._check(frame, labels)
+        frame, labels = self._rules.check(frame, labels)
         try:
             with self._turn:
                 return self._submit(self._pipelined(), frame, labels)
         finally:
             self._close_if_asked()
 
-    def _submit(self, backend: PipelinedBackend, frame: UInt8Array, labels: UInt8Array) -> Submission:
+    def _submit(self, backend: PipelinedBackend, frame: Array, labels: Array) -> Submission:
         started = time.monotonic_ns()
-        if frame.shape == self.frame_shape:
-            return Submission(backend.submit(frame[None], labels[None]), labels, None, started, 0)
+        to_fit = self._rules.to_fit(frame, labels)
+        if to_fit is None:
+            return Submission(backend.submit(batched(frame), batched(labels)), labels, None, started, 0)
+        given, wanted = to_fit
         native = self._take_spare()
         try:
-            self._fitting.fit(frame, native.frame)
+            self._fitting.fit(given, native.frame)
             submitted = time.monotonic_ns()
-            target = labels if labels.shape == self.frame_size_hw else native.labels
+            target = wanted if wanted.shape == self.frame_size_hw else native.labels
             ticket = backend.submit(native.frame[None], target[None])
         except BaseException:
             self._spare.append(native)
             raise
-        return Submission(ticket, labels, native, submitted, submitted - started)
+        return Submission(ticket, wanted, native, submitted, submitted - started)
 
     def collect(self, submission: Submission) -> Collected:
         """Wait for a frame's labels.
@@ -236,11 +261,13 @@ class Segmenter:
         Raises:
             BackendError: The model failed, or the segmenter is closed.
         """
-        native = submission.native
+        native, labels = submission.native, submission.labels
         try:
             device = self._pipelined().collect(submission.ticket)
             inferred = time.monotonic_ns()
-            postprocess_ns = 0 if native is None else self._bring_back(native, submission.labels, inferred)
+            postprocess_ns = 0
+            if native is not None and isinstance(labels, np.ndarray):
+                postprocess_ns = self._bring_back(native, labels, inferred)
         finally:
             if native is not None:
                 self._spare.append(native)
@@ -275,7 +302,7 @@ class Segmenter:
             raise BackendError(f"{self.backend.name} takes one frame after the other; use infer_into")
         return self._pipeline
 
-    def size_of(self, frame: UInt8Array) -> tuple[int, int]:
+    def size_of(self, frame: Array) -> tuple[int, int]:
         """Height and width of a frame that this segmenter takes, and of its labels.
 
         Args:
@@ -284,33 +311,16 @@ class Segmenter:
         Raises:
             FrameError: It is no such array; the message names those that are.
         """
-        if isinstance(frame, np.ndarray) and frame.dtype == np.uint8:
-            if frame.shape == self.frame_shape:
-                return self.frame_size_hw
-            if frame.ndim == 3 and frame.shape[2] == 3 and 0 not in frame.shape:
-                return (frame.shape[0], frame.shape[1])
-        expected = "uint8 (H, W, 3) BGR"
-        if self.pixels.format != "bgr":
-            expected = (
-                f"{self.pixels.layout(self.frame_size_hw)} of just this size, or {expected} of any size"
-            )
-        if not isinstance(frame, np.ndarray):
-            raise FrameError(f"a frame must be a numpy array, {expected} (got {type(frame).__name__})")
-        raise FrameError(f"a frame must be {expected} (got {frame.dtype} {frame.shape})")
+        return self._rules.size_of(frame)
 
-    def _check(self, frame: UInt8Array, labels: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
-        """The arrays as native code may use them: of no subclass, whose views may have other shapes."""
-        size_hw = self.size_of(frame)
-        _check_contiguous("frame", frame)
-        if not isinstance(labels, np.ndarray):
-            raise FrameError(f"labels must be a numpy array, uint8 {size_hw} (got {type(labels).__name__})")
-        if labels.dtype != np.uint8 or labels.shape != size_hw:
-            raise FrameError(f"labels must be uint8 {size_hw} (got {labels.dtype} {labels.shape})")
-        _check_contiguous("labels", labels)
-        fault = fault_of_target("labels", labels, frame)
-        if fault is not None:
-            raise FrameError(fault)
-        return _plain(frame), _plain(labels)
+    def _make_device_labels(self) -> DeviceLabels:
+        self._raise_if_closed()
+        if self._on_device is None:
+            raise UsageError(
+                f"labels stay on the GPU where the backend is there, and {self.backend.name} gives them on "
+                'the host; choose the backend "tensorrt" or "tensorrt-rtx", or leave on_device out'
+            )
+        return self._on_device.make_labels()
 
     def _take_spare(self) -> NativeBuffers:
         return self._spare.pop() if self._spare else self._make_native()
@@ -376,12 +386,3 @@ def _palette(classes: tuple[SegmentationClass, ...]) -> UInt8Array:
         palette[label] = entry.color[::-1]  # the manifest has RGB
     palette.flags.writeable = False
     return palette
-
-
-def _plain(array: UInt8Array) -> UInt8Array:
-    return array if type(array) is np.ndarray else array.view(np.ndarray)
-
-
-def _check_contiguous(name: str, array: UInt8Array) -> None:
-    if not array.flags.c_contiguous:
-        raise FrameError(f"{name} must be C-contiguous; copy it with numpy.ascontiguousarray")

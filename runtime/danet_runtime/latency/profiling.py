@@ -12,7 +12,6 @@ import numpy as np
 
 from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.errors import AgreementError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.machine import describe_machine
@@ -51,38 +50,6 @@ class Measurement:
             "backend": segmenter.backend.describe(),
             "machine": describe_machine(),
         }
-
-
-def check_golden(segmenter: Segmenter) -> float:
-    """Run the bundle's golden frame and compare its labels.
-
-    Returns:
-        The share of pixels with the golden label.
-
-    Raises:
-        AgreementError: It is below what the bundle asks of the precision.
-        BundleError: The golden frame cannot be used.
-        BackendError: The model failed.
-    """
-    frame, labels = golden_frame(segmenter.bundle)
-    agreement = float(np.mean(segmenter(frame) == labels))
-    require_golden(segmenter, agreement)
-    return agreement
-
-
-def require_golden(segmenter: Segmenter, agreement: float) -> None:
-    """Refuse a backend whose labels of the golden frame are wrong.
-
-    Raises:
-        AgreementError: The agreement is below what the bundle asks of the precision.
-    """
-    least = segmenter.bundle.manifest.golden.agreement[segmenter.precision]
-    if agreement < least:
-        raise AgreementError(
-            f"{segmenter.backend.name} gives {agreement:.2%} of the golden frame's labels in "
-            f"{segmenter.precision}; expected {least:.0%} or more. Its masks are wrong: "
-            "build the engine again, or run another precision"
-        )
 
 
 def profile_frame(bundle: Bundle, image: Path | None) -> tuple[UInt8Array, UInt8Array | None, str]:

@@ -2,7 +2,7 @@
 
 EXIF is obeyed, as OpenCV does for JPEG, PNG, WebP and TIFF: what comes out is upright. 16-bit values are
 scaled to 8, those of a PGM or PPM by the white that it states (4095 of a camera of 12 bits), grey and
-palettes become colours, alpha is dropped, CMYK is converted. Of a file with several pictures the first is
+palettes become colors, alpha is dropped, CMYK is converted. Of a file with several pictures the first is
 taken.
 
 ``danet_train`` and ``danet_runtime`` import no sibling, so each has this file; a test holds them equal.
@@ -57,7 +57,10 @@ def check(data: bytes, *, size_hw: tuple[int, int] | None = None) -> PictureHead
     if size_hw is not None and (header.height, header.width) != size_hw:
         raise PictureError(f"{stated}; expected {size_hw[0]}x{size_hw[1]}")
     if size_hw is None and header.height * header.width > MOST_PIXELS:
-        raise PictureError(f"{stated}; expected at most {MOST_PIXELS} in all: make it smaller, or remove it")
+        raise PictureError(
+            f"{stated}; expected at most {MOST_PIXELS} in all: make it smaller, or copy it again where its "
+            "header is damaged"
+        )
     if (found := damage(data)) is not None:
         raise PictureError(f"{found}; copy it again")
     return header

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from danet_runtime.clock import now_ns
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_bgr
+from danet_runtime.frames.device_arrays import DeviceArray
 from danet_runtime.frames.host_memory import page_aligned
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.results.health import HealthState
@@ -117,6 +118,11 @@ class FrameSlot:
         self.stale_after_ms: float | None = None
         self.is_pinned = False
         self.health: HealthState = "starting"
+
+    @property
+    def model_input(self) -> UInt8Array | DeviceArray:
+        """Where the model reads the frame: on the GPU where its source has it there, else ``frame``."""
+        return self.frame if self.info.on_device is None else self.info.on_device
 
     def result(self) -> Result:
         """What a consumer gets at this moment: views of the buffers, and the frame's age."""

@@ -15,8 +15,8 @@ from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.gstreamer.frame_counter import COUNTER
 from danet_runtime.processes.start import module_command
-from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.pause import MOST_PAUSE_S, Pause
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS
 from danet_runtime.sinks.protocol.sink import StreamFormat
@@ -141,17 +141,9 @@ class PushSink:
         require_program(GSTREAMER, self._shown)
         height, width = stream_format.size_hw
         self._even: UInt8Array = np.zeros((height + height % 2, width + width % 2, 4), np.uint8)
-        self._picture: UInt8Array = np.empty((height, width, 3), np.uint8)
         is_even = self._even.shape[:2] == (height, width)
         self._bgrx: UInt8Array = self._even if is_even else np.empty((height, width, 4), np.uint8)
-        self._overlay = Overlay(
-            stream_format.size_hw,
-            stream_format.classes,
-            stream_format.palette,
-            opacity=DEFAULT_OPACITY,
-            legend=self._has_legend,
-            pixels=stream_format.pixels,
-        )
+        self._overlay = OverlayPicture(stream_format, legend=self._has_legend)
         fps = stream_format.fps or DEFAULT_FPS
         pipeline = self._pipeline(fps)
         try:
@@ -179,10 +171,10 @@ class PushSink:
         if self._child is None and self._pause.left_s > 0:
             # Not how soon: every other wording would be another event of the health.
             raise SinkError(f"{self._problem}; it is started again in at most {self._pause.length_s:g} s")
-        self._overlay.blend_into(result.frame, result.labels, self._picture)
-        self._cv2.cvtColor(self._picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
+        picture = self._overlay.draw(result)
+        self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2BGRA, dst=self._bgrx)
         if self._even is not self._bgrx:
-            height, width = self._picture.shape[:2]
+            height, width = picture.shape[:2]
             self._even[:height, :width] = self._bgrx
             self._even[height:, :width] = self._bgrx[-1:]
             self._even[:, width:] = self._even[:, width - 1 : width]

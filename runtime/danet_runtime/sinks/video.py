@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from danet_runtime.dependencies import OPENCV, PYAV
 from danet_runtime.errors import SinkError, SinkFormatError
 from danet_runtime.files.targets import followed
-from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.overlay import DEFAULT_OPACITY
 from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS, PresentationClock, is_live
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
@@ -32,7 +30,7 @@ class VideoSink:
         path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
             FFmpeg has no x264; .avi: MJPEG).
         fps: Frames a second of a file; by default the source's, or 10 where it has none.
-        opacity: Share of the classes' colours, 0..1.
+        opacity: Share of the classes' colors, 0..1.
         legend: Whether to draw the names of the classes.
         overwrite: Whether a file at ``path`` may be replaced.
 
@@ -88,15 +86,7 @@ class VideoSink:
             SinkError: It cannot be written there.
             MissingDependencyError: OpenCV or PyAV is not installed.
         """
-        self._overlay = Overlay(
-            stream_format.size_hw,
-            stream_format.classes,
-            stream_format.palette,
-            opacity=self._opacity,
-            legend=self._has_legend,
-            pixels=stream_format.pixels,
-        )
-        self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
+        self._overlay = OverlayPicture(stream_format, opacity=self._opacity, legend=self._has_legend)
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
         self._is_variable = stream_format.is_variable
         self._clock = PresentationClock(self._fps, is_variable=self._is_variable)
@@ -134,9 +124,9 @@ class VideoSink:
         """
         if self._file is None:
             raise SinkError(f"{self.path} is not open")
-        self._overlay.blend_into(result.frame, result.labels, self._picture)
+        picture = self._overlay.draw(result)
         self._file.has_own_times = self._is_variable or is_live(result)
-        self._file.write(self._picture, self._clock.seconds(result))
+        self._file.write(picture, self._clock.seconds(result))
 
     def describe(self) -> dict[str, Any]:
         """Path, size, rate, encoder and frames written."""

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 
-import numpy as np
-
 from danet_runtime.dependencies import OPENCV, opencv
 from danet_runtime.errors import SinkError
-from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.results.result import Result
+from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 
@@ -78,15 +75,7 @@ class WindowSink:
 
     def adopt(self, stream_format: StreamFormat) -> None:
         """Show results of this size and format from now on."""
-        self._overlay = Overlay(
-            stream_format.size_hw,
-            stream_format.classes,
-            stream_format.palette,
-            opacity=DEFAULT_OPACITY,
-            legend=self._has_legend,
-            pixels=stream_format.pixels,
-        )
-        self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
+        self._overlay = OverlayPicture(stream_format, legend=self._has_legend)
 
     def write(self, result: Result) -> None:
         """Show one result; after q nothing more is shown.
@@ -96,13 +85,13 @@ class WindowSink:
         """
         if self._has_quit:
             return
-        self._overlay.blend_into(result.frame, result.labels, self._picture)
+        picture = self._overlay.draw(result)
         try:
             # In the thread that writes: a window belongs to the thread that made it.
             if not self._is_open:
                 self._cv2.namedWindow(self._title, self._cv2.WINDOW_NORMAL)
                 self._is_open = True
-            self._cv2.imshow(self._title, self._picture)
+            self._cv2.imshow(self._title, picture)
             key = self._cv2.waitKey(1) & 0xFF
             is_closed = self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) == 0
         except self._cv2.error as error:

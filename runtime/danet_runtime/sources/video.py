@@ -18,9 +18,9 @@ from danet_runtime.errors import (
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.sources.protocol.damage import DamageCount, DamagePolicy, DamageReason
-from danet_runtime.sources.protocol.source import FrameInfo
+from danet_runtime.sources.protocol.source import FrameInfo, check_size
 from danet_runtime.sources.protocol.statement import SourceStatement, Wanted
-from danet_runtime.sources.video_files.container import VideoContainer, check_size
+from danet_runtime.sources.video_files.container import VideoContainer
 from danet_runtime.sources.video_files.decoder import DecodedFrame, VideoDecoder
 from danet_runtime.sources.video_files.ends import missing_bytes
 from danet_runtime.sources.video_files.frames import FrameWriter
@@ -60,14 +60,15 @@ class VideoSource:
     """Every frame of a video file, in order; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
-    hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a
+    hides, in the file's own colors, each with its own time. Interlaced video comes with the two fields of a
     frame woven together, as it is stored; pixels that are not square stay as they are stored, and
     ``sample_aspect_ratio`` says so.
 
     Ids are places in the file: a frame that is damaged, lost, or comes before the first key frame has one,
     too. What is damaged is counted in ``damage``, with what is built on it, up to the next key frame. Not all
     damage can be seen: VP8, VP9 and mostly HEVC decode changed bytes to wrong pictures without an error, and
-    a frame that is missing altogether leaves, but in H.264 and H.265, only a gap of time.
+    a frame that is missing altogether leaves, but in H.264 and H.265 and where the container breaks off, only
+    a gap of time.
 
     Args:
         path: The file.
@@ -109,7 +110,8 @@ class VideoSource:
         self._container = VideoContainer(self.path)
         try:
             self._decoder = VideoDecoder(self._container.av, self._container.context)
-            self._packets = self._container.packets()
+            self._scan = self._container.scan()
+            self._packets = self._container.packets(self._scan)
             self._place = 0
             self._delivered = 0
             self._is_open = True
@@ -121,7 +123,6 @@ class VideoSource:
             first = self._next[1].frame
             check_size(self.path, first.height, first.width)
             self._writer = FrameWriter(self._container.av, first)
-            self._scan = self._container.scan()
         except BaseException:
             self._container.close()
             raise
@@ -205,9 +206,11 @@ class VideoSource:
                 self._meet(place, decoded.damage)
                 if self._policy == "mark" and decoded.frame is not None:
                     return place, decoded
-            packet = next(self._packets, None)
-            if packet is not None:
-                self._decoder.feed(*packet)
+            read = next(self._packets, None)
+            if read is not None:
+                self._decoder.miss(read.lost_before)
+                if read.packet is not None:
+                    self._decoder.feed(read.packet, read.damage)
             elif not self._decoder.has_finished:
                 self._decoder.finish()
             else:
@@ -257,6 +260,8 @@ class VideoSource:
         counts = self.damage.counts
         told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         why = f"; its frames are damaged ({told})" if counts else ""
+        if self._decoder.hides_any:
+            why += "; an edit list hides its frames: cut it again, or convert it"
         if not self._container.context.width:
             why += f"; it states no size, or one of more than {MOST_PIXELS} pixels, which is not read"
         return (
@@ -284,7 +289,7 @@ class VideoSource:
         elif self._scan.unfilled:
             logger.warning(
                 "%s has %d frames and %d places without one, which its recorder dropped: the frame before "
-                "such a place is shown longer",
+                "is shown longer",
                 self.path,
                 self._scan.frames,
                 self._scan.unfilled,

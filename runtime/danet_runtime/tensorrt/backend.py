@@ -10,6 +10,7 @@ import numpy as np
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.device_arrays import DeviceArray, DeviceLabels
 from danet_runtime.tensorrt.build.library import Flavour, load_library
 from danet_runtime.tensorrt.cuda.device import this_device
 from danet_runtime.tensorrt.engine_executor import open_engine
@@ -33,7 +34,6 @@ class TensorRTBackend:
 
     Attributes:
         depth: How many frames may be in flight.
-        executor: For frames that are on the GPU already, and labels that stay there.
 
     Raises:
         UsageError: The bundle does not hold the variant.
@@ -65,30 +65,41 @@ class TensorRTBackend:
         )
         engine = choose_engine(wanted, library, device)
         self.depth = depth
-        self.executor = open_engine(bundle, engine.plan, library, str(engine.path), depth=depth)
+        self._executor = open_engine(bundle, engine.plan, library, str(engine.path), depth=depth)
         self._frames = 0
         self._sum_ms = np.zeros(3)  # upload, inference, download
         self._device = device
         self._path = engine.path
         self._manifest = engine.manifest
 
-    def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
-        """Segment one frame; see :class:`danet_runtime.backends.base.Backend`.
+    def make_labels(self) -> DeviceLabels:
+        """Memory on the GPU for the labels of one frame; see ``DeviceBackend``.
+
+        Raises:
+            FrameError: The calling thread works in another CUDA context, where they could not be read.
+            BackendError: There is not enough memory, or the backend is closed.
+            FaultError: The GPU is lost.
+        """
+        return self._executor.make_labels()
+
+    def infer(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> None:
+        """Segment one frame; see :class:`danet_runtime.backends.base.DeviceBackend`.
 
         Raises:
             BackendError: The GPU or TensorRT failed, a buffer does not fit, or the backend is closed.
         """
         self.collect(self.submit(frame, labels))
 
-    def submit(self, frame: UInt8Array, labels: UInt8Array) -> int:
-        """Begin with a frame; see :class:`danet_runtime.backends.base.PipelinedBackend`.
+    def submit(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> int:
+        """Begin with a frame; see :class:`danet_runtime.backends.base.DeviceBackend`.
 
         Raises:
+            FrameError: An array on the GPU does not fit.
             BackendError: The GPU or TensorRT failed, a buffer does not fit, or the backend is closed.
             FaultError: The GPU is lost.
             UsageError: ``depth`` frames are in flight.
         """
-        return self.executor.submit(frame, labels)
+        return self._executor.submit(frame, labels)
 
     def collect(self, ticket: int) -> DeviceTimes:
         """Wait for a frame's labels; see :class:`danet_runtime.backends.base.PipelinedBackend`.
@@ -97,7 +108,7 @@ class TensorRTBackend:
             BackendError: The GPU failed, or the backend is closed.
             FaultError: The GPU is lost.
         """
-        times = self.executor.collect(ticket)
+        times = self._executor.collect(ticket)
         self._frames += 1
         self._sum_ms += times
         return times
@@ -109,7 +120,7 @@ class TensorRTBackend:
             BackendError: The backend is closed.
             FaultError: The GPU is lost.
         """
-        self.executor.pin(*buffers)
+        self._executor.pin(*buffers)
 
     def unpin(self, *buffers: UInt8Array) -> None:
         """Unlock buffers; see ``PinningBackend``.
@@ -117,7 +128,7 @@ class TensorRTBackend:
         Raises:
             FaultError: The GPU is lost.
         """
-        self.executor.unpin(*buffers)
+        self._executor.unpin(*buffers)
 
     def describe(self) -> dict[str, Any]:
         """Name, library version, precision, the engine's file and form, the GPU, and its mean times."""
@@ -135,11 +146,11 @@ class TensorRTBackend:
             "activation_memory_bytes": manifest.activation_memory_bytes,
             "device": self._device.model_dump(mode="json"),
             "frames_in_flight": self.depth,
-            "cuda_graph": self.executor.graph,
-            "host_copies": self.executor.host_copies,
+            "cuda_graph": self._executor.graph,
+            "host_copies": self._executor.host_copies,
             "mean_ms": DeviceTimes(*(self._sum_ms / max(self._frames, 1)).tolist())._asdict(),
         }
 
     def close(self) -> None:
         """Release the engine and the GPU's memory; harmless when called twice."""
-        self.executor.close()
+        self._executor.close()

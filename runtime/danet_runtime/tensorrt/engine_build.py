@@ -16,7 +16,13 @@ from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import UsageError
 from danet_runtime.files.atomic import sha256_of
 from danet_runtime.machine import package_version
-from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.build.builder import (
+    BuilderOptions,
+    BuiltEngine,
+    NetworkSetup,
+    Progress,
+    build_plan,
+)
 from danet_runtime.tensorrt.build.layers import require_int8
 from danet_runtime.tensorrt.build.library import Flavour, TensorRTLibrary, load_library
 from danet_runtime.tensorrt.build.rtx_builder import target_setter
@@ -90,10 +96,8 @@ class EngineBuild:
         built = build_plan(
             self.library,
             self.model,
-            flags,
-            self.configure,
+            NetworkSetup(flags, self.configure, failures),
             progress,
-            failures,
             options=self.request.options,
             timings=timings,
             list_layers=int8,

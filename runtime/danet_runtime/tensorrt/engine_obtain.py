@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from danet_runtime.bundle.golden import GoldenCheck
 from danet_runtime.errors import BackendError
 from danet_runtime.files.atomic import check_file_target, check_room
 from danet_runtime.tensorrt.build.builder import BuiltEngine
 from danet_runtime.tensorrt.build.library import TensorRTLibrary
 from danet_runtime.tensorrt.cuda.device import Device
-from danet_runtime.tensorrt.golden_check import require_agreement
 from danet_runtime.tensorrt.store.check import mismatches
 from danet_runtime.tensorrt.store.folder import make_own_folder, require_own_folder
 from danet_runtime.tensorrt.store.lock import exclusive
@@ -34,17 +34,21 @@ _LEAST_BYTES: Final = 1 << 16
 _LOG = logging.getLogger(__name__)
 
 
+Trial = Callable[[bytes], GoldenCheck]
+"""Runs a plan on the golden frame."""
+
+
 @dataclass(frozen=True)
-class Trial:
-    """How a new engine is tried before it is stored.
+class ThisGpu:
+    """This machine's GPU, for an engine that runs on it.
 
     Attributes:
-        run: From a plan to the share of the golden frame's labels that it gives.
-        required: The share that it must give.
+        device: An engine that is stored already must be for it.
+        trial: How a new engine is tried before it is stored.
     """
 
-    run: Callable[[bytes], float]
-    required: float
+    device: Device
+    trial: Trial
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,7 @@ def obtain_engine(
     library: TensorRTLibrary,
     build: Callable[[], BuiltEngine],
     *,
-    device: Device | None = None,
-    trial: Trial | None = None,
+    here: ThisGpu | None = None,
     rebuild: bool = False,
     on_wait: Callable[[int | None], None] | None = None,
 ) -> Obtained:
@@ -76,8 +79,8 @@ def obtain_engine(
         request: What is wanted.
         library: What builds it.
         build: Builds it.
-        device: This machine's GPU, where the engine is for it.
-        trial: How to try it; without one it is stored untried, and its manifest says so.
+        here: This machine's GPU, where the engine is for it; elsewhere it is stored untried, and its manifest
+            says so.
         rebuild: Build even where it is there; one that another process built while this one waited is taken.
         on_wait: Called before waiting for another process, with its id if that is known.
 
@@ -86,6 +89,7 @@ def obtain_engine(
         UsageError: The folder cannot be written to.
         OSError: The disk is full, as far as possible told before it is built; what was there stays.
     """
+    device = here.device if here is not None else None
     require_own_folder(folder)
     before = _usable(folder, request, library, device)
     if before is not None and not rebuild:
@@ -103,7 +107,7 @@ def obtain_engine(
         # The old engine stays until the new one is there, and the new one may be smaller.
         check_room(folder / "new", _LEAST_BYTES if there is None else there.manifest.engine_bytes // 2)
         built = build()
-        agreement = None if trial is None else _try(trial, built.plan, there)
+        agreement = None if here is None else _try(here.trial, built.plan, there)
         stored = store_engine(folder, request, built, device=device, golden_agreement=agreement)
         return Obtained(stored, reused=False)
 
@@ -133,10 +137,14 @@ def _same(engine: StoredEngine, other: StoredEngine | None) -> bool:
 def _try(trial: Trial, plan: bytes, there: StoredEngine | None) -> float:
     kept = "and there was none before" if there is None else f"{there.path.name} stays"
     try:
-        agreement = trial.run(plan)
+        check = trial(plan)
     except BackendError as error:
         raise BackendError(
             f"the engine just built does not run on the golden frame; it is not kept, {kept}: {error}"
         ) from error
-    require_agreement(agreement, trial.required, kept)
-    return agreement
+    if not check.is_passed:
+        raise BackendError(
+            f"{check.complaint('the engine just built')}. It is not kept, {kept}; try another "
+            "--attention, or calibrate again"
+        )
+    return check.share

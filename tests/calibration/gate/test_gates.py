@@ -80,7 +80,9 @@ def test_scales_that_spoil_the_labels_are_refused_on_the_golden_frame(bundle, im
         return replace(found, inputs=[replace(item, scale=item.scale * 50) for item in found.inputs])
 
     monkeypatch.setattr(pipeline, "choose_scales", choose_too_large)
-    with pytest.raises(GateError, match=r"of the golden frame's labels; expected 95% or more") as raised:
+    with pytest.raises(
+        GateError, match=r"of the golden frame's labels in int8; expected 95% or more"
+    ) as raised:
         calibrate_bundle(bundle, images, None, tmp_path / "out", settings=QUICK)
     assert raised.value.verdict["gate"] == "failed"
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]

@@ -1,8 +1,5 @@
 """What ONNX Runtime measures is what the file says: no optimiser may change the labels of a variant."""
 
-import ast
-from pathlib import Path
-
 import cv2
 import numpy as np
 import onnx
@@ -10,8 +7,6 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-import danet_calibration
-import danet_runtime
 from danet_calibration.images.images import FrameReader, choose_images
 from danet_calibration.int8.placement import quantise
 from danet_calibration.int8.ranges.placement_rules import find_placement
@@ -106,14 +101,3 @@ def test_an_optimiser_that_this_version_does_not_have_is_no_error(variants, monk
         onnxruntime_session, "NOT_OF_THE_FILE", ("WeightBiasQuantization", "OfAnotherVersion")
     )
     assert open_session(variants["int8"]).get_outputs()
-
-
-def test_the_runtime_and_the_calibration_open_no_session_elsewhere():
-    places = []
-    for package in (danet_runtime, danet_calibration):
-        for file in Path(package.__file__).parent.rglob("*.py"):
-            names = (
-                node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)
-            )
-            places += [file.name] * ("InferenceSession" in names)
-    assert places == ["onnxruntime_session.py"]

@@ -13,7 +13,7 @@ import pytest
 import truth
 from hypothesis import given
 from hypothesis import strategies as st
-from video_files import KINDS, Plan, kind, make, number_in
+from video_files import KINDS, Kind, Plan, kind, make, number_in
 
 from danet_runtime.errors import MissingDependencyError, SourceError
 from danet_runtime.sources import Source, open_source
@@ -112,6 +112,21 @@ def test_a_pipeline() -> None:
         return buffer
 
     np.testing.assert_array_equal(frame(0), frame(255))
+
+
+@pytest.mark.parametrize("size", [(9472, 9472), (16, 17000)])
+def test_absurd_sizes_are_refused_without_pyav_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("danet_runtime.sources.video_files.opencv_video.writes_what_it_gives", lambda: True)
+    path = make(tmp_path, Kind("raw.avi", "rawvideo"), Plan(3))
+    small, stated = ((256, 128), size[::-1])
+    data = path.read_bytes()
+    told = b"".join(side.to_bytes(4, "little") for side in small)
+    assert told in data
+    path.write_bytes(data.replace(told, b"".join(side.to_bytes(4, "little") for side in stated)))
+    with pytest.raises(SourceError, match=rf"raw\.avi states frames of {size[0]}x{size[1]}"):
+        OpenCvVideoSource(path)
 
 
 class Capture:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from danet_runtime.bundle.golden import GoldenCheck
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt.build.builder import BuilderOptions
-from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
+from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
 from danet_runtime.tensorrt.store.lock import exclusive
 from danet_runtime.tensorrt.store.manifest import EngineRequest
 from danet_runtime.tensorrt.store.store import find_engine, manifest_path, manifests_of, read_engine
@@ -173,40 +174,52 @@ def test_the_same_request_is_built_once_and_again_only_if_that_is_asked(
     assert build.count == 3
 
 
+def passes(_plan):
+    return GoldenCheck("fp16", 1.0, 0.99, "frames")
+
+
 def test_an_engine_that_this_driver_does_not_take_is_built_anew(
     tmp_path, request_maker, built_maker, tensorrt_10_3, device
 ):
     build = Builder(built_maker, b"one", b"two")
     request = request_maker()
-    obtain_engine(tmp_path, request, tensorrt_10_3, build, device=device)
+    obtain_engine(tmp_path, request, tensorrt_10_3, build, here=ThisGpu(device, passes))
     older = device.model_copy(update={"cuda_driver": "12.2"})
-    again = obtain_engine(tmp_path, request, tensorrt_10_3, build, device=older)
+    again = obtain_engine(tmp_path, request, tensorrt_10_3, build, here=ThisGpu(older, passes))
     assert (again.reused, again.engine.plan) == (False, b"two")
     assert again.engine.manifest.device == older
 
 
 def test_a_new_engine_is_tried_and_the_last_good_one_stays_where_it_fails(
-    tmp_path, request_maker, built_maker, tensorrt_10_3
+    tmp_path, request_maker, built_maker, tensorrt_10_3, device
 ):
-    agreements = {b"good": 0.995, b"bad": 0.5}
+    shares = {b"good": 0.995, b"bad": 0.5}
     build = Builder(built_maker, b"good", b"bad")
-    trial = Trial(agreements.__getitem__, required=0.99)
+    here = ThisGpu(device, lambda plan: GoldenCheck("fp16", shares[plan], 0.99, "frames"))
     request = request_maker()
-    good = obtain_engine(tmp_path, request, tensorrt_10_3, build, trial=trial)
+    good = obtain_engine(tmp_path, request, tensorrt_10_3, build, here=here)
     assert good.engine.manifest.golden_agreement == 0.995
-    with pytest.raises(BackendError, match=r"50\.00% of the golden.*99\.00%; it is not kept, danet-.* stays"):
-        obtain_engine(tmp_path, request, tensorrt_10_3, build, trial=trial, rebuild=True)
+    with pytest.raises(
+        BackendError, match=r"50\.00% of the golden.*99% or more.*It is not kept, danet-.* stays"
+    ):
+        obtain_engine(tmp_path, request, tensorrt_10_3, build, here=here, rebuild=True)
     assert find_engine(tmp_path, request).plan == b"good"
     assert len(names(tmp_path)) == 2
 
 
-def test_an_engine_that_does_not_even_run_is_not_kept(tmp_path, request_maker, built_maker, tensorrt_10_3):
+def test_an_engine_that_does_not_even_run_is_not_kept(
+    tmp_path, request_maker, built_maker, tensorrt_10_3, device
+):
     def fails(_plan):
         raise BackendError("the GPU fell over")
 
     with pytest.raises(BackendError, match=r"does not run on the golden.*none before: the GPU fell over"):
         obtain_engine(
-            tmp_path, request_maker(), tensorrt_10_3, Builder(built_maker, b"x"), trial=Trial(fails, 0.9)
+            tmp_path,
+            request_maker(),
+            tensorrt_10_3,
+            Builder(built_maker, b"x"),
+            here=ThisGpu(device, fails),
         )
     assert names(tmp_path) == set()
 

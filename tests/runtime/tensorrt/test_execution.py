@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from danet_runtime.errors import BackendError
-from danet_runtime.tensorrt.build.builder import BuilderOptions, build_plan
+from danet_runtime.tensorrt.build.builder import BuilderOptions, NetworkSetup, build_plan
 from danet_runtime.tensorrt.build.library import TensorRTLibrary
 from danet_runtime.tensorrt.execution import EngineExecution
 
@@ -20,7 +20,7 @@ def library(trt):
 
 @pytest.fixture
 def plan(library, model_maker):
-    return build_plan(library, model_maker(), library.network_flags).plan
+    return build_plan(library, model_maker(), NetworkSetup(library.network_flags)).plan
 
 
 def load(library, plan, inputs=None, outputs=None):
@@ -104,11 +104,11 @@ def test_a_closed_engine_says_so_and_closes_twice(library, plan):
 
 
 def test_options_reach_the_builder_and_nothing_is_set_unasked(trt, library, model_maker):
-    build_plan(library, model_maker(), library.network_flags)
+    build_plan(library, model_maker(), NetworkSetup(library.network_flags))
     assert trt.CALLS == ["network flags=2 recorder=False", "build"]
     trt.CALLS.clear()
     options = BuilderOptions(workspace_mib=3, optimization_level=5)
-    built = build_plan(library, model_maker(), library.network_flags, options=options)
+    built = build_plan(library, model_maker(), NetworkSetup(library.network_flags), options=options)
     assert ["network flags=2 recorder=False", f"WORKSPACE {3 << 20}", "level 5", "build"] == trt.CALLS
     assert built.activation_memory_bytes == 4096
 
@@ -117,4 +117,4 @@ def test_a_level_that_the_library_does_not_take_is_told(trt, library, model_make
     silent = property(lambda _: 3, lambda *_: None)
     monkeypatch.setattr(trt.IBuilderConfig, "builder_optimization_level", silent)
     with pytest.raises(BackendError, match="did not take optimization level 5, it stays at 3"):
-        build_plan(library, model_maker(), 2, options=BuilderOptions(optimization_level=5))
+        build_plan(library, model_maker(), NetworkSetup(2), options=BuilderOptions(optimization_level=5))

@@ -25,7 +25,7 @@ def test_a_lost_gpu_is_the_same_fault_for_everything_after_and_close_returns(cap
     for again in (
         lambda: executor.submit(picture(2), empty()),
         lambda: executor.collect(ticket),
-        lambda: executor.collect_on_device(ticket),
+        executor.make_labels,
     ):
         with pytest.raises(FaultError) as later:
             again()

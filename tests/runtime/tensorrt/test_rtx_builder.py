@@ -12,7 +12,7 @@ from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, UsageError
 from danet_runtime.tensorrt.build import builder
 from danet_runtime.tensorrt.build import log as build_log
-from danet_runtime.tensorrt.build.builder import BuilderOptions, build_plan
+from danet_runtime.tensorrt.build.builder import BuilderOptions, NetworkSetup, build_plan
 from danet_runtime.tensorrt.build.library import load_library
 from danet_runtime.tensorrt.build.rtx_builder import build_engine, known_targets, target_setter
 
@@ -217,5 +217,8 @@ def quantised_convolution(dtype):
 def test_the_real_builder_tells_which_convolutions_run_on_int8(dtype, counted):
     library, configure = load_library("tensorrt-rtx"), target_setter(["sm_89"])
     model = quantised_convolution(dtype)
-    assert build_plan(library, model, 0, configure, list_layers=True).convolutions == counted
-    assert build_plan(library, model, 0, configure).convolutions is None
+    assert (
+        build_plan(library, model, NetworkSetup(configure=configure), list_layers=True).convolutions
+        == counted
+    )
+    assert build_plan(library, model, NetworkSetup(configure=configure)).convolutions is None

@@ -16,7 +16,12 @@ import numpy as np
 
 __version__ = "fake"
 CAP_ANY, CAP_V4L2 = 0, 200
+CAP_PROP_FRAME_WIDTH, CAP_PROP_FRAME_HEIGHT = 3, 4
 CAP_PROP_POS_MSEC, CAP_PROP_FPS, CAP_PROP_FRAME_COUNT, CAP_PROP_FOURCC, CAP_PROP_CONVERT_RGB = 0, 5, 7, 6, 16
+
+
+class error(Exception):  # noqa: N801, N818 - OpenCV's name
+    """No device raises it here."""
 
 
 def VideoWriter_fourcc(*letters: str) -> int:  # noqa: N802 - OpenCV's name

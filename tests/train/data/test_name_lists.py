@@ -41,6 +41,10 @@ LISTS = {
     "suffixes": PLAIN.replace("\n", ".jpg\n").encode(),
     "relative paths": "".join(f"JPEGImages/{name}.jpg\n" for name in NAMES).encode(),
     "absolute paths": "".join(f"/old/VOC2012/JPEGImages/{name}.jpg\n" for name in NAMES).encode(),
+    "paths of Windows": "".join(f"C:\\VOC\\JPEGImages\\{name}.jpg\r\n" for name in NAMES).encode(),
+    "two columns of Windows": "".join(
+        f"JPEGImages\\{n}.jpg SegmentationClass\\{n}.png\n" for n in NAMES
+    ).encode(),
     "two columns": "".join(f"/JPEGImages/{n}.jpg /SegmentationClass/{n}.png\n" for n in NAMES).encode(),
     "names twice": (PLAIN + PLAIN).encode(),
     "decomposed letters": PLAIN.replace("\xe9", "e\u0301").encode(),
@@ -58,7 +62,8 @@ def test_a_list_is_read(voc, kind):
 def test_a_name_with_a_space_is_one_where_there_is_such_a_picture(voc):
     put(voc / "JPEGImages/my photo 1.jpg", scene(5)[0])
     put(voc / "SegmentationClass/my photo 1.png", scene(5)[1])
-    assert open_dataset(write(voc, b"my photo 1\nv0\n"), "val").names == ("my photo 1", "v0")
+    for line in (b"my photo 1", b"JPEGImages/my photo 1.jpg", b"D:\\VOC\\JPEGImages\\my photo 1.jpg"):
+        assert open_dataset(write(voc, line + b"\nv0\n"), "val").names == ("my photo 1", "v0")
 
 
 def test_a_name_in_bytes_of_latin_1_is_found(voc):

@@ -94,7 +94,7 @@ def test_each_form_of_mmsegmentations_files_imports_whole(tmp_path, state, form)
     assert loaded.model.config.align_corners is True
     assert "align_corners is True, as the file's own configuration says (meta." in notes
     assert loaded.classes.names == NAMES  # as the file has them
-    assert [list(colour) for colour in loaded.classes.colours] == PALETTE
+    assert [list(color) for color in loaded.classes.colors] == PALETTE
     if "Runner" in form:
         assert "mmengine.logging.history_buffer.HistoryBuffer (2)" in notes
 
@@ -301,6 +301,29 @@ def test_a_whole_network_stored_as_an_object_is_refused_with_what_to_do(tmp_path
         _read(tmp_path / "c.pth")
 
 
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda model, path: torch.save({"model": model, "epoch": 3}, path), "have it saved again as"),
+        (
+            lambda model, path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path),
+            "is a program of torch.jit.save",
+        ),
+        (
+            lambda model, path: path.write_bytes(
+                (66).to_bytes(8, "little") + b'{"a": 0}'.ljust(66) + b"\0" * 8
+            ),
+            "is a file of safetensors",
+        ),
+    ],
+    ids=["a dict with a module", "TorchScript", "safetensors"],
+)
+def test_other_forms_of_weights_are_named_with_what_to_do(tmp_path, network, write, words):
+    write(network, tmp_path / "it.pt")
+    with pytest.raises(CheckpointError, match=rf"it\.pt .*{words}.*state_dict"):
+        read_checkpoint(tmp_path / "it.pt")
+
+
 # The file's own configuration.
 
 
@@ -410,7 +433,7 @@ def test_each_published_row_says_where_mmsegmentation_1_2_2_differs(name):
 def test_white_space_around_names_of_classes_says_nothing_and_stays():
     ours = find_classes("ade20k")
     names = tuple("bed " if name == "bed" else name for name in ours.names)
-    theirs = ClassTable(names=names, colours=ours.colours)
+    theirs = ClassTable(names=names, colors=ours.colors)
     assert theirs.names[7] == "bed "
     check_classes_agree(theirs, 150, ours)
     check_splits_agree(theirs, ours)
@@ -426,7 +449,7 @@ def test_ade20ks_row_is_scored_with_mmsegmentations_own_names(tmp_path):
     state = build_model(18, **SMALL, stem_channels=4, num_classes=150).state_dict()
     said = {
         "names": names,
-        "palette": [list(colour) for colour in ours.colours],
+        "palette": [list(color) for color in ours.colors],
         "text": files.config_text(False),
     }
     torch.save(files.content_of_0x(state, **said), tmp_path / "ade.pth")

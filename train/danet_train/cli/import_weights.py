@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from danet_train.data.datasets.layouts import classes_help
 from danet_train.errors import UsageError
 
 
@@ -32,7 +33,7 @@ def import_weights(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     classes: Annotated[
         str | None,
-        typer.Option(help="A classes.yaml, or cityscapes or camvid, instead of the classes in the file."),
+        typer.Option(help=f"{classes_help()} Instead of the classes in the file."),
     ] = None,
     align_corners: Annotated[
         bool | None,

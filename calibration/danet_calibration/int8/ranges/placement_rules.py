@@ -23,16 +23,17 @@ from onnx import inliner, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader
 
 from danet_calibration.errors import CalibrationError, CalibrationSetError
+from danet_runtime.frames.arrays import UInt8Array
 
 _INLINED = "inlined_"
 _APPLICATION = "channel_attention_"
 """Begins the names of the standard nodes that apply the channel attention: like the custom nodes' bodies, a
 softmax and a product that stay in floating point."""
 
-_CONVERSION = "colour_conversion_"
+_CONVERSIONS = ("color_conversion_", "colour_conversion_")  # the second in bundles of version 0.1
 """Begins the names of the nodes that turn a camera's luma and chroma into BGR: exact arithmetic on levels."""
 
-_EXCLUDED = (_INLINED, _APPLICATION, _CONVERSION)
+_EXCLUDED = (_INLINED, _APPLICATION, *_CONVERSIONS)
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
@@ -43,7 +44,7 @@ class Frames(Protocol):
     :class:`danet_calibration.images.images.FrameReader` is one.
     """
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, UInt8Array] | None:
         """The next frame by the name of the model's input, or None after the last."""
 
     def rewind(self) -> None:
@@ -113,14 +114,14 @@ def inline(model: bytes) -> onnx.ModelProto:
 
 
 class _OneFrame(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, frame: dict[str, npt.NDArray[np.uint8]]) -> None:
+    def __init__(self, frame: dict[str, UInt8Array]) -> None:
         self._frame = frame
         self.rewind()
 
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, UInt8Array] | None:
         return next(self._left, None)
 
-    def get_first(self) -> dict[str, npt.NDArray[np.uint8]]:
+    def get_first(self) -> dict[str, UInt8Array]:
         return self._frame
 
     def rewind(self) -> None:

@@ -16,6 +16,7 @@ from danet_calibration.int8.ranges.methods import CalibrationMethod
 from danet_calibration.int8.ranges.placement_rules import Frames, PlacedInput, inline
 from danet_calibration.int8.ranges.segments import SegmentedModel
 from danet_runtime.errors import DanetError
+from danet_runtime.frames.arrays import UInt8Array
 
 Histograms = Mapping[str, MagnitudeHistogram]
 
@@ -182,7 +183,7 @@ def collect_ranges(
     return Ranges(tuple(placement), snapshots)
 
 
-def _read(frames: Frames) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
+def _read(frames: Frames) -> Iterator[dict[str, UInt8Array]]:
     frames.rewind()
     done = 0
     while True:
@@ -200,7 +201,7 @@ def _read(frames: Frames) -> Iterator[dict[str, npt.NDArray[np.uint8]]]:
 
 def _add(
     runner: SegmentedModel,
-    frame: dict[str, npt.NDArray[np.uint8]],
+    frame: dict[str, UInt8Array],
     number: int,
     histograms: Mapping[str, MagnitudeHistogram],
 ) -> None:

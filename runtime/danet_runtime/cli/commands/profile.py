@@ -45,10 +45,11 @@ def profile(
     from rich.progress import Progress
 
     from danet_runtime.bundle import Bundle
+    from danet_runtime.bundle.golden import judge_golden
     from danet_runtime.cli.console.tables import latency_table
     from danet_runtime.cli.options.engines import open_segmenter
     from danet_runtime.files.atomic import write_json
-    from danet_runtime.latency.profiling import measure, profile_frame, require_golden
+    from danet_runtime.latency.profiling import measure, profile_frame
 
     console = open_console()
     if image is not None:
@@ -79,4 +80,6 @@ def profile(
             write_json(json_file, measured.to_dict(segmenter, origin))
             console.print(f"written: {json_file}", soft_wrap=True)
         if measured.agreement is not None:
-            require_golden(segmenter, measured.agreement)
+            judge_golden(segmenter.bundle, segmenter.precision, measured.agreement).require(
+                segmenter.backend.name
+            )

@@ -111,9 +111,11 @@ def run(
     damaged: Annotated[
         Literal["drop", "mark", "stop"],
         typer.Option(
+            "--damaged",
+            "--on-damage",
             help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
             "says so) are counted and left out, or delivered with the reason; the health says so either way. "
-            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one."
+            "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one.",
         ),
     ] = "drop",
     realtime: Annotated[

@@ -33,16 +33,17 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle.golden import golden_frame
-    from danet_runtime.tensorrt.engine_obtain import Trial, obtain_engine
-    from danet_runtime.tensorrt.golden_check import golden_agreement
+    from danet_runtime.tensorrt.engine_executor import try_engine
+    from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
     from danet_runtime.tensorrt.store.store import default_engine_folder
 
     bundle, request = planned.bundle, planned.request
     folder = folder or default_engine_folder()
-    trial: Trial | None = None
-    if planned.runs_here:
-        required = bundle.manifest.golden.agreement[request.precision]
-        trial = Trial(lambda plan: golden_agreement(bundle, plan, planned.library), required)
+    here: ThisGpu | None = None
+    if planned.device is not None and planned.runs_here:
+        here = ThisGpu(
+            planned.device, lambda plan: try_engine(bundle, request.precision, plan, planned.library)
+        )
 
     def waiting(process: int | None) -> None:
         who = "another process" if process is None else f"process {process}"
@@ -56,7 +57,7 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
             bar.update(task, description=phase[:48], completed=step, total=steps)
 
         def build() -> BuiltEngine:
-            if trial is not None:
+            if here is not None:
                 golden_frame(bundle)  # what the trial lacks is told before the long build, not after it
             return planned.build(folder, progress)
 
@@ -66,8 +67,7 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
                 request,
                 planned.library,
                 build,
-                device=planned.device if planned.runs_here else None,
-                trial=trial,
+                here=here,
                 rebuild=rebuild,
                 on_wait=waiting,
             )

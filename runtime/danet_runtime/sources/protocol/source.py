@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
+from danet_runtime.errors import SourceError
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.device_arrays import DeviceArray
+from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 from danet_runtime.sources.protocol.damage import DamageReason
 
 MOST_FPS: Final = 1000.0
@@ -26,6 +29,8 @@ class FrameInfo:
         name: Name of the picture, where the source has one.
         clock: What the capture time was read from.
         damage: Why its pixels are not to be trusted, where they are not and it was asked for all the same.
+        on_device: The same frame on the GPU, where it was there already: a backend on the GPU reads it there.
+            Complete, and unchanged as long as this is held.
     """
 
     id: int
@@ -34,6 +39,7 @@ class FrameInfo:
     name: str | None = None
     clock: CaptureClock = "arrival"
     damage: DamageReason | None = None
+    on_device: DeviceArray | None = field(default=None, repr=False, compare=False)
 
 
 @runtime_checkable
@@ -81,3 +87,16 @@ class Source(Protocol):
 def plausible_fps(rate: float) -> float | None:
     """A rate that a container, stream or driver tells, where it can be one; else ``None``."""
     return rate if 0 < rate < MOST_FPS else None
+
+
+def check_size(origin: object, height: float, width: float) -> None:
+    """Refuse what no camera has, before memory is taken for it.
+
+    Raises:
+        SourceError: A side or the area is beyond the limits.
+    """
+    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+        raise SourceError(
+            f"{origin} states frames of {height:.0f}x{width:.0f} (height x width); at most {MOST_SIDE} a "
+            f"side and {MOST_PIXELS} pixels are read: the file may be damaged"
+        )

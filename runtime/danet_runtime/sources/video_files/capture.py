@@ -12,7 +12,7 @@ from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.pixel_formats import BGR, Pixels
-from danet_runtime.sources.protocol.source import plausible_fps
+from danet_runtime.sources.protocol.source import check_size, plausible_fps
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +103,17 @@ class InPlaceCapture:
                 f"{name} cannot be opened as a video by OpenCV {cv2.__version__}; the file may be "
                 "damaged, cut off or no video (an MP4 whose recording was not closed has no index)"
             )
-        ok, first = self._capture.read()
-        if not ok or first is None or first.ndim != 3 or first.dtype != np.uint8:
+        try:
+            height, width = cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH
+            check_size(name, self._capture.get(height), self._capture.get(width))
+            ok, first = self._capture.read()
+            if not ok or first is None or first.ndim != 3 or first.dtype != np.uint8:
+                raise SourceError(f"{name} opens but gives no frame; expected at least one BGR frame")
+        except (SourceError, cv2.error) as error:
             self._capture.release()
-            raise SourceError(f"{name} opens but gives no frame; expected at least one BGR frame")
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(f"{name} opens but cannot be decoded by OpenCV: {error.err}") from error
         return np.asarray(first)
 
     def read_into(self, buffer: UInt8Array) -> float | None:

@@ -8,14 +8,15 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 from danet_runtime.dependencies import PYAV, require
 from danet_runtime.errors import SourceError
-from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
+from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.pictures.wholeness import JPEG_START
 from danet_runtime.sources.protocol.damage import DamageReason
-from danet_runtime.sources.protocol.source import plausible_fps
+from danet_runtime.sources.protocol.source import check_size, plausible_fps
+from danet_runtime.sources.video_files.structure import Gaps, breaks_of
 from danet_runtime.sources.video_files.times import Scan, Seen
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,20 @@ _COVER = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _FAILURES_IN_A_ROW = 10
 _CODEC_OPTIONS: Final = {"mjpeg": {"err_detect": "explode"}}
 """A JPEG cut in half decodes to half a picture and no error; the others tell without (see the tests)."""
+
+
+class Read(NamedTuple):
+    """A packet as it was read.
+
+    Attributes:
+        packet: PyAV's; ``None`` where packets are missing at the end.
+        damage: What the demuxer knows to be wrong with it.
+        lost_before: How many packets are missing before it, by the times.
+    """
+
+    packet: Any
+    damage: DamageReason | None
+    lost_before: int = 0
 
 
 class VideoContainer:
@@ -94,18 +109,34 @@ class VideoContainer:
         """A time of the stream in seconds, on the file's own clock."""
         return None if pts is None else float(pts * self._tick)
 
-    def packets(self) -> Generator[tuple[Any, DamageReason | None], None, None]:
-        """Every packet of the video, with what the demuxer knows to be wrong with it.
+    def packets(self, seen: Scan | None) -> Generator[Read, None, None]:
+        """Every packet of the video, with what is known to be wrong with it, or missing before it.
 
         Where the file cannot be read on, it is tried again from there, up to ten times in a row.
+
+        Args:
+            seen: What :meth:`scan` gave.
         """
-        before: Any = None
+        gaps = Gaps([] if seen is None else breaks_of(self._path), self.fps, self._tick)
+        if self.is_timed_by_decoding and seen is not None and self.announced_frames is not None:
+            gaps.lacking = max(0, self.announced_frames - seen.places)
+        before: Read | None = None
         for packet in self._read():
-            if before is not None:
-                yield before, "lost packets" if before.is_corrupt else None
-            before = packet
-        if before is not None:
-            yield before, "cut off" if before.is_corrupt else None
+            lost = gaps.before(packet.pos, self._time(packet))
+            if before is not None:  # the one in front of a break may reach into what is damaged
+                yield before._replace(damage="lost packets") if lost else before
+            before = Read(packet, "lost packets" if packet.is_corrupt else None, lost)
+        if before is not None and gaps.has_more:
+            yield before._replace(damage="lost packets")
+            yield Read(None, None, self._lacking_at_the_end(seen))
+        elif before is not None:
+            yield before if before.damage is None else before._replace(damage="cut off")
+
+    def _lacking_at_the_end(self, seen: Scan | None) -> int:
+        """How many packets are missing behind the last one, at least one; sound may last longer than they."""
+        if seen is None or self.announced_frames is None or len(self._container.streams) > 1:
+            return 1
+        return max(1, self.announced_frames - seen.frames)
 
     def scan(self) -> Scan | None:
         """Demux a second opening of the file to its end; ``None`` where it has over a gigabyte."""
@@ -123,8 +154,11 @@ class VideoContainer:
     def packets_seen(self) -> Iterator[Seen]:
         """What is told of every packet, without its content."""
         for packet in self._read():
-            is_placed = self.is_timed_by_decoding or packet.pts is None
-            yield Seen(packet.dts if is_placed else packet.pts, bool(packet.is_discard))
+            yield Seen(self._time(packet), bool(packet.is_discard))
+
+    def _time(self, packet: Any) -> int | None:  # noqa: ANN401 - of PyAV
+        is_placed = self.is_timed_by_decoding or packet.pts is None
+        return cast("int | None", packet.dts if is_placed else packet.pts)
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""
@@ -212,16 +246,3 @@ class VideoContainer:
         context.options = {"max_pixels": str(MOST_PIXELS), **_CODEC_OPTIONS.get(context.name, {})}
         context.thread_type = "AUTO"
         return context
-
-
-def check_size(path: Path, height: int, width: int) -> None:
-    """Refuse what no camera has.
-
-    Raises:
-        SourceError: A side or the area is beyond the limits.
-    """
-    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
-        raise SourceError(
-            f"{path} states frames of {height}x{width} (height x width); at most {MOST_SIDE} a side and "
-            f"{MOST_PIXELS} pixels are read: the file may be damaged"
-        )

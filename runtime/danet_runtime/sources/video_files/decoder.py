@@ -68,6 +68,7 @@ class VideoDecoder:
 
     Attributes:
         has_finished: Whether nothing more comes.
+        hides_any: Whether a packet was not to be shown, by an edit list.
     """
 
     def __init__(self, av: Any, context: Any) -> None:  # noqa: ANN401 - of PyAV
@@ -84,6 +85,7 @@ class VideoDecoder:
         self._checksums = SliceChecksums()
         self._expected: set[int] = set()  # packets that give a frame if they are whole
         self.has_finished = False
+        self.hides_any = False
 
     def feed(self, packet: Any, damage: DamageReason | None) -> None:  # noqa: ANN401 - of PyAV
         """Decode one packet.
@@ -101,6 +103,7 @@ class VideoDecoder:
         number = packet.opaque = self._sent
         self._sent += 1
         if packet.is_discard:  # never shown, as an edit list wants it, but others build on it
+            self.hides_any = True
             if packet.is_keyframe:
                 self._breaks.pop(_BEFORE_ALL, None)
         else:
@@ -113,6 +116,15 @@ class VideoDecoder:
         if damage is not None:
             self._break(number, damage, is_key=packet.is_keyframe)
         self._decode(packet)
+
+    def miss(self, packets: int) -> None:
+        """So many packets are missing before the next one."""
+        for _ in range(packets):
+            self._open[self._sent] = False
+            self._break(self._sent, "lost packets", is_key=False)
+            self._sent += 1
+            if self._positions:
+                heapq.heappush(self._positions, max(self._positions))
 
     def _is_spoilt(self, data: bytes) -> bool:
         """Whether the bytes of a packet show damage that its decoder keeps to itself."""

@@ -39,14 +39,19 @@ class Scan:
         fps: Frames a second: what the container tells where that is a rate, else on average over their times.
         is_variable: Whether a frame stands further than half a frame from its place at that rate, or no rate
             is told.
-        unfilled: How many places for frames hold none, where the container has places (AVI): the frames
-            before them are shown longer.
+        places: How many places for frames there are, with or without one, where the container has places
+            (AVI); else the frames.
     """
 
     frames: int
     fps: float | None
     is_variable: bool
-    unfilled: int
+    places: int
+
+    @property
+    def unfilled(self) -> int:
+        """How many places hold no frame: the frames before them are shown longer."""
+        return self.places - self.frames
 
     @classmethod
     def of(cls, packets: Iterable[Seen], tick: Fraction, told_fps: float | None, *, has_places: bool) -> Scan:
@@ -63,11 +68,11 @@ class Scan:
         ticks = times[-1] - times[0] if times else 0
         if told_fps is None or not times:
             average = float((len(times) - 1) / (ticks * tick)) if ticks else told_fps
-            return cls(len(shown), average, is_variable=ticks > 0, unfilled=0)
+            return cls(len(shown), average, is_variable=ticks > 0, places=len(shown))
         period = 1 / (exact_rate(told_fps) * tick)
         worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
-        unfilled = max(0, ticks + 1 - len(times)) if has_places and period == 1 else 0
-        return cls(len(shown), told_fps, is_variable=worst > period / 2 + 1, unfilled=unfilled)
+        places = max(ticks + 1, len(shown)) if has_places and period == 1 else len(shown)
+        return cls(len(shown), told_fps, is_variable=worst > period / 2 + 1, places=places)
 
 
 class DisplayTimes:

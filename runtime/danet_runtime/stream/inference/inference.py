@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from danet_runtime.bundle.golden import check_golden
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import AgreementError, BackendError, FaultError
 from danet_runtime.inference.segmenter import Segmenter
-from danet_runtime.latency.profiling import check_golden
 from danet_runtime.processes.running import RUNNING
 from danet_runtime.results.result import FrameSlot
 from danet_runtime.stream.pipeline.lane import Lane
@@ -85,7 +85,8 @@ class Inference:
         if self._options.golden:
             for segmenter in self._segmenters:
                 with self.workers[0]:
-                    check_golden(segmenter)
+                    check = check_golden(segmenter.bundle, segmenter.precision, segmenter)
+                check.require(segmenter.backend.name)
         self._health.started()
 
     def _give_up(self, error: BaseException) -> None:
@@ -98,7 +99,7 @@ class Inference:
         try:
             with self.workers[0]:
                 self._pin(lane, slot)
-                times = self._segmenters[self.level].infer_into(slot.frame, slot.labels)
+                times = self._segmenters[self.level].infer_into(slot.model_input, slot.labels)
         except BackendError as error:
             self._note_failure(lane, slot, error)
             return

@@ -87,7 +87,7 @@ class OverlappedInference(Inference):
         try:
             with self.workers[0]:
                 self._pin(lane, slot)
-                submission = segmenter.submit(slot.frame, slot.labels)
+                submission = segmenter.submit(slot.model_input, slot.labels)
         except BackendError as error:
             return _Flight(lane, slot, segmenter, None, error)
         if self._pace is not None:

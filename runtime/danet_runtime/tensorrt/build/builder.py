@@ -79,13 +79,26 @@ class BuiltEngine:
     convolutions: Convolutions | None = None
 
 
+@dataclass(frozen=True)
+class NetworkSetup:
+    """What the network of one target needs.
+
+    Attributes:
+        flags: What it is created with.
+        configure: Sets what the target needs on the builder's configuration, beyond its defaults.
+        failures: Filled by plugins with why they refused; shown when the library returns nothing.
+    """
+
+    flags: int = 0
+    configure: Callable[[Any], None] | None = None
+    failures: Sequence[str] = ()
+
+
 def build_plan(
     library: TensorRTLibrary,
     model: bytes,
-    network_flags: int,
-    configure: Callable[[Any], None] | None = None,
+    setup: NetworkSetup,
     progress: Progress | None = None,
-    failures: Sequence[str] = (),
     *,
     options: BuilderOptions | None = None,
     timings: Timings | None = None,
@@ -96,10 +109,8 @@ def build_plan(
     Args:
         library: TensorRT, or TensorRT for RTX.
         model: An ONNX file.
-        network_flags: What the network is created with.
-        configure: Sets what the target needs on the builder's configuration, beyond its defaults.
+        setup: What its network needs.
         progress: Is told how far the builder is.
-        failures: Filled by plugins with why they refused; shown when the library returns nothing.
         options: Limits and effort of the builder; its defaults where they are not given.
         timings: Of earlier builds, read and added to.
         list_layers: Ask for the layers of the finished engine, so that its convolutions are counted.
@@ -108,45 +119,39 @@ def build_plan(
         BackendError: The model cannot be parsed or built; the message holds what the library said.
     """
     with held_signals() as held:
-        options = options or BuilderOptions()
-        return _build(
-            library, model, network_flags, configure, progress, failures, options, timings, list_layers, held
-        )
+        monitor = _make_monitor(library.module, progress or _tell_nobody, held)
+        return _build(library, model, setup, monitor, options or BuilderOptions(), timings, list_layers)
 
 
 def _build(
     library: TensorRTLibrary,
     model: bytes,
-    network_flags: int,
-    configure: Callable[[Any], None] | None,
-    progress: Progress | None,
-    failures: Sequence[str],
+    setup: NetworkSetup,
+    monitor: Any,  # noqa: ANN401 - an IProgressMonitor
     options: BuilderOptions,
     timings: Timings | None,
     list_layers: bool,
-    held: HeldSignals,
 ) -> BuiltEngine:
     trt = library.module
     log = make_log(trt)
     recorder = make_recorder(trt)
     builder = trt.Builder(log)
-    network = builder.create_network(network_flags)
+    network = builder.create_network(setup.flags)
     # Only now: TensorRT for RTX 1.7.1 crashes when it frees a network that was created with a recorder from
     # Python, or was given one.
     builder.error_recorder = recorder
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
-        problems = [*failures, *parser_problems(parser), *recorder.errors]
+        problems = [*setup.failures, *parser_problems(parser), *recorder.errors]
         raise BackendError(f"{library.title} cannot parse the model: {first_of(problems)}")
     config = builder.create_builder_config()
-    if configure is not None:
-        configure(config)
+    if setup.configure is not None:
+        setup.configure(config)
     _apply(library, config, options)
     if list_layers:
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if timings is not None:
         timings.attach(config)
-    monitor = _make_monitor(trt, progress or _tell_nobody, held)
     config.progress_monitor = monitor
     started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
@@ -154,7 +159,7 @@ def _build(
     if monitor.interruption is not None:
         raise monitor.interruption
     if plan is None:
-        problems = [*failures, *recorder.errors, *log.errors]
+        problems = [*setup.failures, *recorder.errors, *log.errors]
         advice = _advice(library, options, problems)
         raise BackendError(f"{library.title} cannot build the model: {first_of(problems)}{advice}")
     if timings is not None:

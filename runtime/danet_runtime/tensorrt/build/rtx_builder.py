@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from danet_runtime.dependencies import TENSORRT_RTX, require
 from danet_runtime.errors import UsageError
-from danet_runtime.tensorrt.build.builder import BuilderOptions, BuiltEngine, Progress, build_plan
+from danet_runtime.tensorrt.build.builder import (
+    BuilderOptions,
+    BuiltEngine,
+    NetworkSetup,
+    Progress,
+    build_plan,
+)
 from danet_runtime.tensorrt.build.library import OLDEST_RTX, Serves, library_of
 
 SERVES: Final = Serves("tensorrt-rtx", since=OLDEST_RTX)
@@ -74,4 +80,5 @@ def build_engine(
     """
     configure = target_setter(targets)
     # No flags: networks of TensorRT for RTX are always strongly typed.
-    return build_plan(library_of(require(TENSORRT_RTX)), model, 0, configure, progress, options=options)
+    library = library_of(require(TENSORRT_RTX))
+    return build_plan(library, model, NetworkSetup(configure=configure), progress, options=options)

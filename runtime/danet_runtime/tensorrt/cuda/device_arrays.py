@@ -1,133 +1,141 @@
-"""Arrays that are on the GPU already: frames of other libraries as guests, and labels that stay there.
+"""Arrays of other libraries on this GPU, as memory that a stream reads or writes: nothing is copied here.
 
-A frame may be anything with ``__cuda_array_interface__`` (pycuda's GPUArray, CuPy, Numba) or ``__dlpack__``
-(PyTorch, CuPy, JAX). Of two protocols the one that orders the streams is taken: the interface from its
-version 3 on, else DLPack, whose producer orders its own work before the stream that it is told.
+A frame, or labels, may be anything with ``__cuda_array_interface__`` (pycuda's GPUArray, CuPy, Numba) or
+``__dlpack__`` (PyTorch, CuPy, JAX). Of two protocols the one that orders the streams is taken: the interface
+from its version 3 on, else DLPack, whose producer orders its own work before the stream that it is told.
+
+(CUDA Array Interface, version 3: numba.readthedocs.io, "CUDA Array Interface". DLPack:
+dmlc.github.io/dlpack, "Python Specification for DLPack", and its ``dlpack.h``.)
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from danet_runtime.errors import BackendError, FaultError, FrameError
+from danet_runtime.frames.device_arrays import DLPACK_ON_CUDA, DeviceArray, title_of
+from danet_runtime.tensorrt.cuda.dlpack import tensor_in
 from danet_runtime.tensorrt.cuda.session import CudaSession
 
 LEGACY_DEFAULT_STREAM: Final = 1
-_ON_CUDA: Final = (2, 13)  # kDLCUDA, kDLCUDAManaged
-_UNSIGNED: Final = 1  # kDLUInt
-_HINT: Final = "a frame on the GPU is uint8, C-contiguous"
+
+Role = Literal["frame", "labels"]
+
+_RULES: Final[dict[Role, str]] = {
+    "frame": "a frame on the GPU is uint8, C-contiguous",
+    "labels": "labels on the GPU are uint8, C-contiguous",
+}
 
 
 @dataclass(frozen=True)
-class DeviceFrame:
-    """A frame that is on the GPU.
+class DeviceMemory:
+    """Memory on the GPU that is read or written.
 
     Attributes:
         address: Of its first byte.
-        stream: Handle of the stream whose work must be done before it is read; ``None``: there is none.
+        stream: Handle of the stream whose work must be done before; ``None``: there is none.
+        context: Where it was allocated, if that is not the session's context: kernels of the session cannot
+            reach it then, only copies between contexts can.
         owner: Keeps the memory alive.
     """
 
     address: int
-    stream: int | None
-    owner: Any = field(repr=False)
+    stream: int | None = None
+    context: Any = None
+    owner: Any = field(default=None, repr=False)
+
+    def overlaps(self, nbytes: int, other: DeviceMemory, other_nbytes: int) -> bool:
+        """Whether two pieces of memory share bytes; addresses are unique in a process."""
+        return self.address < other.address + other_nbytes and other.address < self.address + nbytes
 
 
-class _DLTensor(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),  # in elements; none: C-contiguous
-        ("byte_offset", ctypes.c_uint64),
-    )
-
-
-def device_frame(
-    array: Any,  # noqa: ANN401 - of whichever library
-    shape: tuple[int, ...],
-    session: CudaSession,
-    reader: int,
-) -> DeviceFrame:
-    """Take a guest in: nothing is copied, and nothing waited for.
+def device_memory(
+    array: DeviceArray, role: Role, shape: tuple[int, ...], session: CudaSession, stream: int
+) -> DeviceMemory:
+    """Take an array in: nothing is copied, and nothing waited for.
 
     Args:
         array: With ``__cuda_array_interface__`` or ``__dlpack__``.
-        shape: (1, H, W, 3); the array may leave the 1 out.
+        role: A frame, which is read, or labels, which are written.
+        shape: With a first axis of 1, which the array may leave out.
         session: Its context is current.
-        reader: Handle of the stream that will read it.
+        stream: Handle of the stream of the session that will read or write.
 
     Raises:
-        FrameError: It is no such array, of another type, shape or layout, or not on this GPU.
+        FrameError: It is no such array, of another type, shape or layout, read-only labels, or not on this
+            GPU.
     """
     interface = getattr(array, "__cuda_array_interface__", None)
     has_order = interface is not None and interface.get("version", 0) >= 3
     if hasattr(array, "__dlpack__") and not has_order:
-        return _from_dlpack(array, shape, session, reader)
+        return _from_dlpack(array, role, shape, session, stream)
     if interface is None:
         raise FrameError(
-            "a frame must be a numpy array, or on the GPU with __cuda_array_interface__ or __dlpack__ "
-            f"(got {type(array).__name__})"
+            f"{role}: expected a numpy array, or one on the GPU with __cuda_array_interface__ or __dlpack__ "
+            f"(got {title_of(array)})"
         )
-    found = tuple(interface["shape"])
-    if interface["typestr"] not in ("|u1", "<u1", "u1") or found not in (shape, shape[1:]):
-        raise FrameError(f"{_HINT} {shape[1:]} (got {interface['typestr']} {found})")
+    try:
+        found, kind = tuple(interface["shape"]), interface["typestr"]
+        address, is_read_only = int(interface["data"][0] or 0), bool(interface["data"][1])
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise FrameError(
+            f"{role}: the __cuda_array_interface__ of {title_of(array)} is not that of the protocol, which "
+            f"has shape, typestr and data (got {sorted(map(str, interface))})"
+        ) from error
+    if kind not in ("|u1", "<u1", "u1") or found not in (shape, shape[1:]):
+        raise FrameError(_other(role, shape, f"{kind} {found}"))
     if interface.get("mask") is not None:
-        raise FrameError("a frame on the GPU must have no mask")
-    _check_strides(interface.get("strides"), found)
-    address = int(interface["data"][0] or 0)
-    _check_place(session, address)
-    # An interface before version 3 says nothing of streams: its library's work is on the default one.
-    stream = interface.get("stream") if has_order else LEGACY_DEFAULT_STREAM
-    if stream == 0:
-        raise FrameError("a frame's __cuda_array_interface__ must not give the stream 0; it says nothing")
-    return DeviceFrame(address, None if stream is None else int(stream), array)
+        raise FrameError(f"{_RULES[role]} and has no mask; fill it, and give the array without")
+    if role == "labels" and is_read_only:
+        raise FrameError(_READ_ONLY.format(title_of(array)))
+    _check_strides(role, interface.get("strides"), found)
+    # An interface before version 3 says nothing of streams: its library's work is on the default one. So is
+    # that of pycuda, unless it is told otherwise, though its interface always gives "stream": None (2026.1,
+    # gpuarray.py), which by the protocol says that nothing is under way.
+    waited = interface.get("stream") if has_order else LEGACY_DEFAULT_STREAM
+    if waited is None and _is_of_pycuda(array):
+        waited = LEGACY_DEFAULT_STREAM
+    if waited == 0:
+        raise FrameError(f"{role}: a __cuda_array_interface__ must not give the stream 0; it says nothing")
+    context = _context_of(role, session, address)
+    return DeviceMemory(address, None if waited is None else int(waited), context, array)
+
+
+_READ_ONLY: Final = "labels are written, and this {} is read-only; give an array that may be written"
 
 
 def _from_dlpack(
     array: Any,  # noqa: ANN401 - of whichever library
+    role: Role,
     shape: tuple[int, ...],
     session: CudaSession,
-    reader: int,
-) -> DeviceFrame:
+    stream: int,
+) -> DeviceMemory:
     kind, ordinal = array.__dlpack_device__()
-    if int(kind) not in _ON_CUDA or ordinal != session.ordinal:
+    if int(kind) not in DLPACK_ON_CUDA or ordinal != session.ordinal:
         raise FrameError(
-            f"a frame must be on the GPU {session.ordinal} (got DLPack's device {int(kind)}, number "
-            f"{ordinal}); from the host give a numpy array"
+            f"{role}: expected an array on the GPU {session.ordinal} (got DLPack's device {int(kind)}, "
+            f"number {ordinal}); from the host give a numpy array"
         )
-    capsule = array.__dlpack__(stream=reader)
-    # The capsule is only looked into, so that its own end frees what it holds.
-    tensor = _DLTensor.from_address(_pointer(capsule, b"dltensor"))
-    found = tuple(tensor.shape[: tensor.ndim])
-    if (tensor.code, tensor.bits, tensor.lanes) != (_UNSIGNED, 8, 1) or found not in (shape, shape[1:]):
-        raise FrameError(
-            f"{_HINT} {shape[1:]} (got DLPack's type {tensor.code} of {tensor.bits} bits, {found})"
-        )
-    _check_strides(tuple(tensor.strides[: tensor.ndim]) if tensor.strides else None, found)
-    address = int(tensor.data or 0) + int(tensor.byte_offset)
-    _check_place(session, address)
-    return DeviceFrame(address, None, (array, capsule))
+    tensor = tensor_in(array, role, stream)
+    if tensor.kind != "uint8" or tensor.shape not in (shape, shape[1:]):
+        raise FrameError(_other(role, shape, f"{tensor.kind} {tensor.shape}"))
+    if role == "labels" and tensor.is_read_only:
+        raise FrameError(_READ_ONLY.format(title_of(array)))
+    _check_strides(role, tensor.strides, tensor.shape)
+    context = _context_of(role, session, tensor.address)
+    return DeviceMemory(tensor.address, None, context, (array, tensor.capsule))
 
 
-def _pointer(capsule: object, name: bytes) -> int:
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    try:
-        return int(get(capsule, name))
-    except ValueError as error:
-        raise FrameError(f"__dlpack__ gave no capsule of a tensor: {error}") from error
+def _other(role: Role, shape: tuple[int, ...], found: str) -> str:
+    return (
+        f"{_RULES[role]} {shape[1:]}, the bundle's own size (got {found}); resize and convert it there, or "
+        "give it from the host"
+    )
 
 
-def _check_strides(strides: tuple[int, ...] | None, shape: tuple[int, ...]) -> None:
+def _check_strides(role: Role, strides: tuple[int, ...] | None, shape: tuple[int, ...]) -> None:
     expected: list[int] = []
     step = 1
     for extent in reversed(shape):
@@ -140,76 +148,37 @@ def _check_strides(strides: tuple[int, ...] | None, shape: tuple[int, ...]) -> N
     )
     if wrong:
         raise FrameError(
-            f"{_HINT} with the strides {tuple(expected)} (got {tuple(strides or ())}); copy it first, with "
-            "torch's contiguous() or cupy.ascontiguousarray"
+            f"{_RULES[role]} with the strides {tuple(expected)} (got {tuple(strides or ())}); copy it first, "
+            "with torch's contiguous(), cupy.ascontiguousarray or pycuda's copy()"
         )
 
 
-def _check_place(session: CudaSession, address: int) -> None:
-    attribute = session.driver.api.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+def _context_of(role: Role, session: CudaSession, address: int) -> Any:  # noqa: ANN401 - a CUcontext
+    """Where memory of this GPU was allocated, if not in the session's context."""
+    attributes = session.driver.api.CUpointer_attribute
     try:
-        ordinal = int(session.call("cuPointerGetAttribute", attribute, address))
+        ordinal = session.call(
+            "cuPointerGetAttribute", attributes.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address
+        )
     except FaultError:
         raise
     except BackendError as error:
         raise FrameError(
-            f"a frame on the GPU must have a device address (got {address:#x}): {error}"
+            f"{role}: expected a device address (got {address:#x}, which may have been freed): {error}"
         ) from error
-    if ordinal != session.ordinal:
-        raise FrameError(f"a frame must be on the GPU {session.ordinal} (got one on {ordinal})")
+    if int(ordinal) != session.ordinal:
+        raise FrameError(
+            f"{role}: expected memory of the GPU {session.ordinal}, on which the engine runs (got memory of "
+            f"GPU {int(ordinal)}); copy it over first"
+        )
+    try:
+        context = session.call("cuPointerGetAttribute", attributes.CU_POINTER_ATTRIBUTE_CONTEXT, address)
+    except FaultError:
+        raise
+    except BackendError:  # memory of no single context, as from a pool: every context of the GPU reaches it
+        return None
+    return None if int(context) in (0, session.context) else context
 
 
-class DeviceLabels:
-    """Labels that stayed on the GPU, complete, until their slot is used again by a later submit.
-
-    ``torch.as_tensor(labels, device="cuda")`` and ``cupy.asarray(labels)`` take it without a copy; a kernel
-    of pycuda takes :attr:`address`. Who reads it on a stream and goes on says so with :meth:`read_by`.
-
-    Attributes:
-        shape: (1, H, W) uint8.
-    """
-
-    def __init__(
-        self,
-        address: int,
-        shape: tuple[int, ...],
-        is_valid: Callable[[], bool],
-        note_reader: Callable[[int], None],
-    ) -> None:
-        self.shape = shape
-        self._address = address
-        self._is_valid = is_valid
-        self._note_reader = note_reader
-
-    @property
-    def address(self) -> int:
-        """Of the first byte on the device.
-
-        Raises:
-            FrameError: The slot was used again.
-        """
-        if not self._is_valid():
-            raise FrameError("these labels are gone: their slot was used again, or the executor is closed")
-        return self._address
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        """Version 3; no stream, since the labels are complete."""
-        return {
-            "shape": self.shape,
-            "typestr": "|u1",
-            "data": (self.address, False),
-            "strides": None,
-            "version": 3,
-            "stream": None,
-        }
-
-    def read_by(self, stream: int) -> None:
-        """Reads were enqueued on this stream: the slot's next inference waits for them.
-
-        Raises:
-            FrameError: The slot was used again.
-            BackendError: It is no stream.
-        """
-        _ = self.address
-        self._note_reader(stream)
+def _is_of_pycuda(array: object) -> bool:
+    return any(kind.__module__.partition(".")[0] == "pycuda" for kind in type(array).__mro__)

@@ -19,22 +19,31 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from danet_runtime.errors import BackendError, FaultError, UsageError
+from danet_runtime.errors import BackendError, FaultError, FrameError, UsageError
 from danet_runtime.frames.arrays import UInt8Array, check_buffer, fault_of_target
-from danet_runtime.tensorrt.cuda.device_arrays import DeviceFrame, DeviceLabels, device_frame
+from danet_runtime.frames.device_arrays import DeviceArray, DeviceLabels
+from danet_runtime.tensorrt.cuda.device_arrays import DeviceMemory, device_memory
 from danet_runtime.tensorrt.cuda.executor_slot import Enqueue, Slot
 from danet_runtime.tensorrt.cuda.graph import capture_each
-from danet_runtime.tensorrt.cuda.host_buffers import HostBuffers, address_of
+from danet_runtime.tensorrt.cuda.host_buffers import HostBuffers
+from danet_runtime.tensorrt.cuda.labels_pool import LabelsPool
 from danet_runtime.tensorrt.cuda.session import CudaSession
+from danet_runtime.tensorrt.cuda.transfers import Transfers
 from danet_runtime.timing import DeviceTimes
 
 logger = logging.getLogger(__name__)
 
 CLOSE_GRACE_S: Final = 2.0
+
+_OTHER_CONTEXT: Final = (
+    "{} in another CUDA context than the engine, whose memory that one's kernels cannot reach; give "
+    "Segmenter.infer_into labels of your own in that context, or work in the primary one, as with "
+    "pycuda.autoprimaryctx"
+)
 
 
 class Executor:
@@ -81,6 +90,7 @@ class Executor:
         self.labels_shape = labels_shape
         self._session = session
         self._buffers = HostBuffers(session)
+        self._pool = LabelsPool(session, labels_shape, self._is_usable, self._running)
         self._enqueue = enqueue
         self._release = release
         self._submits = threading.Lock()  # what is enqueued of one frame stands together in the streams
@@ -93,7 +103,8 @@ class Executor:
         self._free: deque[Slot] = deque()
         try:
             with self._running():
-                self._uploads, self._computes, self._downloads = (session.make_stream() for _ in range(3))
+                self._transfers = Transfers(session, self._buffers, self._pool)
+                self._computes = session.make_stream()
                 sizes = int(np.prod(frame_shape)), int(np.prod(labels_shape))
                 self._free.extend(Slot(session, *sizes) for _ in range(depth))
                 if graph:
@@ -140,51 +151,57 @@ class Executor:
             return self._buffers.refused
         return "none" if len(self._buffers) else "no buffer was locked"
 
-    def submit(self, frame: Any, labels: UInt8Array | None) -> int:  # noqa: ANN401 - of whichever library
+    def make_labels(self) -> DeviceLabels:
+        """Memory on the GPU for the labels of one frame, to hand to :meth:`submit`.
+
+        Raises:
+            FrameError: The calling thread works in another context, whose kernels could not read them.
+            BackendError: There is not enough memory, or the executor is closed.
+            FaultError: The GPU is lost.
+        """
+        with self._changed:
+            self._require_usable()
+        current = int(self._session.call("cuCtxGetCurrent"))
+        if current not in (0, self._session.context):
+            raise FrameError(_OTHER_CONTEXT.format("the calling thread works"))
+        with self._running():
+            return self._pool.take()
+
+    def submit(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> int:
         """Begin with a frame; waits for nothing.
 
         Args:
             frame: (1, H, W, 3) uint8, C-contiguous, unchanged until it is collected. One that is on the GPU
                 (see :mod:`danet_runtime.tensorrt.cuda.device_arrays`) is read in place where no graph was
-                captured, and copied on the GPU into the graph's own address where one was.
-            labels: (1, H, W) uint8 on the host, C-contiguous, written until it is collected; no memory of the
-                frame's. ``None``: they stay on the GPU, see :meth:`collect_on_device`.
+                captured, and copied on the GPU into the graph's own address where one was, or where it is in
+                another context.
+            labels: (1, H, W) uint8, C-contiguous, on the host or on the GPU, written until it is collected;
+                no memory of the frame's.
 
         Returns:
             A ticket to collect with.
 
         Raises:
-            FrameError: It is another library's array and no such frame.
+            FrameError: One of them is another library's array that does not fit.
             BackendError: An array of the host does not fit, or the driver or the model refuses; nothing is in
                 flight of this frame.
             FaultError: The GPU is lost; so is everything in flight.
             UsageError: All slots are in flight.
         """
-        with self._running():
-            if labels is not None:
-                check_buffer("labels", labels, self.labels_shape)
-                fault = fault_of_target("labels", labels, frame if isinstance(frame, np.ndarray) else None)
-                if fault is not None:
-                    raise BackendError(fault)
-            guest = None
-            if isinstance(frame, np.ndarray):
-                check_buffer("frame", frame, self.frame_shape)
-            else:
-                reader = self._computes if self.graph != "captured" else self._uploads
-                guest = device_frame(frame, self.frame_shape, self._session, reader)
-            with self._submits:
-                slot = self._take_free()
-                try:
-                    slot.target = labels
-                    self._start(slot, self._source(slot, frame) if guest is None else guest)
-                except FaultError:
-                    raise
-                except BaseException:
-                    self._settle(slot)
-                    raise
-                with self._changed:
-                    self._flying[slot.ticket] = slot
-                return slot.ticket
+        with self._running(), self._submits:
+            source, target = self._taken(frame, labels)
+            slot = self._take_free()
+            try:
+                slot.target = target
+                self._start(slot, source)
+            except FaultError:
+                raise
+            except BaseException:
+                self._settle(slot)
+                raise
+            with self._changed:
+                self._flying[slot.ticket] = slot
+            return slot.ticket
 
     def collect(self, ticket: int) -> DeviceTimes:
         """Wait until a frame's labels are in their array, and for nothing else.
@@ -195,32 +212,15 @@ class Executor:
         Raises:
             BackendError: The inference failed.
             FaultError: The GPU is lost.
-            UsageError: Nothing is in flight with this ticket, or its labels stay on the GPU.
-        """
-        with self._running(), self._finished(ticket, downloaded=True) as slot:
-            if slot.target is not None and not self._buffers.holds(slot.target):
-                slot.target.reshape(-1)[:] = slot.labels.array
-            return slot.times(self._session)
-
-    def collect_on_device(self, ticket: int) -> tuple[DeviceLabels, DeviceTimes]:
-        """Wait for a frame's labels and leave them on the GPU, until their slot is used again.
-
-        Slots are used in turn: with ``depth`` slots and one frame in flight at a time, the labels stay for
-        ``depth - 1`` more submits.
-
-        Raises:
-            BackendError: The inference failed.
-            FaultError: The GPU is lost.
             UsageError: Nothing is in flight with this ticket.
         """
-        with self._running(), self._finished(ticket, downloaded=False) as slot:
-            labels = DeviceLabels(
-                slot.labels_address,
-                self.labels_shape,
-                lambda: slot.ticket == ticket and not self._closed and self._fault is None,
-                lambda stream: self._note_reader(slot, stream),
-            )
-            return labels, slot.times(self._session)
+        with self._running(), self._finished(ticket) as slot:
+            held = slot.guest, slot.target
+            if isinstance(slot.target, np.ndarray) and not self._buffers.holds(slot.target):
+                slot.target.reshape(-1)[:] = slot.labels.array
+            times = slot.times(self._session)
+        del held  # not before: their library may free them, in the context that is current then
+        return times
 
     def close(self) -> None:
         """Free everything; harmless when called twice; raises nothing and never hangs.
@@ -233,13 +233,18 @@ class Executor:
                 return
             self._closed = True
             usable = self._changed.wait_for(lambda: self._inside == 0, CLOSE_GRACE_S) and self._fault is None
-        if usable and self._session.is_idle(CLOSE_GRACE_S):
-            for free in (self._release, self._buffers.unpin_all):
-                try:
-                    if free is not None:
-                        free()
-                except Exception as error:  # noqa: BLE001 - while closing; it must hide no other error
-                    logger.warning("while freeing the model: %s", error)
+        is_idle = usable and self._session.is_idle(CLOSE_GRACE_S)
+        with self._changed:  # slots hold guests, and labels that nobody collected
+            self._flying.clear()
+            self._free.clear()
+        if is_idle:
+            with contextlib.suppress(BackendError), self._session.active():
+                for free in (self._release, self._buffers.unpin_all, self._pool.close):
+                    try:
+                        if free is not None:
+                            free()
+                    except Exception as error:  # noqa: BLE001 - while closing; it must hide no other error
+                        logger.warning("while freeing the model: %s", error)
             self._session.close()
         else:
             logger.error("the GPU is lost or does not answer; its memory is left to the end of the process")
@@ -248,58 +253,47 @@ class Executor:
             for kept in (self._enqueue, self._release):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
             self._session.abandon()
-        with self._changed:
-            self._flying.clear()
-            self._free.clear()
 
     # What is enqueued.
 
-    def _source(self, slot: Slot, frame: UInt8Array) -> int:
-        """Where on the host the GPU reads a frame: in the caller's array, or where it was copied to."""
-        if self._buffers.holds(frame):
-            return address_of(frame)
-        slot.frame.array[:] = frame.reshape(-1)
-        return slot.frame.address
+    def _taken(
+        self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray
+    ) -> tuple[UInt8Array | DeviceMemory, UInt8Array | DeviceMemory]:
+        """Frame and labels, checked; what is on the GPU as memory for the streams that read and write it."""
+        source: UInt8Array | DeviceMemory
+        target: UInt8Array | DeviceMemory
+        if isinstance(labels, np.ndarray):
+            check_buffer("labels", labels, self.labels_shape)
+            fault = fault_of_target("labels", labels, frame if isinstance(frame, np.ndarray) else None)
+            if fault is not None:
+                raise BackendError(fault)
+            target = labels
+        else:
+            downloads = self._transfers.downloads
+            target = device_memory(labels, "labels", self.labels_shape, self._session, downloads)
+        if isinstance(frame, np.ndarray):
+            check_buffer("frame", frame, self.frame_shape)
+            return frame, target
+        source = device_memory(frame, "frame", self.frame_shape, self._session, self._transfers.uploads)
+        if isinstance(target, DeviceMemory):
+            sizes = int(np.prod(self.frame_shape)), int(np.prod(self.labels_shape))
+            if source.overlaps(sizes[0], target, sizes[1]):
+                raise FrameError("labels share memory with the frame; give other memory")
+            if source.context is not None and isinstance(labels, DeviceLabels):
+                raise FrameError(_OTHER_CONTEXT.format("the frame is"))
+        return source, target
 
-    def _start(self, slot: Slot, source: DeviceFrame | int) -> None:
+    def _start(self, slot: Slot, source: UInt8Array | DeviceMemory) -> None:
         call = self._session.call
-        guest = source if isinstance(source, DeviceFrame) else None
-        slot.guest = guest
-        in_place = guest is not None and slot.graph is None
-        slot.has_upload = not in_place
-        if guest is not None and guest.stream is not None:
-            call("cuEventRecord", slot.guest_ready, guest.stream)
-            call("cuStreamWaitEvent", self._computes if in_place else self._uploads, slot.guest_ready, 0)
-        if slot.has_upload:
-            call("cuEventRecord", slot.upload_began, self._uploads)
-            if isinstance(source, DeviceFrame):
-                copy, address = "cuMemcpyDtoDAsync", source.address
-            else:
-                copy, address = "cuMemcpyHtoDAsync", source
-            call(copy, slot.frame_address, address, slot.frame.array.nbytes, self._uploads)
-            call("cuEventRecord", slot.uploaded, self._uploads)
-            call("cuStreamWaitEvent", self._computes, slot.uploaded, 0)
-        if slot.has_reader:
-            slot.has_reader = False
-            call("cuStreamWaitEvent", self._computes, slot.read, 0)
+        frame_address = self._transfers.upload(slot, source)
+        call("cuStreamWaitEvent", self._computes, slot.uploaded, 0)
         call("cuEventRecord", slot.inference_began, self._computes)
         if slot.graph is not None:
             call("cuGraphLaunch", slot.graph, self._computes)
         else:
-            self._run_model(slot, self._computes, guest.address if guest is not None else slot.frame_address)
+            self._run_model(slot, self._computes, frame_address)
         call("cuEventRecord", slot.inferred, self._computes)
-        if slot.target is not None:
-            held = self._buffers.holds(slot.target)
-            call("cuStreamWaitEvent", self._downloads, slot.inferred, 0)
-            call("cuEventRecord", slot.download_began, self._downloads)
-            call(
-                "cuMemcpyDtoHAsync",
-                address_of(slot.target) if held else slot.labels.address,
-                slot.labels_address,
-                slot.labels.array.nbytes,
-                self._downloads,
-            )
-            call("cuEventRecord", slot.downloaded, self._downloads)
+        self._transfers.download(slot)
 
     def _run_model(self, slot: Slot, stream: int, frame_address: int) -> None:
         try:
@@ -324,7 +318,7 @@ class Executor:
             return slot
 
     @contextlib.contextmanager
-    def _finished(self, ticket: int, *, downloaded: bool) -> Iterator[Slot]:
+    def _finished(self, ticket: int) -> Iterator[Slot]:
         """The slot of a ticket when its work is done; free again afterwards."""
         with self._changed:
             slot = self._flying.get(ticket)
@@ -332,13 +326,9 @@ class Executor:
                 raise UsageError(
                     f"nothing is in flight with the ticket {ticket}; it was collected, or never was"
                 )
-            if downloaded and slot.target is None:
-                raise UsageError(f"the labels of the frame {ticket} stay on the GPU; collect them there")
             del self._flying[ticket]
         try:
-            self._session.call(
-                "cuEventSynchronize", slot.downloaded if slot.target is not None else slot.inferred
-            )
+            self._session.call("cuEventSynchronize", slot.downloaded)
             yield slot
         except FaultError:
             raise
@@ -351,7 +341,7 @@ class Executor:
 
     def _settle(self, slot: Slot) -> None:
         """After a failure: nothing of the slot may be under way when it is used again."""
-        for stream in (self._uploads, self._computes, self._downloads):
+        for stream in (self._transfers.uploads, self._computes, self._transfers.downloads):
             try:
                 self._session.call("cuStreamSynchronize", stream)
             except FaultError as error:
@@ -363,25 +353,17 @@ class Executor:
         with self._changed:
             self._free.append(slot)
 
-    def _note_reader(self, slot: Slot, stream: int) -> None:
-        with self._running():
-            self._session.call("cuEventRecord", slot.read, stream)
-            slot.has_reader = True
-
     # States.
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         """Inside, the executor is open, its context current, and a lost GPU is remembered."""
         with self._changed:
-            if self._fault is not None:
-                raise self._fault.with_traceback(None)
-            if self._closed:
-                raise BackendError("the executor is closed; open another")
+            self._require_usable()
             self._inside += 1
         try:
-            self._session.activate()
-            yield
+            with self._session.active():
+                yield
         except FaultError as error:
             self._note(error)
             raise
@@ -389,6 +371,15 @@ class Executor:
             with self._changed:
                 self._inside -= 1
                 self._changed.notify_all()
+
+    def _require_usable(self) -> None:
+        if self._fault is not None:
+            raise self._fault.with_traceback(None)
+        if self._closed:
+            raise BackendError("the executor is closed; open another")
+
+    def _is_usable(self) -> bool:
+        return not self._closed and self._fault is None
 
     def _note(self, fault: FaultError) -> None:
         with self._changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.tensorrt.cuda.device_arrays import DeviceFrame
+from danet_runtime.tensorrt.cuda.device_arrays import DeviceMemory
 from danet_runtime.tensorrt.cuda.session import CudaSession
 from danet_runtime.timing import DeviceTimes
 
@@ -30,8 +30,7 @@ class Slot:
         ticket: Of the frame that used it last.
         guest: The frame that is read, where it is another library's.
         has_upload: Whether this frame is copied before it is read.
-        target: Array on the host that its labels are for; ``None``: they stay on the GPU.
-        has_reader: Whether another library reads the labels of the frame before.
+        target: Array on the host, or memory on the GPU, that its labels are for.
     """
 
     def __init__(self, session: CudaSession, frame_bytes: int, labels_bytes: int) -> None:
@@ -43,12 +42,12 @@ class Slot:
         self.upload_began, self.uploaded = session.make_event(), session.make_event()
         self.inference_began, self.inferred = session.make_event(), session.make_event()
         self.download_began, self.downloaded = session.make_event(), session.make_event()
-        self.guest_ready, self.read = session.make_event(), session.make_event()
+        self.guest_ready, self.target_ready = session.make_event(), session.make_event()
         self.graph: Any = None
         self.ticket = -1
-        self.guest: DeviceFrame | None = None
-        self.target: UInt8Array | None = None
-        self.has_upload = self.has_reader = False
+        self.guest: DeviceMemory | None = None
+        self.target: UInt8Array | DeviceMemory | None = None
+        self.has_upload = False
 
     def times(self, session: CudaSession) -> DeviceTimes:
         """What its last frame took, by the GPU's clock; its work is done.
@@ -63,5 +62,5 @@ class Slot:
         return DeviceTimes(
             between(self.upload_began, self.uploaded) if self.has_upload else 0.0,
             between(self.inference_began, self.inferred),
-            between(self.download_began, self.downloaded) if self.target is not None else 0.0,
+            between(self.download_began, self.downloaded),
         )

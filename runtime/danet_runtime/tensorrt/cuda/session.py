@@ -1,16 +1,22 @@
-"""A GPU in use: its primary context, and the streams, events and memory that were made in it."""
+"""A GPU in use: its primary context, and the streams, events and memory that were made in it.
+
+The context is current inside :meth:`CudaSession.active` alone: a caller's thread may have one of its own, as
+with pycuda, and has it again afterwards.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from danet_runtime.errors import BackendError, FaultError
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda.driver import CudaDriver, cuda_driver
 
 logger = logging.getLogger(__name__)
@@ -28,15 +34,14 @@ class PinnedMemory:
 
     def __init__(self, address: int, nbytes: int) -> None:
         self.address = address
-        self.array: npt.NDArray[np.uint8] = np.ctypeslib.as_array(
-            (ctypes.c_uint8 * nbytes).from_address(address)
-        )
+        self.array: UInt8Array = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
 
 class CudaSession:
     """The first visible GPU's primary context, which TensorRT, PyTorch and CuPy share.
 
-    Use from any thread after :meth:`activate` in that thread.
+    Use from any thread, inside :meth:`active`; only that, :meth:`is_idle` and :meth:`close` see to it
+    themselves.
 
     Attributes:
         driver: What is called.
@@ -55,16 +60,41 @@ class CudaSession:
         self._device = self.driver.call("cuDeviceGet", self.ordinal)
         self._context: Any = self.driver.call("cuDevicePrimaryCtxRetain", self._device)
         try:
-            self.activate()
+            with self.active():
+                pass
         except BaseException:
             self.close()
             raise
 
-    def activate(self) -> None:
-        """Make the context the calling thread's."""
+    @property
+    def context(self) -> int:
+        """Handle of the context; 0 where the session is closed."""
+        return int(self._context or 0)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Inside, the context is the calling thread's; afterwards the thread has the one that it had before.
+
+        Raises:
+            BackendError: The session is closed.
+            FaultError: The GPU is lost.
+        """
         if self._context is None:
             raise BackendError("the GPU's session is closed; open another")
-        self.driver.call("cuCtxSetCurrent", self._context)
+        with self.inside(self._context):
+            yield
+
+    @contextlib.contextmanager
+    def inside(self, context: Any) -> Iterator[None]:  # noqa: ANN401 - a CUcontext
+        """As :meth:`active`, with any context, as another library's."""
+        self.driver.call("cuCtxPushCurrent", context)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(BackendError):
+                self.driver.call("cuCtxPopCurrent")
+            raise
+        self.driver.call("cuCtxPopCurrent")
 
     def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401 - the driver's own types
         """See :meth:`danet_runtime.tensorrt.cuda.driver.CudaDriver.call`."""
@@ -126,11 +156,11 @@ class CudaSession:
         """Whether all streams have done their work within a time; ``False`` also where the GPU is lost."""
         end = time.monotonic() + grace_s
         try:
-            self.activate()
-            while not all(self.driver.is_done("cuStreamQuery", stream) for stream in self._streams):
-                if time.monotonic() > end:
-                    return False
-                time.sleep(_POLL_S)
+            with self.active():
+                while not all(self.driver.is_done("cuStreamQuery", stream) for stream in self._streams):
+                    if time.monotonic() > end:
+                        return False
+                    time.sleep(_POLL_S)
         except BackendError as error:
             logger.warning("while closing the GPU's session: %s", error)
             return False
@@ -145,8 +175,12 @@ class CudaSession:
         if self._context is None:
             return
         if self.is_idle(grace_s):
-            for free, handle in reversed(self._made):
-                self._try(free, handle)
+            try:
+                with self.active():
+                    for free, handle in reversed(self._made):
+                        self._try(free, handle)
+            except BackendError as error:
+                logger.warning("while closing the GPU's session: %s", error)
             self._try("cuDevicePrimaryCtxRelease", self._device)
         else:
             logger.error("the GPU does not answer: its memory is left to the end of the process")

@@ -42,9 +42,12 @@ def test_damage_midway_keeps_the_rest_counts_it_and_ends_with_1(
 
 
 @pytest.mark.slow
-def test_stop_ends_at_the_first_damaged_frame(danet: Run, bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--damaged", "--on-damage"])
+def test_stop_ends_at_the_first_damaged_frame(
+    danet: Run, bundle: Bundle, tmp_path: Path, option: str
+) -> None:
     video = make(tmp_path, kind("mpeg4.avi"), Plan(packet=spoil({15}, "noise")))
-    done = danet("run", bundle.path, video, "--masks", "m", "--damaged", "stop")
+    done = danet("run", bundle.path, video, "--masks", "m", option, "stop")
     assert done.returncode == 1
     assert "damaged at frame 15" in done.stderr
     assert len(list((tmp_path / "m").glob("*.png"))) == 15

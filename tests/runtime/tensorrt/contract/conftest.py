@@ -98,6 +98,7 @@ def python(
         check=False,
         env={
             **os.environ,
+            "PYTHONSAFEPATH": "",  # the command sets it, also where a test calls it in this very process
             "PYTHONPATH": os.pathsep.join(str(entry) for entry in [*path, RUNTIME, SUPPORT]),
             "LD_LIBRARY_PATH": os.pathsep.join(str(entry) for entry in libraries),
             **environment,

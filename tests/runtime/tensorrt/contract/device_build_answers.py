@@ -16,7 +16,7 @@ sys.modules["tensorrt"] = trt
 from danet_runtime.bundle import Bundle  # noqa: E402
 from danet_runtime.errors import DanetError  # noqa: E402
 from danet_runtime.tensorrt import engine_build  # noqa: E402
-from danet_runtime.tensorrt.build.builder import BuiltEngine  # noqa: E402
+from danet_runtime.tensorrt.build.builder import BuiltEngine, NetworkSetup  # noqa: E402
 from danet_runtime.tensorrt.cuda.driver import cuda_driver  # noqa: E402
 
 
@@ -38,8 +38,10 @@ def main(bundle: Path) -> dict[str, object]:
     trt.get_plugin_registry = lambda: registry
     got: dict[str, object] = {}
 
-    def build_plan(library: object, model: bytes, flags: int, *_: object, **__: object) -> BuiltEngine:
-        got.update(library=library.title, model_bytes=len(model), flags=flags)
+    def build_plan(
+        library: object, model: bytes, setup: NetworkSetup, *_: object, **__: object
+    ) -> BuiltEngine:
+        got.update(library=library.title, model_bytes=len(model), flags=setup.flags)
         return BuiltEngine(b"plan", None, None, 1, 0.0, trt.__version__)
 
     engine_build.build_plan = build_plan

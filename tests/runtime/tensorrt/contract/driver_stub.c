@@ -64,7 +64,19 @@ int cuDevicePrimaryCtxRetain(void **context, int device) {
     return SUCCESS;
 }
 int cuDevicePrimaryCtxRelease_v2(int device) { fprintf(record(), "release %d\n", device); return SUCCESS; }
-int cuCtxSetCurrent(void *context) { fprintf(record(), "current %zu\n", (size_t)context); return SUCCESS; }
+static __thread void *stack[16];
+static __thread int depth;
+int cuCtxPushCurrent_v2(void *context) {
+    fprintf(record(), "push %zu\n", (size_t)context);
+    stack[depth++] = context;
+    return SUCCESS;
+}
+int cuCtxPopCurrent_v2(void **context) {
+    if (!depth) return INVALID_CONTEXT;
+    *context = stack[--depth];
+    fprintf(record(), "pop %zu\n", (size_t)*context);
+    return SUCCESS;
+}
 int cuStreamCreate(void **stream, unsigned flags) {
     fprintf(record(), "stream flags=%u\n", flags);
     *stream = (void *)++last_stream;
@@ -108,13 +120,28 @@ int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream)
     memcpy(to, from, bytes);
     return SUCCESS;
 }
+int cuMemcpyPeerAsync(void *to, void *to_context, const void *from, void *context, size_t bytes, void *stream) {
+    fprintf(record(), "copy %zu from context %zu to %zu stream=%zu\n", bytes, (size_t)context, (size_t)to_context,
+            (size_t)stream);
+    memcpy(to, from, bytes);
+    return SUCCESS;
+}
+int cuMemcpyDtoH_v2(void *to, const void *from, size_t bytes) {
+    fprintf(record(), "download %zu\n", bytes);
+    memcpy(to, from, bytes);
+    return SUCCESS;
+}
 int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) {
     fprintf(record(), "set %zu to %u stream=%zu\n", bytes, value, (size_t)stream);
     memset(to, value, bytes);
     return SUCCESS;
 }
 int cuPointerGetAttribute(void *value, int attribute, void *pointer) {
-    (void)pointer;
+    if (attribute == 1) { /* CU_POINTER_ATTRIBUTE_CONTEXT */
+        const char *foreign = getenv("DRIVER_STUB_FOREIGN"); /* an address of another context */
+        *(size_t *)value = foreign && strtoull(foreign, NULL, 10) == (size_t)pointer ? 77 : 64;
+        return SUCCESS;
+    }
     if (attribute != 9) return INVALID_VALUE; /* CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL */
     *(int *)value = 0;
     return SUCCESS;
@@ -238,7 +265,8 @@ static const struct { const char *name; void *address; } TABLE[] = {
     ENTRY(cuDeviceGetName),
     ENTRY(cuDevicePrimaryCtxRetain),
     {"cuDevicePrimaryCtxRelease", (void *)cuDevicePrimaryCtxRelease_v2},
-    ENTRY(cuCtxSetCurrent),
+    {"cuCtxPushCurrent", (void *)cuCtxPushCurrent_v2},
+    {"cuCtxPopCurrent", (void *)cuCtxPopCurrent_v2},
     ENTRY(cuStreamCreate),
     {"cuStreamDestroy", (void *)cuStreamDestroy_v2},
     ENTRY(cuStreamSynchronize),
@@ -251,6 +279,8 @@ static const struct { const char *name; void *address; } TABLE[] = {
     {"cuMemcpyHtoDAsync", (void *)cuMemcpyHtoDAsync_v2},
     {"cuMemcpyDtoHAsync", (void *)cuMemcpyDtoHAsync_v2},
     {"cuMemcpyDtoDAsync", (void *)cuMemcpyDtoDAsync_v2},
+    ENTRY(cuMemcpyPeerAsync),
+    {"cuMemcpyDtoH", (void *)cuMemcpyDtoH_v2},
     ENTRY(cuMemsetD8Async),
     ENTRY(cuPointerGetAttribute),
     ENTRY(cuStreamQuery),

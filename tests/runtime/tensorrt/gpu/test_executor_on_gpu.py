@@ -128,33 +128,63 @@ def test_an_array_of_cupy_on_a_stream_of_its_own(executor):
     check_guest(executor, make)
 
 
-def test_an_array_of_pycuda(executor):
+@pytest.fixture(params=["primary", "own"])
+def pycuda_context(request):
+    """pycuda's context: the device's primary one, or one of its own, as pycuda.autoinit makes it."""
     driver = pytest.importorskip("pycuda.driver", reason="pycuda is not installed")
-    gpuarray = pytest.importorskip("pycuda.gpuarray", reason="pycuda is not installed")
     driver.init()
-    context = driver.Device(0).retain_primary_context()
-    context.push()
-    try:
-        check_guest(executor, gpuarray.to_gpu)
-    finally:
-        context.pop()
+    device = driver.Device(0)
+    if request.param == "primary":
+        context = device.retain_primary_context()
+        context.push()
+    else:
+        context = device.make_context()
+    yield context
+    context.pop()
 
 
-def test_labels_that_stay_are_read_by_torch_without_a_copy(executor):
+def test_an_array_of_pycuda(executor, pycuda_context):
+    gpuarray = pytest.importorskip("pycuda.gpuarray", reason="pycuda is not installed")
+    check_guest(executor, lambda frame: gpuarray.to_gpu(frame) + np.uint8(0))  # a kernel is under way
+
+
+def test_labels_go_into_an_array_of_pycuda(executor, pycuda_context):
+    gpuarray = pytest.importorskip("pycuda.gpuarray", reason="pycuda is not installed")
+    target = gpuarray.zeros(LABELS, np.uint8)
     for frame in pictures(6):
-        labels, times = executor.collect_on_device(executor.submit(frame, None))
+        executor.collect(executor.submit(gpuarray.to_gpu(frame), target))
+        np.testing.assert_array_equal(target.get(), expected(frame))
+
+
+def test_labels_go_into_a_tensor_of_torch_that_is_still_read(executor):
+    target = torch.zeros(LABELS, dtype=torch.uint8, device="cuda")
+    kept = []
+    for frame in pictures(6):
+        executor.collect(executor.submit(frame, target))
+        torch.cuda._sleep(10_000_000)
+        kept.append((target.clone(), frame))
+    for labels, frame in kept:
+        np.testing.assert_array_equal(labels.cpu().numpy(), expected(frame))
+
+
+@pytest.mark.parametrize("stream", ["default", "side"])
+def test_labels_that_stay_are_read_by_torch_without_a_copy(executor, stream):
+    kept = []
+    for frame in pictures(6):
+        labels = executor.make_labels()
+        executor.collect(executor.submit(frame, labels))
         tensor = torch.as_tensor(labels, device="cuda")
         assert tensor.data_ptr() == labels.address
-        assert times.download_ms == 0
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream() if stream == "side" else torch.cuda.default_stream()
         with torch.cuda.stream(side):
             torch.cuda._sleep(10_000_000)
-            kept = tensor.clone()
-        labels.read_by(side.cuda_stream)
-        for other in pictures(4)[1:]:  # the slot is used again meanwhile
-            executor.collect_on_device(executor.submit(other, None))
+            kept.append((tensor.clone(), side, frame))
+        if stream == "side":
+            labels.read_by(side.cuda_stream)
+        del tensor, labels  # their memory is used again meanwhile
+    for copy, side, frame in kept:
         side.synchronize()
-        np.testing.assert_array_equal(kept.cpu().numpy(), expected(frame))
+        np.testing.assert_array_equal(copy.cpu().numpy(), expected(frame))
 
 
 def test_frames_that_do_not_fit_are_refused(executor):
@@ -167,7 +197,7 @@ def test_frames_that_do_not_fit_are_refused(executor):
         torch.zeros(FRAME, dtype=torch.uint8),
     ):
         with pytest.raises(FrameError):
-            executor.submit(wrong, None)
+            executor.submit(wrong, np.empty(LABELS, np.uint8))
 
 
 def test_an_illegal_access_is_a_fault_that_stays_and_close_returns():

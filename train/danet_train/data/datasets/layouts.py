@@ -94,6 +94,11 @@ def data_help() -> str:
     return f"Root of the dataset: {', '.join(others)}, or {last}."
 
 
+def layout_names() -> str:
+    """The layouts by name, for a message or a help."""
+    return ", ".join(layout.name for layout in LAYOUTS)
+
+
 def classes_help() -> str:
     """What commands say of the option that takes a class table."""
     return f"A classes.yaml, or the name of a table: {', '.join(packaged_class_tables())}."

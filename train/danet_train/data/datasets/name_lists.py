@@ -2,7 +2,8 @@
 
 One name a line: ``2007_000032``. Taken as well: a mark at the file's beginning (UTF-8's or UTF-16's),
 Latin-1, ends of lines of Windows, blank lines, space around a name, the picture's suffix, a path before the
-name (relative or absolute), and a second column with the path of the labels, as DeepLab's lists have it.
+name (relative or absolute, with the slashes of Windows too), and a second column with the path of the
+labels, as DeepLab's lists have it.
 """
 
 from __future__ import annotations
@@ -66,9 +67,10 @@ def _lines(data: bytes) -> list[str]:
 def _name(path: Path, number: int, line: str, images: Path) -> str:
     """What a line names: the first of its meanings of which there is a picture, else its last part."""
     line = line.strip()
-    columns = [_without_suffix(column) for column in line.split()]
+    slashed = line.replace("\\", "/")
+    columns = [_without_suffix(column) for column in slashed.split()]
     last_parts = {PurePosixPath(column).name for column in columns}
-    forms = [line, _without_suffix(line)]
+    forms = [line, _without_suffix(line), PurePosixPath(_without_suffix(slashed)).name]
     if len(last_parts) == 1:  # one column, or the picture and its labels
         forms += [columns[0], *last_parts]
     for form in dict.fromkeys(forms):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from danet_train.classes import ClassTable
 from danet_train.data.datasets.layout import Split
@@ -12,6 +13,8 @@ from danet_train.data.samples.faults import FaultPolicy, Skipped
 from danet_train.data.samples.sample import Dataset
 from danet_train.errors import DataError
 from danet_train.pictures.decoding import PICTURE_SUFFIXES
+
+_WAYS_ON: Final = "; put what is missing there (danet train and eval go on without it by --bad-samples skip)"
 
 
 def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
@@ -30,14 +33,14 @@ def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
     absent = [pair for pair in split.pairs if not pair.image.is_file()]
     if absent and policy == "stop":
         raise DataError(
-            f"{len(absent)} of the {count} images {split.wanted} are missing; {absent[0].image} is"
+            f"{len(absent)} of the {count} images {split.wanted} are missing; {absent[0].image} is{_WAYS_ON}"
         )
     unlabelled = [pair for pair in split.pairs if not pair.label.is_file()]
     if unlabelled and (policy == "stop" or len(unlabelled) == count):
         first = unlabelled[0]
         raise DataError(
             f"{len(unlabelled)} of {count} images have no labels; {first.image} needs {first.label}"
-            f"{_labels_beside(first.label)}"
+            f"{_labels_beside(first.label)}{_WAYS_ON if len(unlabelled) < count else ''}"
         )
     name, times = Counter(pair.name for pair in split.pairs).most_common(1)[0]
     if times > 1:

@@ -96,6 +96,9 @@ def read_stored(path: Path) -> StoredWeights:
         content, left_out = _without_objects(path, data)
     notes = [told(left_out)] if left_out else []
     found = find_state(content)
+    if found is None and left_out:
+        first = ascii(next(iter(left_out)))[1:-1][:80]
+        raise CheckpointError(f"{path} ({len(data)} bytes) {_CODE}; the first of them is a {first}")
     if found is None:
         raise CheckpointError(
             f"{path} must hold a dict with 'state_dict', or names with their tensors alone, not "
@@ -104,7 +107,6 @@ def read_stored(path: Path) -> StoredWeights:
                 if isinstance(content, dict)
                 else type(content).__name__
             )
-            + (f"; {notes[0]}" if notes else "")
         )
     own = isinstance(content, dict) and "format" in content  # which holds no objects
     if left_out and (own or not found.state):
@@ -152,6 +154,11 @@ class _ObjectsError(CheckpointError):
 
 
 def _unpickle(path: Path, data: bytes) -> object:
+    if data[8:9] == b"{" and 8 + int.from_bytes(data[:8], "little") <= len(data):
+        raise CheckpointError(
+            f"{path} ({len(data)} bytes) is a file of safetensors, which is not read; convert it: "
+            "torch.save({'state_dict': safetensors.torch.load_file(OLD)}, NEW)"
+        )
     if not data.startswith(_FIRST_BYTES):
         known = next((said for form, said in _OTHERS if form.match(data)), None)
         raise CheckpointError(
@@ -204,6 +211,12 @@ def _check_archive(path: Path, data: bytes) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
         raise CheckpointError(f"{path} ({len(data)} bytes) is damaged or cut off: {error}") from error
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise CheckpointError(
+            f"{path} ({len(data)} bytes) is a program of torch.jit.save (TorchScript) with its weights, "
+            "and is not run; save these alone there: torch.save({'state_dict': model.state_dict()}, "
+            "NEW)"
+        )
     packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     if packed or sum(entry.file_size for entry in entries) > len(data):
         raise CheckpointError(
