@@ -2,9 +2,9 @@
 #
 #   make demo       train, export, calibrate, build and stream a small DANet; ends with a table
 #   make test       the fast tests            make test-all   the slow ones too
-#   make check      ruff and mypy             make format     let ruff mend what it can
+#   make check      ruff, mypy, tables        make format     let ruff mend what it can
 #   make clean      remove build/             make setup      only install, into .venv
-#   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and README.md
+#   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and the tables
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,7 +26,7 @@ demo: setup
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
-	@python benchmarks/demo_table.py $(DEMO)
+	@python -m benchmarks.records.demo_table $(DEMO)
 
 test: setup
 	pytest -n 2 -m "not slow and not gpu"
@@ -38,10 +38,11 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+	python -m benchmarks.tables --check
 
 # Where there is no GPU it says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
 gpu: setup
-	python benchmarks/gpu/run_all.py
+	python -m benchmarks.gpu.run_all
 
 format: setup
 	ruff check --fix

@@ -1,6 +1,6 @@
 """Position attention on the GPU at hand: right against float64 first, then times side by side in one run.
 
-python benchmarks/gpu/attention.py [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20] [--bundle FOLDER]
+python -m benchmarks.gpu.attention [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20] [--bundle FOLDER]
 
 Compares eager PyTorch, scaled_dot_product_attention (every backend that accepts the shapes, as it is and with
 V split into heads), torch.compile, the Triton kernel as PyTorch launches it, and the bundle's own PTX through
@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import D_QK, D_V, DTYPES, SIZES, TOLERANCE, attention_reference, draw_attention
-from measurement import (
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.gpu.cases import D_QK, D_V, DTYPES, SIZES, TOLERANCE, attention_reference, draw_attention
+from benchmarks.gpu.measurement import (
     DEVICE,
     Candidate,
     exit_code_of,
@@ -27,7 +31,7 @@ from measurement import (
     relative_error,
     time_side_by_side,
 )
-from own_kernels import (
+from benchmarks.gpu.own_kernels import (
     BundleKernels,
     PtxLauncher,
     device_architecture,
@@ -38,10 +42,7 @@ from own_kernels import (
     has_bf16,
     launch_jit,
 )
-from rich.console import Console
-from rich.table import Table
-from stock_attention import stock_candidates
-from torch import Tensor
+from benchmarks.gpu.stock_attention import stock_candidates
 
 OWN = ("triton", "ptx tuned", "ptx small")
 """Candidates whose result must be right; the others are only compared with."""

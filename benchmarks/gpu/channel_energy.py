@@ -1,6 +1,6 @@
 """The forms of the channel attention on the GPU at hand, and the upsampling: first right, then timed.
 
-python benchmarks/gpu/channel_energy.py [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20]
+python -m benchmarks.gpu.channel_energy [--tokens 8192 9409 32768] [--dtype fp16] [--rounds 20]
 
 Energies as a MatMul with FP32 output (of FP32 copies, as a strongly typed network must; and of the features
 as they are, where PyTorch has it), as a row-block kernel with the softmax inside, and as partial sums (the
@@ -17,8 +17,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from cases import DTYPES, SIZES, TOLERANCE, draw_features, draw_logits, labels_reference, problem
-from measurement import (
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.gpu.cases import (
+    DTYPES,
+    SIZES,
+    TOLERANCE,
+    draw_features,
+    draw_logits,
+    labels_reference,
+    problem,
+)
+from benchmarks.gpu.measurement import (
     DEVICE,
     Candidate,
     exit_code_of,
@@ -28,11 +40,7 @@ from measurement import (
     relative_error,
     time_side_by_side,
 )
-from own_kernels import has_bf16
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-
+from benchmarks.gpu.own_kernels import has_bf16
 from danet_runtime.bundle.operators import energy_slices
 
 ROWS, POSITIONS = 16, 32
@@ -58,7 +66,7 @@ def matmul_map(x: Tensor) -> Tensor:
 
 def row_block_map(x: Tensor) -> Tensor:
     """Through the kernel that was not kept; (1, C, h, w) to (1, C, C)."""
-    from row_block import channel_map
+    from benchmarks.gpu.row_block import channel_map
 
     channels = x.shape[1]
     output = torch.empty((1, channels, channels), device=x.device, dtype=x.dtype)
@@ -130,7 +138,8 @@ def measure_upsampling(tokens: int, dtype: torch.dtype, rounds: int) -> list[dic
     logits = draw_logits(tokens, dtype)
     expected = labels_reference(logits, tokens)
     logits = logits.to(DEVICE)
-    (height, width), align_corners = problem(tokens).size_hw, problem(tokens).align_corners
+    sizes = problem(tokens)["UpsampleArgmax"]
+    height, width, align_corners = sizes["height"], sizes["width"], bool(sizes["align_corners"])
 
     def plain() -> Tensor:
         scores = F.interpolate(logits, (height, width), mode="bilinear", align_corners=align_corners)

@@ -1,6 +1,6 @@
 """All kernels of ours on this GPU against float64, both variants, from Triton and from a bundle; no timing.
 
-python benchmarks/gpu/correctness.py [--tokens 8192 9409 32768] [--dtype fp16 bf16] [--check] [--seed 1]
+python -m benchmarks.gpu.correctness [--tokens 8192 9409 32768] [--dtype fp16 bf16] [--check] [--seed 1]
 
 Inputs are drawn and results compared on the CPU: no kernel but ours runs on the GPU, so compute-sanitizer
 sees only these. Exits 1 where a result is wrong, 0 with a message where there is no GPU.
@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from cases import DTYPES, SIZES, TOLERANCE, draw_and_solve
-from measurement import DEVICE, exit_code_of, gpu_is_missing, record, relative_error
-from own_kernels import (
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.gpu.cases import DTYPES, SIZES, TOLERANCE, draw_and_solve
+from benchmarks.gpu.measurement import DEVICE, exit_code_of, gpu_is_missing, record, relative_error
+from benchmarks.gpu.own_kernels import (
     BundleKernels,
     PtxLauncher,
     device_architecture,
@@ -28,10 +32,6 @@ from own_kernels import (
     has_bf16,
     launch_jit,
 )
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-
 from danet_export.kernels.compiler import triton_version
 from danet_runtime.bundle.manifest import KernelVariant
 from danet_runtime.bundle.operators import OPERATORS, Operator

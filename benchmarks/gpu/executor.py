@@ -1,6 +1,6 @@
 """Frames from host memory to labels in host memory on a CUDA GPU: one after the other, and overlapped.
 
-python benchmarks/gpu/executor.py [--depth 50] [--size 512x1024 1024x2048] [--frames 200]
+python -m benchmarks.gpu.executor [--depth 50] [--size 512x1024 1024x2048] [--frames 200]
 
 The network has random weights and runs on our kernels in FP16, in the runtime's own executor: the class that
 TensorRT's engines run in. Then the same executor in the runtime's own loop, as a backend that overlaps and as
@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from measurement import DEVICE, gpu_is_missing, record
-from network import Fused, random_network
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.gpu.measurement import DEVICE, gpu_is_missing, record
+from benchmarks.gpu.network import Fused, random_network
+from benchmarks.streaming.stand_ins import OPTIONS, Ticks, bundle_of
 from danet_runtime import Bundle, Segmenter, Stream
 from danet_runtime.cli.options.arguments import parse_size
 from danet_runtime.frames.arrays import UInt8Array
@@ -34,9 +35,6 @@ from danet_runtime.frames.host_memory import page_aligned
 from danet_runtime.tensorrt.cuda.executor import Executor
 from danet_runtime.tensorrt.cuda.session import CudaSession
 from danet_runtime.timing import DeviceTimes
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from stream import OPTIONS, Ticks, bundle_of
 
 PICTURES = 4
 AGREEMENT = 0.999
@@ -83,12 +81,13 @@ class Model:
     def labels(self, frame: Tensor) -> Tensor:
         """Of a frame (1, H, W, 3) uint8 BGR; (1, H, W) uint8."""
         image = ((frame.float() - 114) / 58).permute(0, 3, 1, 2).half()
-        return self.network(image.contiguous(memory_format=torch.channels_last)).to(torch.uint8)
+        labels: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
+        return labels.to(torch.uint8)
 
     @torch.inference_mode()
     def enqueue(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
         """See :class:`danet_runtime.tensorrt.cuda.executor_slot.Enqueue`."""
-        with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream)):  # type: ignore[no-untyped-call]
             labels = self.labels(tensor_at(inputs["frame"], self.frame_shape))
             tensor_at(outputs["labels"], self.labels_shape).copy_(labels)
 
@@ -138,7 +137,7 @@ class Overlapped(InLoop):
 
 
 def picture(draw: np.random.Generator, size_hw: tuple[int, int]) -> UInt8Array:
-    """(1, H, W, 3): patches of colour with noise, which a network tells apart better than noise alone."""
+    """(1, H, W, 3): patches of color with noise, which a network tells apart better than noise alone."""
     rows, columns = size_hw[0] // 32, size_hw[1] // 32
     patches = draw.integers(0, 224, (rows, columns, 3), np.uint8).repeat(32, 0).repeat(32, 1)
     made = page_aligned((1, *patches.shape))
@@ -180,7 +179,8 @@ def loop_fps(backend: InLoop, bundle: Bundle, size_hw: tuple[int, int], frames: 
 @torch.inference_mode()
 def measure(depth: int, size_hw: tuple[int, int], frames: int, bundle: Bundle) -> dict[str, Any]:
     """All forms of one network at one size; the bundle gives the loop its frame size, and no model."""
-    network = Fused(random_network(depth).to(DEVICE).to(memory_format=torch.channels_last).half()).to(DEVICE)
+    plain = random_network(depth).to(DEVICE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Fused(plain.half()).to(DEVICE)
     model = Model(network, size_hw)
     draw = np.random.default_rng(0)
     pictures = [picture(draw, size_hw) for _ in range(PICTURES)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -16,12 +15,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.places import GPU_RESULTS, REPOSITORY
 from danet_runtime.errors import DanetError
 from danet_runtime.files.atomic import write_json
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = Path(os.environ.get("DANET_GPU_RESULTS", Path(__file__).resolve().parents[1] / "results"))
-"""The variable sends a trial run's figures elsewhere, so that they replace none."""
 DEVICE = "cuda"
 MATMUL_EXTENT = 8192
 CALIBRATION_CYCLES = 20_000_000
@@ -139,7 +136,7 @@ def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 def gpu_file(name: str) -> Path:
     """Where the results of a GPU of this name go."""
-    return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+    return GPU_RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
 
 
 def made_with() -> dict[str, str | None]:
@@ -161,7 +158,7 @@ def commit(folder: Path = REPOSITORY) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    written_here = (":!benchmarks/results", ":!README.md")
+    written_here = (":!benchmarks/results", ":!README.md", ":!docs")
     try:
         name = git("rev-parse", "--short=12", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *written_here)
@@ -194,14 +191,18 @@ def exit_code_of(main: Callable[[], int]) -> int:
         return error.exit_code
 
 
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 def _time_once(candidate: Candidate, head_start_cycles: float) -> tuple[float, bool]:
     """Milliseconds, and whether the GPU had begun before the host was done."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(int(head_start_cycles))
+    start, end = _event(), _event()
+    torch.cuda._sleep(int(head_start_cycles))  # type: ignore[no-untyped-call]
     start.record()
     candidate()
     end.record()
-    was_late = start.query()
+    was_late: bool = start.query()  # type: ignore[no-untyped-call]
     end.synchronize()
     return start.elapsed_time(end), was_late
 
@@ -216,10 +217,11 @@ def _find_head_start(candidate: Candidate, cycles_a_ms: float) -> float:
 
 
 def _cycles_a_millisecond() -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(CALIBRATION_CYCLES)  # wakes the clocks
+    start, end = _event(), _event()
+    torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]  # wakes the clocks
     start.record()
-    torch.cuda._sleep(CALIBRATION_CYCLES)
+    torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]
     end.record()
     end.synchronize()
-    return CALIBRATION_CYCLES / start.elapsed_time(end)
+    milliseconds: float = start.elapsed_time(end)
+    return CALIBRATION_CYCLES / milliseconds

@@ -1,6 +1,6 @@
 """The whole DANet in FP16 on a CUDA GPU: eager PyTorch beside the same network with kernels and a graph.
 
-python benchmarks/gpu/network.py [--depth 50 101] [--size 512x1024 1024x2048] [--rounds 20]
+python -m benchmarks.gpu.network [--depth 50 101] [--size 512x1024 1024x2048] [--rounds 20]
 
 Two times: of the GPU alone, by its events, and of frames one after the other by the host's clock, from which
 the frames a second come; PyTorch's many small launches are in the second. A form that does not fit the GPU's
@@ -19,7 +19,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from measurement import (
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from benchmarks.gpu.measurement import (
     DEVICE,
     Candidate,
     exit_code_of,
@@ -29,10 +33,7 @@ from measurement import (
     record,
     time_side_by_side,
 )
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor, nn
-
+from benchmarks.networks import open_attentions
 from danet_export.graph.geometry import plan_geometry
 from danet_export.graph.wrapper import fold_batch_norm
 from danet_export.ops.channel_energy import channel_energy
@@ -108,6 +109,8 @@ class Fused(nn.Module):
         self.network = copy.deepcopy(network)
         fold_batch_norm(self.network)
         head = self.network.decode_head
+        if head.pam is None or head.cam is None:
+            raise ValueError("expected a network with both attentions, got one without")
         head.add_module("pam", FusedPositionAttention(head.pam))
         head.add_module("cam", FusedChannelAttention(head.cam))
 
@@ -135,7 +138,7 @@ class CapturedNetwork:
 
 def captured(module: nn.Module, image: Tensor) -> CapturedNetwork:
     """Capture a module on this image; what is written into the image later, a replay sees."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -146,7 +149,7 @@ def captured(module: nn.Module, image: Tensor) -> CapturedNetwork:
     free_before = torch.cuda.mem_get_info()[0]
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        labels = module(image)
+        labels: Tensor = module(image)
     graph.replay()  # the driver takes its own memory at the first one
     torch.cuda.synchronize()
 
@@ -155,7 +158,8 @@ def captured(module: nn.Module, image: Tensor) -> CapturedNetwork:
         return labels
 
     taken = free_before - torch.cuda.mem_get_info()[0]
-    return CapturedNetwork(replay, pool_bytes(torch.cuda.memory_snapshot(), graph.pool()), max(0, taken))
+    snapshot = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    return CapturedNetwork(replay, pool_bytes(snapshot, graph.pool()), max(0, taken))
 
 
 def pool_bytes(snapshot: list[dict[str, Any]], pool: tuple[int, int]) -> int:
@@ -176,9 +180,7 @@ def random_network(depth: int) -> DANet:
     """Random weights whose attention matters: both gammas at 1."""
     torch.manual_seed(0)
     network = build_model(depth, aux_channels=0).eval()
-    with torch.no_grad():
-        network.decode_head.pam.gamma.scale.fill_(1)
-        network.decode_head.cam.gamma.scale.fill_(1)
+    open_attentions(network)
     return network
 
 
@@ -236,7 +238,7 @@ def graph_form(module: nn.Module, image: Tensor) -> Form:
 @torch.inference_mode()
 def measure(depth: int, size_hw: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Times and memory of each form of one network at one size, or why a form was skipped."""
-    network = random_network(depth).to(DEVICE).to(memory_format=torch.channels_last)
+    network = random_network(depth).to(DEVICE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.randn(1, 3, *size_hw, device=DEVICE).half().to(memory_format=torch.channels_last)
     # FP32 is the truth: in FP16, eager PyTorch takes CAM's energies in FP16, where they may overflow.
     expected, no_truth = fitting(lambda: Eager(network)(image.float()))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from cases import problem
-from measurement import DEVICE, relative_error
 from torch import Tensor
 
+from benchmarks.gpu.cases import problem
+from benchmarks.gpu.measurement import DEVICE, relative_error
 from danet_export.kernels.architectures import ARCHITECTURES, KernelRequest, find_architectures
 from danet_export.kernels.bundle_kernels import specify, write_kernels
 from danet_export.kernels.specification import KernelSpec

@@ -1,6 +1,6 @@
 """What TensorRT for RTX does with a model on the GPU at hand, whatever it is: time, memory, or its error.
 
-python benchmarks/gpu/rtx.py [--depth 50 101] [--size 512x1024 1024x2048] [--bundle FOLDER] [--rounds 20]
+python -m benchmarks.gpu.rtx [--depth 50 101] [--size 512x1024 1024x2048] [--bundle FOLDER] [--rounds 20]
 
 Every case runs in a process of its own, so that one which aborts is recorded and the next one runs. The
 networks have random weights, in FP16; INT8 needs a calibrated bundle, of which every precision but FP32 is
@@ -14,17 +14,18 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measurement import exit_code_of, gpu_is_missing, record
-
+from benchmarks.gpu.measurement import exit_code_of, gpu_is_missing, record
+from benchmarks.places import REPOSITORY
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.cli.options.arguments import parse_size
 from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
 
-CASE = Path(__file__).with_name("rtx_case.py")
+CASE = ("-m", "benchmarks.gpu.rtx_case")
 CASE_TIMEOUT_S = 300
 SAID_CHARACTERS = 400
 
@@ -56,16 +57,18 @@ def bundle_cases(folder: Path) -> list[Case]:
 
 
 def measure(
-    case: Case, rounds: int, script: Path = CASE, timeout_s: float = CASE_TIMEOUT_S
+    case: Case, rounds: int, script: Sequence[str] = CASE, timeout_s: float = CASE_TIMEOUT_S
 ) -> dict[str, Any]:
     """What came of one case: the figures, or the error and at which stage."""
     row: dict[str, Any] = {"network": case.network, "size": case.size, "precision": case.precision}
-    command = [sys.executable, str(script), *case.arguments(rounds)]
+    command = [sys.executable, *script, *case.arguments(rounds)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        said = error.stdout or b""  # bytes, whatever was asked for
-        text = said if isinstance(said, str) else said.decode(errors="replace")
+        printed = error.stdout or b""  # bytes, whatever was asked for
+        text = printed.decode(errors="replace")
         return row | last_answer(text) | {"error": f"stopped after {timeout_s:g} s"}
     row |= last_answer(done.stdout)
     if done.returncode == 0 and "milliseconds" in row:

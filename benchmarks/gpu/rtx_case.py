@@ -1,6 +1,6 @@
 """One network through TensorRT for RTX on the GPU at hand, in a process that may die: JSON on the last line.
 
-python benchmarks/gpu/rtx_case.py NETWORK SIZE PRECISION ROUNDS [BUNDLE]
+python -m benchmarks.gpu.rtx_case NETWORK SIZE PRECISION ROUNDS [BUNDLE]
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measurement import Timing, time_side_by_side
 
+from benchmarks.gpu.measurement import Timing, time_side_by_side
 from danet_export.graph.geometry import Geometry, plan_geometry
 from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import to_onnx
@@ -69,7 +69,9 @@ def run(plan: bytes, size_hw: tuple[int, int], rounds: int) -> Timing:
             raise BackendError("TensorRT for RTX failed to enqueue")
         return labels
 
-    with torch.cuda.stream(torch.cuda.Stream()):  # not the default stream, on which TensorRT synchronises
+    # Not the default stream, on which TensorRT synchronises.
+    own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(own):
         return time_side_by_side({"rtx": infer}, rounds)["rtx"]
 
 

@@ -1,6 +1,6 @@
-"""Everything that a GPU is needed for, in order: correctness, sanitizers, benchmarks, the README's table.
+"""Everything that a GPU is needed for, in order: correctness, sanitizers, benchmarks, the tables.
 
-python benchmarks/gpu/run_all.py [--only STEP ...]
+python -m benchmarks.gpu.run_all [--only STEP ...]
 
 Results go into benchmarks/results/<gpu>.json. Exits 1 where a step fails, after the others have run; 0 with a
 message where there is no GPU. Without compute-sanitizer memory and races count as not checked, and the
@@ -19,21 +19,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from measurement import gpu_is_missing, record
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).parent
+from benchmarks.gpu.measurement import gpu_is_missing, record
+from benchmarks.places import REPOSITORY
+
 SANITIZERS = ("memcheck", "racecheck")
 FOUND_SOMETHING = 99
 """Exit code of compute-sanitizer that no script of ours gives."""
 SANITIZER_TIMEOUT_S = 3600
 """Of one tool: a kernel is up to hundreds of times slower under it."""
 COUNT = re.compile(r"(\d+) (?:errors?|warnings?|hazards?)\b")
-CHECKED = ("correctness.py", "--check", "--dtype", "fp16", "--tokens", "8192", "9409")
+CHECKED = ("benchmarks.gpu.correctness", "--check", "--dtype", "fp16", "--tokens", "8192", "9409")
 
 OWN_ALLOCATIONS = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 """One allocation a tensor, so that memcheck sees where each one ends."""
@@ -49,8 +49,8 @@ class Outcome:
 
 
 def run_script(*command: str) -> Outcome:
-    """Run a script of this folder; its output goes through."""
-    done = subprocess.run([sys.executable, str(HERE / command[0]), *command[1:]], check=False)
+    """Run a module with its arguments; its output goes through."""
+    done = subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, check=False)
     return Outcome(done.returncode == 0, "passed" if done.returncode == 0 else f"exit code {done.returncode}")
 
 
@@ -73,7 +73,7 @@ def run_sanitizers() -> Outcome:
         command = [program, "--error-exitcode", str(FOUND_SOMETHING), "--tool", tool, sys.executable]
         started = time.perf_counter()
         returncode, output = run_limited(
-            [*command, str(HERE / CHECKED[0]), *CHECKED[1:]],
+            [*command, "-m", *CHECKED],
             {**os.environ, **OWN_ALLOCATIONS},
             SANITIZER_TIMEOUT_S,
         )
@@ -93,6 +93,7 @@ def run_limited(command: Sequence[str], env: Mapping[str, str], timeout_s: float
     with subprocess.Popen(
         command,
         env=env,
+        cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -130,17 +131,17 @@ def verdict(returncode: int | None, output: str) -> dict[str, Any]:
 
 
 STEPS: dict[str, Callable[[], Outcome]] = {
-    "correctness": lambda: run_script("correctness.py"),
+    "correctness": lambda: run_script("benchmarks.gpu.correctness"),
     "sanitizers": run_sanitizers,
-    "synchronised-norm": lambda: run_script("synchronised_norm.py"),
-    "attention": lambda: run_script("attention.py"),
-    "attention-bf16": lambda: run_script("attention.py", "--dtype", "bf16"),
-    "channel": lambda: run_script("channel_energy.py"),
-    "channel-bf16": lambda: run_script("channel_energy.py", "--dtype", "bf16"),
-    "network": lambda: run_script("network.py"),
-    "executor": lambda: run_script("executor.py"),
-    "rtx": lambda: run_script("rtx.py"),
-    "readme": lambda: run_script("../readme_table.py"),
+    "synchronised-norm": lambda: run_script("benchmarks.gpu.synchronised_norm"),
+    "attention": lambda: run_script("benchmarks.gpu.attention"),
+    "attention-bf16": lambda: run_script("benchmarks.gpu.attention", "--dtype", "bf16"),
+    "channel": lambda: run_script("benchmarks.gpu.channel_energy"),
+    "channel-bf16": lambda: run_script("benchmarks.gpu.channel_energy", "--dtype", "bf16"),
+    "network": lambda: run_script("benchmarks.gpu.network"),
+    "executor": lambda: run_script("benchmarks.gpu.executor"),
+    "rtx": lambda: run_script("benchmarks.gpu.rtx"),
+    "tables": lambda: run_script("benchmarks.tables"),
 }
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from measurement import Candidate
 from torch import Tensor
+
+from benchmarks.gpu.measurement import Candidate
 
 V_HEADS = 8
 """Into which the split form cuts V: of d_v = 512 channels, heads as wide as the query."""
@@ -22,7 +23,8 @@ def eager(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -> Tensor
 def fused(query: Tensor, key: Tensor, value: Tensor, residual: Tensor, heads: int) -> Tensor:
     """scaled_dot_product_attention, with V as ``heads`` heads that share Q and K."""
     q, k = (part.flatten(2).transpose(1, 2)[:, None].expand(-1, heads, -1, -1) for part in (query, key))
-    v = value.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)  # (B, heads, N, d_v / heads)
+    split: Tensor = value.flatten(2).unflatten(1, (heads, -1))  # type: ignore[no-untyped-call]
+    v = split.transpose(2, 3)  # (B, heads, N, d_v / heads)
     context = F.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(2, 3)
     return context.reshape(residual.shape) + residual
 
@@ -31,10 +33,12 @@ def stock_candidates(inputs: tuple[Tensor, ...]) -> dict[str, Candidate]:
     """PyTorch's own ways; a backend of scaled_dot_product_attention raises where it does not take them."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
+    query, key, value, residual = inputs
+
     def on(backend: SDPBackend, heads: int) -> Candidate:
         def run() -> Tensor:
             with sdpa_kernel(backend):
-                return fused(*inputs, heads=heads)
+                return fused(query, key, value, residual, heads)
 
         return run
 

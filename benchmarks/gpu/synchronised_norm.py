@@ -1,6 +1,6 @@
 """Two processes with synchronised batch norm make the updates of one with the same batch.
 
-python benchmarks/gpu/synchronised_norm.py
+python -m benchmarks.gpu.synchronised_norm
 
 By NCCL where there are two GPUs; on one, which NCCL does not let two processes share, both are on it and talk
 by gloo. Losses, weights and running statistics after some updates of a small DANet in float64, labels ignored
@@ -11,7 +11,6 @@ there is no GPU.
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measurement import exit_code_of, gpu_is_missing, record
 from rich.console import Console
 from torch import distributed as dist
 
+from benchmarks.gpu.measurement import exit_code_of, gpu_is_missing, record
+from benchmarks.networks import open_attentions
+from benchmarks.places import REPOSITORY
 from danet_train.data.batches import Batch
 from danet_train.training.config import TrainConfig
 from danet_train.training.distributed import World, world_from_environment
@@ -58,10 +59,9 @@ def run_updates(world: World, device: torch.device) -> dict[str, Any]:
     """What this process has after the updates."""
     torch.manual_seed(0)
     model = make_learner(CONFIG, CLASSES, device).model.double()
-    for attention in (model.decode_head.pam, model.decode_head.cam):
-        torch.nn.init.constant_(attention.gamma.scale, 0.5)
+    open_attentions(model, 0.5)
     if world.size > 1:
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     learner = Learner(model, CONFIG, [make_optimiser(model, CONFIG.optimiser)], world)
     set_learning_rate(learner.optimisers, CONFIG.optimiser.lr)
     generator = torch.Generator().manual_seed(1)
@@ -104,7 +104,9 @@ def main() -> int:
     alone = run_updates(World(), torch.device("cuda"))
     with tempfile.TemporaryDirectory() as name:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        done = subprocess.run([*launcher, __file__, name], env=os.environ, check=False)
+        done = subprocess.run(
+            [*launcher, "-m", "benchmarks.gpu.synchronised_norm", name], cwd=REPOSITORY, check=False
+        )
         if done.returncode:
             console.print(f"the two processes failed ({backend})")
             return 1

@@ -43,9 +43,12 @@ def export(
         Literal["bgr", "nv12", "uyvy"],
         typer.Option(help="What the camera delivers; the model file converts it."),
     ] = "bgr",
-    colour: Annotated[
+    color: Annotated[
         Literal["bt601", "bt709"] | None,
         typer.Option(help="Matrix of nv12 and uyvy; bt601 where it is not given."),
+    ] = None,
+    colour: Annotated[
+        Literal["bt601", "bt709"] | None, typer.Option(hidden=True, help="--color as version 0.1 spelt it.")
     ] = None,
     levels: Annotated[
         Literal["limited", "full"] | None,
@@ -82,9 +85,10 @@ def export(
     from danet_runtime.files.atomic import check_folder_target
     from danet_runtime.frames.pixel_formats import Pixels
 
-    if pixel_format == "bgr" and (colour or levels):
-        raise UsageError("--colour and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
-    pixels = Pixels(pixel_format, colour or "bt601", levels or "limited")
+    color = color or colour
+    if pixel_format == "bgr" and (color or levels):
+        raise UsageError("--color and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
+    pixels = Pixels(pixel_format, color or "bt601", levels or "limited")
     model_hw = parse_size(size, "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
     plan_geometry(model_hw, frame_hw, fit, align_corners, pixels)  # refuse a size before torch is loaded

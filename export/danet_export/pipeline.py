@@ -85,7 +85,7 @@ def export_bundle(
 
     Args:
         checkpoint: The trained network, with its normalisation.
-        classes: Names and colours, one for each channel of the logits.
+        classes: Names and colors, one for each channel of the logits.
         geometry: The sizes.
         frames: Gives the frames to compare on, (H, W, 3) BGR of the size it is asked for. The first at full
             size becomes the golden frame.
@@ -125,7 +125,7 @@ def export_bundle(
             ),
             classes=tuple(
                 SegmentationClass(name=name, color=color)
-                for name, color in zip(classes.names, classes.colours, strict=True)
+                for name, color in zip(classes.names, classes.colors, strict=True)
             ),
             variants={
                 precision: Variant(
@@ -153,7 +153,7 @@ def frame_spec(geometry: Geometry) -> FrameSpec:
     """The frame as the manifest has it."""
     pixels = geometry.pixels
     return FrameSpec(
-        size_hw=geometry.frame_hw, pixel_format=pixels.format, colour=pixels.colour, range=pixels.range
+        size_hw=geometry.frame_hw, pixel_format=pixels.format, color=pixels.color, range=pixels.range
     )
 
 

@@ -1,7 +1,7 @@
 """Names and words of others, shown so that a terminal or a log takes none of them for an order.
 
 The names of files, classes and cameras, the words of manifests, black boxes and child processes may hold
-anything: escape sequences that retitle, recolour or erase, line ends that forge another line, marks that turn
+anything: escape sequences that retitle, recolor or erase, line ends that forge another line, marks that turn
 the direction of writing, and the stand-ins for bytes that are no text. All these are shown by their numbers.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 _BYTES_FROM: Final = 0xDC80  # where Python keeps a byte of a file name that is no UTF-8
 _BYTES_TO: Final = 0xDCFF
 
-# What this program and its libraries send to a terminal by themselves: colours, and moves of progress bars.
+# What this program and its libraries send to a terminal by themselves: colors, and moves of progress bars.
 _OWN_SEQUENCE: Final = r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)"
 _STREAMED: Final = {
     True: re.compile(rf"({_OWN_SEQUENCE}|\n)|[^ -~]"),
@@ -32,7 +32,7 @@ def visible(text: str) -> str:
     return "".join(letter if letter.isprintable() else _number(letter) for letter in text)
 
 
-def visible_stream(text: str, *, has_colours: bool) -> str:
+def visible_stream(text: str, *, has_colors: bool) -> str:
     """What may be sent to a terminal or file as it is: lines, and where asked the sequences of rich's own.
 
     The last line of defence, for what did not pass through :func:`visible`.
@@ -41,7 +41,7 @@ def visible_stream(text: str, *, has_colours: bool) -> str:
     def shown(match: re.Match[str]) -> str:
         return match[0] if match[1] else visible(match[0])
 
-    return text if text.isprintable() else _STREAMED[has_colours].sub(shown, text)
+    return text if text.isprintable() else _STREAMED[has_colors].sub(shown, text)
 
 
 class VisibleFormatter(logging.Formatter):

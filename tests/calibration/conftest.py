@@ -59,7 +59,7 @@ def labelled(balanced_bundle, tmp_path_factory):
         cv2.imwrite(str(root / f"val/labels/{seed}.png"), labels)
     entries = [
         f"  - {{name: {n}, color: {list(c)}}}"
-        for n, c in zip(CITYSCAPES.names, CITYSCAPES.colours, strict=True)
+        for n, c in zip(CITYSCAPES.names, CITYSCAPES.colors, strict=True)
     ]
     (root / "classes.yaml").write_text("classes:\n" + "\n".join(entries) + "\n")
     return LabelledSet("own labels", open_dataset(root, "val"))

@@ -2,27 +2,17 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from danet_command import danet
 
 from danet_export.frames import pattern
 from danet_train.model.danet import build_model
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
-
-
-def danet(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "danet_runtime", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -142,9 +132,9 @@ def test_a_changed_byte_is_found_before_the_model_is_parsed(bundle, video, tmp_p
 
 
 def test_an_unknown_manifest_key(bundle, video, tmp_path):
-    edit_manifest(bundle, lambda manifest: manifest.update(colour="red"))
+    edit_manifest(bundle, lambda manifest: manifest.update(color="red"))
     for arguments in (["run", bundle, video], ["build", bundle, "--target", "sm_89"], ["doctor", bundle]):
-        refused(danet(*arguments), 1, "unknown key colour")
+        refused(danet(*arguments), 1, "unknown key color")
 
 
 def test_a_manifest_of_a_later_schema(bundle, video):

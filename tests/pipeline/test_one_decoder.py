@@ -79,10 +79,10 @@ def test_exif_behind_the_pixels_of_a_png_is_obeyed_too(orientation: int, tmp_pat
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_calibration_looks_at_pictures_upright(form: str, tmp_path: Path) -> None:
     steep = np.repeat(np.repeat(GREY, 8, axis=0), 8, axis=1)
-    colour = np.stack([steep] * 3, -1)
+    color = np.stack([steep] * 3, -1)
     path, plain = tmp_path / f"it.{form.lower()}", tmp_path / "plain.png"
-    path.write_bytes(with_exif(colour, form, 6))
-    plain.write_bytes(saved(Image.fromarray(upright(colour, 6)), "PNG"))
+    path.write_bytes(with_exif(color, form, 6))
+    plain.write_bytes(saved(Image.fromarray(upright(color, 6)), "PNG"))
     turned, as_shown = look_at_all([path, plain])
     assert np.abs(turned.thumbnail.astype(int) - as_shown.thumbnail).max() <= 6
 

@@ -49,7 +49,7 @@ def exported(
 
 def test_the_manifest_says_the_format_and_the_golden_frame_is_its_bytes(bundle: Bundle) -> None:
     spec = bundle.manifest.frame
-    assert (spec.colour, spec.range, spec.size_hw) == ("bt601", "limited", (128, 128))
+    assert (spec.color, spec.range, spec.size_hw) == ("bt601", "limited", (128, 128))
     stored = cv2.imread(str(bundle.path / "golden" / "frame.png"), cv2.IMREAD_UNCHANGED)
     assert stored.shape == SIZES[spec.pixel_format]
     frame, labels = golden_frame(bundle)
@@ -105,7 +105,7 @@ def test_tensorrt_for_rtx_builds_it(bundle: Bundle, precision: str) -> None:
     [
         (("--size", "769x769", "--pixel-format", "nv12"), "height and width must be even (got 769x769)"),
         (("--size", "64x128", "--frame-size", "64x129", "--pixel-format", "uyvy"), "the width must be even"),
-        (("--size", "64x128", "--colour", "bt709"), "leave them out for bgr"),
+        (("--size", "64x128", "--color", "bt709"), "leave them out for bgr"),
         (("--size", "64x128", "--range", "full"), "leave them out for bgr"),
     ],
 )
@@ -121,6 +121,6 @@ def test_a_format_that_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_the_command_records_matrix_and_range(checkpoint_file: Path, tmp_path: Path) -> None:
-    options = ("--pixel-format", "nv12", "--colour", "bt709", "--range", "full")
+    options = ("--pixel-format", "nv12", "--color", "bt709", "--range", "full")
     danet("export", checkpoint_file, "-o", tmp_path / "b", "--size", "64x128", *options)
     assert Bundle.open(tmp_path / "b").manifest.frame.pixels == Pixels("nv12", "bt709", "full")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+import danet_command
 import numpy as np
 import onnx
 import onnxruntime
@@ -33,19 +33,19 @@ REAL_VIDEOS = REPO_ROOT.parent / "shared" / "data" / "video"
 
 FRAME_HW = (48, 64)
 MODEL_HW = (24, 32)
-# Name, RGB: the model calls a pixel by the nearest of these colours.
+# Name, RGB: the model calls a pixel by the nearest of these colors.
 CLASSES = (("road", (128, 64, 128)), ("tree", (20, 200, 20)), ("sky", (60, 60, 220)), ("car", (220, 30, 30)))
 
 
 def tiny_model(frame_hw: tuple[int, int] = FRAME_HW, labels_hw: tuple[int, int] | None = None) -> bytes:
-    """An ONNX file with the signature of every bundle: the nearest class colour at model size."""
+    """An ONNX file with the signature of every bundle: the nearest class color at model size."""
     height, width = frame_hw
-    colours = np.array([colour[::-1] for _, colour in CLASSES], np.float32)  # (classes, 3) BGR
+    colors = np.array([color[::-1] for _, color in CLASSES], np.float32)  # (classes, 3) BGR
     # argmax of 2 p.x - |p|^2 is the nearest prototype p of x.
-    weight = np.repeat(np.repeat(2 * colours[:, :, None, None], 3, 2), 3, 3) / 9  # (classes, 3, 3, 3)
+    weight = np.repeat(np.repeat(2 * colors[:, :, None, None], 3, 2), 3, 3) / 9  # (classes, 3, 3, 3)
     constants = {
         "weight": weight.astype(np.float32),
-        "bias": -(colours**2).sum(1),
+        "bias": -(colors**2).sum(1),
         "model_size": np.array([1, 3, *MODEL_HW], np.int64),
         "frame_size": np.array([1, len(CLASSES), *(labels_hw or frame_hw)], np.int64),
     }
@@ -73,13 +73,13 @@ def tiny_model(frame_hw: tuple[int, int] = FRAME_HW, labels_hw: tuple[int, int] 
 
 def picture(height: int, width: int, shift: int = 0) -> np.ndarray:
     """A street of sorts, (H, W, 3) BGR: sky over road, a tree, and a car that moves with ``shift``."""
-    colours = {name: colour[::-1] for name, colour in CLASSES}
+    colors = {name: color[::-1] for name, color in CLASSES}
     image = np.empty((height, width, 3), np.uint8)
-    image[: height // 2] = colours["sky"]
-    image[height // 2 :] = colours["road"]
-    image[height // 4 : height // 2, : width // 4] = colours["tree"]
+    image[: height // 2] = colors["sky"]
+    image[height // 2 :] = colors["road"]
+    image[height // 4 : height // 2, : width // 4] = colors["tree"]
     left = width // 4 + shift % (width // 2)
-    image[height // 2 : height * 3 // 4, left : left + width // 4] = colours["car"]
+    image[height // 2 : height * 3 // 4, left : left + width // 4] = colors["car"]
     return image
 
 
@@ -107,7 +107,7 @@ def make_bundle(
                     tokens=12,
                 ),
                 normalisation=Normalisation(mean_rgb=(0.0, 0.0, 0.0), std_rgb=(1.0, 1.0, 1.0)),
-                classes=tuple(SegmentationClass(name=name, color=colour) for name, colour in CLASSES),
+                classes=tuple(SegmentationClass(name=name, color=color) for name, color in CLASSES),
                 variants={
                     precision: Variant(file=writer.add(f"model.{precision}.onnx", model), opset=18)
                     for precision in precisions
@@ -221,7 +221,6 @@ def danet(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command as a user does, in a process of its own."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "danet_runtime", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+        return danet_command.danet(*arguments, cwd=tmp_path)
 
     return run

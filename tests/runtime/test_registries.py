@@ -149,7 +149,7 @@ RUN = ("--backend", "lone", "--sink", "tally:seen", "--report", "r.json")
 WRONG = {
     ("nowhere:x",): "expected grey:, a video file",
     ("grey:?level=256",): "expected grey:?level=0..255&frames=COUNT",
-    ("grey:?colour=1",): "expected options of level, frames, each once",
+    ("grey:?color=1",): "expected options of level, frames, each once",
     ("grey:", "--sink", "nowhere:x"): "expected tally:NAME, a video file",
     ("grey:", "--backend", "abacus"): "'abacus' is not one of 'lone', 'onnxruntime'",
     ("grey:", "--backend", "lone", "--threads", "2"): "lone has no threads to be counted",

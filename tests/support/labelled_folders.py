@@ -23,9 +23,9 @@ def scene(seed: int, size_hw: tuple[int, int] = (32, 48)) -> tuple[Pixels, Pixel
     label = np.zeros(size_hw, np.uint8)
     label[: height // 3] = 2
     label[height // 2 : -3, 3 : 3 + width // 3] = 1
-    colours = np.array([[90, 90, 90], [200, 30, 40], [60, 120, 250], [0, 200, 0]])
+    colors = np.array([[90, 90, 90], [200, 30, 40], [60, 120, 250], [0, 200, 0]])
     noise = rng.integers(-20, 20, (*size_hw, 3))
-    return np.clip(colours[label] + noise, 0, 255).astype(np.uint8), label
+    return np.clip(colors[label] + noise, 0, 255).astype(np.uint8), label
 
 
 def plain_folder(root: Path, splits: tuple[str, ...] = ("train", "val"), count: int = 4) -> Path:

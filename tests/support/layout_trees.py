@@ -13,7 +13,7 @@ TRAIN, VAL = 8, 3
 """Photographs of each split; a calibration asks for eight."""
 
 SIZE_HW = (64, 128)
-_VOC_COLOURS = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+_VOC_COLORS = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
 
 
 class Tree(NamedTuple):
@@ -48,7 +48,7 @@ def cityscapes(root: Path) -> Tree:
             )
             _photograph(image, split, number)
             _grey(label, (0, 7, 26, 33))
-            _in_colours(label.with_name(label.name.replace("labelIds", "color")))
+            _in_colors(label.with_name(label.name.replace("labelIds", "color")))
             splits[split][image] = label
     return Tree(root, splits["train"], splits["val"], root / "leftImg8bit", (root / "gtFine",))
 
@@ -80,8 +80,8 @@ def voc2012(root: Path) -> Tree:
             if is_aug:
                 _grey(label, (0, 1, 3, 20))
             else:
-                _in_colours(label)
-                _in_colours(root / f"SegmentationObject/{name}.png")
+                _in_colors(label)
+                _in_colors(root / f"SegmentationObject/{name}.png")
             lists["aug" if is_aug else split].append(name)
             found[split][image] = label
     folder = root / "ImageSets/Segmentation"
@@ -101,7 +101,7 @@ def plain_folder(root: Path) -> Tree:
             name = f"drive/{number}" if number % 2 else str(number)
             image, label = root / split / f"images/{name}.jpg", root / split / f"labels/{name}.png"
             _photograph(image, split, number)
-            _in_colours(label)
+            _in_colors(label)
             found[split][image] = label
     names = "".join(f"  - {{name: c{index}, color: [{index}, 9, 9]}}\n" for index in range(4))
     (root / "classes.yaml").write_text(f"classes:\n{names}")
@@ -129,10 +129,10 @@ def _grey(path: Path, values: tuple[int, ...]) -> None:
     _save(path, PIL.Image.fromarray(_values(values)))
 
 
-def _in_colours(path: Path) -> None:
-    """Classes 0 to 3 as a palette PNG, which a decoder of photographs reads as a picture in colours."""
+def _in_colors(path: Path) -> None:
+    """Classes 0 to 3 as a palette PNG, which a decoder of photographs reads as a picture in colors."""
     picture = PIL.Image.fromarray(_values((0, 1, 2, 3)))
-    picture.putpalette(_VOC_COLOURS)
+    picture.putpalette(_VOC_COLORS)
     _save(path, picture)
 
 

@@ -111,7 +111,7 @@ class Plan:
         mirrored: Whether it mirrors it, too.
         aspect: Width to height of a pixel.
         tags: Of the container.
-        colours: Sets the colour tags of PyAV's codec context.
+        colors: Sets the color tags of PyAV's codec context.
         packet: Called with the number of each packet in decoding order and its bytes; gives those that are
             written instead, or ``None`` where the packet is left out.
         hidden_s: So much of the beginning is hidden by an edit list.
@@ -124,7 +124,7 @@ class Plan:
     mirrored: bool = False
     aspect: Fraction | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    colours: Callable[[Any], None] = lambda _context: None
+    colors: Callable[[Any], None] = lambda _context: None
     packet: Callable[[int, bytes], bytes | None] = lambda _number, data: data
     hidden_s: float = 0.0
     sound_s: float = 0.0
@@ -162,7 +162,7 @@ def make(path: Path, kind: Kind, plan: Plan | None = None, draw: Callable[..., A
         pytest.skip(f"this FFmpeg has no {kind.codec}")
     with av.open(str(path), "w", format=kind.format, options=options) as container:
         container.metadata.update(plan.tags)
-        stream = container.add_stream(kind.codec, rate=FPS, options=dict(kind.options))
+        stream: Any = container.add_stream(kind.codec, rate=FPS, options=dict(kind.options))
         stream.height, stream.width = kind.size_hw
         stream.pix_fmt = kind.pixels
         tick = Fraction(1, FPS * 512)
@@ -170,7 +170,7 @@ def make(path: Path, kind: Kind, plan: Plan | None = None, draw: Callable[..., A
             stream.codec_context.time_base = tick
         if plan.aspect is not None:
             stream.codec_context.sample_aspect_ratio = plan.aspect
-        plan.colours(stream.codec_context)
+        plan.colors(stream.codec_context)
         if plan.turned or plan.mirrored:
             stream.set_display_rotation(plan.turned, hflip=plan.mirrored)
         sound = (

@@ -11,7 +11,7 @@ def test_cityscapes_has_its_19_classes_in_order():
     assert len(CITYSCAPES) == 19
     assert CITYSCAPES.names[0] == "road"
     assert CITYSCAPES.names[18] == "bicycle"
-    assert CITYSCAPES.colours[0] == (128, 64, 128)
+    assert CITYSCAPES.colors[0] == (128, 64, 128)
     assert CITYSCAPES.label_ids == (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
@@ -61,6 +61,12 @@ def test_a_name_that_is_neither_table_nor_file_is_refused_with_the_tables_there_
         find_classes("camvd")
 
 
-def test_colours_must_match_the_names_in_number():
+def test_colors_must_match_the_names_in_number():
     with pytest.raises(ValueError, match="one entry a class"):
-        ClassTable(names=("a", "b"), colours=((0, 0, 0),))
+        ClassTable(names=("a", "b"), colors=((0, 0, 0),))
+
+
+def test_a_table_as_checkpoints_of_version_0_1_hold_it_is_read():
+    stored = CITYSCAPES.model_dump(mode="json")
+    stored["colours"] = stored.pop("colors")
+    assert ClassTable.model_validate(stored) == CITYSCAPES

@@ -236,10 +236,10 @@ def test_a_gamma_of_0_is_said(image):
     assert explain_image(_network(), image, NORMALISATION).notes == ()
 
 
-def test_numbered_classes_have_colours_of_their_own():
+def test_numbered_classes_have_colors_of_their_own():
     table = numbered_classes(150)
     assert table.names[149] == "class 149"
-    assert len(set(table.colours)) == 150
+    assert len(set(table.colors)) == 150
 
 
 # --- the command ---

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from danet_train.config.inheritance import CLASS_TABLES, explain, packaged_class_tables
 from danet_train.errors import ConfigError, DataError
@@ -26,11 +26,11 @@ _UNKNOWN = -1
 
 
 class ClassTable(BaseModel):
-    """Names and colours by train id, and the values that label images hold for them.
+    """Names and colors by train id, and the values that label images hold for them.
 
     Attributes:
         names: By train id, 0 first.
-        colours: RGB, 0..255, by train id.
+        colors: RGB, 0..255, by train id.
         ignore: The train id of ignored pixels.
         label_ids: The value in a label image by train id; None where the value is the train id.
         ignored_values: Further values of a label image that mean an ignored pixel; 255 always does.
@@ -39,14 +39,16 @@ class ClassTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     names: tuple[str, ...] = Field(min_length=2, max_length=255)
-    colours: tuple[tuple[_Byte, _Byte, _Byte], ...]
+    colors: tuple[tuple[_Byte, _Byte, _Byte], ...] = Field(
+        validation_alias=AliasChoices("colors", "colours")  # the second in checkpoints of version 0.1
+    )
     ignore: int = Field(default=IGNORE, ge=IGNORE, le=IGNORE)
     label_ids: tuple[_Byte, ...] | None = None
     ignored_values: tuple[_Byte, ...] = ()
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> ClassTable:
-        for name, values in (("colours", self.colours), ("label_ids", self.label_ids)):
+        for name, values in (("colors", self.colors), ("label_ids", self.label_ids)):
             if values is not None and len(values) != len(self.names):
                 raise ValueError(f"{name} must have one entry a class: {len(self.names)}, not {len(values)}")
         if len(set(self.names)) != len(self.names):
@@ -104,7 +106,7 @@ class ClassTable(BaseModel):
     def palette(self) -> npt.NDArray[np.uint8]:
         """(256, 3) RGB by train id; black where there is no class."""
         table = np.zeros((256, 3), np.uint8)
-        table[: len(self)] = self.colours
+        table[: len(self)] = self.colors
         return table
 
 
@@ -175,7 +177,7 @@ def read_classes(path: Path) -> ClassTable:
         values = tuple(range(parsed.first_value, parsed.first_value + len(parsed.classes)))
         return ClassTable(
             names=tuple(entry.name for entry in parsed.classes),
-            colours=tuple(entry.color for entry in parsed.classes),
+            colors=tuple(entry.color for entry in parsed.classes),
             label_ids=values if parsed.first_value else None,
             ignored_values=tuple(parsed.ignore),
         )
@@ -203,15 +205,15 @@ def find_classes(name_or_path: str | Path) -> ClassTable:
 
 
 def numbered_classes(count: int) -> ClassTable:
-    """A table for a checkpoint that names no classes: ``class 0`` and so on, in colours far apart.
+    """A table for a checkpoint that names no classes: ``class 0`` and so on, in colors far apart.
 
     Hues go on by the golden ratio, which keeps neighbours and any first few apart.
     """
     hues = ((index * 0.618033988749895) % 1 for index in range(count))
-    colours = (colorsys.hsv_to_rgb(hue, 0.75, 0.5 + 0.5 * (index % 2)) for index, hue in enumerate(hues))
+    colors = (colorsys.hsv_to_rgb(hue, 0.75, 0.5 + 0.5 * (index % 2)) for index, hue in enumerate(hues))
     return ClassTable(
         names=tuple(f"class {index}" for index in range(count)),
-        colours=tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours),
+        colors=tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors),
     )
 
 
@@ -222,7 +224,7 @@ def _cityscapes() -> ClassTable:
     )
     return ClassTable(
         names=tuple(label.name for label in scored),
-        colours=tuple(label.color for label in scored),
+        colors=tuple(label.color for label in scored),
         label_ids=tuple(label.id for label in scored),
         ignored_values=tuple(
             label.id for label in _cityscapes_labels if label.id >= 0 and not 0 <= label.trainId < IGNORE

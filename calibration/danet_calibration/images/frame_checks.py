@@ -1,4 +1,4 @@
-"""Frames that cannot stand for a camera's: of one colour, ramps, label images, noise."""
+"""Frames that cannot stand for a camera's: of one color, ramps, label images, noise."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
         Height and width of each.
 
     Raises:
-        CalibrationSetError: Frames of one colour, ramps, label images, or noise, by name.
+        CalibrationSetError: Frames of one color, ramps, label images, or noise, by name.
         SourceError: A file that is missing, no picture, damaged, cut off or too large.
     """
     sizes: list[tuple[int, int]] = []
@@ -80,7 +80,7 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
         )
     if constant:
         raise CalibrationSetError(
-            f"{len(constant)} of {of} images show nothing but one colour: {names_of(constant)}; scales from "
+            f"{len(constant)} of {of} images show nothing but one color: {names_of(constant)}; scales from "
             "such frames are too small: take them out, or give real frames of the camera"
         )
     if ramps:

@@ -132,7 +132,7 @@ def choose_images(
 
     Raises:
         CalibrationSetError: No images, too few, nearly the same throughout, or images that cannot stand for a
-            camera's: of one colour, label images, noise.
+            camera's: of one color, label images, noise.
         DataError: The training split of a data set cannot be read.
         SourceError: An image that cannot be read.
         ValueError: ``count`` or ``held_out`` is out of range.

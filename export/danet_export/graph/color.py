@@ -11,7 +11,7 @@ from danet_runtime.frames.pixel_formats import Pixels
 
 
 class FrameToBgr(nn.Module):
-    """Colour conversion in standard operators, with OpenCV's definition of it.
+    """Color conversion in standard operators, with OpenCV's definition of it.
 
     The levels are rounded and held in 0..255, as where OpenCV converts into bytes: a network that was trained
     on such pictures sees the same ones. Chroma is weighted at its own size and then repeated for the
@@ -29,7 +29,7 @@ class FrameToBgr(nn.Module):
         self.pixels = pixels
         if pixels.format == "bgr":
             return
-        use = yuv_to_bgr(pixels.colour, pixels.range)
+        use = yuv_to_bgr(pixels.color, pixels.range)
         self.luma, self.offset = use.luma, float(use.offset)
         self.register_buffer("u_bgr", torch.tensor(use.u_bgr).view(1, 3, 1, 1))
         self.register_buffer("v_bgr", torch.tensor(use.v_bgr).view(1, 3, 1, 1))

@@ -30,9 +30,9 @@ _APPLIED: Final[Operator] = "ChannelEnergy"
 APPLICATION_PREFIX = "channel_attention_"
 """Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
 
-CONVERSION_PREFIX = "colour_conversion_"
+CONVERSION_PREFIX = "color_conversion_"
 """Begins the names of the nodes that make BGR of a camera's luma and chroma, which INT8 leaves alone: its
-step would be several levels of a colour."""
+step would be several levels of a color."""
 
 
 def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:

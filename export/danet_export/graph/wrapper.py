@@ -1,7 +1,7 @@
 """The module that is traced: bytes in, bytes out, with the attention as custom nodes.
 
 Everything that only the export needs stands here, so that the model in ``danet_train`` stays as it is: the
-colour conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
+color conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
 folded into its value projection, the blue-green-red order of OpenCV folded into the first convolution, and
 the fused nodes.
 """

@@ -61,7 +61,7 @@ def native_body(sizes: Sizes) -> onnx.FunctionProto:
     """One MatMul a slice, each with its own small copies in FP32.
 
     At 1024x2048 one MatMul over all positions leaves 529 MiB of activations, and this one 384 MiB, 48 more
-    than the network without attention (``benchmarks/activation_memory.py`` has both).
+    than the network without attention (``benchmarks/engines/activation_memory.py`` has both).
     """
     slices, tokens = sizes["slices"], sizes["tokens"]
     length = slice_length(tokens, slices)

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from danet_runtime.bundle.folder import path_fault
 from danet_runtime.bundle.operators import Operator
 from danet_runtime.errors import ManifestError
 from danet_runtime.files.limited import require_plain_json
-from danet_runtime.frames.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.frames.pixel_formats import Color, LevelRange, PixelFormat, Pixels
 from danet_runtime.pictures.header import MOST_PIXELS, MOST_SIDE
 
 SCHEMA_VERSION: Final = 1
@@ -92,13 +100,17 @@ class FrameSpec(Schema):
 
     size_hw: SizeHW
     pixel_format: PixelFormat = "bgr"
-    colour: Colour = Field(default="bt601", description="matrix of luma and chroma; only bt601 with bgr")
+    color: Color = Field(
+        default="bt601",
+        validation_alias=AliasChoices("color", "colour"),  # the spelling of version 0.1
+        description="matrix of luma and chroma; only bt601 with bgr",
+    )
     range: LevelRange = Field(default="limited", description="of luma and chroma; only limited with bgr")
 
     @property
     def pixels(self) -> Pixels:
         """Layout and meaning of the bytes."""
-        return Pixels(self.pixel_format, self.colour, self.range)
+        return Pixels(self.pixel_format, self.color, self.range)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,7 +124,7 @@ class FrameSpec(Schema):
         if self.size_hw[0] * self.size_hw[1] > MOST_PIXELS:
             raise ValueError(f"a frame has at most {MOST_PIXELS} pixels (got {self.size_hw})")
         if self.pixel_format == "bgr" and self.pixels != Pixels():
-            raise ValueError(f"bgr has neither colour nor range (got {self.colour}, {self.range})")
+            raise ValueError(f"bgr has neither color nor range (got {self.color}, {self.range})")
         return self
 
 
@@ -259,7 +271,7 @@ class Golden(Schema):
     """A frame whose labels are known, to try a backend with before it is trusted."""
 
     frame: FileRef = Field(
-        description="PNG of the bytes that the model takes: bgr in colour, nv12 and uyvy as grey pictures "
+        description="PNG of the bytes that the model takes: bgr in color, nv12 and uyvy as grey pictures "
         "(H * 3 / 2, W) and (H, 2 W)"
     )
     labels: FileRef = Field(

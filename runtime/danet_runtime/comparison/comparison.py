@@ -73,7 +73,7 @@ class Compared:
     Attributes:
         labels: The counts.
         backends: What each of A and B says of itself.
-        palette: (256, 3) uint8 BGR, one colour a label.
+        palette: (256, 3) uint8 BGR, one color a label.
     """
 
     labels: LabelComparison

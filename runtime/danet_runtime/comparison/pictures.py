@@ -29,7 +29,7 @@ class DifferencePicture:
     Args:
         names: What A and B are called.
         classes: The bundle's classes.
-        palette: (256, 3) uint8 BGR, one colour a label.
+        palette: (256, 3) uint8 BGR, one color a label.
 
     Raises:
         MissingDependencyError: OpenCV is not installed.
@@ -64,8 +64,8 @@ class DifferencePicture:
         panels = [
             self._captioned(frame, compared.name),
             self._captioned(self._difference(frame, different, size), f"different: {share} of the pixels"),
-            self._captioned(self._coloured(compared.labels_a, size), f"A  {self._names[0]}"),
-            self._captioned(self._coloured(compared.labels_b, size), f"B  {self._names[1]}"),
+            self._captioned(self._colored(compared.labels_a, size), f"A  {self._names[0]}"),
+            self._captioned(self._colored(compared.labels_b, size), f"B  {self._names[1]}"),
         ]
         gap = np.full((panels[0].shape[0], _GAP, 3), _GROUND, np.uint8)
         rows = [np.hstack([gap, left, gap, right, gap]) for left, right in (panels[:2], panels[2:])]
@@ -79,7 +79,7 @@ class DifferencePicture:
         factor = -(-_PANEL_MIN_WIDTH // width) if width < _PANEL_MIN_WIDTH else 1
         return width * factor, height * factor
 
-    def _coloured(self, labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    def _colored(self, labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
         nearest = self._cv2.resize(labels, size, interpolation=self._cv2.INTER_NEAREST_EXACT)
         return np.asarray(self._palette[nearest], np.uint8)
 
@@ -105,7 +105,7 @@ class DifferencePicture:
         self._cv2.putText(picture, text, (left, base), font, _TEXT_SCALE, _INK, 1, self._cv2.LINE_AA)
 
     def _legend(self, compared: FrameAgreement, different: np.ndarray[Any, Any], width: int) -> UInt8Array:
-        """Classes of either side in this frame, the most frequent first, then the colour of what differs."""
+        """Classes of either side in this frame, the most frequent first, then the color of what differs."""
         counts = np.bincount(compared.labels_a.ravel(), minlength=256)
         counts += np.bincount(compared.labels_b.ravel(), minlength=256)
         labels = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
@@ -117,11 +117,11 @@ class DifferencePicture:
         columns = max(1, (width - 2 * _GAP) // max(sizes))
         lines = -(-len(entries) // columns)
         legend = np.full((lines * _LEGEND_LINE_PX + 2 * _GAP, width, 3), _GROUND, np.uint8)
-        for position, (name, colour) in enumerate(entries):
+        for position, (name, color) in enumerate(entries):
             left = _GAP + position % columns * max(sizes)
             top = _GAP + position // columns * _LEGEND_LINE_PX
             corner = (left + swatch, top + 5 + swatch)
-            self._cv2.rectangle(legend, (left, top + 5), corner, colour, -1)
+            self._cv2.rectangle(legend, (left, top + 5), corner, color, -1)
             self._cv2.rectangle(legend, (left, top + 5), corner, (128, 128, 128), 1)
             self._write(legend, name, left + swatch + 8, top + _LEGEND_LINE_PX - 8)
         return legend

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import FrameError
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.frames.pixel_formats import Colour, LevelRange, Pixels
+from danet_runtime.frames.pixel_formats import Color, LevelRange, Pixels
 
 Triple = tuple[float, float, float]
 
-_LUMA_RED_BLUE: Final[dict[Colour, tuple[float, float]]] = {
+_LUMA_RED_BLUE: Final[dict[Color, tuple[float, float]]] = {
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
 }
@@ -39,18 +39,18 @@ class YuvToBgr:
     v_bgr: Triple
 
 
-def yuv_to_bgr(colour: Colour, levels: LevelRange) -> YuvToBgr:
+def yuv_to_bgr(color: Color, levels: LevelRange) -> YuvToBgr:
     """The coefficients; those of BT.601 in limited range are OpenCV's own.
 
     OpenCV rounds them to three places and keeps them as multiples of 2^-20. Taken as 1.164 and so on, 0.1 %
     of random levels come out different by one; taken as they are, 2 in a million.
     """
-    if (colour, levels) == ("bt601", "limited"):
+    if (color, levels) == ("bt601", "limited"):
         luma, u_blue, u_green, v_green, v_red = (
             value / 2**20 for value in (1220542, 2116026, -409993, -852492, 1673527)
         )
         return YuvToBgr(luma, 16, (u_blue, u_green, 0.0), (0.0, v_green, v_red))
-    red, blue = _LUMA_RED_BLUE[colour]
+    red, blue = _LUMA_RED_BLUE[color]
     green = 1 - red - blue
     luma, chroma = (255 / 219, 255 / 224) if levels == "limited" else (1.0, 1.0)
     u, v = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
@@ -59,9 +59,9 @@ def yuv_to_bgr(colour: Colour, levels: LevelRange) -> YuvToBgr:
     )
 
 
-def _bgr_to_yuv(colour: Colour, levels: LevelRange) -> npt.NDArray[np.float64]:
+def _bgr_to_yuv(color: Color, levels: LevelRange) -> npt.NDArray[np.float64]:
     """(3, 4): rows Y, U, V; columns blue, green, red, offset."""
-    red, blue = _LUMA_RED_BLUE[colour]
+    red, blue = _LUMA_RED_BLUE[color]
     luma = np.array([blue, 1 - red - blue, red])
     u = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - blue))
     v = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - red))
@@ -91,7 +91,7 @@ class FromBgr:
         self._cv2 = opencv(f"converting frames to {pixels.format}")
         height, width = size_hw
         self._chroma_hw = (height // 2 if pixels.format == "nv12" else height, width // 2)
-        self._matrix = _bgr_to_yuv(pixels.colour, pixels.range)
+        self._matrix = _bgr_to_yuv(pixels.color, pixels.range)
         if pixels.format != "bgr":
             self._yuv = np.empty((height, width, 3), np.uint8)
             self._chroma = np.empty((*self._chroma_hw, 3), np.uint8)
@@ -164,7 +164,7 @@ def to_bgr(frame: UInt8Array, pixels: Pixels, out: UInt8Array | None = None) -> 
     luma = pixels.luma(frame)
     if out is None:
         out = np.empty((*luma.shape, 3), np.uint8)
-    if (pixels.colour, pixels.range) == ("bt601", "limited"):
+    if (pixels.color, pixels.range) == ("bt601", "limited"):
         cv2 = opencv("converting frames to bgr")
         code = cv2.COLOR_YUV2BGR_NV12 if pixels.format == "nv12" else cv2.COLOR_YUV2BGR_UYVY
         cv2.cvtColor(frame, code, dst=out)
@@ -183,7 +183,7 @@ def _chroma_of(frame: UInt8Array, pixels: Pixels) -> UInt8Array:
 
 
 def _convert(luma: UInt8Array, chroma: UInt8Array, pixels: Pixels, out: UInt8Array) -> None:
-    use = yuv_to_bgr(pixels.colour, pixels.range)
+    use = yuv_to_bgr(pixels.color, pixels.range)
     y = np.maximum(luma.astype(np.float32) - use.offset, 0) * use.luma
     u, v = (chroma[..., index].astype(np.float32) - 128 for index in (0, 1))
     for channel in range(3):

@@ -22,7 +22,7 @@ from danet_runtime.frames.arrays import UInt8Array
 
 PixelFormat = Literal["bgr", "nv12", "uyvy"]
 
-Colour = Literal["bt601", "bt709"]
+Color = Literal["bt601", "bt709"]
 """Which matrix makes luma and chroma of red, green and blue: ITU-R BT.601 or BT.709."""
 
 LevelRange = Literal["limited", "full"]
@@ -35,16 +35,16 @@ class Pixels:
 
     Attributes:
         format: The layout.
-        colour: The matrix; says nothing for ``bgr``.
+        color: The matrix; says nothing for ``bgr``.
         range: The levels; says nothing for ``bgr``.
     """
 
     format: PixelFormat = "bgr"
-    colour: Colour = "bt601"
+    color: Color = "bt601"
     range: LevelRange = "limited"
 
     def __str__(self) -> str:
-        return self.format if self.format == "bgr" else f"{self.format} ({self.colour}, {self.range} range)"
+        return self.format if self.format == "bgr" else f"{self.format} ({self.color}, {self.range} range)"
 
     @property
     def black_level(self) -> int:

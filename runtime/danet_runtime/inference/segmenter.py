@@ -99,7 +99,7 @@ class Segmenter:
         pixels: The bundle's pixel format; see :mod:`danet_runtime.frames.pixel_formats`.
         frame_shape: Shape of a frame in that format and size, e.g. (H, W, 3).
         classes: The classes; a label is a position in this list, 255 means none.
-        palette: (256, 3) uint8 BGR, one colour a label, black where there is no class; read-only.
+        palette: (256, 3) uint8 BGR, one color a label, black where there is no class; read-only.
     """
 
     def __init__(

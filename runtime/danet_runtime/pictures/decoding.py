@@ -2,7 +2,7 @@
 
 EXIF is obeyed, as OpenCV does for JPEG, PNG, WebP and TIFF: what comes out is upright. 16-bit values are
 scaled to 8, those of a PGM or PPM by the white that it states (4095 of a camera of 12 bits), grey and
-palettes become colours, alpha is dropped, CMYK is converted. Of a file with several pictures the first is
+palettes become colors, alpha is dropped, CMYK is converted. Of a file with several pictures the first is
 taken.
 
 ``danet_train`` and ``danet_runtime`` import no sibling, so each has this file; a test holds them equal.

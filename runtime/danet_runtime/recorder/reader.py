@@ -99,8 +99,8 @@ class BlackBoxRecording:
         return next((event for event in reversed(self.events) if event.monotonic_ns <= monotonic_ns), None)
 
     def _result(self, entry: RecordedFrame) -> Result:
-        frame = self._picture(entry.frame, colour=True)
-        labels = self._picture(entry.labels, colour=False)
+        frame = self._picture(entry.frame, color=True)
+        labels = self._picture(entry.labels, color=False)
         if frame.shape[:2] != labels.shape:
             raise SourceError(
                 f"{self.path / entry.labels} is {labels.shape}, its frame {frame.shape[:2]} (height, width)"
@@ -121,7 +121,7 @@ class BlackBoxRecording:
             health=entry.health,
         )
 
-    def _picture(self, inner: str, *, colour: bool) -> UInt8Array:
+    def _picture(self, inner: str, *, color: bool) -> UInt8Array:
         cv2 = opencv("reading a black box")
         file = self.path / inner
         try:
@@ -130,4 +130,4 @@ class BlackBoxRecording:
             raise SourceError(f"{file} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise SourceError(str(error)) from error
-        return decode(data, str(file), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
+        return decode(data, str(file), cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE)

@@ -17,7 +17,7 @@ from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.writing.video_file import VideoFile, check_video_target
 
-STATE_COLOURS: dict[HealthState, tuple[int, int, int]] = {
+STATE_COLORS: dict[HealthState, tuple[int, int, int]] = {
     "starting": (160, 160, 160),
     "ready": (80, 175, 76),
     "degraded": (0, 165, 255),
@@ -171,18 +171,18 @@ class StateDrawing:
     def _strip(self, state: HealthState, facts: str, reasons: tuple[str, ...]) -> None:
         strip = self._picture[self._frame_hw[0] :]
         strip[:] = 24
-        strip[:4] = STATE_COLOURS[state]
+        strip[:4] = STATE_COLORS[state]
         letters = int(self.size_hw[1] / 8.2)  # of this font and size
         reason = "; ".join(reasons)
         lines = [
-            (state.upper(), STATE_COLOURS[state]),
+            (state.upper(), STATE_COLORS[state]),
             (facts, (235, 235, 235)),
             (reason if len(reason) <= letters else reason[: letters - 3] + "...", (200, 200, 200)),
         ]
-        for number, (text, colour) in enumerate(lines):
+        for number, (text, color) in enumerate(lines):
             place = (8, 4 + _LINE_PX * (number + 1) - 6)
             self._cv2.putText(
-                strip, text, place, self._cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, colour, 1, self._cv2.LINE_AA
+                strip, text, place, self._cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, color, 1, self._cv2.LINE_AA
             )
 
 

@@ -1,4 +1,4 @@
-"""A picture of what the model saw: the classes' colours over the frame."""
+"""A picture of what the model saw: the classes' colors over the frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danet_runtime.frames.color import to_bgr
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 
 DEFAULT_OPACITY = 0.5
-"""Share of a class's colour in the overlay; the rest is the frame."""
+"""Share of a class's color in the overlay; the rest is the frame."""
 
 _FONT_HEIGHT_SHARE = 36  # a line of the legend is so small a part of the frame's height
 _LINE_MIN_PX, _LINE_MAX_PX = 10, 32
@@ -26,8 +26,8 @@ class Overlay:
     Args:
         size_hw: Height and width of the frames.
         classes: The bundle's classes.
-        palette: (256, 3) uint8 BGR, one colour a label.
-        opacity: Share of the colour, 0..1.
+        palette: (256, 3) uint8 BGR, one color a label.
+        opacity: Share of the color, 0..1.
         legend: Whether to draw the names of the classes into the upper left corner.
         pixels: Format of the frames; other than BGR they are converted before anything is drawn.
 
@@ -53,8 +53,8 @@ class Overlay:
         self._pixels = pixels
         self._bgr = None if pixels.format == "bgr" else np.empty((*size_hw, 3), np.uint8)
         self._class_count = len(classes)
-        self._colours = np.ascontiguousarray(palette[:, None, :])  # (256, 1, 3), as applyColorMap takes it
-        self._coloured = np.empty((*size_hw, 3), np.uint8)
+        self._colors = np.ascontiguousarray(palette[:, None, :])  # (256, 1, 3), as applyColorMap takes it
+        self._colored = np.empty((*size_hw, 3), np.uint8)
         self._unlabelled = np.empty(size_hw, np.bool_)
         self._legend = self._draw_legend(size_hw, classes, palette) if legend else None
 
@@ -71,8 +71,8 @@ class Overlay:
         """
         if self._bgr is not None:
             frame = to_bgr(frame, self._pixels, self._bgr)
-        self._cv2.applyColorMap(labels, self._colours, dst=self._coloured)
-        self._cv2.addWeighted(frame, 1.0 - self._opacity, self._coloured, self._opacity, 0.0, dst=out)
+        self._cv2.applyColorMap(labels, self._colors, dst=self._colored)
+        self._cv2.addWeighted(frame, 1.0 - self._opacity, self._colored, self._opacity, 0.0, dst=out)
         np.greater_equal(labels, self._class_count, out=self._unlabelled)
         if self._unlabelled.any():
             np.copyto(out, frame, where=self._unlabelled[..., None])

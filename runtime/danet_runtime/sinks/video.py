@@ -30,7 +30,7 @@ class VideoSink:
         path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
             FFmpeg has no x264; .avi: MJPEG).
         fps: Frames a second of a file; by default the source's, or 10 where it has none.
-        opacity: Share of the classes' colours, 0..1.
+        opacity: Share of the classes' colors, 0..1.
         legend: Whether to draw the names of the classes.
         overwrite: Whether a file at ``path`` may be replaced.
 

@@ -117,7 +117,7 @@ class CameraSource(LiveSource):
         wanted = self._wanted
         return (
             module_command("danet_runtime.sources.live.camera_child", "{fd}"),
-            (str(self._index), wanted.format, wanted.colour, wanted.range),
+            (str(self._index), wanted.format, wanted.color, wanted.range),
         )
 
     def _begin(self) -> None:

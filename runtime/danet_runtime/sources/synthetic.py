@@ -44,7 +44,7 @@ class SyntheticOptions(UriOptions):
 
 
 class SyntheticSource:
-    """Coloured stripes that move to the left; see :class:`danet_runtime.sources.protocol.source.Source`.
+    """Colored stripes that move to the left; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Args:
         uri: ``synthetic:`` with :class:`SyntheticOptions`.

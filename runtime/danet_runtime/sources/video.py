@@ -60,7 +60,7 @@ class VideoSource:
     """Every frame of a video file, in order; see :class:`danet_runtime.sources.protocol.source.Source`.
 
     Frames come as they are shown: turned upright by the file's display matrix, without what an edit list
-    hides, in the file's own colours, each with its own time. Interlaced video comes with the two fields of a
+    hides, in the file's own colors, each with its own time. Interlaced video comes with the two fields of a
     frame woven together, as it is stored; pixels that are not square stay as they are stored, and
     ``sample_aspect_ratio`` says so.
 

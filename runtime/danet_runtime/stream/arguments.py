@@ -96,12 +96,12 @@ def _check_pixels(name: str, source: Source, segmenter: Segmenter) -> None:
         )
     if pixels != segmenter.pixels:
         logger.warning(
-            "%s gives %s, the bundle %s was exported for %s: colours will be off; export it with "
-            "--colour %s --range %s",
+            "%s gives %s, the bundle %s was exported for %s: colors will be off; export it with "
+            "--color %s --range %s",
             name,
             pixels,
             segmenter.bundle.path,
             segmenter.pixels,
-            pixels.colour,
+            pixels.color,
             pixels.range,
         )

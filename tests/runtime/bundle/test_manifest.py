@@ -151,8 +151,8 @@ def test_an_unknown_key_is_refused_by_name_wherever_it_stands(bundle: Bundle, da
     target = content
     for part in path:
         target = target[part]
-    target["colour_space"] = 1
-    with pytest.raises(ManifestError, match=r"unknown key .*colour_space"):
+    target["color_space"] = 1
+    with pytest.raises(ManifestError, match=r"unknown key .*color_space"):
         parse(content)
 
 
@@ -181,11 +181,11 @@ def test_an_unknown_schema_version_says_what_was_expected_and_what_to_do(
         (("frame", "size_hw"), [48]),
         (("frame", "size_hw"), [0, 64]),
         (("frame", "pixel_format"), "rgb"),
-        (("frame", "colour"), "bt709"),  # of bgr
+        (("frame", "color"), "bt709"),  # of bgr
         (("frame", "range"), "full"),
         (("frame",), {"size_hw": [47, 64], "pixel_format": "nv12"}),
         (("frame",), {"size_hw": [48, 63], "pixel_format": "uyvy"}),
-        (("frame",), {"size_hw": [48, 64], "pixel_format": "nv12", "colour": "bt2020"}),
+        (("frame",), {"size_hw": [48, 64], "pixel_format": "nv12", "color": "bt2020"}),
         (("model", "size_hw"), [24, 33]),
         (("model", "size_hw"), [28, 28]),
         (("model", "align_corners"), "yes"),
@@ -260,13 +260,23 @@ def test_whatever_is_no_manifest_is_a_manifest_error(data: bytes) -> None:
 def test_a_bundle_without_a_pixel_format_takes_bgr(content: dict) -> None:
     content["frame"] = {"size_hw": [47, 63]}
     frame = parse(content).frame
-    assert (frame.pixel_format, frame.colour, frame.range) == ("bgr", "bt601", "limited")
+    assert (frame.pixel_format, frame.color, frame.range) == ("bgr", "bt601", "limited")
     assert frame.shape == (47, 63, 3)
+
+
+def test_a_manifest_of_version_0_1_whose_key_is_spelt_colour_is_read_and_written_anew(content: dict) -> None:
+    content["frame"] = {"size_hw": [48, 64], "pixel_format": "nv12", "colour": "bt709"}
+    manifest = parse(content)
+    assert manifest.frame.color == "bt709"
+    assert json.loads(manifest.to_json())["frame"]["color"] == "bt709"
+    content["frame"]["color"] = "bt601"
+    with pytest.raises(ManifestError, match="colour"):
+        parse(content)
 
 
 @pytest.mark.parametrize(("layout", "shape"), [("nv12", (72, 64)), ("uyvy", (48, 64, 2))])
 def test_the_format_gives_the_shape_and_survives_writing(content: dict, layout: str, shape: tuple) -> None:
-    content["frame"] = {"size_hw": [48, 64], "pixel_format": layout, "colour": "bt709", "range": "full"}
+    content["frame"] = {"size_hw": [48, 64], "pixel_format": layout, "color": "bt709", "range": "full"}
     manifest = parse(content)
     assert manifest.frame.shape == shape
     assert parse_manifest(manifest.to_json(), "again").frame == manifest.frame

@@ -24,8 +24,8 @@ from danet_runtime.errors import BackendError, SourceError, UsageError
 from danet_runtime.sources.protocol.source import FrameInfo
 
 CLASSES = tuple(
-    SegmentationClass(name=name, color=colour)
-    for name, colour in (("road", (128, 64, 128)), ("tree", (20, 200, 20)), ("sky", (60, 60, 220)))
+    SegmentationClass(name=name, color=color)
+    for name, color in (("road", (128, 64, 128)), ("tree", (20, 200, 20)), ("sky", (60, 60, 220)))
 )
 NAMES = ["road", "tree", "sky"]
 label_maps = hnp.arrays(np.uint8, (3, 4), elements=st.sampled_from((0, 1, 2, 255)))

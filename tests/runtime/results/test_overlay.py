@@ -1,4 +1,4 @@
-"""The overlay: colours where there are classes, the frame itself where there are none."""
+"""The overlay: colors where there are classes, the frame itself where there are none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def segmenter(bundle: Bundle) -> Segmenter:
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
-def test_colour_and_frame_are_mixed_by_the_opacity(
+def test_color_and_frame_are_mixed_by_the_opacity(
     segmenter: Segmenter, rng: np.random.Generator, opacity: float
 ) -> None:
     frame = rng.integers(0, 256, (40, 50, 3), np.uint8)

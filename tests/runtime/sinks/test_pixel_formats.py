@@ -1,4 +1,4 @@
-"""Every sink with a camera that delivers nv12 or uyvy: what is shown, shared and kept has its colours."""
+"""Every sink with a camera that delivers nv12 or uyvy: what is shown, shared and kept has its colors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from danet_runtime.sources import FrameInfo
 HW = (48, 64)
 FORMATS = [BGR, Pixels("nv12"), Pixels("uyvy"), Pixels("nv12", "bt709", "full")]
 LABEL = 1
-COLOURED = 0.5 * np.array([20, 200, 20])  # half of the tree's colour
+COLORED = 0.5 * np.array([20, 200, 20])  # half of the tree's color
 
 
 class Unlabelled(Echo):
@@ -84,7 +84,7 @@ def painting() -> UInt8Array:
 def stream_to(bundle: Bundle, painting: UInt8Array) -> Callable[[Pixels, Sink], dict[str, Any]]:
     def run(pixels: Pixels, sink: Sink) -> dict[str, Any]:
         spec = bundle.manifest.frame.model_copy(
-            update={"pixel_format": pixels.format, "colour": pixels.colour, "range": pixels.range}
+            update={"pixel_format": pixels.format, "color": pixels.color, "range": pixels.range}
         )
         changed = Bundle(bundle.path, bundle.manifest.model_copy(update={"frame": spec}), bundle.sha256)
         segmenter = Segmenter(changed, backend=Unlabelled())
@@ -101,9 +101,9 @@ def is_painting(picture: UInt8Array, painting: UInt8Array, within: float) -> boo
 
 
 def is_overlay(picture: UInt8Array, painting: UInt8Array, within: float = 4) -> bool:
-    """Coloured on the left, the frame itself on the right."""
+    """Colored on the left, the frame itself on the right."""
     expected = painting.astype(float)
-    expected[:, : HW[1] // 2] = 0.5 * expected[:, : HW[1] // 2] + COLOURED
+    expected[:, : HW[1] // 2] = 0.5 * expected[:, : HW[1] // 2] + COLORED
     return float(np.abs(picture[..., :3] - expected)[2:-2, 2:-2].mean()) <= within
 
 
@@ -149,7 +149,7 @@ def test_shared_memory_has_the_frame_in_bgr(
 
 @pytest.mark.parametrize("pixels", FORMATS, ids=str)
 @pytest.mark.skipif(shutil.which("gst-launch-1.0") is None, reason="GStreamer is not installed")
-def test_what_is_pushed_has_its_colours(
+def test_what_is_pushed_has_its_colors(
     tmp_path: Path, stream_to: Callable, painting: UInt8Array, pixels: Pixels
 ) -> None:
     sent = tmp_path / "sent.raw"
@@ -160,7 +160,7 @@ def test_what_is_pushed_has_its_colours(
 
 
 @pytest.mark.parametrize("pixels", FORMATS, ids=str)
-def test_a_window_shows_its_colours(
+def test_a_window_shows_its_colors(
     stream_to: Callable, painting: UInt8Array, monkeypatch: pytest.MonkeyPatch, pixels: Pixels
 ) -> None:
     screen = Screen(monkeypatch, [])

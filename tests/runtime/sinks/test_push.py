@@ -56,14 +56,14 @@ def free_port(kind: socket.SocketKind) -> int:
 
 
 class Writing:
-    """Writes pictures of one colour until it is stopped, as the thread of a sink does."""
+    """Writes pictures of one color until it is stopped, as the thread of a sink does."""
 
-    def __init__(self, sink: Sink, size_hw: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    def __init__(self, sink: Sink, size_hw: tuple[int, int], color: tuple[int, int, int]) -> None:
         self.sink = sink
         self.failures: list[str] = []
         self.slowest_s = 0.0
         self._frame = np.empty((*size_hw, 3), np.uint8)
-        self._frame[:] = colour
+        self._frame[:] = color
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
 

@@ -98,7 +98,7 @@ def test_rows_of_another_length_are_refused_with_what_copies_them(
 def test_the_stream_says_its_matrix_and_range(colorimetry: str, expected: tuple[str, str]) -> None:
     caps = f"video/x-raw,format=NV12,width=64,height=48,colorimetry=(string){colorimetry}"
     source = open_source(f"gst:videotestsrc num-buffers=2 ! '{caps}'", pixels=NV12)
-    assert (source.pixels.colour, source.pixels.range) == expected
+    assert (source.pixels.color, source.pixels.range) == expected
     source.close()
 
 

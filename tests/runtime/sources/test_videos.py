@@ -88,13 +88,13 @@ _MARKS = {(0, 0): (0, 0, 220), (0, -1): (0, 220, 0), (-1, 0): (220, 0, 0), (-1, 
 def with_corner_marks(_number: int, kind: Kind) -> np.ndarray:
     height, width = kind.size_hw
     shown = np.full((height, width, 3), 60, np.uint8)
-    for (row, column), colour in _MARKS.items():
-        shown[:: -1 if row else 1, :: -1 if column else 1][:48, :48] = colour
+    for (row, column), color in _MARKS.items():
+        shown[:: -1 if row else 1, :: -1 if column else 1][:48, :48] = color
     return shown
 
 
 def corners(frame: np.ndarray) -> list[tuple[int, ...]]:
-    """The colour of each corner, every channel dark or bright."""
+    """The color of each corner, every channel dark or bright."""
     inner = frame[8:-8, 8:-8]
     return [tuple(220 * (inner[place] > 140)) for place in _MARKS]
 
@@ -103,7 +103,7 @@ def corners(frame: np.ndarray) -> list[tuple[int, ...]]:
     "one",
     [pytest.param(one, marks=() if one.name in FAST else pytest.mark.slow, id=one.name) for one in KINDS],
 )
-def test_every_corner_stands_where_it_was_drawn_in_its_colour(one: Kind, tmp_path: Path) -> None:
+def test_every_corner_stands_where_it_was_drawn_in_its_color(one: Kind, tmp_path: Path) -> None:
     frames, _, error = read_all(open_source(make(tmp_path, one, Plan(4), with_corner_marks)))
     assert error is None
     assert [corners(frame) for frame in frames] == [list(_MARKS.values())] * 4
@@ -261,12 +261,12 @@ def test_sound_that_outlasts_the_picture_makes_no_frames(tmp_path: Path, name: s
 
 
 _MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593), 2: (0.299, 0.114)}
-"""Of red and blue, by FFmpeg's number of the colour space (ITU-R BT.709, BT.601, BT.2020); 2: no tag."""
+"""Of red and blue, by FFmpeg's number of the color space (ITU-R BT.709, BT.601, BT.2020); 2: no tag."""
 
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("space", list(_MATRICES))
-def test_colours_are_those_of_the_tags_by_the_standards_own_formula(
+def test_colors_are_those_of_the_tags_by_the_standards_own_formula(
     tmp_path: Path, space: int, full: bool
 ) -> None:
     patches = [(180, 90, 200), (60, 128, 128), (120, 160, 70), (200, 110, 140), (90, 140, 150)]

@@ -48,7 +48,7 @@ class Seen(Echo):
 def segmenter_for(bundle: Bundle) -> Callable[..., Segmenter]:
     def make(pixels: Pixels, backend: Any = None) -> Segmenter:
         spec = bundle.manifest.frame.model_copy(
-            update={"pixel_format": pixels.format, "colour": pixels.colour, "range": pixels.range}
+            update={"pixel_format": pixels.format, "color": pixels.color, "range": pixels.range}
         )
         changed = Bundle(bundle.path, bundle.manifest.model_copy(update={"frame": spec}), bundle.sha256)
         return Segmenter(changed, backend=backend or Seen())
@@ -158,7 +158,7 @@ def test_a_source_of_another_matrix_runs_and_that_is_said(
     source = SyntheticSource("synthetic:?size=48x64&fps=0&frames=2", Pixels("nv12", "bt709"))
     with caplog.at_level(logging.WARNING), stream_of(segmenter_for(Pixels("nv12")), source) as stream:
         assert len(list(stream)) == 2
-    assert "colours will be off; export it with --colour bt709 --range limited" in caplog.text
+    assert "colors will be off; export it with --color bt709 --range limited" in caplog.text
 
 
 def test_a_camera_that_comes_back_in_another_format_goes_on_in_that_one(

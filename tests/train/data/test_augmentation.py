@@ -13,7 +13,7 @@ FILL = (103.53, 116.28, 123.675)
 
 
 def _sample(height=20, width=30):
-    """Every pixel's colour tells its label, so that a view can be checked pixel by pixel."""
+    """Every pixel's color tells its label, so that a view can be checked pixel by pixel."""
     label = (np.arange(height * width).reshape(height, width) // 7 % 5).astype(np.uint8)
     return Sample(np.repeat(label[..., None] * 40, 3, axis=2), label, "x")
 

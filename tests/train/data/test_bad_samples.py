@@ -22,7 +22,7 @@ GOOD, BAD = "acegik", "bdfhj"
 
 @pytest.fixture
 def folder(tmp_path):
-    """Eleven samples, the colour of each its place in the alphabet; five cannot be used, each its own way."""
+    """Eleven samples, the color of each its place in the alphabet; five cannot be used, each its own way."""
     for kind in ("images", "labels"):
         (tmp_path / "train" / kind).mkdir(parents=True)
     (tmp_path / "classes.yaml").write_text(

@@ -106,7 +106,7 @@ def test_sizes_that_differ_are_refused(folder):
         open_dataset(folder, "train")[0]
 
 
-def test_a_coloured_label_is_refused(folder):
+def test_a_colored_label_is_refused(folder):
     cv2.imwrite(str(folder / "train/labels/a.png"), np.zeros((8, 10, 3), np.uint8))
     with pytest.raises(DataError, match="single-channel"):
         open_dataset(folder, "train")[0]

@@ -85,7 +85,7 @@ def test_ade20k_refuses_a_value_beyond_its_classes_and_a_split_it_has_not(ade20k
         open_dataset(ade20k, "train")
 
 
-def test_voc_trains_on_its_own_labels_and_sbds_and_reads_indices_not_colours(voc):
+def test_voc_trains_on_its_own_labels_and_sbds_and_reads_indices_not_colors(voc):
     for root in (voc, voc.parent, voc.parent.parent):
         train = open_dataset(root, "train")
         assert train.names == ("2007_000032", "2008_000002")
@@ -128,9 +128,9 @@ def test_a_wrong_list_a_missing_image_and_a_missing_split_are_named(voc):
         open_dataset(voc, "test")
 
 
-def test_vocs_colours_are_those_of_its_palettes_rule():
+def test_vocs_colors_are_those_of_its_palettes_rule():
     table = find_classes("voc2012")
-    np.testing.assert_array_equal(np.array(table.colours), _voc_palette(21))
+    np.testing.assert_array_equal(np.array(table.colors), _voc_palette(21))
     assert (len(table), table.names[0], table.names[20]) == (21, "background", "tvmonitor")
 
 

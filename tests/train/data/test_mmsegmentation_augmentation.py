@@ -106,7 +106,7 @@ YES, NO = 0.0, 0.99
 
 
 @pytest.mark.parametrize("contrast_first", [1, 0])
-def test_colours_are_distorted_in_mmsegmentations_order(contrast_first):
+def test_colors_are_distorted_in_mmsegmentations_order(contrast_first):
     image = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
     contrast, saturation, hue = (YES, 1.37), (YES, 0.61), (YES, -17)
     draws = (contrast, saturation, hue) if contrast_first else (saturation, hue, contrast)
@@ -144,7 +144,7 @@ def test_mmsegmentation_resizes_crops_flips_and_leaves_padding_to_the_end():
     image = np.random.default_rng(1).integers(0, 256, (6, 10, 3), np.uint8)
     label = (np.arange(60).reshape(6, 10) % 5).astype(np.uint8)
     config = AugmentationConfig(base_hw=(12, 20), crop_hw=(8, 40), crop_max_ratio=1.0)
-    # ratio, top, left (nothing to choose: the image is narrower than the crop), flip, no colours
+    # ratio, top, left (nothing to choose: the image is narrower than the crop), flip, no colors
     view = augment(Sample(image, label, "x"), config, FILL, Script(1.0, 3, 0, YES, NO, 0, NO, NO, NO))
     expected = cv2.resize(image, (20, 12), interpolation=cv2.INTER_LINEAR)[3:11, ::-1]
     np.testing.assert_array_equal(view.image, expected)
@@ -200,7 +200,7 @@ def _distorted_in_floating_point(image, config, rng):
 
 
 @pytest.mark.parametrize("name", ["demo", "camvid_r18_small"])
-def test_the_small_configurations_colours_are_those_they_were_trained_with(name):
+def test_the_small_configurations_colors_are_those_they_were_trained_with(name):
     config = read_config(name).augmentation
     image = np.random.default_rng(3).integers(0, 256, (32, 48, 3), np.uint8)
     for seed in range(200):

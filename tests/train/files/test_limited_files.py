@@ -90,18 +90,18 @@ def test_aliases_are_counted_as_what_they_stand_for(tmp_path_factory, levels, wi
         assert len(read_yaml(path)) == levels
 
 
-def liar(colour, channels):
+def liar(color, channels):
     """A PNG of 8 x 8 that states 30000 x 30000, with the checksum of that."""
     data = bytearray(cv2.imencode(".png", np.zeros((8, 8, channels), np.uint8))[1])
     data[16:24] = struct.pack(">II", 30000, 30000)
-    data[25] = colour
+    data[25] = color
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     return bytes(data)
 
 
 def test_pictures_and_labels_that_state_gigabytes_are_refused_before_they_are_decoded(tmp_path):
-    for colour, channels in ((2, 3), (0, 1), (3, 1)):
-        (tmp_path / "it.png").write_bytes(liar(colour, channels))
+    for color, channels in ((2, 3), (0, 1), (3, 1)):
+        (tmp_path / "it.png").write_bytes(liar(color, channels))
         for read in (read_image, read_label):
             with pytest.raises(DataError, match=r"it\.png states 30000x30000 pixels .* expected at most"):
                 read(tmp_path / "it.png")

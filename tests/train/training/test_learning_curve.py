@@ -146,9 +146,9 @@ def test_samples_that_were_left_out_are_counted_and_the_first_few_named():
 def test_the_picture_of_a_record_is_drawn(tmp_path, synthetic_root):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     train_to_file(_config(loop={"evaluate_every": 2}), Splits(train, val), RunFiles(tmp_path / "c.pt"))
-    script = str(REPOSITORY / "benchmarks" / "learning_curve.py")
-    command = [sys.executable, script, str(tmp_path / "c.json"), "-o", str(tmp_path / "curve.png")]
-    subprocess.run(command, check=True, capture_output=True)
+    written = (str(tmp_path / "c.json"), "-o", str(tmp_path / "curve.png"))
+    command = [sys.executable, "-m", "benchmarks.records.learning_curve", *written]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     picture = cv2.imread(str(tmp_path / "curve.png"))
     assert picture.shape == (720, 960, 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20

@@ -131,7 +131,7 @@ def test_what_is_not_finite_is_no_point_and_left_out_samples_are_counted(tmp_pat
     assert scalars["training/skipped_samples"] == {1: 3.0}
 
 
-def test_a_picture_shows_image_label_and_prediction_in_the_classes_colours():
+def test_a_picture_shows_image_label_and_prediction_in_the_classes_colors():
     image = np.zeros((4, 6, 3), np.uint8)
     image[..., 0] = 200  # blue, in OpenCV's order
     label, prediction = np.full((4, 6), 255, np.uint8), np.full((4, 6), 13, np.uint8)
@@ -139,7 +139,7 @@ def test_a_picture_shows_image_label_and_prediction_in_the_classes_colours():
     assert picture.shape == (4, 18, 3)
     assert picture[0, 0].tolist() == [0, 0, 200]
     assert picture[0, 6].tolist() == [0, 0, 0]
-    assert tuple(picture[0, 12]) == CITYSCAPES.colours[13]
+    assert tuple(picture[0, 12]) == CITYSCAPES.colors[13]
     large = side_by_side(
         np.zeros((1024, 2048, 3), np.uint8), *[np.zeros((1024, 2048), np.uint8)] * 2, CITYSCAPES
     )

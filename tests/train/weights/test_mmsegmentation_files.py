@@ -94,7 +94,7 @@ def test_each_form_of_mmsegmentations_files_imports_whole(tmp_path, state, form)
     assert loaded.model.config.align_corners is True
     assert "align_corners is True, as the file's own configuration says (meta." in notes
     assert loaded.classes.names == NAMES  # as the file has them
-    assert [list(colour) for colour in loaded.classes.colours] == PALETTE
+    assert [list(color) for color in loaded.classes.colors] == PALETTE
     if "Runner" in form:
         assert "mmengine.logging.history_buffer.HistoryBuffer (2)" in notes
 
@@ -433,7 +433,7 @@ def test_each_published_row_says_where_mmsegmentation_1_2_2_differs(name):
 def test_white_space_around_names_of_classes_says_nothing_and_stays():
     ours = find_classes("ade20k")
     names = tuple("bed " if name == "bed" else name for name in ours.names)
-    theirs = ClassTable(names=names, colours=ours.colours)
+    theirs = ClassTable(names=names, colors=ours.colors)
     assert theirs.names[7] == "bed "
     check_classes_agree(theirs, 150, ours)
     check_splits_agree(theirs, ours)
@@ -449,7 +449,7 @@ def test_ade20ks_row_is_scored_with_mmsegmentations_own_names(tmp_path):
     state = build_model(18, **SMALL, stem_channels=4, num_classes=150).state_dict()
     said = {
         "names": names,
-        "palette": [list(colour) for colour in ours.colours],
+        "palette": [list(color) for color in ours.colors],
         "text": files.config_text(False),
     }
     torch.save(files.content_of_0x(state, **said), tmp_path / "ade.pth")

@@ -276,22 +276,22 @@ def test_the_classes_that_mmsegmentation_names_are_read_and_checked(tmp_path, me
         _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta)
     )
     assert loaded.classes.names == ("road", "car")
-    assert loaded.classes.colours == ((1, 2, 3), (4, 5, 6))
+    assert loaded.classes.colors == ((1, 2, 3), (4, 5, 6))
     with pytest.raises(CheckpointError, match="3 classes, but the class table names 2"):
         read_checkpoint(_saved(tmp_path, build_model(18, **SMALL, num_classes=3).state_dict(), meta=meta))
     wrong = {"CLASSES": ("road", "car"), "PALETTE": [[1, 2, 300], [4, 5, 6]]}
     path = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=wrong)
-    with pytest.raises(CheckpointError, match="not names and RGB colours"):
+    with pytest.raises(CheckpointError, match="not names and RGB colors"):
         read_checkpoint(path)
 
 
-def test_a_palette_that_has_not_a_colour_a_class_keeps_no_weights_out(tmp_path):
+def test_a_palette_that_has_not_a_color_a_class_keeps_no_weights_out(tmp_path):
     meta = {"dataset_meta": {"classes": ["road", "car"], "palette": [[1, 2, 3]] * 19}}
     path, said = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta), []
     loaded = read_checkpoint(path, say=said.append)
     assert loaded.classes.names == ("road", "car")
-    assert len(set(loaded.classes.colours)) == 2
-    assert any("left out: the palette of 19 colours, as there are 2 classes" in line for line in said)
+    assert len(set(loaded.classes.colors)) == 2
+    assert any("left out: the palette of 19 colors, as there are 2 classes" in line for line in said)
 
 
 def test_classes_of_another_number_are_replaced_by_the_callers_own(tmp_path):

@@ -31,9 +31,9 @@ class AugmentationConfig(BaseModel):
 
     Attributes:
         kind: The order of the steps, and the details of each. ``mmsegmentation``: resize within ``base_hw``
-            times the scale, crop, flip, colours (contrast before or after saturation and hue by a coin), pad.
+            times the scale, crop, flip, colors (contrast before or after saturation and hue by a coin), pad.
             ``authors``: flip, resize the short side to a whole number of pixels, with smoothing, pad, crop.
-            ``plain``: resize, pad, crop, flip, colours in a fixed order.
+            ``plain``: resize, pad, crop, flip, colors in a fixed order.
         scale: Range of the random resize, keeping the aspect ratio.
         base_hw: The size that the scale multiplies; None for each image's own. ``mmsegmentation`` takes the
             largest size of the image's proportions within it, ``authors`` its short side.

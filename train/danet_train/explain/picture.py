@@ -42,7 +42,7 @@ def draw(
     Args:
         explanation: Of ``image``.
         image: (H, W, 3) uint8 BGR.
-        classes: Names and colours.
+        classes: Names and colors.
         truth: (H, W) uint8 train ids, 255 where ignored; None leaves that panel out.
         path: With the suffix ``.png``.
     """
@@ -100,7 +100,7 @@ def _results(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN40
         legend = cells[3]
     patches = [
         Patch(
-            facecolor=np.array(scene.classes.colours[index]) / 255,
+            facecolor=np.array(scene.classes.colors[index]) / 255,
             edgecolor="black",
             label=scene.classes.names[index],
         )
@@ -186,11 +186,11 @@ def _bar(cell: Any, shown: Any, extend: str) -> None:  # noqa: ANN401
 
 
 def _mark(cell: Any, explanation: Explanation, index: int) -> None:  # noqa: ANN401
-    pixel, colour = explanation.pixels[index], _MARKS[index % len(_MARKS)]
+    pixel, color = explanation.pixels[index], _MARKS[index % len(_MARKS)]
     height, width = explanation.labels.shape
     style = {"markersize": 13, "linestyle": "none", "marker": "+"}
     cell.plot(pixel.x, pixel.y, color="black", markeredgewidth=4, **style)
-    cell.plot(pixel.x, pixel.y, color=colour, markeredgewidth=2, **style)
+    cell.plot(pixel.x, pixel.y, color=color, markeredgewidth=2, **style)
     right = pixel.x < 0.9 * width
     cell.annotate(
         str(index + 1),
@@ -202,5 +202,5 @@ def _mark(cell: Any, explanation: Explanation, index: int) -> None:  # noqa: ANN
         fontsize=10,
         fontweight="bold",
         color="black",
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "black", "linewidth": 0.8},
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": color, "edgecolor": "black", "linewidth": 0.8},
     )

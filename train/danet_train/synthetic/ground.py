@@ -15,7 +15,7 @@ from danet_train.synthetic.drawing.texture import (
     SIDEWALK,
     SKY,
     TERRAIN,
-    Colour,
+    Color,
     pick,
     smooth_noise,
     vary,
@@ -40,7 +40,7 @@ class Street:
         dashed: Whether the middle line is dashed, else solid.
         edge_lines: Whether lines run along the kerbs.
         crossings_m: Where zebra crossings lie along the street.
-        asphalt, paving, grass, paint: Colours.
+        asphalt, paving, grass, paint: Colors.
         tiles: (3, 512, 512) float32 of spread 1: fine grain, patches, grass.
     """
 
@@ -53,10 +53,10 @@ class Street:
     dashed: bool
     edge_lines: bool
     crossings_m: tuple[float, ...]
-    asphalt: Colour
-    paving: Colour
-    grass: Colour
-    paint: Colour
+    asphalt: Color
+    paving: Color
+    grass: Color
+    paint: Color
     tiles: npt.NDArray[np.float32]
 
     @property
@@ -109,7 +109,7 @@ def draw_street(rng: np.random.Generator, length_m: float) -> Street:
 
 
 def paint_ground(
-    colour: npt.NDArray[np.uint8],
+    color: npt.NDArray[np.uint8],
     label: npt.NDArray[np.uint8],
     inverse_depth: FloatImage,
     camera: Camera,
@@ -120,7 +120,7 @@ def paint_ground(
     """Paint everything below the horizon, in place.
 
     Args:
-        colour: (H, W, 3) BGR canvas.
+        color: (H, W, 3) BGR canvas.
         label: (H, W) train ids.
         inverse_depth: (H, W) in 1/m.
         camera: Sees the ground.
@@ -160,7 +160,7 @@ def paint_ground(
         reach = sun_reach_m[np.clip(z, 0, len(sun_reach_m) - 1).astype(np.int32)]
         shaded = (across - reach) * light.sun_side > 0
         shade = np.where(shaded, shade * (1 - light.shadow), shade)
-    colour[first:] = np.clip(tint * shade[..., None], 0, 255).astype(np.uint8)
+    color[first:] = np.clip(tint * shade[..., None], 0, 255).astype(np.uint8)
     label[first:] = ids
     inverse_depth[first:] = 1 / ahead
 
@@ -188,7 +188,7 @@ def _markings(street: Street, across: FloatImage, beside: FloatImage, z: FloatIm
 
 
 def paint_sky(
-    colour: npt.NDArray[np.uint8],
+    color: npt.NDArray[np.uint8],
     label: npt.NDArray[np.uint8],
     camera: Camera,
     clouds: npt.NDArray[np.float32],
@@ -205,5 +205,5 @@ def paint_sky(
     layer = cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
     cover = np.clip(layer * 0.5, 0, 0.8)[..., None] * (1.0 if light.weather != "fog" else 0.1)
     white = low * 0.5 + 118
-    colour[:] = np.clip(gradient * (1 - cover) + white * cover, 0, 255).astype(np.uint8)
+    color[:] = np.clip(gradient * (1 - cover) + white * cover, 0, 255).astype(np.uint8)
     label[:] = SKY

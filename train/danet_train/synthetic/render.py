@@ -24,7 +24,7 @@ _FARTHEST_M = 120.0
 
 class _Canvas:
     def __init__(self, size_hw: tuple[int, int]) -> None:
-        self.colour = np.zeros((*size_hw, 3), np.uint8)
+        self.color = np.zeros((*size_hw, 3), np.uint8)
         self.label = np.zeros(size_hw, np.uint8)
         self.inverse_depth = np.zeros(size_hw, np.float32)
 
@@ -50,7 +50,7 @@ class _Canvas:
         )
         seen = patch[..., 3] != HOLE
         window = (slice(top, bottom), slice(left, right))
-        self.colour[window][seen] = patch[..., :3][seen]
+        self.color[window][seen] = patch[..., :3][seen]
         self.label[window][seen] = patch[..., 3][seen]
         # On an upright plane the inverse depth is linear in the column.
         u = np.arange(left, right, dtype=np.float32) + 0.5
@@ -77,10 +77,10 @@ def render(
     height, width = size_hw[0] * OVERSAMPLING, size_hw[1] * OVERSAMPLING
     camera = _camera(world, (height, width), z_m, time_s)
     canvas = _Canvas((height, width))
-    paint_sky(canvas.colour, canvas.label, camera, world.clouds, world.light)
+    paint_sky(canvas.color, canvas.label, camera, world.clouds, world.light)
     _draw_skyline(canvas, world, camera)
     paint_ground(
-        canvas.colour,
+        canvas.color,
         canvas.label,
         canvas.inverse_depth,
         camera,
@@ -97,7 +97,7 @@ def render(
                     _draw_panel(canvas, panel, world, camera, moved)
     if world.bonnet:
         _draw_bonnet(canvas, world.bonnet)
-    picture = expose(canvas.colour, canvas.inverse_depth, world.light, size_hw, rng)
+    picture = expose(canvas.color, canvas.inverse_depth, world.light, size_hw, rng)
     middle = OVERSAMPLING // 2
     return picture, np.ascontiguousarray(canvas.label[middle::OVERSAMPLING, middle::OVERSAMPLING])
 
@@ -155,7 +155,7 @@ def _shade_ground(canvas: _Canvas, world: World, camera: Camera, time_s: float) 
             points.append(camera.project(x, 0, max(ahead, NEAR_M)))
         cv2.fillConvexPoly(mask, np.array(points).round().astype(np.int32), 255)
     soft = cv2.blur(mask, (5, 5)).astype(np.float32) * (min(0.7, world.light.shadow + 0.2) / 255)
-    canvas.colour[:] = (canvas.colour * (1 - soft[..., None])).astype(np.uint8)
+    canvas.color[:] = (canvas.color * (1 - soft[..., None])).astype(np.uint8)
 
 
 def _back_to_front(thing: Thing, world: World, camera: Camera, moved: float) -> list[Panel]:
@@ -208,6 +208,6 @@ def _draw_panel(canvas: _Canvas, panel: Panel, world: World, camera: Camera, mov
 def _draw_bonnet(canvas: _Canvas, half_width: float) -> None:
     height, width = canvas.label.shape
     centre, axes = (width // 2, height + height // 40), (round(half_width * width), height // 9)
-    cv2.ellipse(canvas.colour, centre, axes, 0, 180, 360, (38, 36, 34), -1)
-    cv2.ellipse(canvas.colour, centre, axes, 0, 180, 360, (80, 78, 75), 3)
+    cv2.ellipse(canvas.color, centre, axes, 0, 180, 360, (38, 36, 34), -1)
+    cv2.ellipse(canvas.color, centre, axes, 0, 180, 360, (80, 78, 75), 3)
     cv2.ellipse(canvas.label, centre, axes, 0, 180, 360, UNLABELLED, -1)

@@ -123,13 +123,13 @@ class TensorBoardMonitor(Monitor):
 
 
 def side_by_side(image: Image, label: Image, prediction: Image, classes: ClassTable) -> Image:
-    """Image, label and prediction in the classes' colours, from left to right.
+    """Image, label and prediction in the classes' colors, from left to right.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         label: (H, W) train ids; black where ignored.
         prediction: (H, W) train ids.
-        classes: For the colours.
+        classes: For the colors.
 
     Returns:
         (h, 3 * w, 3) uint8 RGB, smaller than the image where that is large.

@@ -37,37 +37,37 @@ def classes_of_meta(meta: object) -> NamedClasses:
     """The classes of a file's ``meta``.
 
     0.x notes ``CLASSES`` and ``PALETTE`` in ``meta``, 1.x ``classes`` and ``palette`` in its
-    ``dataset_meta``, 1.x before its release ``CLASSES`` and ``PALETTE`` there; colours are RGB. Names stay as
-    they are, with white space around them. A palette that has not one colour a class, which matters to
+    ``dataset_meta``, 1.x before its release ``CLASSES`` and ``PALETTE`` there; colors are RGB. Names stay as
+    they are, with white space around them. A palette that has not one color a class, which matters to
     nobody while a network is trained, is left out.
 
     Raises:
-        CheckpointError: They are not names and colours.
+        CheckpointError: They are not names and colors.
     """
     if not isinstance(meta, dict):
         return NamedClasses(None)
-    names, colours = next(filter(_names_any, _stated_in(meta)), (None, None))
+    names, colors = next(filter(_names_any, _stated_in(meta)), (None, None))
     if names is None:
         return NamedClasses(None)
     notes = []
-    if not isinstance(colours, list | tuple) or len(colours) != len(names):
-        if isinstance(colours, list | tuple):
+    if not isinstance(colors, list | tuple) or len(colors) != len(names):
+        if isinstance(colors, list | tuple):
             notes.append(
-                f"left out: the palette of {len(colours)} colours, as there are {len(names)} classes; they "
+                f"left out: the palette of {len(colors)} colors, as there are {len(names)} classes; they "
                 "get others"
             )
-        colours = numbered_classes(len(names)).colours
+        colors = numbered_classes(len(names)).colors
     try:
-        table = ClassTable(names=tuple(names), colours=tuple(tuple(colour) for colour in colours))
+        table = ClassTable(names=tuple(names), colors=tuple(tuple(color) for color in colors))
     except (ValidationError, TypeError) as error:
         raise CheckpointError(
-            f"meta holds classes and a palette that are not names and RGB colours: {names[:2]}, {colours[:2]}"
+            f"meta holds classes and a palette that are not names and RGB colors: {names[:2]}, {colors[:2]}"
         ) from error
     return NamedClasses(table, tuple(notes))
 
 
 def _stated_in(meta: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Names and colours wherever a version keeps them."""
+    """Names and colors wherever a version keeps them."""
     dataset = meta.get("dataset_meta")
     for place in (dataset, meta) if isinstance(dataset, dict) else (meta,):
         yield place.get("classes"), place.get("palette")
@@ -110,8 +110,8 @@ def save_mmseg(
         }
     }
     if classes is not None:
-        names, colours = list(classes.names), [list(colour) for colour in classes.colours]
-        meta |= {"CLASSES": names, "PALETTE": colours, "dataset_meta": {"classes": names, "palette": colours}}
+        names, colors = list(classes.names), [list(color) for color in classes.colors]
+        meta |= {"CLASSES": names, "PALETTE": colors, "dataset_meta": {"classes": names, "palette": colors}}
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     buffer = io.BytesIO()
     torch.save({"meta": meta, "state_dict": state}, buffer)

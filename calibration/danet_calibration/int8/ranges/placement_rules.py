@@ -30,10 +30,10 @@ _APPLICATION = "channel_attention_"
 """Begins the names of the standard nodes that apply the channel attention: like the custom nodes' bodies, a
 softmax and a product that stay in floating point."""
 
-_CONVERSION = "colour_conversion_"
+_CONVERSIONS = ("color_conversion_", "colour_conversion_")  # the second in bundles of version 0.1
 """Begins the names of the nodes that turn a camera's luma and chroma into BGR: exact arithmetic on levels."""
 
-_EXCLUDED = (_INLINED, _APPLICATION, _CONVERSION)
+_EXCLUDED = (_INLINED, _APPLICATION, *_CONVERSIONS)
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 

@@ -17,8 +17,8 @@ class VisibleText(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write; the length of ``text`` before anything in it was escaped."""
-        has_colours = self.isatty() or bool(os.environ.get("FORCE_COLOR"))
-        super().write(visible_stream(text, has_colours=has_colours))
+        has_colors = self.isatty() or bool(os.environ.get("FORCE_COLOR"))
+        super().write(visible_stream(text, has_colors=has_colors))
         return len(text)
 
 

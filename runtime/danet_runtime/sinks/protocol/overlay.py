@@ -1,4 +1,4 @@
-"""The picture that sinks show: the classes' colours over each frame, drawn in one place for all of them."""
+"""The picture that sinks show: the classes' colors over each frame, drawn in one place for all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OverlayPicture:
 
     Args:
         stream_format: Of the results.
-        opacity: Share of the classes' colours, 0..1.
+        opacity: Share of the classes' colors, 0..1.
         legend: Whether to draw the names of the classes.
 
     Raises:

@@ -21,7 +21,7 @@ class StreamFormat:
         size_hw: Height and width of the frames and labels.
         fps: Frames a second of the source, or ``None``.
         classes: The bundle's classes.
-        palette: (256, 3) uint8 BGR, one colour a label; read-only.
+        palette: (256, 3) uint8 BGR, one color a label; read-only.
         pixels: Format of the frames; :func:`danet_runtime.frames.color.to_bgr` makes them BGR.
         sample_aspect_ratio: Width to height of a pixel.
         is_variable: Whether results of a file have times that ``fps`` does not tell: their

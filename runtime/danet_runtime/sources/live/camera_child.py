@@ -42,6 +42,6 @@ def main(fd: int, index: int, pixels: Pixels) -> int:
 
 
 if __name__ == "__main__":
-    _index, _format, _colour, _range = read_message()
-    _pixels = Pixels(_format, _colour, _range)  # type: ignore[arg-type]  # the parent's own, as words
+    _index, _format, _color, _range = read_message()
+    _pixels = Pixels(_format, _color, _range)  # type: ignore[arg-type]  # the parent's own, as words
     sys.exit(main(int(sys.argv[1]), int(_index), _pixels))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from danet_runtime.errors import SourceError
-from danet_runtime.frames.pixel_formats import Colour, LevelRange, PixelFormat, Pixels
+from danet_runtime.frames.pixel_formats import Color, LevelRange, PixelFormat, Pixels
 from danet_runtime.sources.protocol.damage import DAMAGE_REASONS, DamageReason
 from danet_runtime.sources.protocol.source import plausible_fps
 
@@ -35,8 +35,8 @@ _LONGEST_TEXT = 1 << 16
 _FORMATS: Final[dict[str, PixelFormat]] = {"BGR": "bgr", "NV12": "nv12", "UYVY": "uyvy"}
 # A colorimetry is a name, or range:matrix:transfer:primaries in numbers (gst-plugins-base, video-color.h).
 _RANGES: Final[dict[str, LevelRange]] = {"1": "full", "2": "limited"}
-_MATRICES: Final[dict[str, Colour]] = {"3": "bt709", "4": "bt601"}
-_NAMED: Final[dict[str, tuple[Colour, LevelRange]]] = {
+_MATRICES: Final[dict[str, Color]] = {"3": "bt709", "4": "bt601"}
+_NAMED: Final[dict[str, tuple[Color, LevelRange]]] = {
     "bt601": ("bt601", "limited"),
     "bt709": ("bt709", "limited"),
 }
@@ -71,21 +71,21 @@ class RawFormat:
         size_hw: Height and width.
         pixel_format: Layout, rows padded to a multiple of four bytes.
         fps: Frames a second, or ``None`` where the stream does not say.
-        colour: Matrix, or ``None`` where the stream says none of those known here.
+        color: Matrix, or ``None`` where the stream says none of those known here.
         range: Levels, or ``None`` where the stream does not say.
     """
 
     size_hw: tuple[int, int]
     pixel_format: PixelFormat
     fps: float | None
-    colour: Colour | None = None
+    color: Color | None = None
     range: LevelRange | None = None
 
     def pixels(self, wanted: Pixels) -> Pixels:
         """What comes: as the stream says, and as it was wanted where the stream says nothing."""
         if self.pixel_format == "bgr":
             return Pixels()
-        return Pixels(self.pixel_format, self.colour or wanted.colour, self.range or wanted.range)
+        return Pixels(self.pixel_format, self.color or wanted.color, self.range or wanted.range)
 
 
 def read_header(data: bytes | bytearray) -> Packet:
@@ -161,12 +161,12 @@ def read_caps(text: bytes) -> RawFormat:
     layout = _FORMATS.get(fields["format"].strip())
     if layout is None:
         raise SourceError(f"expected frames as {', '.join(_FORMATS)}, the stream has {fields['format']}")
-    colour, levels = _colorimetry(fields.get("colorimetry", "").strip())
+    color, levels = _colorimetry(fields.get("colorimetry", "").strip())
     size_hw = (int(fields["height"]), int(fields["width"]))
-    return RawFormat(size_hw, layout, plausible_fps(rate), colour, levels)
+    return RawFormat(size_hw, layout, plausible_fps(rate), color, levels)
 
 
-def _colorimetry(text: str) -> tuple[Colour | None, LevelRange | None]:
+def _colorimetry(text: str) -> tuple[Color | None, LevelRange | None]:
     if text in _NAMED:
         return _NAMED[text]
     levels, _, rest = text.partition(":")

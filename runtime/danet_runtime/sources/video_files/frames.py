@@ -1,4 +1,4 @@
-"""From a decoded frame to the pixels of a slot: upright, in BGR, as the file's own colours say."""
+"""From a decoded frame to the pixels of a slot: upright, in BGR, as the file's own colors say."""
 
 from __future__ import annotations
 

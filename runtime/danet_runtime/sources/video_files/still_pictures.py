@@ -10,7 +10,7 @@ from danet_runtime.pictures.decoding import PICTURE_SUFFIXES
 from danet_runtime.pictures.header import read_header
 
 _HEAD_BYTES: Final = 1 << 20
-"""A JPEG has its size behind its EXIF data, previews and colour profile."""
+"""A JPEG has its size behind its EXIF data, previews and color profile."""
 
 _STILL_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif")
 """Of ISO/IEC 23008-12 and AVIF, for pictures; sequences have brands of their own."""

@@ -22,7 +22,7 @@ def augment(
     Args:
         sample: Image and labels.
         config: The order, the ranges and the probabilities.
-        fill_bgr: Colour of what lies outside the image where the order pads before the crop; its label is
+        fill_bgr: Color of what lies outside the image where the order pads before the crop; its label is
             255. mmsegmentation pads what is normalised already: its view may be smaller than the crop.
         rng: Decides; the same state gives the same view.
     """
@@ -65,7 +65,7 @@ def _as_the_authors(
 def _plainly(
     framed: Framed, config: AugmentationConfig, fill_bgr: tuple[float, ...], rng: np.random.Generator
 ) -> Framed:
-    """Resize, pad, crop, flip, colours in a fixed order."""
+    """Resize, pad, crop, flip, colors in a fixed order."""
     factor = float(rng.uniform(*config.scale))
     height, width = (max(1, round(side * factor)) for side in framed.size_hw)
     framed = framed.resized((height, width)).padded(config.crop_hw, fill_bgr)

@@ -1,4 +1,4 @@
-"""Distorting the colours of an image; what becomes of a byte is looked up in a table of 256."""
+"""Distorting the colors of an image; what becomes of a byte is looked up in a table of 256."""
 
 from __future__ import annotations
 

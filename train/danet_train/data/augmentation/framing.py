@@ -44,7 +44,7 @@ class Framed(NamedTuple):
         )
 
     def padded(self, size_hw: tuple[int, int], fill_bgr: tuple[float, ...]) -> Framed:
-        """At least ``size_hw``: below and to the right the colour ``fill_bgr``, its labels ignored."""
+        """At least ``size_hw``: below and to the right the color ``fill_bgr``, its labels ignored."""
         below, right = (max(0, wanted - had) for wanted, had in zip(size_hw, self.size_hw, strict=True))
         if not below and not right:
             return self

@@ -201,7 +201,7 @@ def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: 
 
 
 class _PngHeader(NamedTuple):
-    """Of a PNG's values: one a pixel, an index into colours, or channels; and the bits of a value."""
+    """Of a PNG's values: one a pixel, an index into colors, or channels; and the bits of a value."""
 
     kind: Literal["grey", "palette", "other"]
     bits: int
@@ -209,13 +209,13 @@ class _PngHeader(NamedTuple):
 
 def _png_header(data: bytes) -> _PngHeader:
     """The header of a whole PNG (PNG specification, third edition, section 11.2.1)."""
-    bits, colour = data[24], data[25]
+    bits, color = data[24], data[25]
     kinds: dict[int, Literal["grey", "palette"]] = {_PNG_GREY: "grey", _PNG_PALETTE: "palette"}
-    return _PngHeader(kinds.get(colour, "other"), bits)
+    return _PngHeader(kinds.get(color, "other"), bits)
 
 
 def _palette_indices(path: Path, data: bytes) -> Image:
-    # OpenCV would give the colours.
+    # OpenCV would give the colors.
     try:
         with PIL.Image.open(BytesIO(data)) as picture:
             return np.array(picture, np.uint8)

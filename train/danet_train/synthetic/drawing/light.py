@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from danet_train.synthetic.drawing.texture import Colour, vary
+from danet_train.synthetic.drawing.texture import Color, vary
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Light:
     Attributes:
         weather: ``sun``, ``overcast``, ``dusk`` or ``fog``.
         gain: Factor a channel (blue, green, red) on everything.
-        sky_top: Colour of the sky above.
-        sky_horizon: Colour of the sky at the horizon, and of fog.
+        sky_top: Color of the sky above.
+        sky_horizon: Color of the sky at the horizon, and of fog.
         visibility_m: Distance at which fog hides about two thirds.
         sun_side: Where the sun stands: -1 left, 1 right, 0 no shadows from the side.
         shadow: Part of the light that a shadow takes away, 0..1.
@@ -31,8 +31,8 @@ class Light:
 
     weather: str
     gain: tuple[float, float, float]
-    sky_top: Colour
-    sky_horizon: Colour
+    sky_top: Color
+    sky_horizon: Color
     visibility_m: float
     sun_side: int
     shadow: float
@@ -80,7 +80,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def expose(
-    colour: npt.NDArray[np.uint8],
+    color: npt.NDArray[np.uint8],
     inverse_depth: npt.NDArray[np.float32],
     light: Light,
     size_hw: tuple[int, int],
@@ -89,7 +89,7 @@ def expose(
     """The picture that the camera takes of a canvas.
 
     Args:
-        colour: (h * k, w * k, 3) BGR, the canvas.
+        color: (h * k, w * k, 3) BGR, the canvas.
         inverse_depth: (h * k, w * k) in 1/m, 0 for the sky.
         light: Fog, gain, blur and noise come from here.
         size_hw: Of the picture.
@@ -99,7 +99,7 @@ def expose(
         (h, w, 3) uint8 BGR.
     """
     height, width = size_hw
-    picture = cv2.resize(colour, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    picture = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     nearness = cv2.resize(inverse_depth, (width, height), interpolation=cv2.INTER_AREA)
     depth_m = 1 / np.maximum(nearness, 1e-4)
     clear = np.exp(-depth_m / light.visibility_m)[..., None]

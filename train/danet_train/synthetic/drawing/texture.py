@@ -1,4 +1,4 @@
-"""Textures: small pictures whose fourth channel is the train id, so that colour and label never part."""
+"""Textures: small pictures whose fourth channel is the train id, so that color and label never part."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOLE = 254
 Texture = npt.NDArray[np.uint8]
 """(h, w, 4) uint8: blue, green, red, train id (or HOLE). Row 0 is the top."""
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 """Blue, green, red, 0..255."""
 
 Points = Sequence[tuple[float, float]]
@@ -44,14 +44,14 @@ def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], cell: float
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
 
-def vary(colour: Colour, rng: np.random.Generator, spread: float) -> Colour:
-    """``colour`` with brightness and hue moved at random by about ``spread`` levels."""
-    moved = np.array(colour) + rng.normal(0, spread) + rng.normal(0, spread / 2, 3)
+def vary(color: Color, rng: np.random.Generator, spread: float) -> Color:
+    """``color`` with brightness and hue moved at random by about ``spread`` levels."""
+    moved = np.array(color) + rng.normal(0, spread) + rng.normal(0, spread / 2, 3)
     blue, green, red = np.clip(moved, 0, 255).astype(int).tolist()
     return blue, green, red
 
 
-def pick(rng: np.random.Generator, options: Sequence[Colour]) -> Colour:
+def pick(rng: np.random.Generator, options: Sequence[Color]) -> Color:
     """One of ``options``."""
     return options[int(rng.integers(len(options)))]
 
@@ -88,26 +88,26 @@ class Stencil:
     def _px(self, point: tuple[float, float]) -> tuple[int, int]:
         return round(point[0] * self._scale), round((self.height_m - point[1]) * self._scale)
 
-    def polygon(self, points: Points, colour: Colour, label: int) -> None:
+    def polygon(self, points: Points, color: Color, label: int) -> None:
         """Fill a polygon."""
         corners = np.array([self._px(point) for point in points], np.int32)
-        cv2.fillPoly(self.texels, [corners], (*colour, label))
+        cv2.fillPoly(self.texels, [corners], (*color, label))
 
-    def box(self, left: float, bottom: float, right: float, top: float, colour: Colour, label: int) -> None:
+    def box(self, left: float, bottom: float, right: float, top: float, color: Color, label: int) -> None:
         """Fill an upright rectangle."""
-        self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], colour, label)
+        self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], color, label)
 
     def ellipse(
-        self, centre: tuple[float, float], radii: tuple[float, float], colour: Colour, label: int
+        self, centre: tuple[float, float], radii: tuple[float, float], color: Color, label: int
     ) -> None:
         """Fill an upright ellipse."""
         axes = (max(1, round(radii[0] * self._scale)), max(1, round(radii[1] * self._scale)))
-        cv2.ellipse(self.texels, self._px(centre), axes, 0, 0, 360, (*colour, label), -1)
+        cv2.ellipse(self.texels, self._px(centre), axes, 0, 0, 360, (*color, label), -1)
 
-    def line(self, points: Points, width_m: float, colour: Colour, label: int) -> None:
+    def line(self, points: Points, width_m: float, color: Color, label: int) -> None:
         """Draw an open line through ``points``."""
         corners = np.array([self._px(point) for point in points], np.int32)
-        cv2.polylines(self.texels, [corners], False, (*colour, label), max(1, round(width_m * self._scale)))
+        cv2.polylines(self.texels, [corners], False, (*color, label), max(1, round(width_m * self._scale)))
 
     def grained(self, rng: np.random.Generator, amount: float, cell: float = 3.0) -> Texture:
         """The finished texture, its brightness varied by about ``amount`` (a part of 1)."""
@@ -115,7 +115,7 @@ class Stencil:
 
 
 def modulate(texels: Texture, factor: npt.NDArray[np.float32] | float) -> Texture:
-    """A copy whose colours are multiplied by ``factor``, (h, w) or one number; labels stay."""
+    """A copy whose colors are multiplied by ``factor``, (h, w) or one number; labels stay."""
     out = texels.copy()
     if isinstance(factor, np.ndarray):
         field = cv2.merge([np.clip(factor, 0, 4).astype(np.float32)] * 3)

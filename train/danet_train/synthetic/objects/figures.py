@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from danet_train.synthetic.drawing.texture import BICYCLE, PERSON, RIDER, Colour, Piece, Stencil, pick, vary
+from danet_train.synthetic.drawing.texture import BICYCLE, PERSON, RIDER, Color, Piece, Stencil, pick, vary
 
-_CLOTHES: tuple[Colour, ...] = (
+_CLOTHES: tuple[Color, ...] = (
     (60, 55, 50), (120, 70, 40), (50, 50, 150), (150, 150, 150), (60, 110, 150), (80, 120, 60), (45, 40, 70),
     (190, 190, 200), (90, 90, 95), (60, 150, 190), (110, 60, 110),
 )  # fmt: skip
-_SKIN: tuple[Colour, ...] = ((130, 165, 210), (90, 125, 175), (60, 85, 130), (150, 180, 225))
-_HAIR: tuple[Colour, ...] = ((25, 30, 40), (40, 60, 90), (90, 130, 160), (70, 70, 75))
-_HELMETS: tuple[Colour, ...] = ((225, 225, 225), (60, 200, 230), (50, 50, 190), (200, 120, 50))
-_PAINT: tuple[Colour, ...] = ((40, 40, 45), (50, 50, 160), (140, 90, 40), (70, 120, 70), (170, 170, 175))
-_TYRE: Colour = (35, 35, 35)
-_SPOKES: Colour = (95, 95, 95)
+_SKIN: tuple[Color, ...] = ((130, 165, 210), (90, 125, 175), (60, 85, 130), (150, 180, 225))
+_HAIR: tuple[Color, ...] = ((25, 30, 40), (40, 60, 90), (90, 130, 160), (70, 70, 75))
+_HELMETS: tuple[Color, ...] = ((225, 225, 225), (60, 200, 230), (50, 50, 190), (200, 120, 50))
+_PAINT: tuple[Color, ...] = ((40, 40, 45), (50, 50, 160), (140, 90, 40), (70, 120, 70), (170, 170, 175))
+_TYRE: Color = (35, 35, 35)
+_SPOKES: Color = (95, 95, 95)
 
 
 def person(rng: np.random.Generator, height_m: float) -> Piece:

@@ -8,18 +8,18 @@ from danet_train.synthetic.drawing.texture import (
     POLE,
     TRAFFIC_LIGHT,
     TRAFFIC_SIGN,
-    Colour,
+    Color,
     Piece,
     Stencil,
     pick,
     vary,
 )
 
-_METAL: tuple[Colour, ...] = ((120, 120, 120), (85, 90, 90), (60, 65, 60), (150, 155, 155), (80, 95, 90))
-_RED: Colour = (45, 40, 190)
-_BLUE: Colour = (170, 90, 30)
-_WHITE: Colour = (225, 225, 225)
-_YELLOW: Colour = (60, 190, 230)
+_METAL: tuple[Color, ...] = ((120, 120, 120), (85, 90, 90), (60, 65, 60), (150, 155, 155), (80, 95, 90))
+_RED: Color = (45, 40, 190)
+_BLUE: Color = (170, 90, 30)
+_WHITE: Color = (225, 225, 225)
+_YELLOW: Color = (60, 190, 230)
 
 _SIGN_SCALE = 1.25
 
@@ -55,10 +55,10 @@ def traffic_light(rng: np.random.Generator) -> Piece:
     top = height_m
     stencil.box(0.1, top - 1.75, 0.9, top, case, TRAFFIC_LIGHT)
     shown = int(rng.integers(3))
-    lights: tuple[Colour, ...] = ((40, 40, 240), (40, 190, 250), (120, 230, 70))
+    lights: tuple[Color, ...] = ((40, 40, 240), (40, 190, 250), (120, 230, 70))
     for index, light in enumerate(lights):
-        colour = light if index == shown else (light[0] // 5, light[1] // 5, light[2] // 5)
-        stencil.ellipse((0.5, top - 0.33 - 0.54 * index), (0.22, 0.22), colour, TRAFFIC_LIGHT)
+        color = light if index == shown else (light[0] // 5, light[1] // 5, light[2] // 5)
+        stencil.ellipse((0.5, top - 0.33 - 0.54 * index), (0.22, 0.22), color, TRAFFIC_LIGHT)
     return Piece(stencil.grained(rng, 0.04), width_m, height_m)
 
 

@@ -10,7 +10,7 @@ from danet_train.synthetic.drawing.texture import (
     FENCE,
     HOLE,
     VEGETATION,
-    Colour,
+    Color,
     Piece,
     Stencil,
     Texture,
@@ -20,21 +20,21 @@ from danet_train.synthetic.drawing.texture import (
     vary,
 )
 
-_PLASTER: tuple[Colour, ...] = (
+_PLASTER: tuple[Color, ...] = (
     (150, 180, 205), (120, 150, 190), (175, 190, 195), (140, 140, 140), (95, 110, 150), (110, 125, 130),
     (160, 160, 180), (70, 85, 120), (185, 200, 215), (130, 145, 120),
 )  # fmt: skip
-_GLASS: tuple[Colour, ...] = ((70, 60, 50), (95, 85, 70), (120, 110, 95), (50, 45, 45), (160, 150, 130))
+_GLASS: tuple[Color, ...] = ((70, 60, 50), (95, 85, 70), (120, 110, 95), (50, 45, 45), (160, 150, 130))
 TREE_TEXELS_PER_M = 16
-_LIT: Colour = (130, 205, 245)
-_LEAVES: tuple[Colour, ...] = ((40, 95, 60), (35, 80, 75), (50, 110, 90), (45, 75, 50), (55, 105, 120))
+_LIT: Color = (130, 205, 245)
+_LEAVES: tuple[Color, ...] = ((40, 95, 60), (35, 80, 75), (50, 110, 90), (45, 75, 50), (55, 105, 120))
 
 
 def facade(rng: np.random.Generator, width_m: float, height_m: float, *, windows_lit: float) -> Texture:
     """A house front with rows of windows, a ground floor of its own, and a roof edge.
 
     Args:
-        rng: Decides colours, rhythm and wear.
+        rng: Decides colors, rhythm and wear.
         width_m: Along the street.
         height_m: To the roof edge.
         windows_lit: The part of windows with light in them, 0..1.
@@ -75,17 +75,17 @@ def facade(rng: np.random.Generator, width_m: float, height_m: float, *, windows
 def fence(rng: np.random.Generator, width_m: float, height_m: float) -> Texture:
     """A fence of posts, rails and pickets, dark between the pickets."""
     stencil = Stencil(width_m, height_m, 24)
-    colour = vary(
+    color = vary(
         pick(rng, ((70, 95, 125), (60, 60, 60), (185, 190, 190), (70, 85, 60), (110, 120, 125))), rng, 12
     )
-    dark = vary(colour, rng, 15)
+    dark = vary(color, rng, 15)
     # Cityscapes labels a fence as one surface, gaps included, so the gaps are filled with shade.
     stencil.box(
-        0, 0, width_m, height_m - 0.2, (colour[0] // 3 + 20, colour[1] // 3 + 28, colour[2] // 3 + 22), FENCE
+        0, 0, width_m, height_m - 0.2, (color[0] // 3 + 20, color[1] // 3 + 28, color[2] // 3 + 22), FENCE
     )
     pitch = rng.uniform(0.18, 0.3)
     for left in np.arange(0, width_m, pitch):
-        stencil.box(left, 0.05, left + pitch * 0.62, height_m - 0.1, colour, FENCE)
+        stencil.box(left, 0.05, left + pitch * 0.62, height_m - 0.1, color, FENCE)
     for rail in (0.25, height_m - 0.3):
         stencil.box(0, rail, width_m, rail + 0.12, dark, FENCE)
     for post in np.arange(0, width_m + 0.1, 2.0):

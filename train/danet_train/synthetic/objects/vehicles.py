@@ -10,7 +10,7 @@ from danet_train.synthetic.drawing.texture import (
     BUS,
     CAR,
     TRUCK,
-    Colour,
+    Color,
     Stencil,
     Texture,
     modulate,
@@ -18,12 +18,12 @@ from danet_train.synthetic.drawing.texture import (
     vary,
 )
 
-_PAINT: tuple[Colour, ...] = (
+_PAINT: tuple[Color, ...] = (
     (60, 60, 62), (120, 120, 122), (190, 190, 192), (215, 218, 220), (45, 42, 120), (110, 65, 35),
     (50, 50, 50), (90, 85, 75), (70, 95, 60), (60, 130, 165), (150, 130, 110),
 )  # fmt: skip
-_GLASS: Colour = (65, 58, 50)
-_TYRE: Colour = (28, 28, 28)
+_GLASS: Color = (65, 58, 50)
+_TYRE: Color = (28, 28, 28)
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Body:
 
 
 def _lamps(stencil: Stencil, width_m: float, y: float, towards: bool, lit: bool, label: int) -> None:
-    colour: Colour = (235, 245, 250) if towards else (40, 35, 235) if lit else (40, 35, 160)
+    color: Color = (235, 245, 250) if towards else (40, 35, 235) if lit else (40, 35, 160)
     for left in (0.08, width_m - 0.42):
-        stencil.box(left, y, left + 0.34, y + 0.17, colour, label)
+        stencil.box(left, y, left + 0.34, y + 0.17, color, label)
 
 
 def car(rng: np.random.Generator, *, towards: bool, lamps_lit: bool) -> Body:

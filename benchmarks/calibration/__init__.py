@@ -1,0 +1,1 @@
+"""What a calibration costs, and how accurate what it writes is."""

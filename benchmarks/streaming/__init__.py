@@ -1,0 +1,1 @@
+"""What the loop, its sources and its outputs cost."""

@@ -1,0 +1,1 @@
+"""What loading samples and the attention cost in training."""
