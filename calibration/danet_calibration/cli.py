@@ -210,11 +210,11 @@ def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[N
 
 
 def _show_verdict(console: Console, verdict: dict[str, Any], title: str) -> None:
-    from danet_calibration.summary import ladder_table, remarks, sensitivity_table
+    from danet_calibration.summary import candidate_table, remarks, sensitivity_table
 
     if not verdict.get("ladder"):
         return
-    console.print(ladder_table(verdict, title))
+    console.print(candidate_table(verdict, title))
     if verdict["sensitivity"]:
         console.print(sensitivity_table(verdict))
     for remark in remarks(verdict):

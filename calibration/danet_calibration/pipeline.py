@@ -1,7 +1,8 @@
 """Bundle and images to a bundle with an INT8 variant and the measured accuracy of every variant.
 
 The steps, each in its own module: the range of FP16 (``fp16_base``), the golden frame (``golden_choice``),
-the scales (``scale_choice``), the INT8 file (``drafts``), the gate with its ladder (``ladder``, ``verdict``);
+the scales (``scale_choice``), the INT8 file (``drafts``), the gate with its mixed-precision search
+(``mixed_precision``, ``verdict``);
 and here what ties them: the checks before, manifest and reports after.
 """
 
@@ -18,7 +19,13 @@ from typing import Any
 from danet_calibration.errors import CalibrationError
 from danet_calibration.fp16.base import measure_and_mend, require_mended, write_base
 from danet_calibration.gate.gate import find_guard
-from danet_calibration.gate.ladder import LabelledGate, Outcome, gate_by_agreement, require_evidence, run_gate
+from danet_calibration.gate.mixed_precision import (
+    LabelledGate,
+    Outcome,
+    gate_by_agreement,
+    require_evidence,
+    run_gate,
+)
 from danet_calibration.gate.rules import GateRules
 from danet_calibration.images.class_coverage import ClassCoverage, class_coverage
 from danet_calibration.images.images import CalibrationSet, manifest_frames

@@ -1,4 +1,4 @@
-"""The verdict: the ladder of precisions, what the gate says of each, and what was tried, ready for JSON."""
+"""The verdict: the candidates, the gate's decision on each, and the search's attempts, ready for JSON."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ activations is not in these figures, but in the report ``fp16_range``."""
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One way to run the model.
+class Candidate:
+    """One candidate of the mixed-precision search: one way to run the model.
 
     Attributes:
         name: ``INT8 everywhere``, ``mixed``, ``FP16``, ``FP32``, or ``reference FP32`` of another bundle.
-        bytes: Of the model file.
+        bytes: Size of the model file.
         int8_share: Share of convolution MACs on INT8, 0..1.
         floating: Layers in FP16 by the gate's decision.
-        accuracy: Through this very file; None without labelled frames.
-        judgement: Against FP32; None without labelled frames.
-        failures: What the gate misses, in words.
+        accuracy: Accuracy measured through this very file; None without labelled frames.
+        judgement: Comparison with FP32; None without labelled frames.
+        failures: The limits that the candidate misses, as sentences.
         agrees: Whether, without labelled frames, enough pixels kept FP32's label.
         golden: Share of the golden frame's labels, 0..1; None where it was not measured.
-        golden_asked: Which share of them it must give.
+        golden_asked: Least share of them that the candidate must give.
     """
 
     name: Literal["INT8 everywhere", "mixed", "FP16", "FP32", "reference FP32"]
@@ -62,7 +62,7 @@ class Rung:
         return "agreement only" if self.agrees else "not measured"
 
     def to_json(self) -> dict[str, Any]:
-        """The rung for the report; sizes in bytes and MiB, drops in percentage points."""
+        """Return the candidate for the report; sizes in bytes and MiB, drops in percentage points."""
         judged = self.judgement
         return {
             "name": self.name,
@@ -89,28 +89,28 @@ JUDGED: Final = (
     "class_drop_intervals",
     "near_the_limit",
 )
-"""Keys of a rung that take labelled frames."""
+"""Keys of a candidate that take labelled frames."""
 
 Gate = Literal["passed", "failed", "agreement only", "not measured"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found and decided.
+    """Measurements and decision of the gate.
 
     Attributes:
         gate: ``passed`` and ``failed`` by labelled frames, or ``failed`` by what is asked without them;
             ``agreement only`` where there were none; ``not measured`` where they say too little.
-        reason: In words.
-        rules: That were held.
-        guard: The classes that were guarded.
+        reason: Reason of the decision, as a sentence.
+        rules: The limits.
+        guard: The guarded classes.
         labelled: Name of the labelled frames.
-        ladder: From INT8 everywhere to FP32; empty where nothing was measured.
-        evidence: What the labels hold of each guarded class.
+        candidates: The candidates from INT8 everywhere to FP32; empty where nothing was measured.
+        evidence: Labelled pixels and frames of each guarded class.
         overlap: Labelled frames that calibration saw.
-        agreement: With FP32, where it decided.
+        agreement: Agreement with FP32, where it decided.
         ranking: Each layer's effect alone, the worst first; empty where INT8 everywhere passed.
-        sensitivity_frames: The frames that it was measured on.
+        sensitivity_frames: Names of the frames that ``ranking`` was measured on.
         attempts: Each mixed file that was tried, in order.
     """
 
@@ -119,13 +119,13 @@ class Verdict:
     rules: GateRules
     guard: Guard
     labelled: str | None
-    ladder: tuple[Rung, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     overlap: Overlap = field(default_factory=Overlap)
     agreement: Agreement | None = None
     ranking: tuple[Sensitivity, ...] = ()
     sensitivity_frames: tuple[str, ...] = ()
-    attempts: tuple[Rung, ...] = ()
+    attempts: tuple[Candidate, ...] = ()
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -134,11 +134,14 @@ class Verdict:
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
-        """Guarded classes of which they do not."""
+        """Guarded classes of which the labelled frames hold too little."""
         return tuple(name for name in self.guard.classes if name not in self.measured)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of the verdict's file, and of the report's part on the gate."""
+        """Return the content of the verdict's file, and of the report's part on the gate.
+
+        The candidates stand under the key ``ladder``, as in every report written so far.
+        """
         return {
             "gate": self.gate,
             "reason": self.reason,
@@ -149,16 +152,16 @@ class Verdict:
             "evidence": {name: held.to_json() for name, held in self.evidence.items()},
             "overlap": self.overlap.to_json(),
             "agreement": self.agreement.to_json() if self.agreement else None,
-            "ladder": [rung.to_json() for rung in self.ladder],
+            "ladder": [candidate.to_json() for candidate in self.candidates],
             "sensitivity": [item.to_json() for item in self.ranking],
             "sensitivity_frames": list(self.sensitivity_frames),
             "attempts": [
                 {
-                    "layers_in_fp16": list(rung.floating),
-                    "conv_mac_share_int8": rung.int8_share,
-                    "miou_drop_points": rung.judgement.miou_drop if rung.judgement else None,
-                    "failures": list(rung.failures),
+                    "layers_in_fp16": list(candidate.floating),
+                    "conv_mac_share_int8": candidate.int8_share,
+                    "miou_drop_points": candidate.judgement.miou_drop if candidate.judgement else None,
+                    "failures": list(candidate.failures),
                 }
-                for rung in self.attempts
+                for candidate in self.attempts
             ],
         }

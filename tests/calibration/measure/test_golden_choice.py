@@ -13,7 +13,7 @@ from danet_calibration.errors import GateError
 from danet_calibration.images.images import choose_images
 from danet_calibration.measure.golden_choice import put_golden
 from danet_calibration.pipeline import CalibrationSettings, calibrate_bundle
-from danet_calibration.summary import ladder_table
+from danet_calibration.summary import candidate_table
 from danet_runtime.bundle import Bundle, write_bundle
 from danet_runtime.bundle.golden import check_golden, golden_frame
 from danet_runtime.inference.segmenter import Segmenter
@@ -79,16 +79,16 @@ def test_a_frame_that_the_user_gave_stays_and_its_condition_stands_in_words(
         GateError, match=r"golden frame's labels.*the first of `danet export --frames`"
     ) as error:
         calibrate_bundle(given, images, None, tmp_path / "out", settings=SETTINGS)
-    rung = error.value.verdict["ladder"][0]
-    assert rung["gate"] == "failed"
-    assert rung["golden_agreement"] < rung["golden_agreement_asked"] == 0.5
+    candidate = error.value.verdict["ladder"][0]
+    assert candidate["gate"] == "failed"
+    assert candidate["golden_agreement"] < candidate["golden_agreement_asked"] == 0.5
 
 
 @pytest.mark.slow
 def test_the_table_of_the_gate_has_a_row_for_the_golden_frame(balanced_bundle, images, tmp_path):
     calibrate_bundle(balanced_bundle, images, None, tmp_path / "out", settings=SETTINGS)
     report = json.loads((tmp_path / "out/reports/calibration.json").read_text())
-    table = ladder_table(report, "")
+    table = candidate_table(report, "")
     rows = list(zip(*(column.cells for column in table.columns), strict=True))
     row = next(row for row in rows if "golden" in str(row[0]))
     assert row == (

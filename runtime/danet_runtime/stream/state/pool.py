@@ -4,16 +4,17 @@ A slot goes one way round. Until it is shared one hand has it, which may write; 
 it, and nobody writes. Whoever is through with it last gives it back to the pool, and only the pool gives it
 out again::
 
-               one hand, which may write                     readers
-        .-------------------------------------.   .-------------------------.
-    get | capture -> intake -> inference      |   | each sink               |
-    --> |    |          |          | delivery --->| the caller              | release: the last one frees it
-        '----|----------|----------|----------'   | the newest (`latest`)   | ---.
-             | lost     | displaced| failed,      '-------------------------'    |
-             | ended    | ended    | late                                        |
-             '----------'----------'--- put -------------> free <----------------'
+        one hand, which may write                            readers, who may not
+        .--------------------------------------------.       .--------------------.
+    .-->| capture ---> intake ---> inference         | share | each sink          |
+    |   |    |           |             |    delivery |------>| the caller         |
+    |   '----|-----------|-------------|-------------'       | `Stream.latest`    |
+    |        | lost,     | displaced,  | failed, late,       '--------------------'
+    | get    | ended     | ended       | ended                         | release
+    |        v put       v put         v put                           v by the last
+    '-------------------------------- free --------------------------------
 
-A slot that the hand of a thread or of a device has that was given up stays there.
+What a thread or a device holds that was given up stays with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gate at work: INT8 everywhere, and where that fails, the fewest layers back in FP16 until it holds."""
+"""Mixed-precision search: INT8 everywhere, or the fewest layers in FP16 with which the gate holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from danet_calibration.gate.gate import (
 from danet_calibration.gate.label_evidence import label_evidence
 from danet_calibration.gate.rules import GateRules
 from danet_calibration.gate.search import fewest, give_back, within
-from danet_calibration.gate.verdict import Gate, Rung, Verdict
+from danet_calibration.gate.verdict import Candidate, Gate, Verdict
 from danet_calibration.int8.drafts import Draft, Drafts
 from danet_calibration.int8.layers import Layer
 from danet_calibration.int8.sensitivity import Sensitivity, measure_sensitivity, sensitivity_samples
@@ -40,10 +40,10 @@ class Trial:
 
     Attributes:
         draft: The draft.
-        golden: Share of the golden frame's labels that it gives.
-        accuracy: On the labelled frames; None without them.
-        judgement: Against FP32; None without labelled frames.
-        failures: What it misses, in words.
+        golden: Share of the golden frame's labels that the draft gives, 0..1.
+        accuracy: Accuracy on the labelled frames; None without them.
+        judgement: Comparison with FP32; None without labelled frames.
+        failures: The limits that the draft misses, as sentences.
     """
 
     draft: Draft
@@ -54,18 +54,18 @@ class Trial:
 
     @property
     def holds(self) -> bool:
-        """Whether it misses nothing."""
+        """Whether the draft meets every limit."""
         return not self.failures
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What goes into the bundle.
+    """Result of the gate: the INT8 file that goes into the bundle, and why.
 
     Attributes:
         trial: The INT8 file that was chosen; it is the one that is written.
-        accuracies: Of every variant; empty without labelled frames.
-        verdict: Why.
+        accuracies: Accuracy of every variant; empty without labelled frames.
+        verdict: The decision and its reason.
     """
 
     trial: Trial
@@ -75,14 +75,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class LabelledGate:
-    """What a gate by labelled frames goes by.
+    """Inputs of a gate by labelled frames.
 
     Attributes:
-        labelled: The frames.
+        labelled: The frames with labels.
         rules: The limits.
-        reference: Its FP32 file is what INT8 is held to, instead of that of the bundle that is calibrated: a
-            model that was trained for INT8 must not be measured by its own FP32, which that training may have
-            spoilt.
+        reference: Bundle whose FP32 file INT8 is compared with, instead of the calibrated bundle's own: the
+            training for INT8 may have made a model's own FP32 worse.
         overlap: Labelled frames that calibration saw, for the verdict.
     """
 
@@ -93,10 +92,12 @@ class LabelledGate:
 
 
 def gate_by_agreement(everywhere: Draft, rules: GateRules, agreement: Agreement) -> Outcome:
-    """Without labelled frames, INT8 must give FP32's label to enough pixels, and the golden frame's labels.
+    """Decide without labelled frames, by agreement with FP32.
+
+    INT8 must give FP32's label to enough pixels, and enough of the golden frame's labels.
 
     Raises:
-        GateError: It does not; it carries the verdict.
+        GateError: INT8 does not; the error carries the verdict.
     """
     bundle = everywhere.bundle
     trial = _try_golden(everywhere)
@@ -108,25 +109,25 @@ def gate_by_agreement(everywhere: Draft, rules: GateRules, agreement: Agreement)
             "(--min-agreement)",
         )
     trial = replace(trial, failures=failures)
-    rung = replace(_int8_rung("INT8 everywhere", trial), agrees=not failures)
-    told = "; ".join(failures) or (
+    candidate = replace(_int8_candidate("INT8 everywhere", trial), agrees=not failures)
+    reason = "; ".join(failures) or (
         f"INT8 gives FP32's label to {agreement.share:.2%} of the pixels of {agreement.frames} of "
         f"{agreement.origin}; {rules.min_agreement:.1%} is asked. No labelled frames (--labelled): the "
         "accuracy is not measured"
     )
     verdict = Verdict(
         "failed" if failures else "agreement only",
-        told,
+        reason,
         rules,
         find_guard(rules, [entry.name for entry in bundle.manifest.classes]),
         None,
-        (rung, _float_rung(bundle, "fp16"), _float_rung(bundle, "fp32")),
+        (candidate, _float_candidate(bundle, "fp16"), _float_candidate(bundle, "fp32")),
         agreement=agreement,
     )
     if failures:
         raise GateError(
-            f"{told}. Calibrate on more frames of the camera, with another --method, or give labelled frames "
-            "(--labelled): the gate then finds the layers that need FP16",
+            f"{reason}. Calibrate on more frames of the camera, with another --method, or give labelled "
+            "frames (--labelled): the gate then finds the layers that need FP16",
             verdict.to_json(),
         )
     return Outcome(trial, {}, verdict)
@@ -136,7 +137,8 @@ def require_evidence(bundle: Bundle, labelled: LabelledSet, rules: GateRules, st
     """Refuse labelled frames that cannot decide, before anything long begins.
 
     Raises:
-        GateError: They show too little of the guarded classes; it carries the verdict, ``not measured``.
+        GateError: They show too little of the guarded classes; the error carries the verdict, ``not
+            measured``.
     """
     guard = find_guard(rules, [entry.name for entry in bundle.manifest.classes])
     evidence = label_evidence(labelled, rules, guard, lambda done, of: step("look at the labels", done, of))
@@ -147,35 +149,35 @@ def require_evidence(bundle: Bundle, labelled: LabelledSet, rules: GateRules, st
 
 
 def run_gate(source: Bundle, drafts: Drafts, everywhere: Draft, asked: LabelledGate, step: Step) -> Outcome:
-    """Measure the ladder on labelled frames, and move layers back to FP16 where the gate asks for it.
+    """Search for the INT8 file that meets the gate on labelled frames, with the fewest layers in FP16.
 
     Args:
         source: The bundle that is calibrated.
         drafts: Writes the INT8 files to measure.
         everywhere: The draft with no layer moved back, the last that was written.
-        asked: What it goes by.
-        step: Is told how far it is.
+        asked: The labelled frames, the limits and the reference.
+        step: Called with how far it is.
 
     Raises:
-        GateError: The gate cannot hold; it carries the verdict.
+        GateError: The gate cannot hold; the error carries the verdict.
     """
-    climb = _Climb(source, drafts, asked, step)
-    first = climb.begin(everywhere)
+    search = _Search(source, drafts, asked, step)
+    first = search.begin(everywhere)
     if first.holds:
-        return climb.outcome(first, "INT8 everywhere holds it")
-    climb.require_fp16()
-    ranked = climb.rank()
-    allowed = climb.allowed(ranked)
-    found = fewest(allowed, climb.holds)
+        return search.outcome(first, "INT8 everywhere holds it")
+    search.require_fp16()
+    ranked = search.rank()
+    allowed = search.allowed(ranked)
+    found = fewest(allowed, search.holds)
     if found is None:
-        raise climb.failed(climb.why_not(allowed, ranked))
-    kept = give_back(found, climb.holds)
+        raise search.failed(search.why_not(allowed, ranked))
+    kept = give_back(found, search.holds)
     reason = f"INT8 everywhere misses it; with {len(kept)} of {len(ranked)} layers in FP16 it holds"
-    return climb.outcome(climb.restore(kept), reason)
+    return search.outcome(search.restore(kept), reason)
 
 
-class _Climb:
-    """State of one run of the gate: what was measured so far."""
+class _Search:
+    """State of one search: the measurements made so far."""
 
     def __init__(self, source: Bundle, drafts: Drafts, asked: LabelledGate, step: Step) -> None:
         self._source = source
@@ -205,7 +207,7 @@ class _Climb:
         """Refuse where FP16 misses the gate itself: moving layers there cannot help.
 
         Raises:
-            GateError: It does.
+            GateError: FP16 misses the gate.
         """
         failures = self._judge(self._floating["fp16"]).failures
         if failures:
@@ -215,7 +217,7 @@ class _Climb:
             )
 
     def rank(self) -> list[Layer]:
-        """Every layer, the one whose effect alone is the worst first."""
+        """Return every layer, the one with the worst effect alone first."""
         samples = sensitivity_samples(self._labelled.dataset)
         self._frames = samples.names
         self._ranking = measure_sensitivity(
@@ -229,9 +231,10 @@ class _Climb:
         return [item.layer for item in self._ranking]
 
     def allowed(self, ranked: Sequence[Layer]) -> list[Layer]:
-        """The layers that may go back together, the worst first: enough must be left on INT8, and anything.
+        """Return the layers that may go back to FP16 together, the worst first.
 
-        A layer too large for that is passed over, not the end: those behind it may be enough.
+        The least share of MACs must stay on INT8. A layer too large for that is passed over; those behind it
+        may be enough.
         """
         return within(ranked, self._drafts.share_without, self._rules.min_int8_share)
 
@@ -244,12 +247,12 @@ class _Climb:
         return self._tried[key].holds
 
     def restore(self, floating: Sequence[Layer]) -> Trial:
-        """The trial of these layers, its file written again: a later trial's may lie in its place."""
+        """Return the trial of these layers, and write its file again: a later trial may have replaced it."""
         self._drafts.write(floating)
         return self._tried[frozenset(floating)]
 
     def why_not(self, allowed: Sequence[Layer], ranked: Sequence[Layer]) -> str:
-        """Why no number of layers was enough."""
+        """Return why no number of layers was enough, as a sentence."""
         share = f"{self._rules.min_int8_share:.0%}"
         least = f"at least {share} of the convolution MACs must stay on INT8 (--min-share)"
         if not allowed:
@@ -265,13 +268,13 @@ class _Climb:
         )
 
     def failed(self, reason: str) -> GateError:
-        """The error for a gate that cannot hold."""
+        """Return the error for a gate that cannot hold."""
         first = self._tried[frozenset()]
-        told = f"INT8 everywhere misses the gate ({'; '.join(first.failures)}); {reason}"
-        return GateError(told, self._verdict("failed", told, None).to_json())
+        message = f"INT8 everywhere misses the gate ({'; '.join(first.failures)}); {reason}"
+        return GateError(message, self._verdict("failed", message, None).to_json())
 
     def outcome(self, chosen: Trial, reason: str) -> Outcome:
-        """The result where the gate holds."""
+        """Return the result where the gate holds."""
         accuracies = {precision: held.accuracy for precision, held in self._floating.items()}
         if chosen.accuracy:
             accuracies["int8"] = chosen.accuracy
@@ -304,28 +307,30 @@ class _Climb:
 
     def _verdict(self, gate: Gate, reason: str, chosen: Trial | None) -> Verdict:
         first, *others = self._tried.values()
-        rungs = [_int8_rung("INT8 everywhere", first)]
+        candidates = [_int8_candidate("INT8 everywhere", first)]
         if chosen is not None and chosen is not first:
-            rungs.append(_int8_rung("mixed", chosen))
+            candidates.append(_int8_candidate("mixed", chosen))
         for precision in ("fp16", "fp32"):
             measured = self._floating[precision]
-            rungs.append(_float_rung(self._source, precision, measured.accuracy, self._judge(measured)))
+            candidates.append(
+                _float_candidate(self._source, precision, measured.accuracy, self._judge(measured))
+            )
         if self._reference is not None and self._reference_measured is not None:
             measured = self._reference_measured
-            rung = _float_rung(self._reference, "fp32", measured.accuracy, self._judge(measured))
-            rungs.append(replace(rung, name="reference FP32"))
+            candidate = _float_candidate(self._reference, "fp32", measured.accuracy, self._judge(measured))
+            candidates.append(replace(candidate, name="reference FP32"))
         return Verdict(
             gate,
             reason,
             self._rules,
             self._guard,
             self._labelled.name,
-            tuple(rungs),
+            tuple(candidates),
             self._evidence(),
             self._overlap,
             ranking=tuple(self._ranking),
             sensitivity_frames=self._frames,
-            attempts=tuple(_int8_rung("mixed", trial) for trial in others),
+            attempts=tuple(_int8_candidate("mixed", trial) for trial in others),
         )
 
 
@@ -335,9 +340,9 @@ def _try_golden(draft: Draft) -> Trial:
     return Trial(draft, golden.share, failures=failures)
 
 
-def _int8_rung(name: Literal["INT8 everywhere", "mixed"], trial: Trial) -> Rung:
+def _int8_candidate(name: Literal["INT8 everywhere", "mixed"], trial: Trial) -> Candidate:
     draft = trial.draft
-    return Rung(
+    return Candidate(
         name,
         draft.variant.file.bytes,
         draft.coverage.share,
@@ -350,13 +355,13 @@ def _int8_rung(name: Literal["INT8 everywhere", "mixed"], trial: Trial) -> Rung:
     )
 
 
-def _float_rung(
+def _float_candidate(
     bundle: Bundle,
     precision: Literal["fp16", "fp32"],
     accuracy: Accuracy | None = None,
     judgement: Judgement | None = None,
-) -> Rung:
-    return Rung(
+) -> Candidate:
+    return Candidate(
         "FP16" if precision == "fp16" else "FP32",
         bundle.variant(precision).file.bytes,
         0.0,
