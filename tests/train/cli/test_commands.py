@@ -56,13 +56,13 @@ def test_from_scenes_to_a_checkpoint_to_its_scores(tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert "under INT8's rounding" in result.output
-    said = (
+    messages = (
         "finding the first scales on 4 frames",
         "scoring INT8 before",
         "fine-tuning\n",
         "step 1 of 1, loss ",
     )
-    places = [result.output.find(words) for words in (*said, "scoring INT8\n", "scoring floating point")]
+    places = [result.output.find(words) for words in (*messages, "scoring INT8\n", "scoring floating point")]
     assert -1 not in places
     assert places == sorted(places)
     record = json.loads(tuned.with_suffix(".json").read_text())
