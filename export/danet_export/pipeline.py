@@ -91,7 +91,7 @@ def export_bundle(
             size becomes the golden frame.
         path: Where the bundle goes.
         settings: None for the default ones.
-        step: Is told what happens next.
+        step: Called with the name of the next step.
 
     Raises:
         ExportError: The classes do not fit the network, a kernel cannot be compiled, the ONNX tools changed

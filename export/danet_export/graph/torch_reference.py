@@ -31,8 +31,8 @@ class TorchReference:
     Args:
         model: The trained network.
         geometry: The sizes.
-        mean_rgb: Of the training's normalisation, range 0..255.
-        std_rgb: Of the training's normalisation, range 0..255.
+        mean_rgb: Mean of the training's normalisation, range 0..255.
+        std_rgb: Standard deviation of the training's normalisation, range 0..255.
     """
 
     def __init__(

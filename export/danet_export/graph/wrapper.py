@@ -84,8 +84,8 @@ class ExportedDANet(nn.Module):
     Args:
         model: In eval mode; it is copied, not changed.
         geometry: The sizes.
-        mean_rgb: Of the training's normalisation, range 0..255.
-        std_rgb: Of the training's normalisation, range 0..255.
+        mean_rgb: Mean of the training's normalisation, range 0..255.
+        std_rgb: Standard deviation of the training's normalisation, range 0..255.
         dtype: ``torch.float32`` or ``torch.float16``, for everything between normalisation and labels.
     """
 

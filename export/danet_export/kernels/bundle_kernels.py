@@ -39,7 +39,7 @@ def write_kernels(
         request: For which architectures.
         problem: The bundle's own.
         writer: Of the bundle.
-        step: Is told what happens next.
+        step: Called with the name of the next step.
 
     Yields:
         One manifest entry an operator, variant and architecture.
