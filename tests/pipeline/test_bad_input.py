@@ -2,27 +2,17 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from danet_command import danet
 
 from danet_export.frames import pattern
 from danet_train.model.danet import build_model
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
-
-
-def danet(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "danet_runtime", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+import danet_command
 import numpy as np
 import onnx
 import onnxruntime
@@ -221,7 +221,6 @@ def danet(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command as a user does, in a process of its own."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "danet_runtime", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+        return danet_command.danet(*arguments, cwd=tmp_path)
 
     return run

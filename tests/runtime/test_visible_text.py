@@ -9,7 +9,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from danet_command import DANET
 from forged_bundles import forge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,7 +151,7 @@ def run_on_a_terminal(*command: bytes | str, cwd: Path) -> str:
     """What a terminal gets of a command."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "danet_runtime", *command],
+        [*DANET, *command],
         stdin=subprocess.DEVNULL,
         stdout=follower,
         stderr=follower,
@@ -179,11 +179,14 @@ NAMES = {
     "bidi": "a\u202egnp\u2028.png".encode(),
     "line and markup": b"a\nb[red].png",
 }
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("profile", "run", "eval")]
+EACH_BY_VERIFY = [pytest.param("verify", name, id=f"verify-{words}") for words, name in NAMES.items()]
+ALL_AT_ONCE = [  # commands that take seconds to start
+    pytest.param(command, b"".join(NAMES.values()), marks=pytest.mark.slow, id=command)
+    for command in ("profile", "run", "eval")
+]
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("command", ["verify", *SLOW])
+@pytest.mark.parametrize(("command", "name"), [*EACH_BY_VERIFY, *ALL_AT_ONCE])
 def test_no_command_passes_a_files_name_on_as_orders(tmp_path: Path, name: bytes, command: str) -> None:
     (tmp_path / os.fsdecode(name)).write_bytes(b"no picture")
     arguments = {

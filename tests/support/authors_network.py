@@ -4,17 +4,23 @@ Made from the paper's equations and the names alone, with none of the package's 
 held against them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
+State = dict[str, torch.Tensor]
 
-def _conv(state, name, out, into, kernel, bias=False):
+
+def _conv(state: State, name: str, out: int, into: int, kernel: int, bias: bool = False) -> None:
     state[f"{name}.weight"] = torch.randn(out, into, kernel, kernel) / (into * kernel**2) ** 0.5
     if bias:
         state[f"{name}.bias"] = 0.1 * torch.randn(out)
 
 
-def _norm(state, name, channels):
+def _norm(state: State, name: str, channels: int) -> None:
     state[f"{name}.weight"] = 0.5 + torch.rand(channels)
     state[f"{name}.bias"] = 0.2 * torch.randn(channels)
     state[f"{name}.running_mean"] = 0.2 * torch.randn(channels)
@@ -25,9 +31,10 @@ def _norm(state, name, channels):
 BLOCKS, HEAD, ATTENTION = (3, 4, 6, 3), 8, 4
 
 
-def authors_file(*, deep, fc=False, base=2, classes=5):
+def authors_file(*, deep: bool, fc: bool = False, base: int = 2, classes: int = 5) -> State:
     torch.manual_seed(0)
-    state, stem = {}, 2 * base if deep else base
+    state: State = {}
+    stem = 2 * base if deep else base
     if deep:
         for conv, norm, into, out in ((0, 1, 3, base), (3, 4, base, base), (6, None, base, stem)):
             _conv(state, f"pretrained.conv1.{conv}", out, into, 3)
@@ -63,19 +70,19 @@ def authors_file(*, deep, fc=False, base=2, classes=5):
     return state
 
 
-def _normalised(state, name, x):
+def _normalised(state: State, name: str, x: torch.Tensor) -> torch.Tensor:
     mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
     scaled = (x - mean[:, None, None]) / torch.sqrt(var + 1e-5)[:, None, None]
     return scaled * state[f"{name}.weight"][:, None, None] + state[f"{name}.bias"][:, None, None]
 
 
-def _convolved(state, name, x, stride=1, dilation=1):
+def _convolved(state: State, name: str, x: torch.Tensor, stride: int = 1, dilation: int = 1) -> torch.Tensor:
     weight = state[f"{name}.weight"]
     padding = dilation * (weight.shape[-1] // 2)
     return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, padding, dilation)
 
 
-def _literal_backbone(state, x, multi_grid):
+def _literal_backbone(state: State, x: torch.Tensor, multi_grid: Sequence[int]) -> torch.Tensor:
     if "pretrained.conv1.weight" in state:
         x = _convolved(state, "pretrained.conv1", x, stride=2)
     else:
@@ -84,7 +91,7 @@ def _literal_backbone(state, x, multi_grid):
         x = _normalised(state, "pretrained.conv1.4", _convolved(state, "pretrained.conv1.3", x)).clamp(min=0)
         x = _convolved(state, "pretrained.conv1.6", x)
     x = F.max_pool2d(_normalised(state, "pretrained.bn1", x).clamp(min=0), 3, 2, 1)
-    dilations = [[1] * 3, [1] * 4, [1] + [2] * 5, multi_grid]
+    dilations: list[Sequence[int]] = [[1] * 3, [1] * 4, [1] + [2] * 5, multi_grid]
     for level, of_level in enumerate(dilations, 1):
         for index, dilation in enumerate(of_level):
             name = f"pretrained.layer{level}.{index}"
@@ -100,7 +107,7 @@ def _literal_backbone(state, x, multi_grid):
     return x
 
 
-def _position_attention(state, x):
+def _position_attention(state: State, x: torch.Tensor) -> torch.Tensor:
     """Eq. 1 and 2: B, C, D by convolution; s_ji = softmax_i(B_i . C_j); E_j = gamma sum_i s_ji D_i + A_j."""
     query, key, value = (
         _convolved(state, f"head.sa.{name}_conv", x)[0].flatten(1) for name in ("query", "key", "value")
@@ -113,7 +120,7 @@ def _position_attention(state, x):
     return out.view_as(x)
 
 
-def _channel_attention(state, x):
+def _channel_attention(state: State, x: torch.Tensor) -> torch.Tensor:
     """Eq. 3 and 4 with the sign of the code: x_ji = softmax_i(-A_j . A_i)."""
     flat = x[0].flatten(1)
     out = torch.empty_like(flat)
@@ -125,10 +132,10 @@ def _channel_attention(state, x):
     return out.view_as(x)
 
 
-def literal_logits(state, x, multi_grid):
+def literal_logits(state: State, x: torch.Tensor, multi_grid: Sequence[int]) -> torch.Tensor:
     """(1, 3, H, W) -> the logits of the sum branch, in the precision of ``state``."""
 
-    def block(name, features):
+    def block(name: str, features: torch.Tensor) -> torch.Tensor:
         return _normalised(state, f"head.{name}.1", _convolved(state, f"head.{name}.0", features)).clamp(
             min=0
         )

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from danet_command import DANET
 
 ENDS_WITHIN_S = 60.0
 """Far more than any end may take beside other work; what hangs takes for ever."""
@@ -47,7 +47,7 @@ class RunningCommand:
         self._output = folder.with_name(f"{folder.name}.stdout")
         with self._errors.open("wb") as errors, self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "danet_runtime", "run", *map(str, arguments)],
+                [*wrapper, *DANET, "run", *map(str, arguments)],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -134,8 +134,8 @@ class RunningCommand:
         found = [
             pid
             for pid in self.processes()
-            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:4]
-            == [b"-m", b"danet_runtime", b"run"]
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1 : len(DANET) + 1]
+            == [*map(str.encode, DANET[1:]), b"run"]
         ]
         return min(found)  # a child that was forked just now has its parent's command line
 

@@ -35,6 +35,7 @@ def main(folder: Path, config_path: str) -> None:
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.constant_(module.weight, 0.9)
         for attention in (model.decode_head.pam, model.decode_head.cam):
+            assert attention is not None
             torch.nn.init.constant_(attention.gamma.scale, 0.5)
         learner = Learner(model, config, [make_optimiser(model, config.optimiser)], world)
         weights = torch.tensor(WEIGHTS, dtype=torch.float64) if config.loss.class_balance else None

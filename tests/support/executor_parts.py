@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
-from simulated_cuda import PRIMARY
+from simulated_cuda import PRIMARY, SimulatedCuda
 
+from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda.driver import CudaDriver
 from danet_runtime.tensorrt.cuda.executor import Executor
 from danet_runtime.tensorrt.cuda.session import CudaSession
@@ -20,54 +23,63 @@ UPLOAD, DOWNLOAD, COMPUTE, HOST = 11, 12, 13, 0  # streams in the order of their
 class Model:
     """Labels are the sum of a pixel's bytes; two kernels, the first into its own scratch memory."""
 
-    def __init__(self, cuda):
+    def __init__(self, cuda: SimulatedCuda) -> None:
         self.cuda = cuda
         self.scratch = np.zeros(LABELS, np.uint8)
         self.released = 0
-        self.error = None
+        self.error: Exception | None = None
         self.calls = 0
 
-    def __call__(self, stream, inputs, outputs):
+    def __call__(self, stream: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
         self.calls += 1
         if self.error is not None:
             raise self.error
         self.cuda.enqueue(stream, partial(self.sum_up, inputs["frame"]))
         self.cuda.enqueue(stream, partial(self.write, outputs["labels"]))
 
-    def sum_up(self, address):
+    def sum_up(self, address: int) -> None:
         assert self.cuda.context_of[address] == PRIMARY, "an illegal address"
-        frame = np.frombuffer((ctypes.c_uint8 * int(np.prod(FRAME))).from_address(address), np.uint8)
+        frame = np.ctypeslib.as_array((ctypes.c_uint8 * int(np.prod(FRAME))).from_address(address))
         self.scratch[:] = frame.reshape(FRAME).sum(-1, dtype=np.uint8)
 
-    def write(self, address):
+    def write(self, address: int) -> None:
         ctypes.memmove(address, self.scratch.ctypes.data, self.scratch.nbytes)
 
-    def release(self):
+    def release(self) -> None:
         self.released += 1
 
 
-def make(cuda, **options):
+def make(cuda: SimulatedCuda, **options: Any) -> tuple[Executor, Model]:
     model = Model(cuda)
-    session = CudaSession(CudaDriver(cuda))
+    session = CudaSession(CudaDriver(cast("Any", cuda)))  # an object in a module's place
     return Executor(session, model, FRAME, LABELS, release=model.release, **options), model
 
 
-def picture(number):
+def picture(number: int) -> UInt8Array:
     return np.random.default_rng(number).integers(0, 256, FRAME, np.uint8)
 
 
-def expected(frame):
-    return frame.sum(-1, dtype=np.uint8)
+def expected(frame: UInt8Array) -> UInt8Array:
+    labels: UInt8Array = frame.sum(-1, dtype=np.uint8)
+    return labels
 
 
-def empty():
+def empty() -> UInt8Array:
     return np.empty(LABELS, np.uint8)
 
 
 class Guest:
     """An array of another library, on the simulated device."""
 
-    def __init__(self, cuda, array, stream=None, version=3, context=PRIMARY, **changes):
+    def __init__(
+        self,
+        cuda: SimulatedCuda,
+        array: UInt8Array,
+        stream: int | None = None,
+        version: int = 3,
+        context: int = PRIMARY,
+        **changes: Any,
+    ) -> None:
         self.array = cuda.device_array(array, context)
         fields = {
             **{"shape": array.shape, "typestr": "|u1", "data": (array.ctypes.data, False)},
@@ -82,7 +94,7 @@ class GPUArray(Guest):
     __module__ = "pycuda.gpuarray"
 
 
-def fill_later(cuda, stream, array, content):
+def fill_later(cuda: SimulatedCuda, stream: int, array: UInt8Array, content: UInt8Array | int) -> None:
     """A kernel of another library that has not run yet."""
     array.fill(0)
     cuda.enqueue(stream, lambda: np.copyto(array, content))
@@ -93,25 +105,26 @@ class ExecutorBackend:
 
     name = "executor"
 
-    def __init__(self, cuda, shape):
+    def __init__(self, cuda: SimulatedCuda, shape: tuple[int, ...]) -> None:
         self.cuda, self.depth, self.count = cuda, 2, int(np.prod(shape))
-        self.executor = Executor(CudaSession(CudaDriver(cuda)), self.enqueue, (*shape, 3), shape, depth=2)
+        session = CudaSession(CudaDriver(cast("Any", cuda)))
+        self.executor = Executor(session, self.enqueue, (*shape, 3), shape, depth=2)
         self.submit, self.collect = self.executor.submit, self.executor.collect
         self.pin, self.unpin = self.executor.pin, self.executor.unpin
         self.make_labels = self.executor.make_labels
         self.close = self.executor.close
 
-    def enqueue(self, stream, inputs, outputs):
+    def enqueue(self, stream: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
         """Labels are the frame's first channel."""
 
-        def run():
+        def run() -> None:
             frame = (ctypes.c_uint8 * (3 * self.count)).from_address(inputs["frame"])
             ctypes.memmove(outputs["labels"], bytes(frame[::3]), self.count)
 
         self.cuda.enqueue(stream, run)
 
-    def infer(self, frame, labels):
+    def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
         self.collect(self.submit(frame, labels))
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"name": self.name}

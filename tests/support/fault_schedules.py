@@ -22,7 +22,7 @@ from stream_parts import HW, Camera, Echo, Record, stream_of
 from stream_promises import AT_THE_END, INVARIANTS, OF_RESULTS, STALE_S
 from suspension import Suspension
 
-from danet_runtime import Segmenter
+from danet_runtime import Segmenter, Stream
 from danet_runtime.bundle import Bundle
 from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
@@ -33,12 +33,15 @@ from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat, open_sink
 from danet_runtime.sources import FrameInfo
 from danet_runtime.sources.protocol.damage import DamageCount
+from danet_runtime.stream.state.slots import Policy
 
 STEPS: Final = 12
 CAMERAS: Final = ("front", "rear")
 SIZES: Final = (HW, (24, 32), (32, 80))
 HANG_S: Final = 1.0
 """An inference that takes longer is a fault; far more than a busy machine may need for one."""
+GRACE_S: Final = 15.0
+"""What does not end within it hangs: no step hangs anything for ever, but a busy disk takes its time."""
 
 OPENING_ERRORS: Final = (
     SourceError("still unplugged"),
@@ -153,7 +156,7 @@ class Drive:
         self.seed, self.folder, self.machine, self.disk = seed, folder, machine, disk
         self.plan = [(dice.choices(list(KINDS), [KINDS[kind][1] for kind in KINDS])[0], dice.random())
                      for _ in range(STEPS)]  # fmt: skip
-        self.policy = dice.choice((None, None, "every"))
+        self.policy: Policy | None = dice.choice((None, None, "every"))
         self.deadline_ms = dice.choice((None, 0.5, 1000.0))
         has_files = dice.random() < 0.5
         self.model = Model()
@@ -172,9 +175,9 @@ class Drive:
         self.pauses = 0
         self.failed_inferences = 0
         self.others: list[threading.Thread] = []
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         self.parted: list[Any] = [open_sink(str(path)) for path in self.files]
-        self.stream = stream_of(
+        self.stream: Stream = stream_of(
             Segmenter(bundle, backend=self.model),
             self.cameras,
             {
@@ -194,7 +197,7 @@ class Drive:
             damage_shown_s=0.02,
             jump_shown_s=0.05,
             sink_failures=5,
-            grace_s=1.0,
+            grace_s=GRACE_S,
         )
         self.stream.health.listen(self.box.note)
 
@@ -374,7 +377,7 @@ def _thread_dies(drive: Drive, chance: float) -> None:
         (drive.sinks[name][0], SinkError),
     )[int(chance * 3)]
     drive.causes.add(error)
-    part.snare.spring()  # type: ignore[attr-defined]
+    part.snare.spring()
 
 
 def _asked_from_many_threads(drive: Drive, chance: float) -> None:

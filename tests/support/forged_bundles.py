@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -14,7 +15,10 @@ from danet_runtime.bundle import MANIFEST_NAME, SIGNATURE_NAME, Bundle, SigningK
 
 
 def forge(
-    bundle: Bundle, folder: Path, files: dict[str, bytes], edit: Callable[[dict], None] | None = None
+    bundle: Bundle,
+    folder: Path,
+    files: dict[str, bytes],
+    edit: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """A copy of a bundle with other files of which the manifest tells the right hashes.
 
@@ -58,10 +62,10 @@ def moved_outside(model: bytes, name: str, outside: Path, location: str | None =
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=location or outside.name)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
-def _entries(content: object) -> list[dict]:
+def _entries(content: object) -> list[dict[str, Any]]:
     if isinstance(content, dict):
         own = [content] if {"path", "sha256", "bytes"} <= set(content) else []
         return own + [entry for value in content.values() for entry in _entries(value)]

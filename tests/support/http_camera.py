@@ -137,7 +137,7 @@ def true_jpeg(number: int) -> bytes:
     """A picture of the truth, drawn now."""
     import cv2
 
-    return cv2.imencode(".jpg", truth.draw(number))[1].tobytes()
+    return bytes(cv2.imencode(".jpg", truth.draw(number))[1])
 
 
 def true_video(frames: int, gop: int, codec: str = "libx264", **options: str) -> bytes:

@@ -4,15 +4,28 @@
 ``tools/model_converters/publish_model.py`` leaves. The text of a configuration is ``Config.pretty_text``'s.
 """
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 
 
-def config_text(align_corners, *, besides="", head="", backbone="", old=False, classes=19):
+def config_text(
+    align_corners: object,
+    *,
+    besides: str = "",
+    head: str = "",
+    backbone: str = "",
+    old: bool = False,
+    classes: int = 19,
+) -> str:
     """What mmsegmentation notes of its configuration, shortened, with ``dict(...)`` throughout."""
     normalisation = (
         "img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)"
@@ -47,21 +60,21 @@ optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005)
 class HistoryBuffer:
     """As mmengine's, whose functions are stored with it."""
 
-    def __init__(self, values):
+    def __init__(self, values: Sequence[float]) -> None:
         self._max_length = 1000000
         self._log_history = np.array(values)
         self._count_history = np.ones(len(values), np.int64)
         self._statistics_methods = {"min": HistoryBuffer.min, "current": HistoryBuffer.current}
 
-    def min(self):
+    def min(self) -> Any:
         return self._log_history.min()
 
-    def current(self):
+    def current(self) -> Any:
         return self._log_history[-1]
 
 
 @contextmanager
-def _at(path, made):
+def _at(path: str, made: type) -> Iterator[None]:
     """``made`` is found as ``path`` while it is stored, and is gone afterwards, as the package would be."""
     parts = path.split(".")
     names = [".".join(parts[:end]) for end in range(1, len(parts))]
@@ -78,7 +91,9 @@ def _at(path, made):
             del sys.modules[name]
 
 
-def runner_content(state, *, names, palette, text):
+def runner_content(
+    state: Mapping[str, torch.Tensor], *, names: Sequence[str], palette: Sequence[Sequence[int]], text: str
+) -> dict[str, Any]:
     """What a Runner of 1.x stores beside the weights."""
     moment = {index: {"momentum_buffer": torch.zeros(3)} for index in range(2)}
     return {
@@ -104,19 +119,21 @@ def runner_content(state, *, names, palette, text):
     }
 
 
-def save_runner(path, content, **how):
+def save_runner(path: Path, content: Mapping[str, Any], **how: Any) -> None:
     """Store a Runner's content where mmengine is; it is not where the file is read."""
     with _at("mmengine.logging.history_buffer.HistoryBuffer", HistoryBuffer):
         torch.save(content, path, **how)
 
 
-def content_of_0x(state, *, names, palette, text):
+def content_of_0x(
+    state: Mapping[str, torch.Tensor], *, names: Sequence[str], palette: Sequence[Sequence[int]], text: str
+) -> dict[str, Any]:
     """What mmcv's runner stores under mmsegmentation 0.x."""
-    meta = {"mmseg_version": "0.11.0+", "config": text, "CLASSES": names, "PALETTE": palette}
+    meta: dict[str, Any] = {"mmseg_version": "0.11.0+", "config": text, "CLASSES": names, "PALETTE": palette}
     meta |= {"env_info": "sys.platform: linux", "epoch": 81, "iter": 80000, "hook_msgs": {}}
     return {"meta": meta, "state_dict": state, "optimizer": {"state": {}, "param_groups": []}}
 
 
-def published(content):
+def published(content: Mapping[str, Any]) -> dict[str, Any]:
     """As publish_model.py leaves a file."""
     return {key: value for key, value in content.items() if key in ("meta", "state_dict")}

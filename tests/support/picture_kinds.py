@@ -35,9 +35,11 @@ def encoded(suffix: str, pixels: npt.NDArray[Any]) -> bytes:
 def with_exif(pixels: Pixels, form: str, orientation: int) -> bytes:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
-    options: dict[str, Any] = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(
-        form, {}
-    )
+    all_options: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": 98, "subsampling": 0},
+        "WEBP": {"lossless": True},
+    }
+    options = all_options.get(form, {})
     return saved(PIL.Image.fromarray(pixels), form, exif=exif, **options)
 
 
@@ -70,7 +72,7 @@ def png_that_states(height: int, width: int) -> bytes:
 
 
 def _of_white(pixels: Pixels, white: int) -> npt.NDArray[np.float64]:
-    return (pixels * (white / 255)).round()
+    return np.asarray(pixels * (white / 255), np.float64).round()
 
 
 def _text(head: bytes, values: npt.NDArray[Any]) -> bytes:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 import gi
 
@@ -16,10 +17,10 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 
-def on_media(_factory: object, media: object) -> None:
+def on_media(_factory: object, media: Any) -> None:
     sink = media.get_element().get_by_name_recurse_up("taken")
 
-    def on_picture(_pad: object, info: object, *_: object) -> object:
+    def on_picture(_pad: object, info: Any, *_: object) -> object:
         print("picture", info.get_buffer().get_size(), flush=True)
         return Gst.PadProbeReturn.REMOVE
 

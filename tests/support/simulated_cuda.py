@@ -46,7 +46,7 @@ LEGACY = 1
 class Operation:
     """One thing in a stream's queue."""
 
-    run: Callable[[], None]
+    run: Callable[[], object]
     ready: Callable[[], bool] = lambda: True
 
 
@@ -60,7 +60,7 @@ class Event:
 
 @dataclass
 class Graph:
-    runs: list[Callable[[], None]] = field(default_factory=list)
+    runs: list[Callable[[], object]] = field(default_factory=list)
 
 
 class SimulatedCuda:
@@ -147,7 +147,7 @@ class SimulatedCuda:
     def resolved(self, stream: int) -> int:
         return self.default_stream(self.top or PRIMARY) if stream == LEGACY else stream
 
-    def enqueue(self, stream: int, run: Callable[[], None]) -> None:
+    def enqueue(self, stream: int, run: Callable[[], object]) -> None:
         """What a kernel launch does."""
         stream = self.resolved(stream)
         if self.capturing is not None and self.capturing[0] == stream:
@@ -192,7 +192,7 @@ class SimulatedCuda:
     def cuInit(self, _flags: int) -> Any:
         return OK
 
-    def cuGetErrorName(self, error: CUresult) -> Any:
+    def cuGetErrorName(self, error: int) -> Any:
         return (*OK, CUresult(error).name.encode())
 
     def cuDeviceGet(self, ordinal: int) -> Any:
@@ -299,7 +299,7 @@ class SimulatedCuda:
         return OK
 
     def cuMemsetD8Async(self, address: int, value: int, nbytes: int, stream: int) -> Any:
-        self.enqueue(stream, lambda: ctypes.memset(address, value, nbytes) and None)
+        self.enqueue(stream, lambda: ctypes.memset(address, value, nbytes))
         return OK
 
     def _copy(self, to: int, source: int, nbytes: int, stream: int) -> Any:
@@ -310,8 +310,8 @@ class SimulatedCuda:
         for address in (to, source):  # from memory that is not locked a copy would wait
             assert address in self.memory or address in self.on_device or address in self.registered
         half = nbytes // 2  # a copy takes time: what it reads may change in its midst
-        self.enqueue(stream, lambda: ctypes.memmove(to, source, half) and None)
-        self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half) and None)
+        self.enqueue(stream, lambda: ctypes.memmove(to, source, half))
+        self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half))
         return OK
 
     cuMemcpyHtoDAsync = cuMemcpyDtoDAsync = _copy

@@ -26,9 +26,8 @@ def stream_of(
     *arguments: Any, policy: Policy | None = None, max_frames: int | None = None, **options: Any
 ) -> Stream:
     """A stream without the golden frame, whose labels the backends of these tests do not give."""
-    return Stream(
-        *arguments, policy=policy, max_frames=max_frames, options=StreamOptions(golden=False, **options)
-    )
+    asked: dict[str, Any] = {"policy": policy, "max_frames": max_frames}
+    return Stream(*arguments, **asked, options=StreamOptions(golden=False, **options))
 
 
 class Snare:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from danet_train import build_model
+from danet_train.model.danet import DANet
 
 
-def undecided_network(align_corners=None, classes=5, **options):
+def undecided_network(align_corners: bool | None = None, classes: int = 5, **options: Any) -> DANet:
     torch.manual_seed(1)
     small = {"base_channels": 4, "stem_channels": 4, "head_channels": 8, "attention_channels": 4}
     model = build_model(
@@ -18,8 +21,10 @@ def undecided_network(align_corners=None, classes=5, **options):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, 0.0, 0.3)
     torch.nn.init.normal_(model.decode_head.conv_seg.weight, 0.0, 0.2)
-    torch.nn.init.zeros_(model.decode_head.conv_seg.bias)
+    bias = model.decode_head.conv_seg.bias
+    assert bias is not None
+    torch.nn.init.zeros_(bias)
     with torch.no_grad():  # no class is favoured everywhere, so that a label tells of its place
         logits = model.eval()(torch.randn(1, 3, 12, 16).repeat_interleave(8, 2).repeat_interleave(8, 3))
-        model.decode_head.conv_seg.bias -= logits.mean(dim=(0, 2, 3))
+        bias -= logits.mean(dim=(0, 2, 3))
     return model

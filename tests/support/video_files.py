@@ -162,7 +162,7 @@ def make(path: Path, kind: Kind, plan: Plan | None = None, draw: Callable[..., A
         pytest.skip(f"this FFmpeg has no {kind.codec}")
     with av.open(str(path), "w", format=kind.format, options=options) as container:
         container.metadata.update(plan.tags)
-        stream = container.add_stream(kind.codec, rate=FPS, options=dict(kind.options))
+        stream: Any = container.add_stream(kind.codec, rate=FPS, options=dict(kind.options))
         stream.height, stream.width = kind.size_hw
         stream.pix_fmt = kind.pixels
         tick = Fraction(1, FPS * 512)

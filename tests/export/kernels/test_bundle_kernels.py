@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from danet_command import danet
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
@@ -20,15 +21,6 @@ from danet_runtime.bundle import Bundle, BundleWriter
 from danet_runtime.errors import MissingDependencyError, UsageError
 from danet_train.checkpoint import read_checkpoint
 from danet_train.model.config import DANetConfig
-
-
-def export(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "danet_runtime", "export", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_kernels_are_written_for_the_bundles_own_shapes(tmp_path, monkeypatch):
@@ -98,21 +90,14 @@ def test_the_command_writes_ptx_and_launch_parameters_for_the_bundles_own_shapes
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "bundle"
-    done = export(checkpoint_file, "--size", "65x129", "-o", path, "--kernels", "sm_87")
+    done = danet("export", checkpoint_file, "--size", "65x129", "-o", path, "--kernels", "sm_87")
     assert done.returncode == 0, done.stderr
     for word in ("PositionAttention", "registers", "spills", "sm_87"):
         assert word in done.stdout
     bundle = Bundle.open(path)
     bundle.verify()
     check(bundle.manifest.kernels, bundle.read)
-    told = json.loads(
-        subprocess.run(
-            [sys.executable, "-m", "danet_runtime", "doctor", str(path), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+    told = json.loads(danet("doctor", path, "--json").stdout)
     held = [file for file in path.rglob("*") if file.is_file() and file.name != "manifest.json"]
     assert told["bundle"]["files_verified"] == len(held), "a file that two kernels share is one file"
     assert "triton" in bundle.manifest.provenance.tools
@@ -127,7 +112,7 @@ def test_the_command_writes_ptx_and_launch_parameters_for_the_bundles_own_shapes
     ],
 )
 def test_the_command_refuses_before_it_exports(checkpoint_file, tmp_path, arguments, message):
-    done = export(checkpoint_file, "--size", "64x128", "-o", tmp_path / "bundle", *arguments)
+    done = danet("export", checkpoint_file, "--size", "64x128", "-o", tmp_path / "bundle", *arguments)
     assert done.returncode == 2
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import danet_command
 import pytest
 
 from danet_runtime.bundle import MANIFEST_NAME, Bundle, Quantisation
@@ -193,13 +193,7 @@ def test_a_folder_that_cannot_be_written_is_told(danet, exported_bundle, tmp_pat
 
 
 def test_the_command_as_it_is_installed(exported_bundle, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "danet_runtime", "build", exported_bundle, "--target", "sm_89"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
-    )
+    done = danet_command.danet("build", exported_bundle, "--target", "sm_89", XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     (manifest,) = manifests(tmp_path / "danet" / "engines")
     assert (tmp_path / "danet" / "engines" / manifest["file"]).is_file()

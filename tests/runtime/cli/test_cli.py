@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, version
 
 import pytest
 import typer
+from danet_command import danet
 from typer.testing import CliRunner
 
 from danet_runtime.cli import app as cli
@@ -98,8 +99,8 @@ print(*[name for name in heavy if name in sys.modules])
 
 
 def test_the_package_runs_as_the_command() -> None:
-    command = [sys.executable, "-m", "danet_runtime", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = danet("--version")
+    assert done.returncode == 0, done.stderr
     assert done.stdout == f"danet {version('danet-runtime')}\n"
 
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from danet_command import DANET
 from layout_trees import TREES
 from onnx import numpy_helper
 from small_disk import can_mount, on_small_disk
@@ -251,9 +251,7 @@ def test_a_disk_that_fills_up_is_told_with_its_place_and_what_to_do(
     out = tmp_path / "small" / "out"
     wrapper = on_small_disk(24, tmp_path / "small", tmp_path / "kept")
     command = (
-        sys.executable,
-        "-m",
-        "danet_runtime",
+        *DANET,
         "compare",
         two_variants.path,
         "--images",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
+from danet_command import DANET
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.cli.app import COMMAND_GROUP, build_app
 from danet_runtime.errors import UsageError
 from danet_runtime.stream.state.options import StreamOptions
-
-DANET = (sys.executable, "-m", "danet_runtime")
 
 
 def signalled_while_importing(folder: Path, number: int, *wrapper: str) -> subprocess.CompletedProcess[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from danet_command import DANET
 from sink_parts import result, run_and_kill
 from stream_parts import until
 
@@ -289,7 +289,7 @@ def test_a_killed_danet_run_leaves_a_video_that_plays(
 ) -> None:
     source, output = video_maker(tmp_path / "in.mp4", 1500, (240, 320)), tmp_path / "out.mp4"
     process = subprocess.Popen(
-        [sys.executable, "-m", "danet_runtime", "run", bundle.path, source, "-o", output],
+        [*DANET, "run", bundle.path, source, "-o", output],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

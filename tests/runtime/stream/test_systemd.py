@@ -6,11 +6,11 @@ import os
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from danet_command import DANET
 from stream_parts import Camera, Echo, stream_of
 
 from danet_runtime import Segmenter, Stream
@@ -71,7 +71,7 @@ def test_danet_run_tells_its_status(
 ) -> None:
     notify_socket.settimeout(30)
     process = subprocess.Popen(
-        [sys.executable, "-m", "danet_runtime", "run", bundle.path, "synthetic:?size=48x64&fps=50"],
+        [*DANET, "run", bundle.path, "synthetic:?size=48x64&fps=50"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

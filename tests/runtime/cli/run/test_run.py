@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from danet_command import DANET
 
 from danet_runtime.bundle import Bundle
 
@@ -198,9 +198,7 @@ def test_an_interruption_finishes_the_outputs(
     bundle: Bundle, tmp_path: Path, long_video: Path, video_reader: Callable, number: int
 ) -> None:
     command = [
-        sys.executable,
-        "-m",
-        "danet_runtime",
+        *DANET,
         "run",
         bundle.path,
         long_video,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
+from danet_command import danet
 from video_files import Kind, Plan, make
 
 from danet_runtime.bundle import Bundle
@@ -21,17 +21,6 @@ from danet_runtime.files.names import fitting_name
 
 KIND = Kind("drive.mp4", "mpeg4", {"g": "12"})
 LATIN_1 = os.fsdecode(b"h\xe9")
-
-
-def danet(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "danet_runtime", *map(str, arguments)],
-        capture_output=True,
-        cwd=folder,
-        env={**os.environ, **environment},
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(
@@ -49,14 +38,9 @@ def test_any_name_of_an_input_is_one_for_the_output_and_everything_beside_it(
 ) -> None:
     make(tmp_path, KIND, Plan(3)).rename(tmp_path / f"{name}.mp4")
     (tmp_path / "out").mkdir()
-    done = danet(
-        tmp_path,
-        *("run", bundle.path, f"{name}.mp4", "-o", f"out/{name}.mp4", "--masks", f"out/{name}.msk"),
-        *(
-            "--sink",
-            f"jsonl:out/{name[: -2 or None]}.jsonl" if len(name) > 200 else f"jsonl:out/{name}.jsonl",
-        ),
-    )
+    lines = f"jsonl:out/{name[: -2 or None]}.jsonl" if len(name) > 200 else f"jsonl:out/{name}.jsonl"
+    outputs = ("-o", f"out/{name}.mp4", "--masks", f"out/{name}.msk", "--sink", lines)
+    done = danet("run", bundle.path, f"{name}.mp4", *outputs, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out" / f"{name}.msk").glob("*.png"))) == 3
     with (
@@ -81,7 +65,7 @@ def test_a_bundle_and_pictures_of_latin_1_names_give_masks_of_these_names(
     picture = imencode(".png", zeros((64, 128, 3), "uint8"))[1].tobytes()
     for name in (f"{LATIN_1}.png", f"{'n' * 251}.png"):
         (tmp_path / f"{LATIN_1}dir" / name).write_bytes(picture)
-    done = danet(tmp_path, "run", f"{LATIN_1}B", f"{LATIN_1}dir", "--masks", "m")
+    done = danet("run", f"{LATIN_1}B", f"{LATIN_1}dir", "--masks", "m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "m").glob("*.png")} == {f"{LATIN_1}.png", f"{'n' * 251}.png"}
 
@@ -102,17 +86,16 @@ def test_standard_output_that_is_not_utf_8_gets_what_it_can_show(
     tmp_path: Path, bundle: Bundle, environment: dict[str, str]
 ) -> None:
     make(tmp_path, KIND, Plan(3)).rename(tmp_path / "Straße \u4e00.mp4")
-    done = danet(tmp_path, "run", bundle.path, "Straße \u4e00.mp4", "--masks", "m", **environment)
+    how: dict[str, Any] = {"cwd": tmp_path, "encoding": environment.get("PYTHONIOENCODING", "ascii")}
+    done = danet("run", bundle.path, "Straße \u4e00.mp4", "--masks", "m", **how, **environment)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "m").glob("*.png"))) == 3
-    encoding = environment.get("PYTHONIOENCODING", "ascii")
-    shown = done.stdout.decode(encoding)
-    assert "frames" in shown
-    assert "\\u250" not in shown  # frames of tables are drawn with what is there
-    told = danet(tmp_path, "run", bundle.path, "Straße \u4e00.mp5", "--masks", "m2", **environment)
+    assert "frames" in done.stdout
+    assert "\\u250" not in done.stdout  # frames of tables are drawn with what is there
+    told = danet("run", bundle.path, "Straße \u4e00.mp5", "--masks", "m2", **how, **environment)
     assert told.returncode == 2
-    assert "Traceback" not in told.stderr.decode(encoding)
-    assert "there is no file or folder" in told.stderr.decode(encoding)
+    assert "Traceback" not in told.stderr
+    assert "there is no file or folder" in told.stderr
 
 
 @pytest.mark.parametrize(

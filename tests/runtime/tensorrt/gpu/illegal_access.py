@@ -30,8 +30,9 @@ PTX = b"""
 
 def main() -> int:
     session = CudaSession()
-    module = session.call("cuModuleLoadData", PTX)
-    kernel = session.call("cuModuleGetFunction", module, b"astray")
+    with session.active():
+        module = session.call("cuModuleLoadData", PTX)
+        kernel = session.call("cuModuleGetFunction", module, b"astray")
     frames = 0
 
     def enqueue(stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
