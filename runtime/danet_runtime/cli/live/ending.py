@@ -1,4 +1,4 @@
-"""What ``danet run`` leaves when a stream has ended: its report as a file, and in words."""
+"""The end of ``danet run``: it writes the report to a file and prints a summary."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
     On standard output, or on standard error where an output goes to the former.
 
     Args:
-        report: Of the stream.
+        report: Report of the stream.
         report_path: Where it was written to, if anywhere.
         boxes: Folders of black boxes that were written.
 
@@ -129,7 +129,7 @@ def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
 
 
 def _sent_of(report: StreamReport) -> list[str]:
-    """What was sent to the network, and whether anybody has said that it came."""
+    """Return a line for each sink that sent frames to the network, and whether they were confirmed."""
     return [
         f"sent: {sink['uri']}, {sink['written']} frames"
         + ("" if sink["confirmed"] else "; nobody confirms that they came")

@@ -25,7 +25,7 @@ _EARLY: Final[dict[int, bool]] = {}
 
 
 class InterruptedByUser(KeyboardInterrupt):
-    """What SIGINT, SIGTERM and SIGHUP raise while nothing better is known to be done.
+    """Raised on SIGINT, SIGTERM and SIGHUP where no command handles the signal itself.
 
     CPython remembers an exact ``KeyboardInterrupt`` that passes code which was compiled from text, as every
     data class is, and then ends by SIGINT whatever exit code was chosen; a subclass it lets pass.
