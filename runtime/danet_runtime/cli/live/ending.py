@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.live.interruption import was_interrupted
 
 if TYPE_CHECKING:
     from danet_runtime.stream.report import StreamReport
@@ -36,7 +37,7 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
 
 @contextmanager
 def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
-    """Write the report also of a stream that fails before it runs.
+    """Write the report also of a stream that fails before it runs; none of a start that was interrupted.
 
     Args:
         path: Where to, if anywhere.
@@ -52,7 +53,7 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
     try:
         yield made
     except DanetError as error:
-        if path is not None and not isinstance(error, UsageError):
+        if path is not None and not isinstance(error, UsageError) and not was_interrupted():
             report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
             for problem in write_report(replace(report, ending="failed", error=str(error)), path):
                 tell(f"danet: error: {problem}", err=True)
