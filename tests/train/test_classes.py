@@ -54,6 +54,13 @@ def test_a_wrong_class_file_is_refused_with_its_path(tmp_path, text, message):
     assert "classes.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_a_class_file_is_read_in_the_encoding_that_its_editor_chose(tmp_path, encoding):
+    text = "classes:\r\n- {name: Straße, color: [0, 0, 0]}\r\n- {name: Gehsteig, color: [1, 0, 0]}\r\n"
+    (tmp_path / "classes.yaml").write_bytes(text.encode(encoding))
+    assert read_classes(tmp_path / "classes.yaml").names == ("Straße", "Gehsteig")
+
+
 def test_a_name_that_is_neither_table_nor_file_is_refused_with_the_tables_there_are():
     with pytest.raises(
         ConfigError, match=r"camvd is neither a packaged class table \(ade20k, camvid, cityscapes, voc2012\)"

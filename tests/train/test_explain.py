@@ -21,7 +21,7 @@ from danet_train.config.sections import Normalisation
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import DataError, UsageError
 from danet_train.evaluation.prediction import predict
-from danet_train.explain.channels import channel_weights, describe_channel, telling_channels
+from danet_train.explain.channels import channel_weights, describe_channel, separating_channels
 from danet_train.explain.explanation import explain_image
 from danet_train.explain.positions import attend, attention_rows, entropy
 from danet_train.model.attention import PositionAttention
@@ -109,7 +109,7 @@ def test_the_weights_of_a_channel_are_eq_3_of_the_references():
         np.testing.assert_allclose(channel_weights(x, channel).numpy(), exp / exp.sum(), rtol=1e-10)
 
 
-def test_entropy_is_0_for_one_position_and_log_n_for_an_even_look():
+def test_entropy_is_0_for_one_position_and_log_n_for_even_attention():
     rows = torch.tensor([[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]])
     torch.testing.assert_close(entropy(rows), torch.tensor([0.0, math.log(4)]))
 
@@ -218,13 +218,13 @@ def test_the_channels_that_tell_a_class_are_found():
     maps[3] = (labels == 2) * 5.0
     maps[5] = (labels == 1) * 0.1
     maps[0] = 0.0
-    found = telling_channels(maps, labels, 2)
+    found = separating_channels(maps, labels, 2)
     assert {(channel.number, channel.train_id) for channel in found} == {(3, 2), (5, 1)}
     inside, outside = maps[3][labels == 2].mean(), maps[3][labels != 2].mean()
     expected = float((inside - outside) / maps[3].std(correction=0))
     assert describe_channel(maps, labels, 3) == (3, 2, pytest.approx(expected))
     assert describe_channel(maps, labels, 0).separation == 0
-    alone = telling_channels(maps, torch.zeros_like(labels), 2)
+    alone = separating_channels(maps, torch.zeros_like(labels), 2)
     assert [channel.number for channel in alone] == maps.flatten(1).std(dim=1).argsort().flip(0)[:2].tolist()
     assert alone[0].train_id is None
 
@@ -283,7 +283,7 @@ def test_the_picture_is_drawn_the_same_every_time_and_its_figures_written(tmp_pa
     for pixel in record["pixels"]:
         weights = [place["weight"] for place in pixel["most_attended"]]
         assert weights == sorted(weights, reverse=True)
-    assert re.search(r"pixel 10,20 \(\w+.*\) looks most at \d+,\d+", result.output)
+    assert re.search(r"pixel 10,20 \(\w+.*\) attends most to \d+,\d+", result.output)
 
 
 def test_a_network_without_attention_has_one_row_of_panels_and_says_so(tmp_path, files):

@@ -65,7 +65,11 @@ def find_pictures(folder: Path) -> Pictures:
         DataError: The training split cannot be read, or has no image.
     """
     if not folder.is_dir():
-        raise CalibrationSetError(f"expected a folder of images at {folder}, found none")
+        came = "a file" if folder.is_file() else "none"
+        raise CalibrationSetError(
+            f"expected a folder of images at {folder}, found {came}; `ffmpeg -i VIDEO FOLDER/%06d.png` "
+            "writes those of a video"
+        )
     split = training_split(folder)
     root, found, left_out = _search(folder) if split is None else _of_split(folder, split)
     # Sorted as text, not as paths, whose order differs between systems.

@@ -318,3 +318,9 @@ def test_what_macos_keeps_beside_pictures_is_none_and_is_counted(tmp_path, image
     assert chosen.sha256 == choose_images(image_folder, 4).sha256
     assert "3 files: " in (chosen.coverage.left_out or "")
     assert "._00.png and 2 more: a hidden file" in (chosen.coverage.left_out or "")
+
+
+def test_a_video_in_place_of_a_folder_is_told_what_to_do(tmp_path):
+    (tmp_path / "drive.mp4").touch()
+    with pytest.raises(CalibrationSetError, match=r"drive\.mp4, found a file; `ffmpeg -i VIDEO FOLDER"):
+        find_pictures(tmp_path / "drive.mp4")

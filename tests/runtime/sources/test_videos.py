@@ -366,6 +366,17 @@ def test_a_hole_of_zeros_is_damage_also_where_the_decoder_takes_it_for_a_picture
     assert len(frames) >= 26
 
 
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.ts", "open_gop.mkv", "hevc.mp4", "hevc.ts"])
+def test_zeros_in_a_cameras_own_messages_are_no_damage(tmp_path: Path, name: str) -> None:
+    payload = bytes(range(16)) + b"GPS" + bytes(20) + b"\x07" + bytes(8) + b"\x09"
+    header = b"\x4e\x01\x05" if name.startswith("hevc") else b"\x06\x05"
+    message = b"\0\0\0\1" + header + bytes([len(payload)]) + payload + b"\x80"
+    path = make(tmp_path, kind(name), Plan(packet=lambda _number, data: message + data))
+    frames, _, error = read_all(open_source(path))
+    assert error is None
+    assert numbers(frames) == list(range(40))
+
+
 def spoilt_in_place(path: Path, place: int, way: str) -> None:
     """Overwrite the packet of this number in the file, as a bad disk does."""
     with av.open(str(path)) as container:

@@ -64,15 +64,19 @@ def test_mmsegmentations_recipes_are_theirs(name):
     assert (optimiser.head_lr_factor, optimiser.clip_norm) == (1.0, None)
     assert (schedule.power, schedule.eta_min, schedule.warmup_steps) == (0.9, 1e-4, 0)
     assert (loss.branch_weight, loss.aux_weight, loss.mean_over, loss.class_balance) == (1.0, 0.4, "all", 0.0)
-    view = config.augmentation
-    assert (view.kind, view.scale, view.base_hw, view.crop_hw) == (
+    augmentation = config.augmentation
+    assert (augmentation.kind, augmentation.scale, augmentation.base_hw, augmentation.crop_hw) == (
         "mmsegmentation",
         (0.5, 2.0),
         base_hw,
         crop_hw,
     )
-    assert (view.crop_max_ratio, view.flip, view.photometric) == (0.75, 0.5, 0.5)
-    assert (view.brightness, view.contrast, view.hue_degrees) == (32.0, (0.5, 1.5), 36.0)
+    assert (augmentation.crop_max_ratio, augmentation.flip, augmentation.photometric) == (0.75, 0.5, 0.5)
+    assert (augmentation.brightness, augmentation.contrast, augmentation.hue_degrees) == (
+        32.0,
+        (0.5, 1.5),
+        36.0,
+    )
     model = config.model
     assert (model.depth, model.num_classes, model.align_corners) == (depth, classes, crop_hw == (769, 769))
     assert (model.stem, model.stem_channels, model.multi_grid, model.dropout) == ("deep", 64, None, 0.1)
@@ -95,10 +99,14 @@ def test_the_authors_recipes_are_theirs(name):
         "valid",
         0.0,
     )
-    view = config.augmentation
-    assert (view.kind, view.base_hw, view.crop_hw) == ("authors", (1024, 2048), (768, 768))
-    assert view.scale == ((1.0, 1.0) if ablation else (0.75, 2.0))
-    assert (view.flip, view.photometric, view.crop_max_ratio) == (0.5, 0.0, 1.0)
+    augmentation = config.augmentation
+    assert (augmentation.kind, augmentation.base_hw, augmentation.crop_hw) == (
+        "authors",
+        (1024, 2048),
+        (768, 768),
+    )
+    assert augmentation.scale == ((1.0, 1.0) if ablation else (0.75, 2.0))
+    assert (augmentation.flip, augmentation.photometric, augmentation.crop_max_ratio) == (0.5, 0.0, 1.0)
     model = config.model
     assert (model.stem, model.aux_channels, model.align_corners) == ("plain", None, True)
     assert model.multi_grid == (None if ablation else (4, 8, 16))

@@ -13,7 +13,7 @@ FILL = (103.53, 116.28, 123.675)
 
 
 def _sample(height=20, width=30):
-    """Every pixel's color tells its label, so that a view can be checked pixel by pixel."""
+    """Every pixel's color tells its label, so that an augmented sample can be checked pixel by pixel."""
     label = (np.arange(height * width).reshape(height, width) // 7 % 5).astype(np.uint8)
     return Sample(np.repeat(label[..., None] * 40, 3, axis=2), label, "x")
 
@@ -50,18 +50,18 @@ def test_image_and_label_move_together_and_what_lies_outside_is_ignored(seed, he
     assert (item.image[:, ~inside] == 0).all()
 
 
-def test_the_same_generator_state_gives_the_same_view_and_leaves_the_sample_alone():
+def test_the_same_generator_state_gives_the_same_sample_and_leaves_the_sample_alone():
     sample, config = _sample(), AugmentationConfig(crop_hw=(12, 12), photometric=1.0)
     before = sample.image.copy()
-    views = [augment(sample, config, FILL, np.random.default_rng(5)) for _ in range(2)]
-    np.testing.assert_array_equal(views[0].image, views[1].image)
+    samples = [augment(sample, config, FILL, np.random.default_rng(5)) for _ in range(2)]
+    np.testing.assert_array_equal(samples[0].image, samples[1].image)
     np.testing.assert_array_equal(sample.image, before)
 
 
 def _crops_of_two_classes(sample, crop_max_ratio):
     config = AugmentationConfig(scale=(1.0, 1.0), crop_hw=(10, 20), crop_max_ratio=crop_max_ratio)
-    views = [augment(sample, config, FILL, np.random.default_rng(seed)) for seed in range(60)]
-    return sum(len(np.unique(view.label)) == 2 for view in views)
+    samples = [augment(sample, config, FILL, np.random.default_rng(seed)) for seed in range(60)]
+    return sum(len(np.unique(sample.label)) == 2 for sample in samples)
 
 
 def test_a_crop_of_one_class_is_drawn_again_unless_that_is_allowed():

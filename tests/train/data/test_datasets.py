@@ -106,9 +106,13 @@ def test_sizes_that_differ_are_refused(folder):
         open_dataset(folder, "train")[0]
 
 
-def test_a_colored_label_is_refused(folder):
-    cv2.imwrite(str(folder / "train/labels/a.png"), np.zeros((8, 10, 3), np.uint8))
-    with pytest.raises(DataError, match="single-channel"):
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [(np.zeros((8, 10, 3), np.uint8), "holds colors"), (np.zeros((8, 10), np.uint16), "values of 16 bits")],
+)
+def test_a_label_of_colors_or_wide_values_is_refused(folder, values, said):
+    cv2.imwrite(str(folder / "train/labels/a.png"), values)
+    with pytest.raises(DataError, match=f"single-channel 8-bit PNG of label values, and .*{said}"):
         open_dataset(folder, "train")[0]
 
 

@@ -145,10 +145,10 @@ def test_mmsegmentation_resizes_crops_flips_and_leaves_padding_to_the_end():
     label = (np.arange(60).reshape(6, 10) % 5).astype(np.uint8)
     config = AugmentationConfig(base_hw=(12, 20), crop_hw=(8, 40), crop_max_ratio=1.0)
     # ratio, top, left (nothing to choose: the image is narrower than the crop), flip, no colors
-    view = augment(Sample(image, label, "x"), config, FILL, Script(1.0, 3, 0, YES, NO, 0, NO, NO, NO))
+    augmented = augment(Sample(image, label, "x"), config, FILL, Script(1.0, 3, 0, YES, NO, 0, NO, NO, NO))
     expected = cv2.resize(image, (20, 12), interpolation=cv2.INTER_LINEAR)[3:11, ::-1]
-    np.testing.assert_array_equal(view.image, expected)
-    np.testing.assert_array_equal(view.label, np.repeat(np.repeat(label, 2, 0), 2, 1)[3:11, ::-1])
+    np.testing.assert_array_equal(augmented.image, expected)
+    np.testing.assert_array_equal(augmented.label, np.repeat(np.repeat(label, 2, 0), 2, 1)[3:11, ::-1])
 
 
 def test_the_authors_flip_first_and_resize_the_short_side_as_pillow_does():
@@ -163,16 +163,16 @@ def test_the_authors_flip_first_and_resize_the_short_side_as_pillow_does():
         photometric=0.0,
     )
     # flip; a short side of 12..32; then 12x18 is padded to 14 rows: top 0, left 0..4
-    view = augment(Sample(image, label, "x"), config, FILL, Script(YES, 12, 0, 4, NO, 0, NO, NO, NO))
+    augmented = augment(Sample(image, label, "x"), config, FILL, Script(YES, 12, 0, 4, NO, 0, NO, NO, NO))
     resized = PIL.Image.fromarray(image[:, ::-1].copy()).resize((18, 12), PIL.Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(view.image[:12], np.asarray(resized)[:, 4:])
-    assert (view.image[12:] == (104, 116, 124)).all()
-    assert (view.label[12:] == 255).all()
+    np.testing.assert_array_equal(augmented.image[:12], np.asarray(resized)[:, 4:])
+    assert (augmented.image[12:] == (104, 116, 124)).all()
+    assert (augmented.label[12:] == 255).all()
     rows, columns = (
         [int((r + 0.5) * 20 / 12) for r in range(12)],
         [int((c + 0.5) * 31 / 18) for c in range(18)],
     )
-    np.testing.assert_array_equal(view.label[:12], label[:, ::-1][np.ix_(rows, columns)][:, 4:])
+    np.testing.assert_array_equal(augmented.label[:12], label[:, ::-1][np.ix_(rows, columns)][:, 4:])
 
 
 def test_the_plain_order_has_no_base():

@@ -15,8 +15,8 @@ from undecided_network import undecided_network
 from danet_train.config.sections import EvaluationConfig, Normalisation
 from danet_train.evaluation import prediction
 from danet_train.evaluation.prediction import predict
+from danet_train.evaluation.test_time_augmentation import scaled_size
 from danet_train.evaluation.upsampling import Rows, aligns_corners, resize_rows, source_rows
-from danet_train.evaluation.views import view_size
 from danet_train.evaluation.windows import windows_inside, windows_over
 
 NORMALISATION = Normalisation()
@@ -75,7 +75,7 @@ def _softmax(logits):
 
 def _mmseg_scores(model, image, config, align):
     height, width = image.shape[:2]
-    views = []
+    augmentations = []
     for scale in config.scales:
         factor = scale
         if config.base_hw:
@@ -100,8 +100,12 @@ def _mmseg_scores(model, image, config, align):
                 logits = total / count
             if mirrored:
                 logits = logits[..., ::-1]
-            views.append(_bilinear(logits, height, width, align))
-    return views[0] if len(views) == 1 else np.mean([_softmax(view) for view in views], axis=0)
+            augmentations.append(_bilinear(logits, height, width, align))
+    return (
+        augmentations[0]
+        if len(augmentations) == 1
+        else np.mean([_softmax(one) for one in augmentations], axis=0)
+    )
 
 
 def _authors_scores(model, image, config, align):
@@ -179,7 +183,7 @@ def test_the_authors_way_is_the_slow_references(image, way, size_wh):
 def test_the_authors_base_size_is_a_fit_of_two_equal_sides(image):
     config = EvaluationConfig(**SLIDE, protocol="authors", base_hw=(101, 101), flip=True)
     model = undecided_network(True)
-    assert view_size((62, 90), 1.0, config) == (70, 101)
+    assert scaled_size((62, 90), 1.0, config) == (70, 101)
     _agree(predict(model, image, NORMALISATION, config), _authors_scores(model, image, config, True))
 
 
@@ -298,7 +302,7 @@ def test_a_band_of_a_resized_picture_is_torchs_own(source, target, align, cut):
     ],
 )
 def test_a_fitted_size_keeps_the_ratio_and_both_limits(size_hw, scale, base_hw, expected):
-    assert view_size(size_hw, scale, EvaluationConfig(base_hw=base_hw)) == expected
+    assert scaled_size(size_hw, scale, EvaluationConfig(base_hw=base_hw)) == expected
 
 
 @pytest.mark.parametrize(

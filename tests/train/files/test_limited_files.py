@@ -38,7 +38,7 @@ BOMBS = {
     "digits": "classes: " + "9" * 9000 + "\n",
     "a key twice": "classes: []\nclasses: []\n",
     "month 13": "classes: 2020-13-01\n",
-    "Latin-1": b"classes: \xe4\n",
+    "half a character of UTF-16": b"\xff\xfec",
     "a list as a key": "? [1]\n: 2\n",
     "an object": "!!python/object/apply:os.system [true]\n",
 }

@@ -23,8 +23,8 @@ from danet_train.config.inheritance import find_config, packaged_names
 from danet_train.config.sections import EvaluationConfig
 from danet_train.errors import CheckpointError, DataError
 from danet_train.evaluation.scoring import check_classes_agree, check_splits_agree
+from danet_train.evaluation.test_time_augmentation import scaled_size
 from danet_train.evaluation.upsampling import aligns_corners
-from danet_train.evaluation.views import view_size
 from danet_train.weights.backbone import load_backbone
 from danet_train.weights.mmseg_settings import settings_of_meta
 from danet_train.weights.reading.storage import read_stored
@@ -416,7 +416,7 @@ def test_classes_without_a_palette_keep_their_names(tmp_path, state):
     [((694, 695), 1.75, (1214, 1216)), ((695, 694), 1.75, (1216, 1214)), ((375, 500), 0.5, (188, 250))],
 )
 def test_a_pictures_own_size_times_a_scale_is_rounded_as_mmcv_rounds(size_hw, scale, expected):
-    assert view_size(size_hw, scale, EvaluationConfig()) == expected
+    assert scaled_size(size_hw, scale, EvaluationConfig()) == expected
 
 
 @pytest.mark.parametrize("name", [name for name in packaged_names() if name.startswith(MMSEGMENTATIONS)])

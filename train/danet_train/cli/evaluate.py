@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from danet_train.evaluation.scoring import Scored
 
 _NAMED = 5
-"""So many skipped samples are named on the terminal; the JSON names all."""
+"""Number of skipped samples that are named on the terminal; the JSON names all."""
 
 
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Of this project, of mmsegmentation or of DANet's authors.")
+        Path, typer.Argument(help="A checkpoint of this project, of mmsegmentation or of DANet's authors.")
     ],
     data: Annotated[Path, typer.Option(help=data_help())],
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
@@ -38,19 +38,26 @@ def evaluate(
         Literal["whole", "slide"] | None, typer.Option(help="The image at once, or window by window.")
     ] = None,
     window: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Of a window, e.g. 769 or 512x1024, with --mode slide.")
+        str | None,
+        typer.Option(metavar="HxW", help="Size of a window, e.g. 769 or 512x1024, with --mode slide."),
     ] = None,
     stride: Annotated[
         str | None,
         typer.Option(
-            metavar="HxW", help="From window to window, e.g. 513; two thirds of the window unless given."
+            metavar="HxW",
+            help="Distance from window to window, e.g. 513; two thirds of the window unless given.",
         ),
     ] = None,
     scales: Annotated[
-        str | None, typer.Option(metavar="S,S,...", help="Sizes to look at, e.g. 0.5,0.75,1,1.25,1.5,1.75.")
+        str | None,
+        typer.Option(
+            metavar="S,S,...",
+            help="Test-time augmentation: factors on the image's size, e.g. 0.5,0.75,1,1.25,1.5,1.75.",
+        ),
     ] = None,
     flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Look at the mirror image too.")
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Test-time augmentation: predict the mirror image too."),
     ] = None,
     base: Annotated[
         str | None,
@@ -62,7 +69,8 @@ def evaluate(
         Literal["mmsegmentation", "authors"] | None,
         typer.Option(
             help="Whose way of resizing, padding and averaging: mmsegmentation averages logits of windows "
-            "inside the image and softmax over views, the authors exp(logits) of windows padded with black."
+            "inside the image and softmax over augmentations, the authors exp(logits) of windows padded "
+            "with black."
         ),
     ] = None,
     windows_at_once: Annotated[int | None, typer.Option(help="Windows that go in one batch.")] = None,
@@ -145,7 +153,7 @@ def evaluate(
             advance=lambda: progress.advance(task),
         )
     console.print(score_table(scored.matrix, dataset.classes))
-    for line in _said(scored, settings):
+    for line in _summary(scored, settings):
         typer.echo(line)
     if json_file is not None:
         record = evaluation_record(
@@ -157,8 +165,8 @@ def evaluate(
         typer.echo(f"{predictions}: {scored.samples} predictions")
 
 
-def _said(scored: Scored, settings: EvaluationConfig) -> list[str]:
-    """The result in words, marked where samples are missing from it."""
+def _summary(scored: Scored, settings: EvaluationConfig) -> list[str]:
+    """Return the result in words, marked where samples are missing from it."""
     way = "whole image"
     if settings.mode == "slide":
         sizes = ["x".join(map(str, size)) for size in (settings.window_hw, settings.stride)]

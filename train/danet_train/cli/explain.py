@@ -29,8 +29,8 @@ def explain(
         list[str] | None,
         typer.Option(
             metavar="X,Y",
-            help="Show where this pixel looks; may be repeated. Unless given: the innermost pixel of each "
-            "of the four classes that fill most of the result.",
+            help="Show what this pixel attends to; may be repeated. Unless given: the innermost pixel of "
+            "each of the four classes that fill most of the result.",
         ),
     ] = None,
     channel: Annotated[
@@ -38,11 +38,12 @@ def explain(
         typer.Option(
             metavar="N",
             help="Show this channel before and after the channel attention; may be repeated. Unless given: "
-            "the two channels that tell a class best from the rest of the image, each another class.",
+            "the two channels that separate a class best from the rest of the image, each another class.",
         ),
     ] = None,
     size: Annotated[
-        str, typer.Option(metavar="HxW", help="What the network sees: full is the image's own size.")
+        str,
+        typer.Option(metavar="HxW", help="The size of the network's input: full is the image's own size."),
     ] = "full",
     json_file: Annotated[
         Path | None,
@@ -53,7 +54,7 @@ def explain(
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Draw where chosen pixels look (PAM), channels before and after (CAM), and the segmentation."""
+    """Draw what chosen pixels attend to (PAM), channels before and after (CAM), and the segmentation."""
     pixels, size_hw = [_pixel(text) for text in pixel or []], _size(size)
     if output.suffix.lower() != ".png":
         raise UsageError(f"the picture is a PNG; name it e.g. {output.with_suffix('.png')}")
@@ -96,15 +97,20 @@ def explain(
             size_hw=size_hw,
         )
     draw(explanation, picture, table, truth, output)
-    for look in explanation.pixels:
-        x, y, weight = look.most_attended[0]
+    for attention in explanation.pixels:
+        x, y, weight = attention.most_attended[0]
         typer.echo(
-            f"pixel {look.x},{look.y} ({table.names[look.train_id]}) looks most at {x},{y}, with "
-            f"{weight * look.weights.size:.1f} times an even share; entropy {look.entropy:.2f} nats"
+            f"pixel {attention.x},{attention.y} ({table.names[attention.train_id]}) attends most to "
+            f"{x},{y}, with {weight * attention.weights.size:.1f} times an even share; "
+            f"entropy {attention.entropy:.2f} nats"
         )
     for maps in explanation.channels:
-        told = maps.channel.train_id
-        what = "" if told is None else f" tells {table.names[told]} best, by {maps.channel.separation:.1f}"
+        train_id = maps.channel.train_id
+        what = (
+            ""
+            if train_id is None
+            else f" separates {table.names[train_id]} best, by {maps.channel.separation:.1f}"
+        )
         typer.echo(f"channel {maps.channel.number}{what}")
     for note in explanation.notes:
         typer.echo(note)

@@ -132,7 +132,7 @@ class LossConfig(BaseModel):
             ``valid`` by those that count.
         class_balance: Each class weighs (median frequency / its frequency) to this power; 0 for equal
             weights, 1 for median frequency balancing (Eigen and Fergus 2015).
-        label_stride: The loss looks at the middle pixel of each cell of so many pixels a side. 3 makes the
+        label_stride: The loss uses the middle pixel of each cell of so many pixels a side. 3 makes the
             loss nine times cheaper, which is half of a step of a small network on a CPU.
         ohem: Leaves the easy pixels of each classifier out; None counts all.
     """
@@ -217,16 +217,17 @@ class EvaluationConfig(BaseModel):
         stride_hw: From a window to the next; None for two thirds of a window, rounded up: 513 for
             mmsegmentation's 769, 512 for the authors' 768.
         scales: Factors on the image's size; more than one is multi-scale evaluation.
-        flip: Whether the mirror image is looked at too.
+        flip: Whether the mirror image is predicted too.
         base_hw: The short and the long side within which the image is resized, keeping its ratio, before
-            ``scales``; e.g. (512, 2048) for ADE20K. ``authors`` look at the long side alone. None keeps the
+            ``scales``; e.g. (512, 2048) for ADE20K. ``authors`` use the long side alone. None keeps the
             image's own size.
         windows_at_once: Windows that the network is shown in one batch.
         protocol: Where the references differ. ``mmsegmentation``: the picture is resized in 8 bits, the last
-            windows are moved inside it, logits are averaged over windows and softmax over views, and the
-            mirror image is a view of its own. ``authors`` (MultiEvalModule): the normalised picture is
-            resized with aligned corners, what sticks out is padded with black, each window is mirrored by
-            itself, and exp of the sum of both logits is averaged over windows and added up over scales.
+            windows are moved inside it, logits are averaged over windows and softmax over test-time
+            augmentations, and the mirror image is one of them. ``authors`` (MultiEvalModule): the normalised
+            picture is resized with aligned corners, what sticks out is padded with black, each window is
+            mirrored by itself, and exp of the sum of both logits is averaged over windows and added up over
+            scales.
     """
 
     model_config = CLOSED

@@ -19,7 +19,7 @@ from danet_train.data.augmentation.augmentation import augment
 from danet_train.data.samples.faults import FaultPolicy, Skipped, none_readable, read_sample, read_samples
 from danet_train.data.samples.sample import Dataset, Image, Sample
 
-_ORDER, _VIEW, _REPLACEMENT = 0, 1, 2
+_ORDER, _AUGMENTATION, _REPLACEMENT = 0, 1, 2
 """The streams of random numbers that a seed gives."""
 
 
@@ -140,18 +140,18 @@ class TrainingSamples(TorchDataset[TrainingItem]):
             if isinstance(sample, Skipped):
                 skipped.append(sample)
                 continue
-            rng = np.random.default_rng([self._seed, _VIEW, index])
-            view = augment(sample, self._augmentation, self._fill_bgr, rng)
-            return TrainingItem(*self._tensors(view), tuple(skipped))
+            rng = np.random.default_rng([self._seed, _AUGMENTATION, index])
+            augmented = augment(sample, self._augmentation, self._fill_bgr, rng)
+            return TrainingItem(*self._tensors(augmented), tuple(skipped))
         raise none_readable(len(self._source), skipped[0])
 
-    def _tensors(self, view: Sample) -> tuple[Tensor, Tensor]:
-        """Image and labels of the crop's size; what the view lacks below and to the right is 0, ignored."""
-        height, width = view.label.shape
+    def _tensors(self, augmented: Sample) -> tuple[Tensor, Tensor]:
+        """Return image and labels of the crop's size, padded with 0 and ignored labels."""
+        height, width = augmented.label.shape
         image = np.zeros((3, *self._augmentation.crop_hw), np.float32)
         label = np.full(self._augmentation.crop_hw, IGNORE, np.int64)
-        _normalise_into(image[:, :height, :width], view.image, self._normalisation)
-        label[:height, :width] = view.label
+        _normalise_into(image[:, :height, :width], augmented.image, self._normalisation)
+        label[:height, :width] = augmented.label
         return torch.from_numpy(image), torch.from_numpy(label)
 
     def _choices(self, index: int) -> Iterator[int]:

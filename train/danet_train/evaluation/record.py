@@ -15,7 +15,7 @@ _PACKAGES = ("danet-train", "torch", "numpy", "opencv-python-headless")
 
 
 class Scoring(NamedTuple):
-    """What was scored on what: the file, and the root and the split of the dataset."""
+    """The checkpoint that was scored, and the root and the split of the dataset."""
 
     checkpoint: Path
     data: Path
@@ -30,15 +30,15 @@ def evaluation_record(
     scored: Scored,
     device: str,
 ) -> dict[str, Any]:
-    """Plain values for JSON.
+    """Return the record as plain values for JSON.
 
     Args:
-        scoring: What was scored on what.
-        loaded: What the checkpoint holds.
+        scoring: The checkpoint and the split.
+        loaded: The content of the checkpoint.
         dataset: The split.
-        settings: How the network looked at an image.
-        scored: What came of it.
-        device: That it ran on.
+        settings: The protocol, windows and test-time augmentation.
+        scored: The result.
+        device: Name of the device that it ran on.
     """
     return {
         **scores_of(scored.matrix, dataset.classes),

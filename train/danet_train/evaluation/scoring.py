@@ -21,12 +21,12 @@ WHOLE_IMAGE = EvaluationConfig()
 
 @dataclass(frozen=True)
 class Scored:
-    """What a dataset gave.
+    """The result of scoring a dataset.
 
     Attributes:
         matrix: The counts over the samples that could be read.
-        samples: So many were scored.
-        skipped: The others of the split, by name, and why.
+        samples: Number of samples that were scored.
+        skipped: The samples that could not be read, with the reasons.
     """
 
     matrix: ConfusionMatrix
@@ -44,14 +44,14 @@ def score(
     keep: Callable[[str, Image], None] = lambda name, prediction: None,
     advance: Callable[[], None] = lambda: None,
 ) -> Scored:
-    """Predict every sample and count, as :func:`tally`; that nothing can be scored is an error.
+    """Predict every sample and count, as :func:`tally` does; it is an error when nothing can be scored.
 
     Args:
         model: On any device.
         dataset: The split to score on.
-        normalisation: That the model was trained with.
-        settings: How the network looks at an image.
-        faults: What becomes of a sample that cannot be read.
+        normalisation: The normalisation that the model was trained with.
+        settings: The protocol, windows and test-time augmentation.
+        faults: Whether a sample that cannot be read stops the scoring or is skipped.
         keep: Called with the name and the (H, W) uint8 train ids of each sample that is scored.
         advance: Called after each sample, scored or not.
 
@@ -91,11 +91,11 @@ def tally(
     """Predict every sample and count, even where none can be read. Leaves the model in eval mode.
 
     Args:
-        model: As for :func:`score`, like all others.
-        dataset: May be a part of a split, of which others count the rest.
-        normalisation: That the model was trained with.
-        settings: How the network looks at an image.
-        faults: What becomes of a sample that cannot be read.
+        model: As for :func:`score`.
+        dataset: A split or a part of one; other processes may count the rest.
+        normalisation: The normalisation that the model was trained with.
+        settings: The protocol, windows and test-time augmentation.
+        faults: Whether a sample that cannot be read stops the scoring or is skipped.
         keep: Called for each sample that is scored.
         advance: Called after each sample.
 
@@ -151,7 +151,7 @@ def check_splits_agree(train: ClassTable, val: ClassTable) -> None:
 
 
 def scores_of(matrix: ConfusionMatrix, classes: ClassTable) -> dict[str, Any]:
-    """The scores as plain values for JSON, each 0..1, None where it is no number; by class under its name."""
+    """Return the scores as plain values for JSON, each 0..1 or None; those of classes by their names."""
 
     def plain(value: float) -> float | None:
         return None if math.isnan(value) else value

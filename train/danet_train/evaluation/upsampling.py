@@ -13,7 +13,9 @@ from danet_train.model.danet import OUTPUT_STRIDE
 
 
 def aligns_corners(setting: bool | None, size_hw: Sequence[int]) -> bool:
-    """How logits for an input of ``size_hw`` are upsampled: as set, or mmsegmentation's rule by size.
+    """Return whether logits for an input of ``size_hw`` are upsampled with aligned corners.
+
+    As ``setting`` says; for None by the size, as mmsegmentation does.
 
     mmsegmentation aligns corners at sizes 8k+1 (769x769) and does not at 8k (512x1024).
     """
@@ -30,7 +32,7 @@ class Rows(NamedTuple):
 
 
 def source_rows(rows: Rows, height: int, source_height: int, *, align_corners: bool) -> Rows:
-    """The rows of a picture of ``source_height`` that ``rows`` of it, resized to ``height``, are made of."""
+    """Return the rows of a picture that ``rows`` of it, resized to ``height``, are computed from."""
     if height == source_height:
         return rows
     above, below, _ = _taps(rows, height, source_height, align_corners=align_corners)
@@ -40,18 +42,18 @@ def source_rows(rows: Rows, height: int, source_height: int, *, align_corners: b
 def resize_rows(
     source: Tensor, held: Rows, source_height: int, rows: Rows, size_hw: Sequence[int], *, align_corners: bool
 ) -> Tensor:
-    """Some rows of a bilinearly resized picture, as ``F.interpolate`` gives them but for rounding.
+    """Return some rows of a bilinearly resized picture, as ``F.interpolate`` gives them but for rounding.
 
     Args:
         source: (C, held rows, w) float, a band of the picture.
         held: Which rows of the picture ``source`` is; those that :func:`source_rows` names, at least.
-        source_height: Of the whole picture.
-        rows: Of the resized picture, that are wanted.
-        size_hw: Of the whole resized picture.
+        source_height: Height of the whole picture.
+        rows: The wanted rows of the resized picture.
+        size_hw: Size of the whole resized picture.
         align_corners: As ``F.interpolate`` takes it.
 
     Returns:
-        (C, rows, W); a view of ``source`` where the size does not change.
+        (C, rows, W); it shares memory with ``source`` where the size does not change.
     """
     height, width = size_hw
     if height == source_height:
@@ -72,7 +74,7 @@ def resize_rows(
 def _taps(
     rows: Rows, height: int, source_height: int, *, align_corners: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source rows of each row, and the weight of the second; each (rows,)."""
+    """Return the two source rows of each row, and the weight of the second; each (rows,)."""
     place = torch.arange(rows.first, rows.last, dtype=torch.float64)
     if align_corners:
         place *= (source_height - 1) / (height - 1) if height > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Where windows of one size stand on an image, by the rules of the two references."""
+"""The positions of sliding windows on an image, by the rules of the two references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Window(NamedTuple):
 
 
 def windows_inside(size_hw: Size, window_hw: Size, stride_hw: Size) -> list[Window]:
-    """Mmsegmentation's grid: every window lies inside the image, the last ones moved back to its edge.
+    """Return mmsegmentation's grid: every window lies inside the image, the last ones moved back to its edge.
 
     Where the image is smaller than a window, the window is as small as the image
     (``EncoderDecoder.slide_inference``).
@@ -31,7 +31,7 @@ def windows_inside(size_hw: Size, window_hw: Size, stride_hw: Size) -> list[Wind
 
 
 def windows_over(size_hw: Size, window_hw: Size, stride_hw: Size) -> list[Window]:
-    """The authors' grid: windows at multiples of the stride, the last ones cut off at the image's edge.
+    """Return the authors' grid: windows at multiples of the stride, the last ones cut off at the edge.
 
     What is cut off is to be padded to a whole window before the network sees it
     (``MultiEvalModule.forward``).

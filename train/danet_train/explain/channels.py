@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 _LEAST_SHARE = 0.01
-"""A class that fills less of the image than this share is no ground to choose a channel by."""
+"""A class that fills a smaller share of the image is not used to choose a channel."""
 
 
 def channel_weights(x: Tensor, channel: int) -> Tensor:
-    """The row of eq. 3's softmax of one channel: from which channels it gathers.
+    """Return the row of eq. 3's softmax of one channel: its weights on all channels.
 
-    As in both references, the softmax is over the negative products: channels that look alike weigh least.
+    As in both references, the softmax is over the negative products: similar channels weigh least.
 
     Args:
-        x: (1, C, h, w), what enters the attention.
-        channel: 0..C-1.
+        x: (1, C, h, w), the input of the attention.
+        channel: Number of the channel, 0..C-1.
 
     Returns:
         (C,), >= 0, sums to 1.
@@ -29,12 +29,13 @@ def channel_weights(x: Tensor, channel: int) -> Tensor:
 
 
 class Channel(NamedTuple):
-    """One channel, and how well it tells a class from the rest.
+    """One channel, and how well it separates a class from the rest.
 
     Attributes:
-        number: Of the channel, from 0.
-        train_id: The class that it tells best among those that the network found; None if it found one only.
-        separation: Its mean on that class minus its mean elsewhere, in its standard deviations.
+        number: Number of the channel, from 0.
+        train_id: The class that it separates best among those that the network found; None if it found one
+            only.
+        separation: Its mean on that class minus its mean elsewhere, in standard deviations of the channel.
     """
 
     number: int
@@ -42,17 +43,17 @@ class Channel(NamedTuple):
     separation: float
 
 
-def telling_channels(maps: Tensor, labels: Tensor, count: int) -> list[Channel]:
-    """The channels that tell classes best, each another class.
+def separating_channels(maps: Tensor, labels: Tensor, count: int) -> list[Channel]:
+    """Return the channels that separate classes best, each a different class.
 
     Of all pairs of a channel and a class that fills one to 99 percent of the image, the pair of the largest
     separation is taken, then the best pair of another channel and another class, and so on. Where the network
     found one class only, the channels that vary most are taken.
 
     Args:
-        maps: (C, h, w), after the attention.
+        maps: (C, h, w), the output of the attention.
         labels: (h, w), the classes that the network found.
-        count: Channels wanted; fewer come back where there are fewer classes.
+        count: Number of channels wanted; fewer are returned where there are fewer classes.
     """
     classes, separation = _separations(maps, labels)
     if not classes:
@@ -70,7 +71,7 @@ def telling_channels(maps: Tensor, labels: Tensor, count: int) -> list[Channel]:
 
 
 def describe_channel(maps: Tensor, labels: Tensor, index: int) -> Channel:
-    """A channel that was asked for, with the class that it tells best; arguments as above."""
+    """Return channel ``index`` with the class that it separates best; arguments as above."""
     classes, separation = _separations(maps, labels)
     if not classes:
         return Channel(index, None, 0.0)
@@ -79,7 +80,7 @@ def describe_channel(maps: Tensor, labels: Tensor, index: int) -> Channel:
 
 
 def _separations(maps: Tensor, labels: Tensor) -> tuple[list[int], Tensor]:
-    """The classes of some size, and (classes, C) separations."""
+    """Return the classes that are large enough, and the (classes, C) separations."""
     flat, found = maps.flatten(1).double(), labels.flatten()
     spread = flat.std(dim=1, correction=0)
     classes, rows = [], []

@@ -1,4 +1,4 @@
-"""All that a picture of DANet's attention on one image shows, as arrays."""
+"""Compute DANet's attention on one image as arrays, for the picture and the JSON."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from danet_train.data.samples.sample import Image
 from danet_train.data.torch_samples import normalise
 from danet_train.errors import UsageError
 from danet_train.evaluation.prediction import labels_of
+from danet_train.evaluation.test_time_augmentation import AugmentationLogits
 from danet_train.evaluation.upsampling import aligns_corners
-from danet_train.evaluation.views import View
 from danet_train.evaluation.windows import Size, Window
-from danet_train.explain.channels import Channel, channel_weights, describe_channel, telling_channels
+from danet_train.explain.channels import Channel, channel_weights, describe_channel, separating_channels
 from danet_train.explain.positions import attend, attention_rows, entropy
 from danet_train.model.danet import DANet
 
 Map = npt.NDArray[np.float32]
 PIXELS = 4
-"""So many pixels are chosen where none is asked for."""
+"""Number of pixels that are chosen where none is asked for."""
 CHANNELS = 2
-"""So many channels, likewise."""
+"""Number of channels that are chosen where none is asked for."""
 _MOST_ATTENDED = 5
 
 
 @dataclass(frozen=True)
 class PixelAttention:
-    """Where one pixel looks (eq. 1).
+    """The position attention of one pixel (eq. 1).
 
     Attributes:
-        x, y: Of the pixel in the image.
-        train_id: That the network gave the pixel.
-        weights: (h, w) float32 at stride 8, sums to 1.
-        entropy: Of the weights in nats.
-        most_attended: (x, y, weight) of the middles of the cells that it looks at most, best first.
+        x, y: Position of the pixel in the image.
+        train_id: The class that the network predicted for the pixel.
+        weights: (h, w) float32 at stride 8; they sum to 1.
+        entropy: Entropy of the weights in nats.
+        most_attended: (x, y, weight) of the middles of the cells with the largest weights, largest first.
     """
 
     x: int
@@ -59,9 +59,9 @@ class ChannelMaps:
     """One channel before and after the channel attention (eq. 4).
 
     Attributes:
-        channel: Which, and what it tells.
+        channel: The channel, and the class that it separates best.
         before, after: (h, w) float32 at stride 8.
-        gathers_from: (channel, weight) of the channels with the largest weights in eq. 3, best first.
+        gathers_from: (channel, weight) of the channels with the largest weights in eq. 3, largest first.
     """
 
     channel: Channel
@@ -72,16 +72,16 @@ class ChannelMaps:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image, looked into.
+    """The attentions of a network on one image.
 
     Attributes:
         labels: (H, W) uint8 train ids at the image's size.
         input_hw: The size that the network saw.
-        align_corners: How maps at stride 8 are to be upsampled.
-        pixels: Empty for a network without position attention.
-        channels: Empty for a network without channel attention.
+        align_corners: Whether maps at stride 8 are upsampled with aligned corners.
+        pixels: Position attention of the chosen pixels; empty for a network without position attention.
+        channels: The chosen channels; empty for a network without channel attention.
         pam_gamma, cam_gamma: The learned factor on each attention; None without it.
-        notes: What is missing or has no effect, a sentence each.
+        notes: One sentence for each part that is missing or has no effect.
     """
 
     labels: Image
@@ -94,7 +94,7 @@ class Explanation:
     notes: tuple[str, ...]
 
     def at_image_size(self, values: Map) -> Map:
-        """(h, w) at stride 8 -> (H, W) float32, bilinear as logits are."""
+        """Upsample (h, w) at stride 8 to (H, W) float32, bilinearly as logits are."""
         tensor = torch.from_numpy(values)[None, None]
         full = F.interpolate(
             tensor, size=self.labels.shape, mode="bilinear", align_corners=self.align_corners
@@ -102,7 +102,7 @@ class Explanation:
         return np.asarray(full[0, 0].numpy(), np.float32)
 
     def plain(self) -> dict[str, Any]:
-        """Plain values for JSON; maps are left out."""
+        """Return plain values for JSON, without the maps."""
         return {
             "input_hw": list(self.input_hw),
             "pam_gamma": self.pam_gamma,
@@ -139,28 +139,28 @@ def explain_image(
     channels: Sequence[int] = (),
     size_hw: Size | None = None,
 ) -> Explanation:
-    """Look into the attentions of ``model`` on one image. No tensor of N x N values is made.
+    """Compute the attentions of ``model`` on one image. No tensor of N x N values is made.
 
     Args:
         model: In eval mode, of any kind that a checkpoint holds.
         image: (H, W, 3) uint8 BGR.
-        normalisation: That the model was trained with.
+        normalisation: The normalisation that the model was trained with.
         pixels: (x, y) in the image whose position attention is wanted. None given: the innermost pixel of
             each of the ``PIXELS`` classes that fill most of the prediction.
-        channels: Whose maps are wanted. None given: as
-            :func:`danet_train.explain.channels.telling_channels` chooses ``CHANNELS`` of them.
-        size_hw: That the image is resized to for the network; None for its own.
+        channels: Channels whose maps are wanted. None given: ``CHANNELS`` of them, chosen by
+            :func:`danet_train.explain.channels.separating_channels`.
+        size_hw: Size to which the image is resized for the network; None for its own.
 
     Raises:
         UsageError: A pixel is outside the image, or a channel outside the network's.
     """
     _check_pixels(pixels, image)
     head, parts = model.decode_head, []
-    notes, seen_hw = [], size_hw or (image.shape[0], image.shape[1])
-    align = aligns_corners(model.config.align_corners, seen_hw)
-    seen = image if seen_hw == image.shape[:2] else cv2.resize(image, seen_hw[::-1])
+    notes, input_hw = [], size_hw or (image.shape[0], image.shape[1])
+    align = aligns_corners(model.config.align_corners, input_hw)
+    resized = image if input_hw == image.shape[:2] else cv2.resize(image, input_hw[::-1])
     device = next(model.parameters()).device
-    _, c4 = model.backbone(normalise(np.asarray(seen, np.uint8), normalisation)[None].to(device))
+    _, c4 = model.backbone(normalise(np.asarray(resized, np.uint8), normalisation)[None].to(device))
 
     pam_input = cam_input = cam_output = None
     if head.pam is not None and head.pam_in_conv is not None and head.pam_out_conv is not None:
@@ -173,12 +173,13 @@ def explain_image(
     if head.convs is not None:
         parts.append(head.convs(c4))
     logits = head.conv_seg(sum(parts[1:], parts[0]))  # (1, classes, h, w)
-    view = View(logits, (Window(0, seen_hw[0], 0, seen_hw[1]),), seen_hw, seen_hw, False, align, False)
-    labels = labels_of([view], (image.shape[0], image.shape[1]), align_corners=align)
+    whole = (Window(0, input_hw[0], 0, input_hw[1]),)
+    augmentation = AugmentationLogits(logits, whole, input_hw, input_hw, False, align, False)
+    labels = labels_of([augmentation], (image.shape[0], image.shape[1]), align_corners=align)
     found = logits[0].argmax(dim=0).cpu()  # (h, w)
 
     where = _Places((found.shape[0], found.shape[1]), (image.shape[0], image.shape[1]), align)
-    looks: tuple[PixelAttention, ...] = ()
+    attentions: tuple[PixelAttention, ...] = ()
     pam_gamma = cam_gamma = None
     if pam_input is None or head.pam is None:
         notes.append("this network has no position attention: there are no maps of pixels")
@@ -186,11 +187,11 @@ def explain_image(
         pam_gamma = float(head.pam.gamma.scale)
         chosen = list(pixels) or [where.pixel(*cell) for cell in _innermost(found, PIXELS)]
         rows = attention_rows(head.pam, pam_input, [where.cell(x, y) for x, y in chosen])
-        looks = tuple(
+        attentions = tuple(
             _pixel_attention(x, y, labels, row, where) for (x, y), row in zip(chosen, rows.cpu(), strict=True)
         )
         if pam_gamma == 0:
-            notes.append("PAM's gamma is 0: the network ignores where its pixels look")
+            notes.append("PAM's gamma is 0: the network ignores the position attention")
     maps: tuple[ChannelMaps, ...] = ()
     if cam_input is None or cam_output is None or head.cam is None:
         notes.append("this network has no channel attention: there are no channel maps")
@@ -199,21 +200,21 @@ def explain_image(
         _check_channels(channels, cam_input.shape[1])
         after = cam_output[0].cpu()
         picked = [describe_channel(after, found, index) for index in channels]
-        picked = picked or telling_channels(after, found, CHANNELS)
+        picked = picked or separating_channels(after, found, CHANNELS)
         maps = tuple(_channel_maps(channel, cam_input, after) for channel in picked)
         if cam_gamma == 0:
             notes.append("CAM's gamma is 0: its maps are the same before and after")
-    return Explanation(labels, seen_hw, align, looks, maps, pam_gamma, cam_gamma, tuple(notes))
+    return Explanation(labels, input_hw, align, attentions, maps, pam_gamma, cam_gamma, tuple(notes))
 
 
 class _Places:
-    """The way between pixels of the image and cells at stride 8, as upsampling relates them."""
+    """Maps pixels of the image to cells at stride 8 and back, as upsampling does."""
 
     def __init__(self, cells_hw: Size, image_hw: Size, align_corners: bool) -> None:
         self.cells_hw, self.image_hw, self.align_corners = cells_hw, image_hw, align_corners
 
     def cell(self, x: int, y: int) -> int:
-        """The cell nearest to a pixel, row * columns + column."""
+        """Return the cell nearest to a pixel, as row * columns + column."""
         row, column = (
             self._moved(index, size, cells)
             for index, size, cells in zip((y, x), self.image_hw, self.cells_hw, strict=True)
@@ -221,7 +222,7 @@ class _Places:
         return row * self.cells_hw[1] + column
 
     def pixel(self, row: int, column: int) -> tuple[int, int]:
-        """(x, y) of the pixel nearest to the middle of a cell."""
+        """Return (x, y) of the pixel nearest to the middle of a cell."""
         y, x = (
             self._moved(index, cells, size)
             for index, cells, size in zip((row, column), self.cells_hw, self.image_hw, strict=True)
@@ -260,7 +261,7 @@ def _channel_maps(channel: Channel, before: Tensor, after: Tensor) -> ChannelMap
 
 
 def _innermost(found: Tensor, count: int) -> list[tuple[int, int]]:
-    """(row, column) of the innermost cell of each of the largest classes, the largest first."""
+    """Return (row, column) of the innermost cell of each of the largest classes, the largest first."""
     labels = found.numpy()
     sizes = np.bincount(labels.ravel())
     cells = []

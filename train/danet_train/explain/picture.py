@@ -1,4 +1,4 @@
-"""The picture of an explanation: input, result, where pixels look, and channels before and after."""
+"""Draw an explanation: input, result, position attention, and channels before and after."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _MARKS = ("#00e5ff", "#ff4fd8", "#b6ff00", "#ff9100", "#ffffff", "#8c7bff")
 _BRIGHTEST = 99.9
 """The scale of a channel ends at this percentile, and begins at what is left of 100."""
 _TALLEST = 2.5
-"""A panel is at most so many times as high as wide; a taller image is drawn narrower."""
+"""Largest ratio of a panel's height to its width; a taller image is drawn narrower."""
 _FAINTEST = 0.1
-"""The scale of weights begins at this part of an even look."""
+"""The scale of weights begins at this share of even attention."""
 _HEAT = "inferno"
 
 
@@ -40,11 +40,11 @@ def draw(
     """Write the picture to ``path`` as a PNG, whole or not at all; the same arguments give the same bytes.
 
     Args:
-        explanation: Of ``image``.
+        explanation: The attentions on ``image``.
         image: (H, W, 3) uint8 BGR.
-        classes: Names and colors.
+        classes: Names and colors of the classes.
         truth: (H, W) uint8 train ids, 255 where ignored; None leaves that panel out.
-        path: With the suffix ``.png``.
+        path: The file to write, with the suffix ``.png``.
     """
     scene = _Scene(explanation, image, classes, truth)
     sections = [_results, *([_positions] if explanation.pixels else [])]
@@ -76,7 +76,7 @@ def draw(
 
 
 class _Scene(NamedTuple):
-    """What every section of the picture is drawn from, as :func:`draw` takes it."""
+    """The data that the sections of the picture are drawn from, as :func:`draw` takes it."""
 
     explanation: Explanation
     image: Image
@@ -141,7 +141,7 @@ def _channels(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN4
     )
     for index, maps in enumerate(scene.explanation.channels):
         channel = maps.channel
-        told = (
+        best_class = (
             ""
             if channel.train_id is None
             else f", {scene.classes.names[channel.train_id]} {channel.separation:+.1f}"
@@ -149,7 +149,7 @@ def _channels(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN4
         norm = _scale(np.stack([maps.before, maps.after]))  # one scale, so that the two can be compared
         for cell, values, when in (
             (cells[2 * index], maps.before, "before"),
-            (cells[2 * index + 1], maps.after, f"after{told}"),
+            (cells[2 * index + 1], maps.after, f"after{best_class}"),
         ):
             full = scene.explanation.at_image_size(values)
             _show(cell, full, f"Channel {channel.number} {when}", cmap="viridis", norm=norm)
@@ -172,7 +172,7 @@ def _scale(values: npt.NDArray[np.float32]) -> Normalize:
 
 
 def _heat(cell: Any, values: npt.NDArray[np.float32]) -> None:  # noqa: ANN401
-    """Weights over the picture, which shows through where they are small."""
+    """Draw weights over the picture, transparent where they are small."""
     norm = LogNorm(_FAINTEST, max(10.0, float(values.max())), clip=True)
     strength = np.asarray(norm(values))
     cell.imshow(strength, cmap=_HEAT, vmin=0, vmax=1, alpha=0.15 + 0.7 * strength, interpolation="nearest")

@@ -11,18 +11,18 @@ from danet_train.model.attention import PositionAttention
 from danet_train.model.blockwise_attention import blockwise_context
 
 _BLOCK_VALUES = 2**24
-"""A block of rows has at most so many weights: 64 MiB in float32. The whole map at 1024x2048 has 4 GiB."""
+"""Most weights in a block of rows: 64 MiB in float32. The whole map at 1024x2048 has 4 GiB."""
 _BLOCKS = 16
-"""A map is worked through in so many blocks at least."""
+"""Least number of blocks in which a map is computed."""
 
 
 def attention_rows(attention: PositionAttention, x: Tensor, cells: Sequence[int]) -> Tensor:
-    """The rows of eq. 1's softmax that belong to some positions: where each of them looks.
+    """Return the rows of eq. 1's softmax that belong to some positions: their weights on all positions.
 
     Args:
-        attention: Of the network.
-        x: (1, C, h, w), what enters the attention.
-        cells: Positions, row * w + column.
+        attention: The position attention of the network.
+        x: (1, C, h, w), the input of the attention.
+        cells: Positions, as row * w + column.
 
     Returns:
         (len(cells), N) with N = h * w; each row is >= 0 and sums to 1.
@@ -34,10 +34,10 @@ def attention_rows(attention: PositionAttention, x: Tensor, cells: Sequence[int]
 
 
 def attend(attention: PositionAttention, x: Tensor) -> Tensor:
-    """What ``attention(x)`` gives (eq. 2), a block of rows at a time.
+    """Compute ``attention(x)`` (eq. 2), a block of rows at a time.
 
     Args:
-        attention: Of the network.
+        attention: The position attention of the network.
         x: (1, C, h, w).
 
     Returns:
@@ -54,6 +54,6 @@ def attend(attention: PositionAttention, x: Tensor) -> Tensor:
 
 
 def entropy(rows: Tensor) -> Tensor:
-    """(P,) of (P, N) weights, in nats: 0 for one position alone, log(N) for all alike."""
+    """Return (P,) entropies of (P, N) weights, in nats: 0 for one position, log(N) for equal weights."""
     nats: Tensor = torch.special.entr(rows).sum(dim=-1)
     return nats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Final
@@ -34,11 +35,21 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
     return data
 
 
+def decoded(data: bytes) -> str:
+    """A text as editors and systems store it: UTF-8 or UTF-16 with a mark, UTF-8 without, else Latin-1."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:  # noqa: ANN401 - as YAML is
     """The content of a YAML file, as :func:`parse_yaml` takes it.
 
     Args:
-        path: The file, in UTF-8.
+        path: The file, in what :func:`decoded` takes.
         loader: A safe one.
 
     Raises:
@@ -46,9 +57,7 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
         ConfigError: It is no YAML, or beyond the limits.
     """
     try:
-        text = read_limited(path, MOST_TEXT_BYTES).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        text = decoded(read_limited(path, MOST_TEXT_BYTES))
     except ValueError as error:
         raise ConfigError(f"{path} cannot be taken: {error}; write it plainly") from error
     return parse_yaml(text, str(path), loader)

@@ -92,7 +92,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _label_stride_meets_the_logits(self) -> TrainConfig:
-        """Each pixel that the loss looks at must lie in the middle of the logits that are resized to it."""
+        """Refuse a label stride whose pixels do not lie in the middle of the logits resized to them."""
         stride, crop = self.loss.label_stride, self.augmentation.crop_hw
         if any(size % stride for size in crop):
             nearest = tuple(-(-size // stride) * stride for size in crop)

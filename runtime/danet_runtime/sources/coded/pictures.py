@@ -21,6 +21,7 @@ _H265_SLICES: Final = range(32)
 _H265_IDR: Final = (19, 20)
 _H265_RANDOM_ACCESS: Final = range(16, 24)
 _H265_BEFORE_SLICES: Final = (32, 33, 34, 35, 39)
+_NO_PICTURE: Final = {"h264": (6, *range(24, 32)), "h265": (39, 40, *range(48, 64))}
 _H265_SKIPPED_LEADING: Final = (8, 9)
 
 
@@ -148,20 +149,26 @@ def _exp_golomb(data: bytes) -> int | None:
     return int(bits[zeros : 2 * zeros + 1], 2) - 1
 
 
-def has_hole(data: bytes, parameters: bytes) -> bool:
+def has_hole(data: bytes, parameters: bytes, codec: Codec) -> bool:
     """Whether a packet has zeros where none may be, as a lost block of a disk leaves them.
 
     Three zeros in a row stand in no unit, only between units (ITU-T H.264 and H.265, 7.4.1). FFmpeg decodes
     them, mostly without an error: a key frame with such a hole was wrong, with all that was built on it.
+    Messages (SEI) and units of makers' own do not count: dashboard cameras write positions there with zeros
+    as they are, and no picture is made of them.
 
     Args:
-        data: The packet; of other codecs than H.264 and H.265, nothing.
+        data: The packet.
         parameters: Of the stream, by which it is known how its units are told apart.
+        codec: Of the stream.
     """
     if _ZEROS not in data:
         return False
     is_byte_stream = parameters[:1] != b"\1"
-    return any(_ZEROS in unit.rstrip(b"\0") for unit in units_of(data, is_byte_stream))
+    return any(
+        _ZEROS in unit.rstrip(b"\0") and _kind(unit, codec) not in _NO_PICTURE[codec]
+        for unit in units_of(data, is_byte_stream)
+    )
 
 
 def is_skipped_leading(data: bytes, parameters: bytes) -> bool:

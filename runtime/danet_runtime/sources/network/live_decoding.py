@@ -103,7 +103,7 @@ class LiveDecoder:
         if self._numbers is not None:
             data = bytes(packet)
             misses = self._numbers.misses_before(data) and not packet.is_keyframe
-            is_corrupt = is_corrupt or misses or has_hole(data, self._parameters)
+            is_corrupt = is_corrupt or misses or has_hole(data, self._parameters, "h264")
         if is_corrupt:
             self._why = "lost packets"
         elif self._why is not None and packet.is_keyframe:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from danet_runtime.sources.coded.ffv1_checksums import SliceChecksums
 from danet_runtime.sources.coded.h264_frame_numbers import FrameNumbers
-from danet_runtime.sources.coded.pictures import has_hole, is_skipped_leading
+from danet_runtime.sources.coded.pictures import Codec, has_hole, is_skipped_leading
 from danet_runtime.sources.protocol.damage import DamageReason
 
 _MOST_HELD: Final = 16
@@ -31,7 +31,8 @@ _FORGOTTEN: Final = 2 * _MOST_HELD
 
 _BEFORE_ALL: Final = -1
 
-_LOOKED_INTO: Final = ("h264", "hevc", "ffv1")
+_CODED: Final[dict[str, Codec]] = {"h264": "h264", "hevc": "h265"}
+_LOOKED_INTO: Final = (*_CODED, "ffv1")
 _IN_ORDER: Final = ("libdav1d", "libaom-av1", "av1")
 """Decoders of AV1, where each packet gives one frame, in their order."""
 
@@ -130,7 +131,8 @@ class VideoDecoder:
         """Whether the bytes of a packet show damage that its decoder keeps to itself."""
         if self._codec == "ffv1":
             return self._checksums.disagree(data)
-        return has_hole(data, self._parameters)
+        codec = _CODED.get(self._codec)
+        return codec is not None and has_hole(data, self._parameters, codec)
 
     def finish(self) -> None:
         """Nothing more comes: give out what is left."""

@@ -17,14 +17,14 @@ _PLAIN_DRAWS = 10
 def augment(
     sample: Sample, config: AugmentationConfig, fill_bgr: tuple[float, ...], rng: np.random.Generator
 ) -> Sample:
-    """A random view of ``sample`` of at most the size ``config.crop_hw``; the input is not changed.
+    """Return ``sample`` augmented at random, at most ``config.crop_hw`` large; the input is not changed.
 
     Args:
         sample: Image and labels.
         config: The order, the ranges and the probabilities.
         fill_bgr: Color of what lies outside the image where the order pads before the crop; its label is
-            255. mmsegmentation pads what is normalised already: its view may be smaller than the crop.
-        rng: Decides; the same state gives the same view.
+            255. mmsegmentation pads what is normalised already: its sample may be smaller than the crop.
+        rng: Random generator; the same state gives the same sample.
     """
     framed = Framed(sample.image, sample.label)
     if config.kind == "mmsegmentation":

@@ -8,7 +8,6 @@ labels, as DeepLab's lists have it.
 
 from __future__ import annotations
 
-import codecs
 import os
 import unicodedata
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from danet_train.errors import DataError
-from danet_train.files.limited import read_limited
+from danet_train.files.limited import decoded, read_limited
 from danet_train.pictures.decoding import PICTURE_SUFFIXES
 
 _MOST_LIST_BYTES: Final = 64 << 20
@@ -52,13 +51,7 @@ def listed_names(path: Path, images: Path) -> list[str]:
 
 
 def _lines(data: bytes) -> list[str]:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = data.decode("utf-16")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("latin-1")
+    text = decoded(data)
     if "\0" in text:
         raise ValueError("it holds bytes of zero; expected text")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

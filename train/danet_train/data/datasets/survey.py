@@ -1,4 +1,4 @@
-"""What the labels of a split hold, found out before the first step: is there anything to learn or score."""
+"""Count the labels of a split before the first step, to find out whether it can be learned and scored."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LEAST_CLASSES: Final = 2
 
 
 class Survey(NamedTuple):
-    """What a split holds.
+    """The content of a split.
 
     Attributes:
         pixels: (C,) int64, labelled pixels of each class.
-        turned: Pictures that EXIF turns.
-        turned_labels: Of them, those whose labels lie as the picture is stored, and are turned with it.
+        turned: Number of pictures that EXIF turns.
+        turned_labels: Number of them whose labels lie as the picture is stored, and are turned with it.
     """
 
     pixels: npt.NDArray[np.int64]
@@ -36,13 +36,13 @@ class Survey(NamedTuple):
     turned_labels: int
 
 
-class _Look(NamedTuple):
+class _LabelCounts(NamedTuple):
     pixels: npt.NDArray[np.int64]
     turn: str
 
 
 def survey(dataset: Dataset, split: str, policy: FaultPolicy = "stop") -> Survey:
-    """Read every label of a split once, and refuse one of which nothing can be learned or told.
+    """Read every label of a split once, and refuse one that cannot be learned from or scored on.
 
     A loss over no labelled pixel is no number, and neither is a mean IoU. Where the labels hold one class
     alone, a network that calls everything so scores 100.
@@ -54,19 +54,19 @@ def survey(dataset: Dataset, split: str, policy: FaultPolicy = "stop") -> Survey
 
     Raises:
         DataError: A label cannot be read under ``stop``, or none can; no pixel is labelled; all are of one
-            class; or labels of turned pictures lie as stored, and of others it cannot be told if they do.
+            class; or labels of some turned pictures lie as stored, and those of others may lie either way.
     """
     pixels = np.zeros(len(dataset.classes), np.int64)
     turns: Counter[str] = Counter()
     firsts: dict[str, str] = {}
     unreadable: list[Skipped] = []
-    for pair, look in zip(dataset.pairs, _looks(dataset, policy), strict=True):
-        if isinstance(look, Skipped):
-            unreadable.append(look)
+    for pair, counts in zip(dataset.pairs, _count_all(dataset, policy), strict=True):
+        if isinstance(counts, Skipped):
+            unreadable.append(counts)
             continue
-        pixels += look.pixels
-        turns[look.turn] += 1
-        firsts.setdefault(look.turn, str(pair.image))
+        pixels += counts.pixels
+        turns[counts.turn] += 1
+        firsts.setdefault(counts.turn, str(pair.image))
     if unreadable and len(unreadable) == len(dataset):
         raise none_readable(len(dataset), unreadable[0])
     if not pixels.any():
@@ -91,7 +91,7 @@ def survey(dataset: Dataset, split: str, policy: FaultPolicy = "stop") -> Survey
 
 
 def survey_lines(dataset: Dataset, split: str, found: Survey) -> list[str]:
-    """What a split leaves out or lacks, a sentence each; nothing where there is nothing to say."""
+    """Return what a split leaves out or lacks, one sentence each."""
     lines = []
     if dataset.left_out:
         lines.append(f"{split}: left out {summed(dataset.left_out)}")
@@ -110,29 +110,29 @@ def survey_lines(dataset: Dataset, split: str, found: Survey) -> list[str]:
     return lines
 
 
-def _looks(dataset: Dataset, policy: FaultPolicy) -> Iterator[_Look | Skipped]:
+def _count_all(dataset: Dataset, policy: FaultPolicy) -> Iterator[_LabelCounts | Skipped]:
     labels = dataset.labels
 
-    def look(index: int) -> _Look | Skipped:
-        return _look(dataset, labels, index, policy)
+    def count(index: int) -> _LabelCounts | Skipped:
+        return _count(dataset, labels, index, policy)
 
     threads = min(_THREADS, os.cpu_count() or 1)
     # A label of 1024x2048 takes some 10 ms, in which zlib and OpenCV let other threads run.
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(dataset), 64 * threads):  # so that an error ends it soon
-            yield from pool.map(look, range(first, min(first + 64 * threads, len(dataset))))
+            yield from pool.map(count, range(first, min(first + 64 * threads, len(dataset))))
 
 
-def _look(dataset: Dataset, labels: Labels, index: int, policy: FaultPolicy) -> _Look | Skipped:
+def _count(dataset: Dataset, labels: Labels, index: int, policy: FaultPolicy) -> _LabelCounts | Skipped:
     label = read_sample(labels, index, policy)
     if isinstance(label, Skipped):
         return label
     pixels = np.bincount(label.ravel(), minlength=256)[: len(dataset.classes)]
-    return _Look(pixels, _turn(dataset, index, label.shape))
+    return _LabelCounts(pixels, _turn(dataset, index, label.shape))
 
 
 def _turn(dataset: Dataset, index: int, label_hw: tuple[int, ...]) -> str:
-    """How EXIF turns a picture: not (empty), with labels that are ``upright``, ``stored``, or ``unclear``."""
+    """Return how the labels of a turned picture lie: ``upright``, ``stored`` or ``unclear``; else empty."""
     lies = stored(dataset.pairs[index].image)
     if lies is None or lies.orientation == 1:
         return ""

@@ -160,7 +160,11 @@ def read_label(path: Path) -> Image:
         raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
     kind, bits = _png_header(data)
     if kind == "other" or bits > _LABEL_BITS:
-        raise DataError(f"{path} must be a single-channel 8-bit PNG of label values, not {kind}, {bits} bits")
+        holds = "colors" if kind == "other" else f"values of {bits} bits"
+        raise DataError(
+            f"{path} must be a single-channel 8-bit PNG of label values, and holds {holds}; store the number "
+            "of its class for each pixel"
+        )
     if kind == "palette":
         label = _palette_indices(path, data)
     else:

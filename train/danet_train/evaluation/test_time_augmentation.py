@@ -1,4 +1,4 @@
-"""The looks that a network takes at one image: its sizes, mirror images and windows, and their logits."""
+"""Test-time augmentation: one image at several sizes, mirrored, in windows, and the logits of each."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from danet_train.model.danet import DANet
 
 
 @dataclass(frozen=True)
-class View:
-    """One look at an image, kept as logits at stride 8: 1/64 of what it becomes.
+class AugmentationLogits:
+    """The logits of one augmentation of an image (a scale, mirrored or not), kept at stride 8.
+
+    That is 1/64 of the memory that they take at the size of the image.
 
     Attributes:
-        logits: (windows, C, h, w) float32, of the windows' inputs.
-        windows: Where each stands on the view.
-        window_hw: Of a window's input, padding included.
-        size_hw: Of the view without padding.
-        mirrored: Whether the view is the image's mirror image.
-        align_corners: How the windows' logits are upsampled.
-        exponential: Whether windows overlap as the mean of exp(logits) (the authors), not of logits.
+        logits: (windows, C, h, w) float32, one row for each window.
+        windows: The position of each window on the augmented image.
+        window_hw: Size of a window, padding included.
+        size_hw: Size of the augmented image without padding.
+        mirrored: Whether the image was mirrored.
+        align_corners: Whether the logits are upsampled with aligned corners.
+        exponential: Whether overlapping windows are averaged as exp(logits) (the authors), not as logits.
     """
 
     logits: Tensor
@@ -43,9 +45,9 @@ class View:
     exponential: bool
 
     def rows(self, rows: Rows) -> Tensor:
-        """(C, rows, W) of the view, mirrored back: the mean over its windows of logits or exp(logits).
+        """Return (C, rows, W), mirrored back: the mean over the windows of logits or exp(logits).
 
-        exp(logits) is float64, since the sum of two logits may well pass the 88 where float32 ends.
+        exp(logits) is float64, since the sum of two logits may pass 88, where exp overflows float32.
         """
         if len(self.windows) == 1:
             mean = self._window_rows(0, rows)[..., : self.size_hw[1]]
@@ -64,7 +66,7 @@ class View:
         return mean.flip(-1) if self.mirrored else mean
 
     def _window_rows(self, index: int, rows: Rows) -> Tensor:
-        """(C, rows, width) of one window, where ``rows`` are the view's."""
+        """Return (C, rows, width) of one window; ``rows`` count from the top of the augmented image."""
         window, logits = self.windows[index], self.logits[index]
         full = resize_rows(
             logits,
@@ -77,15 +79,15 @@ class View:
         return full.double().exp_() if self.exponential else full
 
     def image_rows(self, rows: Rows, size_hw: Size, *, align_corners: bool) -> Tensor:
-        """(C, rows, W) of the view resized to the image's ``size_hw``."""
+        """Return (C, rows, W), resized to the ``size_hw`` of the image."""
         wanted = source_rows(rows, size_hw[0], self.size_hw[0], align_corners=align_corners)
         return resize_rows(
             self.rows(wanted), wanted, self.size_hw[0], rows, size_hw, align_corners=align_corners
         )
 
 
-def view_size(size_hw: Size, scale: float, settings: EvaluationConfig) -> Size:
-    """The size of an image of ``size_hw`` at ``scale``, rounded as each reference rounds."""
+def scaled_size(size_hw: Size, scale: float, settings: EvaluationConfig) -> Size:
+    """Return the size of an image of ``size_hw`` at ``scale``, rounded as each reference rounds."""
     long, short = max(size_hw), min(size_hw)
     if settings.protocol == "authors":
         target = math.ceil((settings.base_hw[1] if settings.base_hw else long) * scale)
@@ -93,34 +95,34 @@ def view_size(size_hw: Size, scale: float, settings: EvaluationConfig) -> Size:
         return height, width
     if settings.base_hw is not None:
         factor = min(int(settings.base_hw[1] * scale) / long, int(settings.base_hw[0] * scale) / short)
-    else:  # mmcv rounds both sides, and keeps the proportions within what came of it
+    else:  # mmcv rounds both sides, and keeps the proportions within the rounded size
         factor = min(int(long * scale + 0.5) / long, int(short * scale + 0.5) / short)
     height, width = (max(1, int(size * factor + 0.5)) for size in size_hw)
     return height, width
 
 
-def looks(
+def augmentations(
     model: DANet, image: Image, normalisation: Normalisation, settings: EvaluationConfig
-) -> Iterator[View]:
-    """The views of ``image`` that ``settings`` ask for, one after the other.
+) -> Iterator[AugmentationLogits]:
+    """Yield the logits of each augmentation of ``image`` that ``settings`` ask for.
 
     Args:
         model: In eval mode.
         image: (H, W, 3) uint8 BGR.
-        normalisation: That the model was trained with.
-        settings: Sizes, windows and mirror images.
+        normalisation: The normalisation that the model was trained with.
+        settings: Scales, windows and mirroring.
     """
     size_hw = (image.shape[0], image.shape[1])
     align = network_aligns_corners(model, size_hw, settings)
     device = next(model.parameters()).device
     for scale in settings.scales:
-        pixels = _resized(image, view_size(size_hw, scale, settings), normalisation, settings).to(device)
+        pixels = _resized(image, scaled_size(size_hw, scale, settings), normalisation, settings).to(device)
         if settings.protocol == "authors":
-            yield _padded_view(model, pixels, normalisation, settings, align_corners=align)
+            yield _padded_logits(model, pixels, normalisation, settings, align_corners=align)
             continue
-        yield _view(model, pixels, settings, mirrored=False, align_corners=align)
+        yield _plain_logits(model, pixels, settings, mirrored=False, align_corners=align)
         if settings.flip:
-            yield _view(model, pixels.flip(-1), settings, mirrored=True, align_corners=align)
+            yield _plain_logits(model, pixels.flip(-1), settings, mirrored=True, align_corners=align)
 
 
 def _batches(windows: list[Window], size: int) -> list[list[Window]]:
@@ -128,13 +130,13 @@ def _batches(windows: list[Window], size: int) -> list[list[Window]]:
 
 
 def network_aligns_corners(model: DANet, size_hw: Size, settings: EvaluationConfig) -> bool:
-    """One rule for all views of an image of ``size_hw``: that of a window, or of the image at scale 1."""
-    seen = settings.window_hw if settings.mode == "slide" else view_size(size_hw, 1.0, settings)
-    return aligns_corners(model.config.align_corners, seen)
+    """Return the rule for all augmentations of an image: that of a window, or of the image at scale 1."""
+    input_hw = settings.window_hw if settings.mode == "slide" else scaled_size(size_hw, 1.0, settings)
+    return aligns_corners(model.config.align_corners, input_hw)
 
 
 def _resized(image: Image, size_hw: Size, normalisation: Normalisation, settings: EvaluationConfig) -> Tensor:
-    """(3, h, w) float32 normalised RGB."""
+    """Return (3, h, w) float32 normalised RGB."""
     if size_hw == image.shape[:2]:
         return normalise(image, normalisation)
     if settings.protocol == "authors":  # after the normalisation, with aligned corners
@@ -144,9 +146,9 @@ def _resized(image: Image, size_hw: Size, normalisation: Normalisation, settings
     return normalise(np.asarray(resized, np.uint8), normalisation)
 
 
-def _view(
+def _plain_logits(
     model: DANet, pixels: Tensor, settings: EvaluationConfig, *, mirrored: bool, align_corners: bool
-) -> View:
+) -> AugmentationLogits:
     size_hw = (pixels.shape[1], pixels.shape[2])
     window_hw = settings.window_hw if settings.mode == "slide" else size_hw
     stride_hw = settings.stride if settings.mode == "slide" else size_hw
@@ -155,19 +157,21 @@ def _view(
         model(torch.stack([pixels[:, w.top : w.bottom, w.left : w.right] for w in some]))
         for some in _batches(windows, settings.windows_at_once)
     ]
-    seen = (min(window_hw[0], size_hw[0]), min(window_hw[1], size_hw[1]))
-    return View(torch.cat(logits), tuple(windows), seen, size_hw, mirrored, align_corners, exponential=False)
+    input_hw = (min(window_hw[0], size_hw[0]), min(window_hw[1], size_hw[1]))
+    return AugmentationLogits(
+        torch.cat(logits), tuple(windows), input_hw, size_hw, mirrored, align_corners, exponential=False
+    )
 
 
-def _padded_view(
+def _padded_logits(
     model: DANet,
     pixels: Tensor,
     normalisation: Normalisation,
     settings: EvaluationConfig,
     *,
     align_corners: bool,
-) -> View:
-    """The authors' way: black around the image up to a window, and each window mirrored by itself."""
+) -> AugmentationLogits:
+    """Compute the authors' way: pad with black up to a window, and mirror each window by itself."""
     size_hw = (pixels.shape[1], pixels.shape[2])
     window_hw = settings.window_hw if settings.mode == "slide" else size_hw
     stride_hw = settings.stride if settings.mode == "slide" else size_hw
@@ -180,6 +184,8 @@ def _padded_view(
         for target, w in zip(inputs, some, strict=True):
             cut = pixels[:, w.top : w.bottom, w.left : w.right]
             target[:, : cut.shape[1], : cut.shape[2]] = cut
-        said = model(inputs)
-        logits.append(said + model(inputs.flip(-1)).flip(-1) if settings.flip else said)
-    return View(torch.cat(logits), tuple(windows), window_hw, size_hw, False, align_corners, exponential=True)
+        output = model(inputs)
+        logits.append(output + model(inputs.flip(-1)).flip(-1) if settings.flip else output)
+    return AugmentationLogits(
+        torch.cat(logits), tuple(windows), window_hw, size_hw, False, align_corners, exponential=True
+    )
