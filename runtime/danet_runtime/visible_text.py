@@ -34,7 +34,7 @@ def visible(text: str) -> str:
 
 
 def visible_stream(text: str, *, has_colors: bool) -> str:
-    """What may be sent to a terminal or file as it is: lines, and where asked the sequences of rich's own.
+    """Return text that is safe for a terminal or file: it keeps line breaks and, if asked, rich's sequences.
 
     The last line of defence, for what did not pass through :func:`visible`.
     """

@@ -16,7 +16,7 @@ from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.pictures.wholeness import JPEG_START
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import check_size, plausible_fps
-from danet_runtime.sources.video_files.structure import Gaps, breaks_of
+from danet_runtime.sources.video_files.structure import MOST_LOST, Gaps, breaks_of
 from danet_runtime.sources.video_files.times import LEAP_S, Scan, Seen
 from danet_runtime.sources.video_files.transport_gaps import gaps_of
 
@@ -138,16 +138,19 @@ class VideoContainer:
         if self.name == "mpegts":  # FFmpeg marks a picture of which a part is missing
             missing = gaps_of(self._path, self.stream.id)
             return Gaps(missing, self.fps, self._tick, reach_back=False, most_s=LEAP_S)
-        lacking = None
-        if self.is_timed_by_decoding and self.announced_frames is not None:
-            lacking = max(0, self.announced_frames - seen.places)
-        return Gaps(breaks_of(self._path), self.fps, self._tick, lacking=lacking)
+        broken = breaks_of(self._path)
+        if self.announced_frames is None:
+            return Gaps(broken, self.fps, self._tick)
+        lacking = max(0, self.announced_frames - seen.places)
+        if self.is_timed_by_decoding:
+            return Gaps(broken, self.fps, self._tick, lacking=lacking)
+        return Gaps(broken, self.fps, self._tick, most=min(max(1, lacking), MOST_LOST))
 
     def _lacking_at_the_end(self, seen: Scan | None) -> int:
         """How many packets are missing behind the last one, at least one; sound may last longer than they."""
         if seen is None or self.announced_frames is None or len(self._container.streams) > 1:
             return 1
-        return max(1, self.announced_frames - seen.frames)
+        return min(max(1, self.announced_frames - seen.frames), MOST_LOST)
 
     def scan(self) -> Scan | None:
         """Demux a second opening of the file to its end; ``None`` where it has over a gigabyte."""

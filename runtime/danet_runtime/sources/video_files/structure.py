@@ -27,8 +27,8 @@ _CLUSTER_BYTES: Final = _CLUSTER.to_bytes(4, "big")
 
 _AVI_PART: Final = re.compile(rb"[0-9A-Za-z_ ]{4}")
 _AVI_FRAME: Final = re.compile(rb"\d\d(?:dc|db|wb)")
-_MOST_LOST: Final = 100_000
-"""Frames that are counted as missing in one place; a damaged time may tell of any number."""
+MOST_LOST: Final = 100_000
+"""Frames that are counted as missing in a file at most: an hour at 28 a second."""
 
 _NO_SIZE: Final = (0, 0xFFFFFFFF)  # of a list whose recording was not closed
 
@@ -55,6 +55,7 @@ class Gaps:
         fps: Frames a second, where they are known.
         tick: Length of one, in seconds.
         lacking: How many are missing in all, where the times do not tell, as those of AVI, which only count.
+        most: How many may be missing in all; a damaged time may tell of any number.
         reach_back: Whether what is broken may reach into the packet before, and nobody else tells.
         most_s: Where more is missing by the times, nothing is: two recordings were joined.
     """
@@ -66,6 +67,7 @@ class Gaps:
         tick: Fraction,
         *,
         lacking: int | None = None,
+        most: int = MOST_LOST,
         reach_back: bool = True,
         most_s: float = float("inf"),
     ) -> None:
@@ -75,6 +77,7 @@ class Gaps:
         self._ticks_a_frame = float(1 / (fps * tick)) if fps else None
         self._last: int | None = None
         self._lacking = lacking
+        self._most = most
 
     @property
     def has_more(self) -> bool:
@@ -98,9 +101,11 @@ class Gaps:
         if self._lacking is not None:
             lost = min(1, self._lacking) if self._breaks else self._lacking
             self._lacking -= lost
-            return min(lost, _MOST_LOST)
-        lost = round((time - last) / self._ticks_a_frame) - 1 if self._ticks_a_frame else 0
-        return min(max(0, lost), _MOST_LOST)
+        else:
+            lost = max(0, round((time - last) / self._ticks_a_frame) - 1) if self._ticks_a_frame else 0
+        lost = min(lost, self._most)
+        self._most -= lost
+        return lost
 
 
 def breaks_of(path: Path) -> list[int]:
