@@ -1,4 +1,4 @@
-"""What a written black box looks like: a folder with a manifest, and a picture and a mask for every frame."""
+"""Format of a black box on disk: a folder with a manifest, and a picture and a mask for every frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]
 
 
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""What a clock or a counter gives; beyond, arithmetic with it may fail or take for ever."""
+"""Value of a clock or a counter; arithmetic with larger numbers may fail or take for ever."""
 
 
 class _Strict(BaseModel):
@@ -116,7 +116,7 @@ class BlackBoxManifest(_Strict):
 
 
 def box_name(number: int, reason: str) -> str:
-    """What a box that is written now is called: by its number, the time in UTC, and its reason's first words.
+    """Return the name of a new box: its number, the present time in UTC, and the first words of its reason.
 
     The letter before the number puts it behind boxes of versions before, which were called by time alone.
     """

@@ -173,7 +173,7 @@ class BlackBox:
                 self._done(displaced)
 
     def describe(self) -> dict[str, Any]:
-        """What is kept, and where boxes were written."""
+        """Describe how much is kept, and where boxes were written."""
         figures = self.figures()
         return {
             "kind": self.name,

@@ -26,7 +26,7 @@ FULL_BOXES: Final = 16
 """Where no box is removed, those on request take so many times the memory of a box, and no more."""
 
 FINISH_S: Final = 60.0
-"""What is being written is waited for so long; a bad disk takes its time, a dead one for ever."""
+"""Longest wait for writing that is under way, in seconds: a bad disk is slow, a dead one never returns."""
 
 _PARTIALS: Final = re.compile(rf"\.{BOX_PREFIX}.+\.(partial|old)")
 
@@ -149,7 +149,7 @@ class BoxWriter:
                         return
 
     def _next(self, is_waiting: bool) -> _Request | threading.Event | None:
-        """What is asked for next; ``None`` when it is time to answer what waits, or perhaps to end."""
+        """Return the next request; ``None`` when it is time to answer waiting requests, or perhaps to end."""
         try:
             return self._asked.get(timeout=max(0.0, self._next_s - time.monotonic()) if is_waiting else None)
         except Empty:

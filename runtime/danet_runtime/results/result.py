@@ -125,7 +125,7 @@ class FrameSlot:
         return self.frame if self.info.on_device is None else self.info.on_device
 
     def result(self) -> Result:
-        """What a consumer gets at this moment: views of the buffers, and the frame's age."""
+        """Return the result as of now: views of the buffers, and the frame's present age."""
         age_ms = (now_ns() - self.info.capture_time_ns) / 1e6
         late = None if self.deadline_ms is None else bool(self.late) or age_ms > self.deadline_ms
         health = self.health

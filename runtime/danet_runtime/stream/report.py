@@ -1,4 +1,4 @@
-"""What a stream did, as one JSON document."""
+"""Report of a stream, as one JSON document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ending = Literal["source ended", "frame limit", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a stream did, over all its cameras.
+    """Report of a stream over all its cameras.
 
     ``frames_in = frames_out + frames_dropped + frames_late_dropped + frames_failed + frames_unfinished``.
 

@@ -157,7 +157,7 @@ class Stream:
         self._loop.close()
 
     def report(self) -> StreamReport:
-        """What was done so far; complete once the stream has ended. At any time."""
+        """Return the report up to now, at any time; it is complete once the stream has ended."""
         return self._loop.report()
 
     def __enter__(self) -> Stream:

@@ -1,4 +1,4 @@
-"""What a stream has done so far, gathered from its cameras."""
+"""Builds the report of a stream from the figures of its cameras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the watchdog looks at: cameras, inference and clocks, and what it tells systemd."""
+"""Checks of the watchdog: cameras, inference and clocks, and its messages to systemd."""
 
 from __future__ import annotations
 

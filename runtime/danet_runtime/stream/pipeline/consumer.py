@@ -117,7 +117,7 @@ class Consumer:
             self._done(slot, 0)
 
     def look(self) -> None:
-        """What the watchdog asks: whether the sink hangs."""
+        """Check for the watchdog whether the sink hangs."""
         if self._policy == "every":
             self.give_up_after(self._options.sink_give_up_s)
         stuck = not self.lost and self.worker.busy_s > self._options.sink_timeout_s
@@ -145,7 +145,7 @@ class Consumer:
             self._health.clear(f"{self._key}.unflushed")
 
     def describe(self) -> dict[str, Any]:
-        """What was written where, and what was not: what never left a process in between was not."""
+        """Describe the sink and its counts; frames that never left a helper process are not 'written'."""
         unsent = abilities.unsent(self.sink)
         return {
             **self.sink.describe(),

@@ -1,4 +1,4 @@
-"""What the health says of the damaged frames of one camera."""
+"""Effect of one camera's damaged frames on the health."""
 
 from __future__ import annotations
 

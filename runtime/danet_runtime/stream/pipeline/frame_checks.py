@@ -63,7 +63,7 @@ class FrameCheck:
         self._jump_shown_ns = int(jump_shown_s * 1e9)
 
     def restart(self) -> None:
-        """What was seen before says nothing of now, as after a time in which nobody looked."""
+        """Forget what earlier frames showed, as after a time without checks."""
         self._changed_ns = self._lit_ns = now_ns()
 
     def look(self, frame: UInt8Array, capture_time_ns: int, clock: CaptureClock = "arrival") -> None:

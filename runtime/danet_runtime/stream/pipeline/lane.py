@@ -133,7 +133,7 @@ class Lane:
         self.delivery.end()
 
     def look(self) -> None:
-        """What the watchdog asks: a stuck source, masks that are stale, sinks that hang."""
+        """Check for the watchdog: a stuck source, masks that are stale, sinks that hang."""
         self.delivery.look()
         self.capture.look()
         if self.camera.source.live and not self.capture.has_ended:

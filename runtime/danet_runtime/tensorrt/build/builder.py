@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class BuilderOptions(Schema):
-    """What the builder may be told; ``None`` leaves the library's own default."""
+    """Options of the builder; ``None`` leaves the library's own default."""
 
     workspace_mib: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="most scratch memory that a layer may take on the device, in MiB"
@@ -81,7 +81,7 @@ class BuiltEngine:
 
 @dataclass(frozen=True)
 class NetworkSetup:
-    """What the network of one target needs.
+    """How the network is created and configured for the GPUs that an engine is built for.
 
     Attributes:
         flags: What it is created with.

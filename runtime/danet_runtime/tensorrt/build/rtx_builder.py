@@ -34,7 +34,7 @@ def known_targets() -> list[str]:
 
 
 def target_setter(targets: Sequence[str]) -> Callable[[Any], None]:
-    """What sets the targets on a builder's configuration.
+    """Return a function that sets the target architectures on a builder's configuration.
 
     Raises:
         MissingDependencyError: TensorRT for RTX is not installed.

@@ -43,7 +43,7 @@ class _Versioned(ctypes.Structure):
 
 @dataclass(frozen=True)
 class DlpackTensor:
-    """What a capsule holds.
+    """Tensor that a DLPack capsule holds.
 
     Attributes:
         address: Of the first element.

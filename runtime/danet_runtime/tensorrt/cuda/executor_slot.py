@@ -50,7 +50,7 @@ class Slot:
         self.has_upload = False
 
     def times(self, session: CudaSession) -> DeviceTimes:
-        """What its last frame took, by the GPU's clock; its work is done.
+        """Return the times of its last frame by the GPU's clock; that frame's work must be done.
 
         Raises:
             BackendError: The driver refuses.

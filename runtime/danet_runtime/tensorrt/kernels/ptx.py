@@ -1,4 +1,4 @@
-"""What a PTX file says of itself, and which PTX a driver reads."""
+"""Header of a PTX file, and the newest PTX version that a driver reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class PtxHeader:
-    """What stands in a PTX file.
+    """Header of a PTX file.
 
     Attributes:
         version: Of the PTX language.

@@ -31,7 +31,7 @@ ATTENTIONS: Final[tuple[Attention, ...]] = get_args(Attention)
 
 @dataclass(frozen=True)
 class Lowering:
-    """What was chosen, and why."""
+    """The chosen form of attention, and the reason for the choice."""
 
     attention: Attention
     reason: str
