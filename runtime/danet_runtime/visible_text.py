@@ -15,7 +15,8 @@ _BYTES_FROM: Final = 0xDC80  # where Python keeps a byte of a file name that is 
 _BYTES_TO: Final = 0xDCFF
 
 # What this program and its libraries send to a terminal by themselves: colors, and moves of progress bars.
-_OWN_SEQUENCE: Final = r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)"
+_SEQUENCE: Final = r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])"
+_OWN_SEQUENCE: Final = rf"{_SEQUENCE}|\r(?={_SEQUENCE}|\n)"
 _STREAMED: Final = {
     True: re.compile(rf"({_OWN_SEQUENCE}|\n)|[^ -~]"),
     False: re.compile(r"(\n)|[^ -~]"),
