@@ -50,7 +50,7 @@ class OptionalProgram:
 Need: TypeAlias = OptionalPackage | OptionalProgram
 
 Needs: TypeAlias = tuple[tuple[Need, ...], ...]
-"""What must be there: of each group at least one."""
+"""Requirements as groups: at least one member of each group must be installed."""
 
 OPENCV = OptionalPackage(
     "cv2",
@@ -111,7 +111,7 @@ OPTIONAL_PACKAGES = (
     CRYPTOGRAPHY,
     POLYGRAPHY,
 )
-"""What ``danet doctor`` looks for."""
+"""Packages and programs that ``danet doctor`` looks for."""
 
 
 def require(package: OptionalPackage, purpose: str | None = None) -> ModuleType:

@@ -25,7 +25,7 @@ class WrittenOptions(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a registered class says of itself.
+    """Metadata of a registered class.
 
     Attributes:
         name: One word, for reports and `danet doctor`.

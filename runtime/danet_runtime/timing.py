@@ -24,7 +24,7 @@ _NS_PER_MS = 1e6
 
 
 class DeviceTimes(NamedTuple):
-    """What one frame took on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
+    """Times of one frame on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
 
     upload_ms: float
     inference_ms: float
@@ -66,7 +66,7 @@ class LatencySummary:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> LatencySummary:
-        """What :meth:`to_dict` gave."""
+        """Restore a summary from the result of :meth:`to_dict`."""
         return cls(
             plain["frames"],
             plain["window"],

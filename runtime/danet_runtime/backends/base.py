@@ -1,4 +1,4 @@
-"""What every backend offers: one engine of one bundle, fed with bytes, giving bytes."""
+"""The interface of every backend: it runs one engine of one bundle on uint8 frames and gives uint8 labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Backend(Protocol):
         """
 
     def describe(self) -> dict[str, Any]:
-        """What was loaded and how it runs (library version, precision, threads), for reports."""
+        """Describe the loaded model and how it runs (library version, precision, threads), for reports."""
 
     def close(self) -> None:
         """Release the model; harmless when called twice."""
@@ -70,7 +70,7 @@ class PipelinedBackend(Backend, Protocol):
         """Wait for a frame's labels.
 
         Args:
-            ticket: Of ``submit``; given back, whatever comes of it.
+            ticket: Ticket that ``submit`` returned; it is free again afterwards, even after an error.
 
         Raises:
             BackendError: The model failed with this frame.

@@ -1,4 +1,4 @@
-"""What a class of backends says of itself, so that a name finds it."""
+"""Metadata that every backend class declares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danet_runtime.tensorrt.build.library import Flavour
 
 @dataclass(frozen=True, kw_only=True)
 class BackendStatement(Statement):
-    """What a class of backends says of itself; its form is its name.
+    """Metadata of a backend class; its ``form`` is its name.
 
     Attributes:
         flavour: The library whose engines it runs, which `danet build` makes; ``None``: it takes none.
@@ -33,7 +33,7 @@ class BackendStatement(Statement):
 
 
 class BackendWanted(NamedTuple):
-    """What is asked of a backend besides its bundle and variant.
+    """Settings of a backend besides its bundle and variant.
 
     Attributes:
         threads: CPU threads of one inference; ``None``: its own choice.

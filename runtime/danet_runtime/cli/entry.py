@@ -18,7 +18,7 @@ from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.visible_text import visible
 
 _INTERRUPTED = 130
-"""What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
+"""Exit code that typer gives for Ctrl-C inside a command; `danet` exits as for any other failure instead."""
 
 
 @runtime_checkable

@@ -68,7 +68,7 @@ class SideOptions:
 
 @dataclass(frozen=True)
 class Compared:
-    """What was compared, and how it went.
+    """Result of a comparison.
 
     Attributes:
         labels: The counts.

@@ -1,4 +1,4 @@
-"""What a segmenter takes: frames and labels of the host in any size, those on a GPU in the bundle's own."""
+"""Checks of a segmenter's frames and labels: any size on the host, the bundle's own size on a GPU."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Submission(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What one frame took: for whoever waited, and on the device itself."""
+    """Times of one frame: those that the caller waited, and those on the device itself."""
 
     times: InferenceTimes
     device: DeviceTimes
@@ -252,7 +252,7 @@ class Segmenter:
         """Wait for a frame's labels.
 
         Args:
-            submission: Of :meth:`submit`; spent, whatever comes of it.
+            submission: Returned by :meth:`submit`; it cannot be collected again, even after an error.
 
         Returns:
             Times of this frame; the inference is from its submission until now, also where it waited for the

@@ -8,7 +8,7 @@ from typing import Final
 from danet_runtime.results.result import Result
 
 _FACTS_BYTES: Final = 4096
-"""What the facts of one frame take in memory, generously."""
+"""Memory that the facts of one frame take, in bytes: a generous estimate."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ FULL_BOXES: Final = 16
 """Where no box is removed, those on request take so many times the memory of a box, and no more."""
 
 FINISH_S: Final = 60.0
-"""What is being written is waited for so long; a bad disk takes its time, a dead one for ever."""
+"""Longest wait for writing that is under way, in seconds: a bad disk is slow, a dead one never returns."""
 
 _PARTIALS: Final = re.compile(rf"\.{BOX_PREFIX}.+\.(partial|old)")
 
@@ -47,15 +47,15 @@ class BoxWriter:
     Args:
         folder: Where boxes go, each into a folder of its own.
         save: Writes one: the path, the reason, the number.
-        seconds: How long back a box goes.
-        full_bytes: What a box takes at most.
+        seconds: Length of the time before the request that a box covers.
+        full_bytes: Most bytes that a box takes.
         keep: How many boxes stay in ``folder``; ``None``: all.
 
     Attributes:
         written: Folders that were written, and are kept.
         unwritten: Why those that were asked for and could not be written were not.
         refused: Boxes on request that were not written, because those before had taken all the room they may.
-        leftovers: What killed processes had left unfinished in the folder, and was removed.
+        leftovers: Unfinished boxes of killed processes that were removed from the folder.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class BoxWriter:
                         return
 
     def _next(self, is_waiting: bool) -> _Request | threading.Event | None:
-        """What is asked for next; ``None`` when it is time to answer what waits, or perhaps to end."""
+        """Return the next request; ``None`` when it is time to answer waiting requests, or perhaps to end."""
         try:
             return self._asked.get(timeout=max(0.0, self._next_s - time.monotonic()) if is_waiting else None)
         except Empty:

@@ -1,4 +1,4 @@
-"""What a stream runs: its cameras, inference and watchdog, from their start to their end."""
+"""The running part of a stream: its cameras, inference and watchdog, from their start to their end."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class Loop:
-    """What runs: held by its threads, and by the :class:`danet_runtime.Stream`, which nothing here refers to.
+    """The running part of a stream, held by its threads and by :class:`danet_runtime.Stream`.
 
-    So a stream that is dropped is collected although its threads live, and the watchdog closes the loop.
+    Nothing here refers to the ``Stream``. So a ``Stream`` that its user forgets is collected although its
+    threads live, and the watchdog closes the loop.
     Arguments and methods are the stream's.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What a stream has done so far, gathered from its cameras."""
+"""Builds the report of a stream from the figures of its cameras."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def summarise(
 
     Args:
         lanes: Its cameras.
-        segmenter: What runs at the moment.
-        context: Of the stream.
-        ending: Why it ended.
+        segmenter: Segmenter that runs at present.
+        context: Shared state of the stream.
+        ending: Reason for its end.
     """
     health, failure = context.health, context.failure
     cameras = [lane.describe() for lane in lanes]

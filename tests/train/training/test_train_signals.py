@@ -120,6 +120,7 @@ def _children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the loaders in Linux's /proc")
 def test_a_loader_that_is_killed_for_memory_ends_the_training_in_words_and_the_other_loader_too(
     tmp_path, synthetic_root

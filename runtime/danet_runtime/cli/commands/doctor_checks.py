@@ -1,4 +1,4 @@
-"""What this machine can do for a bundle, and what is missing."""
+"""Checks of `danet doctor`: which parts of the runtime work on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found.
+    """Findings of `danet doctor` about this machine.
 
     Attributes:
         danet: Version of this package.

@@ -1,4 +1,4 @@
-"""What ``danet run`` reads: the names of its cameras, and what is said of each."""
+"""The cameras of ``danet run``: their names, and the options that belong to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``danet run`` reads and writes: no output stands where a source, a bundle or another output is."""
+"""Check of the paths of ``danet run``: no output may overwrite a source, a bundle or another output."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def files_of_source(text: str) -> list[Path]:
 
 
 def _identities(path: Path) -> frozenset[object]:
-    """What two paths share where writing to one changes the other; nothing for a device such as /dev/null."""
+    """Return keys of a path: writing to one of two paths changes the other exactly if they share a key.
+
+    Empty for a device such as /dev/null, which several outputs may share.
+    """
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What ``danet run`` leaves when a stream has ended: its report as a file, and in words."""
+"""The end of ``danet run``: it writes the report to a file and prints a summary."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.live.interruption import was_interrupted
 
 if TYPE_CHECKING:
     from danet_runtime.stream.report import StreamReport
@@ -36,7 +37,7 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
 
 @contextmanager
 def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
-    """Write the report also of a stream that fails before it runs.
+    """Write the report also of a stream that fails before it runs; none of a start that was interrupted.
 
     Args:
         path: Where to, if anywhere.
@@ -52,7 +53,7 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
     try:
         yield made
     except DanetError as error:
-        if path is not None and not isinstance(error, UsageError):
+        if path is not None and not isinstance(error, UsageError) and not was_interrupted():
             report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
             for problem in write_report(replace(report, ending="failed", error=str(error)), path):
                 tell(f"danet: error: {problem}", err=True)
@@ -65,7 +66,7 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
     On standard output, or on standard error where an output goes to the former.
 
     Args:
-        report: Of the stream.
+        report: Report of the stream.
         report_path: Where it was written to, if anywhere.
         boxes: Folders of black boxes that were written.
 
@@ -129,7 +130,7 @@ def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
 
 
 def _sent_of(report: StreamReport) -> list[str]:
-    """What was sent to the network, and whether anybody has said that it came."""
+    """Return a line for each sink that sent frames to the network, and whether they were confirmed."""
     return [
         f"sent: {sink['uri']}, {sink['written']} frames"
         + ("" if sink["confirmed"] else "; nobody confirms that they came")

@@ -1,4 +1,4 @@
-"""What ``danet run`` writes: the outputs of each camera, with their names filled in and checked."""
+"""Outputs of ``danet run``: those of each camera, with the placeholders in their paths filled in."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Outputs:
 
     @classmethod
     def of(cls, cameras: Sequence[str], options: OutputOptions) -> Outputs:
-        """What the options of ``danet run`` ask for.
+        """Return the outputs that the options of ``danet run`` ask for.
 
         Raises:
             UsageError: A placeholder is unknown, or is missing with several cameras; or there is nothing to
@@ -176,7 +176,7 @@ class Outputs:
 
 
 def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
-    """What names a sink, with everything filled in."""
+    """Return the text that names a sink, with its placeholders filled in."""
     from danet_runtime.sinks.registry import sink_by_scheme
 
     sink = sink_by_scheme(text)

@@ -1,4 +1,4 @@
-"""What stands for something else in the paths of outputs: ``{camera}`` and ``{start}``."""
+"""Placeholders in the paths of outputs: ``{camera}`` and ``{start}``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START = "{start}"
 """The start of the run in UTC, as in 20261121T151042Z: a run that a supervisor starts again has its own."""
 
 ALL_CAMERAS = "cameras"
-"""What stands for the camera in the path of the one report of several."""
+"""Value of ``{camera}`` in the path of a report about several cameras."""
 
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 

@@ -1,4 +1,4 @@
-"""What ``danet run`` says at the end of outputs that did not get everything."""
+"""Messages of ``danet run`` at its end about outputs that did not get every frame."""
 
 from __future__ import annotations
 

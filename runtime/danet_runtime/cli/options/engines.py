@@ -1,4 +1,4 @@
-"""What `danet build`, `run` and `profile` share: building an engine with its progress shown, opening it."""
+"""Building an engine with a progress bar, and opening it, for `danet build`, `run` and `profile`."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.pictures.wholeness import JPEG_START
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import check_size, plausible_fps
-from danet_runtime.sources.video_files.structure import Gaps, breaks_of
-from danet_runtime.sources.video_files.times import Scan, Seen
+from danet_runtime.sources.video_files.structure import MOST_LOST, Gaps, breaks_of
+from danet_runtime.sources.video_files.times import LEAP_S, Scan, Seen
+from danet_runtime.sources.video_files.transport_gaps import gaps_of
 
 logger = logging.getLogger(__name__)
 
@@ -117,26 +118,39 @@ class VideoContainer:
         Args:
             seen: What :meth:`scan` gave.
         """
-        gaps = Gaps([] if seen is None else breaks_of(self._path), self.fps, self._tick)
-        if self.is_timed_by_decoding and seen is not None and self.announced_frames is not None:
-            gaps.lacking = max(0, self.announced_frames - seen.places)
+        gaps = self._gaps(seen)
         before: Read | None = None
         for packet in self._read():
-            lost = gaps.before(packet.pos, self._time(packet))
-            if before is not None:  # the one in front of a break may reach into what is damaged
-                yield before._replace(damage="lost packets") if lost else before
+            lost = gaps.before(packet.pos, self._time(packet, decoding=self.name == "mpegts"))
+            if before is not None:
+                yield before._replace(damage="lost packets") if lost and gaps.reach_back else before
             before = Read(packet, "lost packets" if packet.is_corrupt else None, lost)
-        if before is not None and gaps.has_more:
+        if before is not None and gaps.has_more and gaps.reach_back:
             yield before._replace(damage="lost packets")
             yield Read(None, None, self._lacking_at_the_end(seen))
         elif before is not None:
             yield before if before.damage is None else before._replace(damage="cut off")
 
+    def _gaps(self, seen: Scan | None) -> Gaps:
+        """What is known of places at which packets are missing; nothing of a file too large to look."""
+        if seen is None:
+            return Gaps([], self.fps, self._tick)
+        if self.name == "mpegts":  # FFmpeg marks a picture of which a part is missing
+            missing = gaps_of(self._path, self.stream.id)
+            return Gaps(missing, self.fps, self._tick, reach_back=False, most_s=LEAP_S)
+        broken = breaks_of(self._path)
+        if self.announced_frames is None:
+            return Gaps(broken, self.fps, self._tick)
+        lacking = max(0, self.announced_frames - seen.places)
+        if self.is_timed_by_decoding:
+            return Gaps(broken, self.fps, self._tick, lacking=lacking)
+        return Gaps(broken, self.fps, self._tick, most=min(max(1, lacking), MOST_LOST))
+
     def _lacking_at_the_end(self, seen: Scan | None) -> int:
         """How many packets are missing behind the last one, at least one; sound may last longer than they."""
         if seen is None or self.announced_frames is None or len(self._container.streams) > 1:
             return 1
-        return max(1, self.announced_frames - seen.frames)
+        return min(max(1, self.announced_frames - seen.frames), MOST_LOST)
 
     def scan(self) -> Scan | None:
         """Demux a second opening of the file to its end; ``None`` where it has over a gigabyte."""
@@ -156,8 +170,8 @@ class VideoContainer:
         for packet in self._read():
             yield Seen(self._time(packet), bool(packet.is_discard))
 
-    def _time(self, packet: Any) -> int | None:  # noqa: ANN401 - of PyAV
-        is_placed = self.is_timed_by_decoding or packet.pts is None
+    def _time(self, packet: Any, *, decoding: bool = False) -> int | None:  # noqa: ANN401 - of PyAV
+        is_placed = self.is_timed_by_decoding or packet.pts is None or (decoding and packet.dts is not None)
         return cast("int | None", packet.dts if is_placed else packet.pts)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from danet_runtime.stream.state.slots import Policy
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """What is read, what becomes of its frames, and where their labels go.
+    """One camera of a stream: its source, the policy for its frames, and its sinks.
 
     Attributes:
         number: Its place in the intake and among the caller's results.
@@ -32,7 +32,7 @@ class Camera:
     max_frames: int | None = None
 
     def sink_keys(self) -> list[str]:
-        """What to call each of its sinks in the health and in errors; those of one name are numbered."""
+        """Return a unique name for each sink, for health and errors; sinks of the same name are numbered."""
         names = [sink.name for sink in self.sinks]
         return [
             f"{self.name}.{name}" if names.count(name) == 1 else f"{self.name}.{name}-{index}"

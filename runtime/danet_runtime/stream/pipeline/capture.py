@@ -35,17 +35,17 @@ from danet_runtime.timing import STAGES
 logger = logging.getLogger(__name__)
 
 _FINAL: Final = (UsageError, MissingDependencyError)
-"""What no other try can mend."""
+"""Errors after which opening the source again is pointless."""
 
 
 class Capture:
-    """Of one camera.
+    """Capture of one camera's frames on a thread of its own; a live source that fails is opened again.
 
     Args:
-        camera: What to read.
-        context: Of the stream.
-        slots: Where free slots are taken from.
-        take: Called with each slot that holds a frame, whose it is from then on; false: nothing more is
+        camera: The camera to read.
+        context: Shared state of the stream.
+        slots: Pool that free slots are taken from.
+        take: Called with each slot that holds a frame, and owns it from then on; false: nothing more is
             wanted.
         adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
             that from then on. What it raises is a failed opening.
@@ -105,7 +105,7 @@ class Capture:
                 self._source.interrupt()
 
     def look(self) -> None:
-        """What the watchdog asks: whether the source is stuck, or sends what is damaged."""
+        """Check for the watchdog whether the source is stuck, or sends damaged frames."""
         self.damage.look()
         limit_s = self._options.open_timeout_s if self._is_opening else self._options.source_timeout_s
         if self.damage.silent_s < limit_s:  # it lives, and waits for a key frame
@@ -288,7 +288,7 @@ class _LostError(Exception):
 
 
 def _words(error: Exception) -> str:
-    """What an error says; of those that are not this project's, also what it is."""
+    """Return an error's message, preceded by its type if it is not one of this project's errors."""
     if isinstance(error, DanetError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

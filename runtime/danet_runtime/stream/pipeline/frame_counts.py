@@ -1,4 +1,4 @@
-"""What became of the frames of one camera, each counted once, where it is decided."""
+"""Counts of one camera's frames by their fate; each frame is counted once, where its fate is decided."""
 
 from __future__ import annotations
 

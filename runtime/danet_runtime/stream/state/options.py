@@ -1,4 +1,4 @@
-"""What a stream is asked to hold, as one checked value."""
+"""Options of a stream (time limits and policies), checked together."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Serves:
 SERVES: Final = Serves("tensorrt", since=OLDEST)
 
 BOTH: Final = (Serves("tensorrt", since=OLDEST), Serves("tensorrt-rtx", since=OLDEST_RTX))
-"""What modules serve that use nothing but what TensorRT and TensorRT for RTX share."""
+"""Versions served by modules that use only what TensorRT and TensorRT for RTX have in common."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Locked:
-    """What this process has locked: per address the array, which stays alive for it, and by how many."""
+    """Arrays that this process has page-locked, by address: the array, kept alive, and its count of users."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()

@@ -48,7 +48,7 @@ _DIGEST_FIELD: Final = "danet_digest"
 
 @dataclass(frozen=True)
 class PluginState:
-    """What a plugin is, beside TensorRT's part of it; clones share it.
+    """State of a plugin besides TensorRT's own part of it; clones share it.
 
     Attributes:
         spec: The operator.
@@ -74,7 +74,7 @@ class PluginState:
 
 
 def state_from_fields(fields: Iterable[Any], spec: OperatorSpec, failures: list[str]) -> PluginState:
-    """What an engine carries for one plugin.
+    """Restore a plugin's state from the fields that an engine holds for it.
 
     Args:
         fields: ``tensorrt.PluginField`` objects.

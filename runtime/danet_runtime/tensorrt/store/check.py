@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to run, and where its engines are; knows the command that builds it.
+    """The engine that is to run, and where engines are kept; it knows the command that builds it.
 
     Attributes:
         bundle: Path of the bundle.
@@ -62,7 +62,7 @@ class Wanted:
 
 
 def mismatches(manifest: EngineManifest, library: TensorRTLibrary, device: Device) -> list[str]:
-    """What keeps an engine from running with this library on this device; empty where nothing does."""
+    """Return the reasons why an engine cannot run with this library on this device; empty if it can."""
     found = []
     if manifest.library != library.flavour:
         found.append(f"it is for {manifest.library}, this is {library.title}")
