@@ -58,8 +58,8 @@ class BlackBox:
         folder: Where boxes are written at a fault and by :meth:`request`, each into a folder of its own by
             number, time and reason; ``None``: only :meth:`save` writes.
         seconds: Frames captured longer ago than this, before the newest, are let go.
-        megabytes: What is kept at most.
-        quality: Of the JPEGs, 1..100.
+        megabytes: Most memory that the kept results may take.
+        quality: Quality of the JPEGs, 1..100.
         keep: How many boxes stay in ``folder``: when one was written the oldest are removed, by their
             numbers, also those of runs before; ``None``: all, and boxes on request end when those of this
             run take :data:`~danet_runtime.recorder.writer.FULL_BOXES` times ``megabytes``.

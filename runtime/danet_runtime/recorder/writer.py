@@ -47,15 +47,15 @@ class BoxWriter:
     Args:
         folder: Where boxes go, each into a folder of its own.
         save: Writes one: the path, the reason, the number.
-        seconds: How long back a box goes.
-        full_bytes: What a box takes at most.
+        seconds: Length of the time before the request that a box covers.
+        full_bytes: Most bytes that a box takes.
         keep: How many boxes stay in ``folder``; ``None``: all.
 
     Attributes:
         written: Folders that were written, and are kept.
         unwritten: Why those that were asked for and could not be written were not.
         refused: Boxes on request that were not written, because those before had taken all the room they may.
-        leftovers: What killed processes had left unfinished in the folder, and was removed.
+        leftovers: Unfinished boxes of killed processes that were removed from the folder.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ class FrameSlot:
     Args:
         size_hw: Height and width of the source's frames.
         source: Name of the camera.
-        pixels: What the source writes.
+        pixels: Pixel format of the frames that the source writes.
         fps: Rate of the source, where it tells one.
 
     Attributes:
@@ -86,12 +86,12 @@ class FrameSlot:
         luma: A view of what is bright or dark in it; see
             :meth:`danet_runtime.frames.pixel_formats.Pixels.luma`.
         labels: (H, W) uint8, written by the segmenter.
-        info: What the source says of the frame.
+        info: Facts about the frame from its source.
         started_ns: When its capture started, on the clock of :mod:`danet_runtime.clock`.
         stage_ns: Nanoseconds of each of :data:`danet_runtime.timing.STAGES`.
         late: Whether it missed the deadline at the end of inference.
-        deadline_ms: Of the stream.
-        stale_after_ms: Of the stream, where the source is live: an older mask is stale.
+        deadline_ms: Deadline of the stream; ``None``: there is none.
+        stale_after_ms: Age beyond which a mask of a live source is stale; ``None``: it never is.
         is_pinned: Whether the segmenters have been shown its buffers.
         health: State of the stream when it was segmented.
     """

@@ -42,10 +42,10 @@ class Capture:
     """Capture of one camera's frames on a thread of its own; a live source that fails is opened again.
 
     Args:
-        camera: What to read.
+        camera: The camera to read.
         context: Shared state of the stream.
-        slots: Where free slots are taken from.
-        take: Called with each slot that holds a frame, whose it is from then on; false: nothing more is
+        slots: Pool that free slots are taken from.
+        take: Called with each slot that holds a frame, and owns it from then on; false: nothing more is
             wanted.
         adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
             that from then on. What it raises is a failed opening.

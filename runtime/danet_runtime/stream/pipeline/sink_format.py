@@ -20,8 +20,8 @@ class SinkFormat:
 
     Args:
         sink: The sink.
-        key: What to call it in the health.
-        health: Of the stream.
+        key: Name of the sink in the health.
+        health: Health of the stream.
 
     Attributes:
         is_open: Whether the sink was opened, so that it must be closed.
@@ -39,8 +39,8 @@ class SinkFormat:
         """Open the sink now, or with the first frame.
 
         Args:
-            stream_format: What will come.
-            is_assumed: Whether nobody knows that yet.
+            stream_format: Format of the frames to come.
+            is_assumed: Whether that format is only assumed, since no frame has arrived yet.
 
         Raises:
             SinkError: It cannot be written.

@@ -35,11 +35,11 @@ class SlotPool:
     retired. No more slots are ever alive than twice the number, since every holder holds one.
 
     Args:
-        name: Of the camera.
-        count: How many slots there are.
+        name: Name of the camera.
+        count: Number of slots.
 
     Attributes:
-        count: How many slots there are.
+        count: Number of slots.
         retired: Slots of a size before that nobody reads any more; whoever pinned them unpins them.
     """
 

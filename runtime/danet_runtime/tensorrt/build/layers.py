@@ -46,7 +46,7 @@ def require_int8(found: Convolutions | None, promised: float | None) -> None:
     """Refuse an engine of an INT8 variant that computes no convolution on INT8.
 
     Args:
-        found: Of the engine; ``None`` where the builder does not tell.
+        found: Convolutions of the engine; ``None`` where the builder does not list them.
         promised: Share of convolution MACs that the bundle gives to INT8; ``None`` where it does not say.
 
     Raises:

@@ -33,7 +33,7 @@ class DeviceMemory:
     """Memory on the GPU that is read or written.
 
     Attributes:
-        address: Of its first byte.
+        address: Device address of its first byte.
         stream: Handle of the stream whose work must be done before; ``None``: there is none.
         context: Where it was allocated, if that is not the session's context: kernels of the session cannot
             reach it then, only copies between contexts can.
@@ -56,9 +56,9 @@ def device_memory(
     """Take an array in: nothing is copied, and nothing waited for.
 
     Args:
-        array: With ``__cuda_array_interface__`` or ``__dlpack__``.
+        array: Array with ``__cuda_array_interface__`` or ``__dlpack__``.
         role: A frame, which is read, or labels, which are written.
-        shape: With a first axis of 1, which the array may leave out.
+        shape: Expected shape, with a first axis of 1 that the array may leave out.
         session: Its context is current.
         stream: Handle of the stream of the session that will read or write.
 

@@ -57,7 +57,7 @@ class LaunchableKernel:
 
     Attributes:
         function: The driver's handle, valid as long as the context lives.
-        loaded: What was loaded.
+        loaded: The kernel that was loaded.
     """
 
     function: Any
@@ -68,7 +68,7 @@ class CudaDriver:
     """The driver and the current device of the calling thread; use :func:`cuda_driver`.
 
     Args:
-        api: What to call in place of ``cuda.bindings.driver``.
+        api: Module whose functions are called in place of those of ``cuda.bindings.driver``.
 
     Raises:
         MissingDependencyError: cuda-python is not installed.
@@ -146,7 +146,7 @@ class CudaDriver:
         """Enqueue a kernel.
 
         Args:
-            launchable: Of the current context.
+            launchable: Kernel that was loaded into the current context.
             stream: Handle of a CUDA stream.
             pointers: Device addresses: the inputs, then the output.
 

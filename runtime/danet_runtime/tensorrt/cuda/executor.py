@@ -207,7 +207,7 @@ class Executor:
         """Wait until a frame's labels are in their array, and for nothing else.
 
         Args:
-            ticket: Of :meth:`submit`; in any order.
+            ticket: Ticket that :meth:`submit` returned; tickets may be collected in any order.
 
         Raises:
             BackendError: The inference failed.
