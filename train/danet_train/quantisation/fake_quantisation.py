@@ -109,8 +109,8 @@ class ActivationQuantiser:
         """
         if not self._magnitudes or not all(math.isfinite(value) for value in self._magnitudes):
             raise QuantisationError(
-                f"the activation {self.name} has no finite range on {len(self._magnitudes)} frames; check that "
-                "the checkpoint labels them well before it is fine-tuned"
+                f"the activation {self.name} has no finite range on {len(self._magnitudes)} frames; check "
+                "that the checkpoint labels them well before it is fine-tuned"
             )
         self.scale = max(self._magnitudes) / HIGHEST
         self._magnitudes.clear()

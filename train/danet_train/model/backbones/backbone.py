@@ -54,7 +54,7 @@ class Backbone(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def build(self, options: OptionsT) -> nn.Module:
-        """Build the network with fresh weights: (B, 3, H, W) -> c3, c4, each (B, C, h, w), h = ceil(H / 8)."""
+        """Build it with fresh weights: (B, 3, H, W) -> c3 and c4, each (B, C, h, w), h = ceil(H / 8)."""
 
     def label(self, options: OptionsT) -> str:
         """Return a short name of the backbone with ``options``, for tables and messages."""

@@ -119,8 +119,8 @@ def read_stored(path: Path) -> StoredWeights:
             )
         if not _is_stored_whole(tensor):
             raise CheckpointError(
-                f"{path}: the tensor {name[:80]!r} {tuple(tensor.shape)} is expanded from fewer values, sparse, "
-                "or without values; have it saved again as a plain one"
+                f"{path}: the tensor {name[:80]!r} {tuple(tensor.shape)} is expanded from fewer values, "
+                "sparse, or without values; have it saved again as a plain one"
             )
     try:
         state, more = unwrapped(found.state)
