@@ -35,7 +35,7 @@ class DeviceMemory:
     Attributes:
         address: Device address of its first byte.
         stream: Handle of the stream whose work must be done before; ``None``: there is none.
-        context: Context that it was allocated in, if that is not the session's context: kernels of the session
+        context: Context that it was allocated in, if it is not the session's context: kernels of the session
             cannot reach it then, only copies between contexts can.
         owner: Keeps the memory alive.
     """

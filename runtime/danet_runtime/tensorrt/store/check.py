@@ -151,7 +151,7 @@ def choose_engine(wanted: Wanted, library: TensorRTLibrary, device: Device) -> S
 def find_engine_here(
     wanted: Wanted, library: TensorRTLibrary, device: Device
 ) -> tuple[StoredEngine | None, list[BackendError]]:
-    """Like :func:`choose_engine`, but return the engine, if any, and the faults of the engines tried before it.
+    """Like :func:`choose_engine`, but return the engine, if any, and the errors of those tried before it.
 
     Only engines for this machine count; those for another are not among the damaged.
     """
