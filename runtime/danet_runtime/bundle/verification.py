@@ -17,7 +17,7 @@ from danet_runtime.files.atomic import replacing, sha256_of
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a bundle's verification found.
+    """The result of verifying a bundle.
 
     Attributes:
         sha256: Hash of the manifest.

@@ -90,7 +90,7 @@ class Pixels:
 
 
 BGR = Pixels()
-"""What OpenCV delivers."""
+"""The pixel format of the frames that OpenCV delivers."""
 
 
 @runtime_checkable
@@ -105,5 +105,5 @@ class StatesPixels(Protocol):
 
 
 def pixels_of(source: object) -> Pixels:
-    """What a source writes: its attribute ``pixels``, or :data:`BGR` where it has none."""
+    """Return the format that a source writes: its ``pixels``, or :data:`BGR` where it has none."""
     return source.pixels if isinstance(source, StatesPixels) and isinstance(source.pixels, Pixels) else BGR

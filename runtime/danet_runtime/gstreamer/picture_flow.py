@@ -55,7 +55,8 @@ class PictureFlow:
 
     Args:
         library: GStreamer.
-        fd: Where frames are written to, as :mod:`danet_runtime.sources.protocol.gdp` lays them out.
+        fd: File descriptor that frames are written to, in the form of
+            :mod:`danet_runtime.sources.protocol.gdp`.
         damaged: Whether damaged frames are kept back and counted, or written with the reason.
     """
 

@@ -1,4 +1,4 @@
-"""What the RTP packets of one stream tell: which pictures lost some, when each arrived and was captured."""
+"""Watches the RTP packets of a stream: which pictures lost some, when each arrived and was captured."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LONG_NS: Final = 1_000_000_000
 
 @dataclass
 class Picture:
-    """What is known of one, besides its pixels.
+    """The facts about one picture, besides its pixels.
 
     Attributes:
-        rtp_time: Of its packets, extended beyond 32 bits.
+        rtp_time: RTP timestamp of the picture's packets, extended beyond 32 bits.
         arrival_ns: When its first packet came, on the clock of :mod:`danet_runtime.clock`.
-        source: Of the stream (SSRC).
+        source: Synchronization source of the stream (SSRC).
         gaps: How often packets had gone missing by its last one. A picture of which some are missing may come
             no further than to the depayloader, so what is lost is told by the next.
-        lost_inside: Some of its own are missing.
+        lost_inside: Whether some of the picture's own packets are missing.
         is_dated: It came at the pace of the stream; else it has waited somewhere, nobody knows for how long.
     """
 

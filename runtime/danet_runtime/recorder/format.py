@@ -62,15 +62,15 @@ class RecordedEvent(_Strict):
 
 
 class Figures(_Strict):
-    """How full the box was.
+    """Fill level of the box when it was written.
 
     Attributes:
-        seen: Results that came.
-        skipped: Those that came while the box was busy with others.
-        kept: Those in the box.
-        kept_bytes: Of their pictures and masks, and what it takes to keep them.
+        seen: Results that arrived.
+        skipped: Results that arrived while the box was busy with others.
+        kept: Results in the box.
+        kept_bytes: Memory of their pictures and masks and of their records, in bytes.
         limit_s: Age up to which they are kept.
-        limit_bytes: Up to so much is kept.
+        limit_bytes: Most memory that the kept results may take, in bytes.
         failed: Results that could not be encoded.
     """
 
@@ -91,13 +91,13 @@ class BlackBoxManifest(_Strict):
         number: Above those of the boxes in its folder that were written before; ``None``: it was written to a
             path that was asked for.
         reason: Why it was written: ``fault: ...``, or whatever was given with the request.
-        written_unix_ns: When, on the wall clock.
-        written_monotonic_ns: When, on the clock of the frames and events.
-        classes: Of the labels.
+        written_unix_ns: Time of writing on the wall clock.
+        written_monotonic_ns: Time of writing on the clock of the frames and events.
+        classes: Names of the classes that the labels stand for.
         frames: Oldest first.
-        events: Of the health, oldest first; at most 512.
-        figures: How full the box was.
-        context: What the program says of itself: the bundle, the backend, the stream's report.
+        events: Changes of the health, oldest first; at most 512.
+        figures: Fill level of the box.
+        context: Description of the run: the bundle, the backend, the stream's report.
         machine: CPU, platform and versions.
     """
 

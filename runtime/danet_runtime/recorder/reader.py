@@ -82,7 +82,7 @@ class BlackBoxRecording:
         ``frame`` went through JPEG, ``labels`` are exact, ``age_ms`` is that at the delivery.
 
         Args:
-            camera: Of this one only.
+            camera: Give only this camera's results; ``None``: those of all cameras.
 
         Raises:
             UsageError: There is no such camera.

@@ -72,7 +72,7 @@ class VideoSource:
 
     Args:
         path: The file.
-        damaged: What becomes of such frames: left out, delivered with the reason, or (``stop``) an error that
+        damaged: How such frames are treated: left out, delivered with the reason, or (``stop``) an error that
             ends the file.
 
     Raises:

@@ -34,14 +34,14 @@ class StreamReport:
         frames_damaged: Frames that came damaged; those left out are in none of the others.
         ending: Why it ended.
         error: The failure's message, or ``None``.
-        duration_s: From the start of the first capture until the last sink was done.
+        duration_s: Time from the start of the first capture until the last sink was done.
         fps: ``frames_out`` per second of ``duration_s``.
         policy: ``every`` or ``latest``; ``none`` where the stream could not be made.
-        latency: Of the frames that came out, of the first camera; ``cameras`` has that of each.
+        latency: Latency of the first camera's delivered frames; ``cameras`` has that of each camera.
         cameras: Figures, source and sinks of each camera.
         health: The state at the end, and the latest events.
         bundle: Path, hash of the manifest, precision, and share of convolution MACs on INT8.
-        backend: What ran the model.
+        backend: Description of the backend that ran the model.
     """
 
     frames_in: int
@@ -65,7 +65,7 @@ class StreamReport:
 
     @classmethod
     def not_started(cls, error: str, bundle: Path) -> StreamReport:
-        """That of a stream that never was: its model, a source or an output could not be opened.
+        """Return the report of a stream that never ran: its model, a source or an output could not be opened.
 
         Args:
             error: Why.

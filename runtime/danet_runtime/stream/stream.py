@@ -63,7 +63,7 @@ class Stream:
             sustained misses step down and room steps up again.
         sources: An open source, or several by name: they share the model in turn, and every result says whose
             it is.
-        sinks: Of the source, or of each camera by name; opened when the stream starts.
+        sinks: Sinks of the source, or of each camera by name; opened when the stream starts.
         policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
             counted); by default ``latest`` for a live source, else ``every``.
         max_frames: Stop after so many frames were read, of each camera.
@@ -124,7 +124,7 @@ class Stream:
         """Run to the end of the sources and report.
 
         Raises:
-            DanetError: What ended the stream early; :meth:`report` tells what was done before.
+            DanetError: The error that ended the stream early; :meth:`report` covers the time before it.
         """
         with self:
             for _ in self:

@@ -17,9 +17,9 @@ def summarise(
 
     Args:
         lanes: Its cameras.
-        segmenter: What runs at the moment.
-        context: Of the stream.
-        ending: Why it ended.
+        segmenter: Segmenter that runs at present.
+        context: Shared state of the stream.
+        ending: Reason for its end.
     """
     health, failure = context.health, context.failure
     cameras = [lane.describe() for lane in lanes]

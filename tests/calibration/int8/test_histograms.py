@@ -1,4 +1,4 @@
-"""Counts of magnitudes in bounded memory, and the ranges that NVIDIA's calibrators make of them."""
+"""Counts of magnitudes in bounded memory, and the ranges that NVIDIA's calibrators find in them."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def histogram(*batches):
 
 @pytest.fixture(scope="module")
 def modelopt():
-    """The module of modelopt's own calibrator; its import warns of what torch deprecates."""
+    """The module of modelopt's own calibrator; its import warns of torch's deprecations."""
     import warnings
 
     with warnings.catch_warnings():

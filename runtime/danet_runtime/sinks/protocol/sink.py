@@ -1,4 +1,4 @@
-"""What every sink offers: results go in, a finished output comes out."""
+"""The protocol of every sink: results go in, a finished output comes out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danet_runtime.results.result import Result
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """What all results of one stream have in common.
+    """The properties that all results of one stream share.
 
     Attributes:
         size_hw: Height and width of the frames and labels.
@@ -70,7 +70,7 @@ class Sink(Protocol):
         """
 
     def describe(self) -> dict[str, Any]:
-        """What is written and where, for reports."""
+        """Return what is written and where, for reports."""
 
     def close(self) -> None:
         """Finish the output; leave none where nothing was written. Harmless when called twice.

@@ -61,9 +61,9 @@ def make_segment(path: Path, size: int, header: bytes, group: int | None) -> int
     stands at the name is written to.
 
     Args:
-        path: Where.
-        size: Bytes, all of which are reserved.
-        header: What it begins with.
+        path: Path of the segment.
+        size: Size in bytes, all of which are reserved.
+        header: First bytes of the segment.
         group: Who may read it beside this user; ``None``: nobody.
 
     Returns:

@@ -22,8 +22,8 @@ class PushChild:
     """A child process that reads raw frames from a pipe of its own.
 
     Args:
-        command: What to start; ``{fd}`` in it becomes the number of the pipe to read from.
-        name: What to call it in errors.
+        command: Command to start; ``{fd}`` in it becomes the number of the pipe to read from.
+        name: Name of the child in error messages.
         redact: Takes credentials out of what the child says.
         words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
 

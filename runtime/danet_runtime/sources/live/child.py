@@ -23,15 +23,15 @@ _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
 _LARGEST_FRAME = 3 * MOST_SIDE**2
 _KEY_FRAME_S = 30.0
-"""What is joined between two key frames may give no frame for so long while others are left out."""
+"""How long a child may give no frame, as when a stream is joined between two key frames; in seconds."""
 
 
 class FrameChild:
     """A child process that writes frames as the GStreamer Data Protocol to a pipe of its own.
 
     Args:
-        command: What to start; ``{fd}`` in it becomes the number of the pipe to write to.
-        name: What to call it in errors.
+        command: Command to start; ``{fd}`` in it becomes the number of the pipe to write to.
+        name: Name of the source in error messages.
         redact: Takes credentials out of what the child says.
         words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
         damage: Counts the frames that the child says it left out.
@@ -40,7 +40,7 @@ class FrameChild:
         SourceError: It cannot be started.
 
     Attributes:
-        format: What its frames are, once :meth:`await_format` has returned.
+        format: Format of the child's frames, once :meth:`await_format` has returned.
     """
 
     format: gdp.RawFormat

@@ -1,4 +1,4 @@
-"""What a child process that decodes with FFmpeg writes to its parent: frames as BGR, and what it left out."""
+"""Writes the frames of an FFmpeg child process to its parent, as BGR, with the count of those left out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PipeWriter:
 
     Args:
         fd: The pipe.
-        fps: Of the stream, where it is known.
+        fps: Frames a second of the stream, where it is known.
     """
 
     def __init__(self, fd: int, fps: float | None) -> None:

@@ -65,7 +65,7 @@ class Packet:
 
 @dataclass(frozen=True)
 class RawFormat:
-    """What the buffers hold.
+    """The format of the frames in the buffers.
 
     Attributes:
         size_hw: Height and width.
@@ -82,7 +82,7 @@ class RawFormat:
     range: LevelRange | None = None
 
     def pixels(self, wanted: Pixels) -> Pixels:
-        """What comes: as the stream says, and as it was wanted where the stream says nothing."""
+        """Return the format of the frames: as the stream states it, and as wanted where it states nothing."""
         if self.pixel_format == "bgr":
             return Pixels()
         return Pixels(self.pixel_format, self.color or wanted.color, self.range or wanted.range)

@@ -42,10 +42,10 @@ class Capture:
     """Capture of one camera's frames on a thread of its own; a live source that fails is opened again.
 
     Args:
-        camera: What to read.
+        camera: The camera to read.
         context: Shared state of the stream.
-        slots: Where free slots are taken from.
-        take: Called with each slot that holds a frame, whose it is from then on; false: nothing more is
+        slots: Pool that free slots are taken from.
+        take: Called with each slot that holds a frame, and owns it from then on; false: nothing more is
             wanted.
         adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
             that from then on. What it raises is a failed opening.
@@ -54,7 +54,7 @@ class Capture:
     Attributes:
         worker: Its thread.
         damage: Its damaged frames.
-        reconnects: How often the camera was opened again.
+        reconnects: Number of times that the camera was opened again.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Capture:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be read."""
+        """Whether capture has ended, so that no more frames will be read."""
         return self._end.is_set()
 
     def stop(self) -> None:

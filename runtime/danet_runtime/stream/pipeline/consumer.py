@@ -33,10 +33,10 @@ class Consumer:
     What a sink has lost and goes on after (its attribute ``holes``) is shown in the health for a while.
 
     Args:
-        sink: Where results go.
-        key: What to call it in the health and in errors.
-        policy: Of its camera.
-        context: Of the stream.
+        sink: Sink that writes the results.
+        key: Name of the sink in the health and in errors.
+        policy: Policy of its camera, ``every`` or ``latest``.
+        context: Shared state of the stream.
         done: Called with each slot that the sink is through with, and the nanoseconds that it took.
         failed: Called with the error when the sink is given up or cannot be finished.
 
@@ -98,7 +98,7 @@ class Consumer:
             self._done(displaced, 0)
 
     def end(self) -> None:
-        """Nothing more will come: write what was given, then finish the sink."""
+        """Accept no more frames: write those that are waiting, then finish the sink."""
         self._place.close()
 
     def give_up_after(self, limit_s: float) -> None:

@@ -18,9 +18,10 @@ class DamageCheck:
     """Watches the count of a source that has one; used from the capture thread and the watchdog.
 
     Args:
-        name: Of the camera.
-        source: May be one that counts them (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
-        context: Of the stream, whose health is told.
+        name: Name of the camera.
+        source: Its source, which may count damaged frames itself
+            (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
+        context: Shared state of the stream; its health is updated.
     """
 
     def __init__(self, name: str, source: Source, context: StreamContext) -> None:

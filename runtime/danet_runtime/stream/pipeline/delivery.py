@@ -23,11 +23,11 @@ class Delivery:
     """Shares every segmented slot between its readers; one more is kept for :meth:`latest`.
 
     Args:
-        camera: Whose.
-        context: Of the stream.
-        slots: Of the camera.
-        counts: Of the camera.
-        caller: Where results wait for the caller who iterates.
+        camera: The camera whose results are delivered.
+        context: Shared state of the stream.
+        slots: Slots of the camera.
+        counts: Counts of the camera's frames.
+        caller: Queue of the results that wait for the caller who iterates.
         all_lost: Called when every sink was given up, so that nothing is left of what is read.
 
     Attributes:
@@ -62,8 +62,8 @@ class Delivery:
         """Open the sinks.
 
         Args:
-            stream_format: What will come.
-            is_assumed: Whether nobody knows that yet.
+            stream_format: Format of the frames to come.
+            is_assumed: Whether that format is only assumed, since no frame has arrived yet.
 
         Raises:
             SinkError: One cannot be opened; those that were are closed.
@@ -108,7 +108,7 @@ class Delivery:
             self.release(displaced)
 
     def end(self) -> None:
-        """Nothing more will be delivered: let the sinks write what they were given, and finish."""
+        """Deliver no more results: let the sinks write those that are waiting, and finish."""
         for consumer in self.consumers:
             consumer.end()
 

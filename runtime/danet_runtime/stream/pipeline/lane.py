@@ -34,20 +34,20 @@ class Lane:
     """One camera.
 
     Args:
-        camera: What was asked for.
-        context: Of the stream.
-        intake: Where captured slots wait for inference.
-        caller: Where results wait for the caller who iterates.
+        camera: The camera as the caller described it.
+        context: Shared state of the stream.
+        intake: Queue of captured slots that wait for inference.
+        caller: Queue of the results that wait for the caller who iterates.
         under_way: How many frames inference may have under way; above 1 they are delivered by another thread.
         accept: Called with the name and the source that came back; raises ``UsageError`` where no model takes
             its frames.
 
     Attributes:
-        camera: What was asked for.
+        camera: The camera as the caller described it.
         slots: Its slots.
         counts: Its figures.
-        capture: What reads it.
-        delivery: Where its results go.
+        capture: Reads the camera's frames.
+        delivery: Passes its results to the sinks and to the caller.
         reached_limit: Whether as many frames were read as were asked for.
     """
 
@@ -119,7 +119,7 @@ class Lane:
 
     @property
     def workers(self) -> list[Worker]:
-        """Of capture and of the sinks."""
+        """Threads of capture and of the sinks."""
         return [self.capture.worker, *(consumer.worker for consumer in self.delivery.consumers)]
 
     def stop(self) -> None:

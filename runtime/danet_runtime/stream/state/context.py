@@ -17,12 +17,12 @@ class StreamContext:
     """One for each stream; used from any thread.
 
     Args:
-        options: What the stream is asked to hold.
-        health: What is told of it while it runs.
+        options: Options of the stream.
+        health: Health of the stream while it runs.
 
     Attributes:
-        options: What the stream is asked to hold.
-        health: What is told of it while it runs.
+        options: Options of the stream.
+        health: Health of the stream while it runs.
     """
 
     def __init__(self, options: StreamOptions, health: Health) -> None:

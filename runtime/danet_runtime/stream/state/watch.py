@@ -25,8 +25,8 @@ class Worker:
     Use as a context manager around such a call.
 
     Args:
-        name: Of the thread, without the prefix ``danet-``.
-        target: What it runs; it says when it is done by returning.
+        name: Name of the thread, without the prefix ``danet-``.
+        target: Function that the thread runs; the thread is done when it returns.
     """
 
     def __init__(self, name: str, target: Callable[[], None]) -> None:

@@ -70,7 +70,7 @@ def build_engine(
     Args:
         model: An ONNX file with standard operators, or custom ones with function bodies.
         targets: GPU architectures, as ``sm_89``; at least one.
-        progress: Is told how far the builder is.
+        progress: Receives the progress of the builder.
         options: Limits and effort of the builder; its defaults where they are not given.
 
     Raises:

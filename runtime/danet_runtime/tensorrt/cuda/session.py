@@ -28,7 +28,7 @@ class PinnedMemory:
     """Host memory that the GPU copies without the host's help; made and freed by a :class:`CudaSession`.
 
     Attributes:
-        address: Of the first byte.
+        address: Address of the first byte.
         array: (bytes,) uint8, the memory itself.
     """
 
@@ -44,8 +44,8 @@ class CudaSession:
     themselves.
 
     Attributes:
-        driver: What is called.
-        ordinal: Of the GPU.
+        driver: The CUDA driver whose functions are called.
+        ordinal: Index of the GPU.
 
     Raises:
         MissingDependencyError: cuda-python is not installed.
@@ -86,7 +86,7 @@ class CudaSession:
 
     @contextlib.contextmanager
     def inside(self, context: Any) -> Iterator[None]:  # noqa: ANN401 - a CUcontext
-        """As :meth:`active`, with any context, as another library's."""
+        """Like :meth:`active`, but with any context, such as another library's."""
         self.driver.call("cuCtxPushCurrent", context)
         try:
             yield

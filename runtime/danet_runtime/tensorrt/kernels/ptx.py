@@ -49,9 +49,9 @@ class PtxHeader:
     """Header of a PTX file.
 
     Attributes:
-        version: Of the PTX language.
-        target: The architecture, as ``sm_87``.
-        entries: Its kernels.
+        version: Version of the PTX language.
+        target: Architecture, for example ``sm_87``.
+        entries: Kernels in the file.
     """
 
     version: Release
@@ -64,7 +64,7 @@ def read_header(ptx: bytes, origin: str) -> PtxHeader:
 
     Args:
         ptx: The file, as UTF-8 text, with or without a NUL at its end.
-        origin: What to call it in an error.
+        origin: Name of the file in errors.
 
     Raises:
         BundleError: It is no text, or lacks ``.version``, ``.target`` or ``.entry``.

@@ -18,7 +18,7 @@ class KernelTarget:
     """One architecture.
 
     Attributes:
-        ptx: Of the kernels: the newest that the oldest driver to be served reads.
+        ptx: PTX version of the kernels: the newest that the oldest supported driver reads.
         bfloat16: Whether its matrix units take BF16.
     """
 
@@ -55,8 +55,8 @@ def remedy(arch: str, dtype: str = "fp16") -> str:
     """Return advice, as an imperative, for a bundle that lacks kernels for an architecture.
 
     Args:
-        arch: The GPU's, as ``sm_87``.
-        dtype: Of the kernels that are wanted.
+        arch: Architecture of the GPU, for example ``sm_87``.
+        dtype: Data type of the kernels.
     """
     target = target_of(arch)
     if target is None:
