@@ -20,8 +20,8 @@ class OptionalPackage:
     Attributes:
         module: The name to import.
         title: The name that people use.
-        purpose: What needs it.
-        install: What to do where it is missing.
+        purpose: Feature that needs it.
+        install: Advice how to install it.
     """
 
     module: str
@@ -35,10 +35,10 @@ class OptionalProgram:
     """One program of the system that some part of the runtime starts when it is there.
 
     Attributes:
-        program: What stands in the search path.
+        program: Name of the executable in the search path.
         title: The name that people use.
-        purpose: What needs it.
-        install: What to do where it is missing.
+        purpose: Feature that needs it.
+        install: Advice how to install it.
     """
 
     program: str
@@ -118,8 +118,8 @@ def require(package: OptionalPackage, purpose: str | None = None) -> ModuleType:
     """Import an optional package.
 
     Args:
-        package: Which one.
-        purpose: What needs it right now, for the message; by default the package's usual purpose.
+        package: The package to import.
+        purpose: Feature that needs it now, for the message; by default the package's usual purpose.
 
     Raises:
         MissingDependencyError: It is not installed, or cannot be loaded on this machine.
@@ -153,8 +153,8 @@ def require_program(program: OptionalProgram, purpose: str | None = None) -> Non
     """Make sure that a program is there.
 
     Args:
-        program: Which one.
-        purpose: What needs it right now, for the message; by default the program's usual purpose.
+        program: The program to look for.
+        purpose: Feature that needs it now, for the message; by default the program's usual purpose.
 
     Raises:
         MissingDependencyError: It is not installed.

@@ -47,10 +47,10 @@ class LatencySummary:
     """Latencies of many frames.
 
     Attributes:
-        frames: How many frames were measured.
+        frames: Number of measured frames.
         window: The percentiles are over so many of the latest frames.
-        stages: By name, in order.
-        total: From the start of a frame's capture until the last sink is done with it.
+        stages: Latency of the stages by name, in order.
+        total: Time from the start of a frame's capture until the last sink is done with it.
         remainder: ``total`` less all stages: waiting between threads.
     """
 
@@ -98,7 +98,7 @@ class LatencyRecorder:
 
     @property
     def frames(self) -> int:
-        """How many frames were added."""
+        """Number of frames that were added."""
         return self._frames
 
     def add(self, stage_ns: Mapping[Stage, int], total_ns: int) -> None:
@@ -117,7 +117,7 @@ class LatencyRecorder:
         self._frames += 1
 
     def summary(self) -> LatencySummary:
-        """Everything so far; zeros where no frame was added."""
+        """Return the summary so far; zeros where no frame was added."""
         window = min(self._frames, len(self._window))
         rows = self._window[:window] if window else np.zeros((1, len(self._names)), np.int64)
         percentiles = np.percentile(rows, (50, 95, 99), axis=0) / _NS_PER_MS  # (3, columns) ms

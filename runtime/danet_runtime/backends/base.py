@@ -55,8 +55,8 @@ class PipelinedBackend(Backend, Protocol):
         """Begin with a frame; does not wait for it.
 
         Args:
-            frame: As of ``infer``; unchanged until it is collected.
-            labels: As of ``infer``; written until it is collected.
+            frame: As for ``infer``; the caller must not change it until the result is collected.
+            labels: As for ``infer``; may be written at any time until the result is collected.
 
         Returns:
             A ticket to collect with.
@@ -116,7 +116,7 @@ class DeviceBackend(PipelinedBackend, Protocol):
         """
 
     def infer(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> None:
-        """As of :class:`Backend`.
+        """See :class:`Backend`.
 
         Raises:
             FrameError: An array on the GPU does not fit.
@@ -124,7 +124,7 @@ class DeviceBackend(PipelinedBackend, Protocol):
         """
 
     def submit(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> int:
-        """As of :class:`PipelinedBackend`.
+        """See :class:`PipelinedBackend`.
 
         Raises:
             FrameError: An array on the GPU does not fit.

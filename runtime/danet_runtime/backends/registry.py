@@ -56,7 +56,7 @@ def open_backend(
 
     Args:
         bundle: Its files are verified before they are parsed.
-        precision: Which variant.
+        precision: Variant of the bundle to run.
         backend: A name out of :func:`backends`; there is no fallback to another.
         threads: CPU threads of one inference; by default the backend's own choice, one a core. Not for
             TensorRT.

@@ -48,7 +48,7 @@ class RegisteredBackend(Protocol):
     """A class that opens backends of one name, often its own.
 
     Attributes:
-        statement: What it says of itself.
+        statement: Metadata of the class.
     """
 
     statement: ClassVar[BackendStatement]
@@ -59,12 +59,12 @@ class RegisteredBackend(Protocol):
 
         Args:
             bundle: Its files are verified before they are parsed.
-            precision: Which variant.
-            wanted: What else is asked of it, as far as it states that it takes it.
+            precision: Variant of the bundle to run.
+            wanted: Further settings; those that its metadata does not list are not set.
 
         Raises:
             UsageError: The bundle does not hold the variant.
             IntegrityError: The model file is not the one that was written.
             BackendError: The model cannot be loaded.
-            MissingDependencyError: What it needs is not installed.
+            MissingDependencyError: A package that it needs is not installed.
         """

@@ -55,7 +55,7 @@ def parse_side(text: str, option: str) -> Side:
 
 @dataclass(frozen=True)
 class SideOptions:
-    """How the sides are opened.
+    """Settings for opening the two sides.
 
     Attributes:
         threads: CPU threads of one inference, for the sides that run on onnxruntime.
@@ -72,7 +72,7 @@ class Compared:
 
     Attributes:
         labels: The counts.
-        backends: What each of A and B says of itself.
+        backends: Descriptions of the backends of A and B.
         palette: (256, 3) uint8 BGR, one color a label.
     """
 
@@ -99,8 +99,8 @@ def compare(
         source: Read from here to its end, or to the last frame that is taken; the caller closes it.
         frames: Compare so many, evenly spread over a source that knows its length, else the first ones;
             ``None`` compares all.
-        worst: How many of the frames that agree least are kept, with their pixels.
-        options: How the sides are opened; as they are by default where it is not given.
+        worst: Number of frames with the least agreement to keep, with their pixels.
+        options: Settings for opening the sides; the defaults if not given.
         on_frame: Called after each compared frame with how many are done.
 
     Raises:

@@ -22,7 +22,7 @@ class FrameRules:
     Args:
         size_hw: Height and width that the model takes without a resize.
         pixels: The bundle's pixel format.
-        backend: Where frames go.
+        backend: Backend that runs the frames.
     """
 
     def __init__(self, size_hw: tuple[int, int], pixels: Pixels, backend: Backend) -> None:

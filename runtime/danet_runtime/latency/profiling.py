@@ -79,7 +79,7 @@ def measure(
     """Segment ``frame`` again and again into the same buffer.
 
     Args:
-        segmenter: What is measured.
+        segmenter: Segmenter to measure.
         frame: uint8 of the segmenter's own layout, or (H, W, 3) BGR of any size; C-contiguous, only read.
         golden_labels: (H, W) to compare with, where they are known.
         frames: Rounds that count.

@@ -62,7 +62,7 @@ class RecordedEvent(_Strict):
 
 
 class Figures(_Strict):
-    """How full the box was.
+    """Fill level of the box when it was written.
 
     Attributes:
         seen: Results that arrived.
@@ -96,7 +96,7 @@ class BlackBoxManifest(_Strict):
         classes: Names of the classes that the labels stand for.
         frames: Oldest first.
         events: Changes of the health, oldest first; at most 512.
-        figures: How full the box was.
+        figures: Fill level of the box.
         context: Description of the run: the bundle, the backend, the stream's report.
         machine: CPU, platform and versions.
     """

@@ -38,9 +38,9 @@ class HealthEvent:
     """One change of the state or of its reasons.
 
     Attributes:
-        monotonic_ns: When, on the clock of :mod:`danet_runtime.clock`.
-        unix_ns: When, on the wall clock, which may jump.
-        state: From now on.
+        monotonic_ns: Time of the change on the clock of :mod:`danet_runtime.clock`.
+        unix_ns: Time of the change on the wall clock, which may jump.
+        state: State after the change.
         previous: Before.
         reasons: All that hold from now on; empty when ready.
     """
@@ -95,7 +95,7 @@ class Health:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is not ready."""
+        """Reasons why the stream is not ready."""
         return self._reasons
 
     @property
@@ -105,12 +105,12 @@ class Health:
 
     @property
     def changes(self) -> int:
-        """How many changes there were in all."""
+        """Number of changes in all."""
         return self._changes
 
     @property
     def thread(self) -> threading.Thread | None:
-        """Which calls the listeners, where there is one."""
+        """Thread that calls the listeners; ``None`` where there is none."""
         return self._thread
 
     def listen(self, listener: Listener) -> None:

@@ -29,13 +29,13 @@ class Result:
         frame: uint8 as the source gave it, in the layout of ``pixels``: (H, W, 3) where that is BGR.
         labels: (H, W) uint8, positions in the bundle's classes; 255 where there is none.
         frame_id: The frame's number in its source; it grows, with gaps where frames were dropped.
-        capture_time_ns: When the frame was captured, on the clock of :mod:`danet_runtime.clock`.
+        capture_time_ns: Time when the frame was captured, on the clock of :mod:`danet_runtime.clock`.
         age_ms: Age of the frame at delivery to whoever holds this result, since ``capture_time_ns``.
         stages_ms: Time spent in ``capture``, ``preprocess``, ``inference`` and ``postprocess``.
         media_time_ms: Position in the file, where the source has one.
         name: Name of the picture, where the source has one.
         source: Name of the camera.
-        capture_clock: What the capture time was read from: the clock of the sensor or of the stream, or the
+        capture_clock: Source of the capture time: the clock of the sensor or of the stream, or the time of
             arrival.
         late: Whether the deadline was missed, at delivery to whoever holds this result; ``None`` where there
             is none.
@@ -87,7 +87,7 @@ class FrameSlot:
             :meth:`danet_runtime.frames.pixel_formats.Pixels.luma`.
         labels: (H, W) uint8, written by the segmenter.
         info: Facts about the frame from its source.
-        started_ns: When its capture started, on the clock of :mod:`danet_runtime.clock`.
+        started_ns: Time when its capture started, on the clock of :mod:`danet_runtime.clock`.
         stage_ns: Nanoseconds of each of :data:`danet_runtime.timing.STAGES`.
         late: Whether it missed the deadline at the end of inference.
         deadline_ms: Deadline of the stream; ``None``: there is none.
@@ -121,7 +121,7 @@ class FrameSlot:
 
     @property
     def model_input(self) -> UInt8Array | DeviceArray:
-        """Where the model reads the frame: on the GPU where its source has it there, else ``frame``."""
+        """Array that the model reads: the frame on the GPU if its source puts it there, else ``frame``."""
         return self.frame if self.info.on_device is None else self.info.on_device
 
     def result(self) -> Result:

@@ -1,4 +1,4 @@
-"""When a stream is started and closed: each once, whoever asks, in whatever thread and at whatever moment."""
+"""Start and close of a stream: each happens once, whatever thread calls it, at whatever moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOK_AGAIN_S = 0.1
 
 
 class Lifecycle:
-    """Who starts and who closes; everybody else waits for it, or returns where waiting would never end.
+    """Decides which thread starts and which closes; all others wait, or return where waiting would never end.
 
     Its lock may be taken again by the thread that has it: a handler of a signal comes between any two steps.
     """
@@ -37,12 +37,12 @@ class Lifecycle:
 
     @property
     def was_started(self) -> bool:
-        """Whether the start succeeded, whatever has come after."""
+        """Whether the start succeeded; stays true after the stream was closed."""
         return self._was_started
 
     @property
     def is_inside(self) -> bool:
-        """Whether the calling thread is inside a method that may hold locks: its signals' handlers ask."""
+        """Whether the calling thread is inside a method that may hold locks; signal handlers ask for this."""
         return threading.get_ident() in self._callers
 
     @contextmanager
@@ -58,7 +58,7 @@ class Lifecycle:
                 self._callers.discard(me)
 
     def begin_start(self) -> bool:
-        """Whether the calling thread has to start; then it calls :meth:`end_start`.
+        """Return whether the calling thread has to start the stream; it then calls :meth:`end_start`.
 
         Where another one is at it, this waits for it.
 
@@ -119,12 +119,12 @@ class Lifecycle:
             return None
 
     def hand_over(self) -> None:
-        """Another thread than the one that began closes."""
+        """Let another thread than the one that began finish the closing."""
         with self._changed:
             self._busy = None
 
     def end_close(self) -> None:
-        """Everything is closed."""
+        """Note that everything is closed."""
         with self._changed:
             self._state, self._busy = "closed", None
             self._changed.notify_all()

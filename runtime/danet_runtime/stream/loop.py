@@ -37,7 +37,7 @@ class Loop:
     Arguments and methods are the stream's.
 
     Attributes:
-        life: Who starts and closes.
+        life: Decides which thread starts and which closes.
     """
 
     def __init__(

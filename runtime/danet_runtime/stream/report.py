@@ -65,7 +65,7 @@ class StreamReport:
 
     @classmethod
     def not_started(cls, error: str, bundle: Path) -> StreamReport:
-        """That of a stream that never was: its model, a source or an output could not be opened.
+        """Return the report of a stream that never ran: its model, a source or an output could not be opened.
 
         Args:
             error: Why.

@@ -20,7 +20,7 @@ class SystemdNotifier:
     """Sends states to the socket that systemd names in the environment; does nothing where there is none.
 
     Args:
-        environment: Where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are looked up.
+        environment: Environment that holds ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
 
     Attributes:
         watchdog_s: systemd restarts the service when it hears nothing for so long; ``None``: never.

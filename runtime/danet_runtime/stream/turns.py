@@ -1,4 +1,4 @@
-"""Who takes the results of a stream: one loop at a time, and nobody reads arrays that are used again."""
+"""Turns at the results of a stream: one loop takes them at a time, and nobody reads reused arrays."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class DeviceSource:
             <danet_runtime.inference.segmenter.Segmenter.frame_size_hw>`.
         pixels: Their format.
         fps: Frames a second, where there is a rate.
-        live: Whether they come when they come, so that a stream takes the latest one.
+        live: Whether frames arrive at their own rate, so that a stream takes the latest one.
         reader: Copies them; by default one of its own.
 
     Raises:

@@ -42,7 +42,7 @@ class EngineBuild:
     Attributes:
         bundle: Bundle that it is built from.
         library: Library that builds it.
-        lowering: How the attention is built, and why.
+        lowering: Form in which the attention is built, and the reason.
         request: Everything that decides what it is.
         device: This machine's GPU, if there is one.
         model: The ONNX file as it is parsed.
@@ -68,7 +68,7 @@ class EngineBuild:
         """Build the engine; nothing is stored but timings.
 
         Args:
-            folder: Where engines are kept, and timings with them.
+            folder: Folder of the engines and of the layer timings.
             progress: Receives the progress of the builder.
 
         Raises:

@@ -22,9 +22,9 @@ def open_engine(
     Args:
         bundle: Says which tensors there are.
         plan: The engine, whose hash has been checked: it is native code.
-        library: What deserialises it.
-        origin: What to call it in an error.
-        depth: How many frames may be in flight.
+        library: Library that deserialises the engine.
+        origin: Name of the engine in errors.
+        depth: Most frames that may be in flight.
         graph: Capture its enqueue in CUDA graphs.
 
     Raises:

@@ -23,7 +23,7 @@ class EngineExecution:
     Args:
         library: TensorRT, or TensorRT for RTX; the release that built the engine.
         plan: The engine, whose hash has been checked: it is native code.
-        origin: What to call it in an error.
+        origin: Name of the engine in errors.
         inputs: Names and shapes that the engine must have; all are uint8.
         outputs: Likewise.
 

@@ -17,7 +17,7 @@ def tell(text: str, *, err: bool = False) -> None:
 
     Args:
         text: May hold names and words of others.
-        err: On standard error.
+        err: Print to standard error instead of standard output.
     """
     typer.echo(visible(text), err=err)
 

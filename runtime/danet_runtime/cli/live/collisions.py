@@ -18,10 +18,10 @@ PlaceKind = Literal["file", "masks", "folder"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where one output goes.
+    """Path of one output.
 
     Attributes:
-        option: What named it, for messages: ``--output``, ``--sink of front``.
+        option: Option that named it, for messages: ``--output``, ``--sink of front``.
         path: The file or the folder.
         kind: ``masks`` is a folder that gets PNG files, ``folder`` one that gets folders only.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from danet_runtime.stream.stream import Stream
 
 _MOST_PARTS: Final = 8
-"""So many parts of one output are listed, each; the report has all."""
+"""Most parts of one output that the summary lists; the report lists all."""
 
 
 def write_report(report: StreamReport, path: Path) -> list[str]:
@@ -40,7 +40,7 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
     """Write the report also of a stream that fails before it runs; none of a start that was interrupted.
 
     Args:
-        path: Where to, if anywhere.
+        path: File to write; ``None``: no report is written.
         bundle: Folder of the bundle.
 
     Yields:
@@ -67,7 +67,7 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
 
     Args:
         report: Report of the stream.
-        report_path: Where it was written to, if anywhere.
+        report_path: File that it was written to; ``None``: it was not written.
         boxes: Folders of black boxes that were written.
 
     Returns:
@@ -122,7 +122,7 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
 
 
 def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
-    """Whether an output goes to standard output, and whoever reads it there expects nothing else."""
+    """Return whether an output goes to standard output, so that nothing else may be printed there."""
     from danet_runtime.files.targets import descriptor_of
 
     paths = [*written, *(sink.get("path", "") for camera in report.cameras for sink in camera["sinks"])]

@@ -21,7 +21,7 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _STOP_S = 1.0
 _EARLY: Final[dict[int, bool]] = {}
-"""Whether SIGUSR1 came before it could be answered."""
+"""Whether SIGUSR1 arrived before there was a handler for it."""
 
 _RAISED: Final[list[int]] = []
 """Signals that were raised in the command that runs."""

@@ -43,7 +43,7 @@ class Outputs:
     """Everything that a run is asked to write, with the placeholders filled in.
 
     Attributes:
-        sinks: What names the sinks, by camera.
+        sinks: Texts that name the sinks, by camera.
         boxes: Folders of the black boxes, by camera.
         report: The report; ``None``: there is none.
         split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
@@ -191,7 +191,7 @@ def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
-    """Where the report goes that nobody named: beside the video, or into the folder of masks."""
+    """Return the default path of the report: beside the video, or in the folder of masks."""
     from danet_runtime.files.names import fitting_name
 
     if output is not None:

@@ -28,8 +28,8 @@ class Placeholders:
     """Fills in what one run puts into the paths of its outputs.
 
     Attributes:
-        cameras: How many there are.
-        start: What ``{start}`` becomes.
+        cameras: Number of cameras.
+        start: Value of ``{start}``.
     """
 
     cameras: int
@@ -41,9 +41,9 @@ class Placeholders:
         """The text with everything filled in.
 
         Args:
-            text: As it was given.
+            text: Text with placeholders, as the user gave it.
             camera: Name of the camera.
-            option: What gave it, for messages.
+            option: Option that gave it, for messages.
             needs_camera: Whether each of several cameras must have a text of its own.
             has_braces: Whether it may have braces of its own; else one that stands for nothing is refused.
 

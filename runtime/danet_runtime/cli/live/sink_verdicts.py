@@ -73,7 +73,7 @@ def _all_late(report: StreamReport) -> list[str]:
 
 
 def _is_kept(sink: Mapping[str, Any]) -> bool:
-    """Whether it writes files, which somebody will rely on later."""
+    """Return whether a sink writes files, which somebody will rely on later."""
     from danet_runtime.sinks import SINKS
 
     return sink["kind"] in {one.statement.name for one in SINKS if one.statement.writes is not None}
@@ -98,6 +98,6 @@ def _never_sent(sink: Mapping[str, Any]) -> str:
 
 
 def _reason(sink: Mapping[str, Any]) -> str:
-    """Why it failed the last time, in one line."""
+    """Return the reason of a sink's latest failure, in one line."""
     why = sink["last_failure"]
     return f"; last: {' '.join(why.split())}" if why else ""

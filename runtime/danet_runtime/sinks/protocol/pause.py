@@ -13,7 +13,7 @@ class Pause:
     """Half a second after the first failure, doubled with each further one, up to 15 seconds.
 
     Attributes:
-        length_s: Of the last pause that was begun; 0 after :meth:`forget`.
+        length_s: Length of the last pause that was begun, in seconds; 0 after :meth:`forget`.
     """
 
     def __init__(self) -> None:

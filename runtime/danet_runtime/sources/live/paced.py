@@ -52,7 +52,7 @@ class PacedSource:
         """Decode the next frame and wait until it is due; its capture time is that moment.
 
         Raises:
-            SourceError: As the source that is played.
+            SourceError: The source that is played cannot be read.
         """
         info = self._source.read_into(buffer)
         if info is None:

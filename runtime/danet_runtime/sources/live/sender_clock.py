@@ -35,7 +35,7 @@ class SenderClock:
     is taken for in step, with ages too small by that, but not smaller than by the timestamps.
 
     Args:
-        name: Of the source, for the log.
+        name: Name of the source in the log.
     """
 
     def __init__(self, name: str) -> None:

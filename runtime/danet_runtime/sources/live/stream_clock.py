@@ -25,7 +25,7 @@ class StreamClock:
     calls a clock that jumps. From the next frame on delays are counted anew.
 
     Args:
-        name: Of the source, for the log.
+        name: Name of the source in the log.
     """
 
     def __init__(self, name: str) -> None:

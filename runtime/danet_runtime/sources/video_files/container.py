@@ -43,7 +43,7 @@ class Read(NamedTuple):
 
     Attributes:
         packet: PyAV's; ``None`` where packets are missing at the end.
-        damage: What the demuxer knows to be wrong with it.
+        damage: Damage that the demuxer found in the packet.
         lost_before: How many packets are missing before it, by the times.
     """
 
@@ -70,13 +70,13 @@ class VideoContainer:
         av: PyAV.
         stream: PyAV's stream.
         context: PyAV's decoder, not opened yet.
-        name: Of the container's format.
+        name: Name of the container's format.
         codec: Name of the decoder.
         fps: Frames a second on average, or ``None`` where there is no sensible rate.
         start_s: The time at which the file begins, on its own clock; ``None`` where none is told.
         is_timed_by_decoding: Whether packets tell their place in the order of decoding alone, as AVI's do.
         may_leap: Whether the clock may be set anew on the way, as in transport and program streams.
-        aspect: Width to height of a stored pixel; 1 where none is told.
+        aspect: Ratio of a stored pixel's width to its height; 1 where none is stated.
         announced_frames: How many frames the container says it has: counted, or of its duration and rate.
     """
 
@@ -116,7 +116,7 @@ class VideoContainer:
         Where the file cannot be read on, it is tried again from there, up to ten times in a row.
 
         Args:
-            seen: What :meth:`scan` gave.
+            seen: Result of :meth:`scan`.
         """
         gaps = self._gaps(seen)
         before: Read | None = None
@@ -132,7 +132,7 @@ class VideoContainer:
             yield before if before.damage is None else before._replace(damage="cut off")
 
     def _gaps(self, seen: Scan | None) -> Gaps:
-        """What is known of places at which packets are missing; nothing of a file too large to look."""
+        """Return the known places at which packets are missing; none of a file too large to look through."""
         if seen is None:
             return Gaps([], self.fps, self._tick)
         if self.name == "mpegts":  # FFmpeg marks a picture of which a part is missing
@@ -166,7 +166,7 @@ class VideoContainer:
             other.close()
 
     def packets_seen(self) -> Iterator[Seen]:
-        """What is told of every packet, without its content."""
+        """The time of every packet, and whether it is hidden, without its content."""
         for packet in self._read():
             yield Seen(self._time(packet), bool(packet.is_discard))
 
@@ -215,7 +215,7 @@ class VideoContainer:
             ) from error
 
     def _format(self) -> str | None:
-        """What to open it as; nothing where FFmpeg finds out, as it does not of a few JPEGs in a row."""
+        """Return the format to open it as: that of a file of JPEGs, which FFmpeg may miss; else ``None``."""
         return "mjpeg" if self._path.suffix.lower() in _MOTION_JPEG and self._begins_as_jpeg() else None
 
     def _begins_as_jpeg(self) -> bool:

@@ -38,8 +38,8 @@ class _Element(NamedTuple):
 
     Attributes:
         kind: Its id.
-        body: Where its content begins.
-        end: Where it ends; ``None`` where its length is not stated.
+        body: Offset at which its content begins.
+        end: Offset at which its content ends; ``None`` where its length is not stated.
     """
 
     kind: int
@@ -88,8 +88,8 @@ class Gaps:
         """How many are missing before a packet.
 
         Args:
-            at: Its place in the file.
-            time: Of the packet in the order of decoding, in ticks.
+            at: Offset of the packet in the file, in bytes.
+            time: Time of the packet in the order of decoding, in ticks.
         """
         is_behind_a_break = False
         while self._breaks and at is not None and self._breaks[0] <= at:

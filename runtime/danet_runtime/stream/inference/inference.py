@@ -54,7 +54,7 @@ class Inference:
 
     @property
     def level(self) -> int:
-        """Which of the segmenters runs, 0 for the best."""
+        """Index of the segmenter that runs; 0 is the best."""
         return self._ladder.level if self._ladder else 0
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""When to begin with the next frame of a camera, so that it is still new when the model comes to it.
+"""Timing of the next frame of a camera, so that it is still new when the model is ready for it.
 
 A backend that overlaps takes a second frame while the first is computed. Given at once, that frame would wait
 for a whole inference and be old when its turn comes. Given just before the model is free, it is the newest
@@ -19,7 +19,7 @@ from collections import deque
 from danet_runtime.timing import DeviceTimes
 
 MARGIN_S = 0.001
-"""How much earlier to begin: a thread wakes up late, and a frame has to be taken and enqueued."""
+"""Time to begin earlier: a thread wakes up late, and a frame has to be taken and enqueued."""
 
 _REMEMBERED = 8
 
@@ -39,7 +39,7 @@ class Pace:
         self._free_at_s = 0.0  # when the slowest stage will be through with what is under way
 
     def pause_s(self) -> float:
-        """How long to wait before the next frame is taken; 0 until the first frames have been collected."""
+        """Return the wait before the next frame is taken; 0 until the first frames have been collected."""
         with self._lock:
             if not self._under_way or not self._times:
                 return 0.0
@@ -56,7 +56,7 @@ class Pace:
         """A frame has been collected.
 
         Args:
-            device: What it took; ``None``: it failed.
+            device: Times on the device; ``None``: the frame failed.
         """
         with self._lock:
             self._under_way -= 1

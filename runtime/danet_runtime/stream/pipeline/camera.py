@@ -16,7 +16,7 @@ class Camera:
 
     Attributes:
         number: Its place in the intake and among the caller's results.
-        name: What to call it in results, reports and errors.
+        name: Its name in results, reports and errors.
         source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by
             the stream.
         sinks: Opened when the stream starts.

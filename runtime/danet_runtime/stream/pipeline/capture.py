@@ -54,7 +54,7 @@ class Capture:
     Attributes:
         worker: Its thread.
         damage: Its damaged frames.
-        reconnects: How often the camera was opened again.
+        reconnects: Number of times that the camera was opened again.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Capture:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be read."""
+        """Whether capture has ended, so that no more frames will be read."""
         return self._end.is_set()
 
     def stop(self) -> None:

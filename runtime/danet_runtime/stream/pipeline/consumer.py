@@ -98,7 +98,7 @@ class Consumer:
             self._done(displaced, 0)
 
     def end(self) -> None:
-        """Nothing more will come: write what was given, then finish the sink."""
+        """Accept no more frames: write those that are waiting, then finish the sink."""
         self._place.close()
 
     def give_up_after(self, limit_s: float) -> None:

@@ -108,7 +108,7 @@ class Delivery:
             self.release(displaced)
 
     def end(self) -> None:
-        """Nothing more will be delivered: let the sinks write what they were given, and finish."""
+        """Deliver no more results: let the sinks write those that are waiting, and finish."""
         for consumer in self.consumers:
             consumer.end()
 

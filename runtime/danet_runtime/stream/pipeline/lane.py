@@ -119,7 +119,7 @@ class Lane:
 
     @property
     def workers(self) -> list[Worker]:
-        """Of capture and of the sinks."""
+        """Threads of capture and of the sinks."""
         return [self.capture.worker, *(consumer.worker for consumer in self.delivery.consumers)]
 
     def stop(self) -> None:

@@ -46,8 +46,8 @@ class StreamOptions:
             do not come back in step.
         give_up_after_s: A live source that is lost for so long ends its part of the stream; ``None``: never.
         grace_s: At the end, a thread that does not return by then is given up.
-        watch_every_s: How often the watchdog looks.
-        ladder: When to step between several models.
+        watch_every_s: Time between two checks of the watchdog.
+        ladder: Rules for stepping between several models.
     """
 
     deadline_ms: float | None = None

@@ -1,4 +1,4 @@
-"""Whose a slot is: the slots of one camera, allocated once and used again and again.
+"""Ownership of slots: the slots of one camera, allocated once and used again and again.
 
 A slot goes one way round. Until it is shared one hand has it, which may write; from then on its readers have
 it, and nobody writes. Whoever is through with it last gives it back to the pool, and only the pool gives it

@@ -28,11 +28,11 @@ class Handover(Generic[T]):
     """A bounded first-in-first-out place between threads.
 
     Args:
-        capacity: How many items fit.
-        policy: What a giver does when it is full.
+        capacity: Number of items that fit.
+        policy: Behaviour of a giver when it is full.
 
     Attributes:
-        capacity: How many items fit.
+        capacity: Number of items that fit.
     """
 
     def __init__(self, capacity: int, policy: Policy = "every") -> None:
@@ -51,7 +51,7 @@ class Handover(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many items have been displaced by newer ones."""
+        """Number of items that were displaced by newer ones."""
         return self._dropped
 
     def put(self, item: T) -> T | None:
@@ -122,7 +122,7 @@ class Intake(Generic[T]):
     """One place for each of several givers, emptied by one taker in turn, so that none is starved.
 
     Args:
-        policies: What each giver does when its place is full.
+        policies: Behaviour of each giver when its place is full.
     """
 
     def __init__(self, policies: Sequence[Policy]) -> None:
@@ -136,7 +136,7 @@ class Intake(Generic[T]):
         self._has_room = [threading.Condition(lock) for _ in self._policies]
 
     def dropped(self, giver: int) -> int:
-        """How many items of a giver have been displaced by newer ones."""
+        """Return how many items of a giver were displaced by newer ones."""
         return self._dropped[giver]
 
     def put(self, giver: int, item: T) -> T | None:

@@ -1,4 +1,4 @@
-"""Which convolutions of a built engine run on INT8, as the builder's own list of its layers tells.
+"""Count of the convolutions of an engine that run on INT8, from the builder's own list of its layers.
 
 With detailed profiling the builder logs every layer of the finished engine with the types of its tensors; for
 that it needs no GPU, so it is asked ahead of time too. The list of TensorRT for RTX 1.7 has been seen; that

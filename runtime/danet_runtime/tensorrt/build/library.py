@@ -77,7 +77,7 @@ class TensorRTLibrary:
 
     @property
     def plugin_route(self) -> PluginRoute:
-        """How a plugin gets into an engine: ``aot`` embeds the kernel, ``v3`` calls Python at run time.
+        """Way of putting a plugin into an engine: ``aot`` embeds the kernel, ``v3`` calls Python at run time.
 
         Raises:
             BackendError: TensorRT for RTX, which has no plugins, or TensorRT before 10.0.

@@ -35,8 +35,8 @@ class DeviceMemory:
     Attributes:
         address: Device address of its first byte.
         stream: Handle of the stream whose work must be done before; ``None``: there is none.
-        context: Where it was allocated, if that is not the session's context: kernels of the session cannot
-            reach it then, only copies between contexts can.
+        context: Context that it was allocated in, if it is not the session's context: kernels of the session
+            cannot reach it then, only copies between contexts can.
         owner: Keeps the memory alive.
     """
 
@@ -154,7 +154,7 @@ def _check_strides(role: Role, strides: tuple[int, ...] | None, shape: tuple[int
 
 
 def _context_of(role: Role, session: CudaSession, address: int) -> Any:  # noqa: ANN401 - a CUcontext
-    """Where memory of this GPU was allocated, if not in the session's context."""
+    """Return the context in which memory of this GPU was allocated, if it is not the session's."""
     attributes = session.driver.api.CUpointer_attribute
     try:
         ordinal = session.call(

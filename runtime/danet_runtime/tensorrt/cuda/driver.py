@@ -102,7 +102,7 @@ class CudaDriver:
         return raw.split(b"\x00", 1)[0].decode(errors="replace").strip()
 
     def multiprocessors(self, ordinal: int) -> int:
-        """How many multiprocessors a GPU has."""
+        """Return the number of multiprocessors of a GPU."""
         attribute = self._driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
         return int(self.call("cuDeviceGetAttribute", attribute, self.call("cuDeviceGet", ordinal)))
 
@@ -205,7 +205,7 @@ class CudaDriver:
         return results[0] if results else None
 
     def call_all(self, name: str, *arguments: Any) -> list[Any]:  # noqa: ANN401 - the driver's own types
-        """As :meth:`call`, with all results."""
+        """Like :meth:`call`, but return all results."""
         results: list[Any]
         error, *results = getattr(self._driver, name)(*arguments)
         if error != self._driver.CUresult.CUDA_SUCCESS:

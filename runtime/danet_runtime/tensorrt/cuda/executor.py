@@ -56,7 +56,7 @@ class Executor:
         enqueue: The model; called in the thread that submits, with the session's context current.
         frame_shape: (1, H, W, 3).
         labels_shape: (1, H, W).
-        depth: How many frames may be in flight.
+        depth: Most frames that may be in flight.
         graph: Capture the enqueue in a CUDA graph, one a slot, since a graph's addresses are frozen. Where
             that fails, it is enqueued each time; said once in the log, and in :attr:`graph`.
         release: Frees the model; called before the session is closed.
@@ -67,7 +67,7 @@ class Executor:
         UsageError: ``depth`` is below 1.
 
     Attributes:
-        depth: How many frames may be in flight.
+        depth: Most frames that may be in flight.
         graph: ``captured``, ``off``, or why it could not be captured.
     """
 

@@ -18,7 +18,7 @@ class Enqueue(Protocol):
 
 
 class Slot:
-    """Made once, used for one frame after the other.
+    """Buffers and events for one frame in flight, made once and used for one frame after the other.
 
     Args:
         session: Its context is current; it frees all of this.

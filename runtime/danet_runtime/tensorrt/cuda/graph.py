@@ -22,7 +22,7 @@ def capture_each(
 
     Args:
         session: Its context is current.
-        stream: Where the model runs.
+        stream: CUDA stream that the model runs on.
         slots: All that there are, with nothing under way.
         run: Enqueues the model for a slot on a stream, with the frame at an address.
 

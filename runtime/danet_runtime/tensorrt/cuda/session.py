@@ -86,7 +86,7 @@ class CudaSession:
 
     @contextlib.contextmanager
     def inside(self, context: Any) -> Iterator[None]:  # noqa: ANN401 - a CUcontext
-        """As :meth:`active`, with any context, as another library's."""
+        """Like :meth:`active`, but with any context, such as another library's."""
         self.driver.call("cuCtxPushCurrent", context)
         try:
             yield

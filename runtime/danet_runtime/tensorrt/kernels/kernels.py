@@ -38,7 +38,7 @@ def select_kernels(
     """The kernel of each operator for one GPU.
 
     Args:
-        bundle: Where they are.
+        bundle: Bundle that holds the kernels.
         arch: The GPU's architecture, as ``sm_87``.
         dtype: Type of the operators' tensors.
         variant: ``small`` needs at most 48 KiB of shared memory.

@@ -1,4 +1,4 @@
-"""How the attention gets into an engine: chosen from what the library and the bundle have, and said.
+"""Choice of the form of attention in an engine, from the abilities of the library and the bundle.
 
 ==========  ====================================================================  =======================
 lowering    the custom nodes become                                               served by

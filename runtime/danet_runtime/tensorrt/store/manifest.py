@@ -28,7 +28,7 @@ _MANIFEST_LIMIT_BYTES: Final = 1 << 20
 
 
 class EngineRequest(Schema):
-    """Everything that decides what an engine is."""
+    """Request for an engine: everything that decides what the builder makes."""
 
     bundle_sha256: Sha256
     model_sha256: Sha256 = Field(description="of the variant's file in the bundle")

@@ -1,4 +1,4 @@
-"""Whether bytes are a plan at all, as far as the library tells without running them.
+"""Check that bytes are a plan at all, as far as the library can tell without running them.
 
 TensorRT for RTX looks at a plan's header, without a GPU too. TensorRT's bindings have no such question; there
 an engine of the store is held to its manifest alone until it is deserialised.
