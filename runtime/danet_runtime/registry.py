@@ -16,7 +16,7 @@ from danet_runtime.dependencies import Needs
 
 
 class WrittenOptions(Protocol):
-    """The options of a class that has some."""
+    """Options of a registered class."""
 
     @classmethod
     def written(cls) -> str:

@@ -60,7 +60,7 @@ def open_backend(
         backend: A name out of :func:`backends`; there is no fallback to another.
         threads: CPU threads of one inference; by default the backend's own choice, one a core. Not for
             TensorRT.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
 
     Raises:
         UsageError: No backend has this name, the bundle does not hold this variant, or an option is not for

@@ -37,7 +37,7 @@ class BackendWanted(NamedTuple):
 
     Attributes:
         threads: CPU threads of one inference; ``None``: its own choice.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
     """
 
     threads: int | None = None
