@@ -42,8 +42,8 @@ class Signature:
     """The content of ``manifest.json.sig``.
 
     Attributes:
-        key_id: Which key it claims to be made with; a claim until it is verified.
-        value: 64 bytes.
+        key_id: Id of the key that it claims to be made with; a claim until it is verified.
+        value: The signature itself, 64 bytes.
     """
 
     key_id: str
@@ -59,7 +59,7 @@ class PublicKey:
     """A key whose signatures are accepted.
 
     Attributes:
-        raw: Its 32 bytes.
+        raw: The key itself, 32 bytes.
         origin: The file it was read from, for messages.
     """
 

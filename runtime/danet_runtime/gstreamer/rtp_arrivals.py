@@ -23,8 +23,8 @@ class Arrivals:
         """One packet has come.
 
         Args:
-            data: It, or its beginning.
-            arrival_ns: When, on the clock of :mod:`danet_runtime.clock`.
+            data: The packet, or its first bytes.
+            arrival_ns: When it came, on the clock of :mod:`danet_runtime.clock`.
         """
         if len(data) < _HEADER_BYTES:
             return

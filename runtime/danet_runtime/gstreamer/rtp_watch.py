@@ -32,7 +32,7 @@ class Picture:
         gaps: How often packets had gone missing by its last one. A picture of which some are missing may come
             no further than to the depayloader, so what is lost is told by the next.
         lost_inside: Whether some of the picture's own packets are missing.
-        is_dated: It came at the pace of the stream; else it has waited somewhere, nobody knows for how long.
+        is_dated: Whether it came at the pace of the stream; else it has waited for an unknown time.
     """
 
     rtp_time: int
@@ -47,9 +47,9 @@ class RtpWatch:
     """Follows the packets of one stream, in the order in which the depayloader gets them.
 
     Args:
-        codec: That it knows the beginnings of pictures of; of another none is known, so what follows a gap is
-            taken for the rest of a picture.
-        clock_rate: Ticks of RTP time a second.
+        codec: Codec whose beginnings of pictures it knows. Of another codec it knows none, so what follows a
+            gap is taken for the rest of a picture.
+        clock_rate: Number of ticks of RTP time a second.
     """
 
     def __init__(self, codec: Codec | None, clock_rate: int = 90_000) -> None:

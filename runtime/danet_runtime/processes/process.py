@@ -25,7 +25,7 @@ class ChildProcess:
 
     Args:
         command: Command to start; ``{fd}`` in it becomes ``fd``.
-        words: Written to its standard input, which nobody else sees; ``{fd}`` in them becomes ``fd``, too.
+        words: Words for its standard input, which nobody else sees; ``{fd}`` in them becomes ``fd``, too.
         fd: The child's end of a pipe; handed over, the caller closes its own copy.
         redact: Takes credentials out of what the child says.
         name: Name of the thread that reads the child's standard error.

@@ -201,7 +201,7 @@ def gstreamer_command(
         uri: The text that the pipeline was made of, for errors.
         pixels: The format that is wanted.
         damaged: How frames are treated that are known or likely to be corrupt.
-        hosts: That an RTSP source in it may ask; where there is none, any.
+        hosts: Names of the hosts that an RTSP source in it may ask; where there is none, any.
 
     Raises:
         UsageError: Its quotes do not match.

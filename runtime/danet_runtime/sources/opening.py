@@ -50,7 +50,7 @@ def open_sources(
         realtime: Play files at their own rate.
         pixels: The format that is wanted.
         damaged: How frames are treated that are known or likely to be corrupt.
-        wait_s: Wait and try for so long before a camera counts as missing.
+        wait_s: Time in seconds for which a camera is tried before it counts as missing.
         tell: Called for each that is missing, with why and what is assumed.
 
     Returns:
@@ -86,7 +86,7 @@ class _Openings:
 
     Args:
         cameras: Sources to open, by the names of the cameras.
-        wait_s: One that cannot be opened is tried again for so long.
+        wait_s: Time in seconds for which one that cannot be opened is tried again.
     """
 
     def __init__(self, cameras: Mapping[str, AwaitableSource], wait_s: float) -> None:

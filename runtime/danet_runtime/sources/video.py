@@ -85,10 +85,10 @@ class VideoSource:
             tell.
         count: How many frames will come: its packets, which are counted where the file has at most a
             gigabyte, else what the container says.
-        sample_aspect_ratio: Width to height of a pixel.
+        sample_aspect_ratio: Ratio of a pixel's width to its height.
         is_variable: Whether the rate does not tell when frames are shown: they come at no constant one, or
             the file is too large to look.
-        damage: Counts what is damaged.
+        damage: Counter of the damaged frames.
     """
 
     statement: ClassVar = SourceStatement(

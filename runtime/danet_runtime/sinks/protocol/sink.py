@@ -23,7 +23,7 @@ class StreamFormat:
         classes: The bundle's classes.
         palette: (256, 3) uint8 BGR, one color a label; read-only.
         pixels: Format of the frames; :func:`danet_runtime.frames.color.to_bgr` makes them BGR.
-        sample_aspect_ratio: Width to height of a pixel.
+        sample_aspect_ratio: Ratio of a pixel's width to its height.
         is_variable: Whether results of a file have times that ``fps`` does not tell: their
             ``media_time_ms`` counts.
     """

@@ -72,7 +72,7 @@ class Layout:
 
     Attributes:
         size_hw: Height and width of the labels.
-        slots: Masks that are kept.
+        slots: Number of masks that are kept.
         has_frame: Whether the frame is there, too.
     """
 

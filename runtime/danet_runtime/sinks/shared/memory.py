@@ -178,7 +178,7 @@ class SharedMask:
         number: How many masks the writer had written with it, from 1; a gap is masks that were not read.
         frame_id: Number of the frame in its source.
         capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
-        age_ms: Since then, when it was read.
+        age_ms: Time from the capture until the mask was read, in milliseconds.
         health: State of the stream when it was segmented.
         late: Whether its deadline was missed; ``None`` where there is none.
         source: Name of the camera.

@@ -115,7 +115,7 @@ def refuse_foreign(path: Path, status: os.stat_result, owner: int) -> None:
     """Refuse what somebody else than ``owner``, or root, could have written.
 
     Raises:
-        SourceError: That is so; the message says what to do.
+        SourceError: It could have been written by somebody else; the message says what to do.
     """
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(f"{path} is no plain file, so no segment of danet; remove it")

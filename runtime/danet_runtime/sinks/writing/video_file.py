@@ -77,7 +77,7 @@ class VideoFile:
         path: Path of the file; its folder is made.
         size_hw: Height and width of the pictures.
         fps: Pictures a second; where they have times of their own, about so many.
-        aspect: Width to height of a pixel. AVI has no place for it.
+        aspect: Ratio of a pixel's width to its height. AVI has no place for it.
         target: The file itself, where ``path`` is a link to it; by default ``path``. No link is followed that
             stands there when the first picture comes.
         overwrite: Whether a file that stands there then is replaced.
@@ -88,8 +88,8 @@ class VideoFile:
 
     Attributes:
         size_hw: Height and width of the video, both even.
-        codec: Which encoder is used.
-        frames: Pictures that are in the file.
+        codec: Name of the encoder that is used.
+        frames: Number of pictures in the file.
         has_own_times: Whether pictures come at times of their own and not at the rate; set before the first.
     """
 

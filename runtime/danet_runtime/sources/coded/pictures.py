@@ -32,8 +32,8 @@ class PictureStart:
     Attributes:
         is_picture: Whether there is a slice at all, and not only parameters.
         is_key: Whether decoding may begin here.
-        is_closed: Nothing from here on builds on what was before; else only what is shown later does not.
-        recovered_after: So many pictures on, all is right: that of a stream which renews itself bit by bit.
+        is_closed: Whether no picture from here on builds on an earlier one; else those shown later do not.
+        recovered_after: Pictures until all is right, in a stream that renews itself bit by bit.
     """
 
     is_picture: bool

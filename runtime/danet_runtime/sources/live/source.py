@@ -39,7 +39,7 @@ class LiveSource:
 
     Attributes:
         awaited: Why it is not open yet, where a stream is to open it; else ``None``.
-        damage: Counts such frames, over all openings.
+        damage: Counter of such frames, over all openings.
     """
 
     live = True

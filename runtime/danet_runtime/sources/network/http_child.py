@@ -64,7 +64,7 @@ class _Stream:
     """A body that FFmpeg reads, and what it names.
 
     Attributes:
-        container: Open.
+        container: PyAV's open container.
     """
 
     def __init__(self, av: Any, client: HttpClient, body: HttpBody) -> None:  # noqa: ANN401

@@ -60,7 +60,7 @@ class HttpClient:
 
         Args:
             url: The URL; by default the camera's.
-            headers: Further ones.
+            headers: Further headers of the request, by name.
 
         Returns:
             The body, once its headers have come; the caller closes it.

@@ -18,10 +18,10 @@ class TimedFrame:
     """A frame of FFmpeg's, with its times and its damage.
 
     Attributes:
-        frame: ``av.VideoFrame``.
-        time_ns: On the stream's clock, or ``None``.
+        frame: The frame, an ``av.VideoFrame``.
+        time_ns: Time on the stream's clock, or ``None``.
         arrival: When it arrived.
-        sender_unix_ns: On its sender's wall clock, or ``None``.
+        sender_unix_ns: Time on its sender's wall clock, or ``None``.
         damage: Why it is not to be trusted, or ``None``.
     """
 

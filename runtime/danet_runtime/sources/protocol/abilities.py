@@ -24,7 +24,7 @@ class Reopenable(Protocol):
         but ``UsageError`` and ``MissingDependencyError`` is tried again.
 
         Raises:
-            SourceError: That fails, too.
+            SourceError: The source cannot be opened.
         """
 
 
@@ -73,7 +73,7 @@ class CountsDamage(Protocol):
     """A source that can tell damaged frames; the health of a stream says how many there are.
 
     Attributes:
-        damage: Counts them, over all openings.
+        damage: Counter of the damaged frames, over all openings.
     """
 
     damage: DamageCount
@@ -84,7 +84,7 @@ class StatesAspect(Protocol):
     """A source whose pixels need not be square.
 
     Attributes:
-        sample_aspect_ratio: Width to height of a pixel.
+        sample_aspect_ratio: Ratio of a pixel's width to its height.
     """
 
     sample_aspect_ratio: Fraction

@@ -48,7 +48,7 @@ class Packet:
 
     Attributes:
         kind: ``BUFFER``, ``CAPS``, ``DAMAGE``, or an event that says nothing here.
-        length: Bytes of payload that follow.
+        length: Number of bytes of payload that follow.
         time_ns: Timestamp of a buffer on the stream's clock, or ``None``.
         arrival_ns: When its data arrived, on the clock of :mod:`danet_runtime.clock`, or ``None``.
         sender_unix_ns: When it was captured by its sender's wall clock, or ``None``.
@@ -71,8 +71,8 @@ class RawFormat:
         size_hw: Height and width.
         pixel_format: Layout, rows padded to a multiple of four bytes.
         fps: Frames a second, or ``None`` where the stream does not say.
-        color: Matrix, or ``None`` where the stream says none of those known here.
-        range: Levels, or ``None`` where the stream does not say.
+        color: Color matrix, or ``None`` where the stream states none that is known here.
+        range: Range of the levels, or ``None`` where the stream does not state it.
     """
 
     size_hw: tuple[int, int]

@@ -76,7 +76,7 @@ class VideoContainer:
         start_s: The time at which the file begins, on its own clock; ``None`` where none is told.
         is_timed_by_decoding: Whether packets tell their place in the order of decoding alone, as AVI's do.
         may_leap: Whether the clock may be set anew on the way, as in transport and program streams.
-        aspect: Width to height of a stored pixel; 1 where none is told.
+        aspect: Ratio of a stored pixel's width to its height; 1 where none is stated.
         announced_frames: How many frames the container says it has: counted, or of its duration and rate.
     """
 
@@ -132,7 +132,7 @@ class VideoContainer:
             yield before if before.damage is None else before._replace(damage="cut off")
 
     def _gaps(self, seen: Scan | None) -> Gaps:
-        """What is known of places at which packets are missing; nothing of a file too large to look."""
+        """Return the known places at which packets are missing; none of a file too large to look through."""
         if seen is None:
             return Gaps([], self.fps, self._tick)
         if self.name == "mpegts":  # FFmpeg marks a picture of which a part is missing

@@ -98,8 +98,8 @@ class DisplayTimes:
         """The time of a frame, in seconds; called once for each that is shown, in order.
 
         Args:
-            place: Its number in the file.
-            time_s: On the file's own clock; ``None`` where it has none.
+            place: Number of the frame in the file.
+            time_s: Time of the frame in seconds on the file's own clock; ``None`` where it has none.
         """
         if time_s is None:
             shown_s = place * self._period_s
