@@ -62,7 +62,7 @@ def check_seekable(path: Path) -> None:
 
 
 def followed(path: Path) -> Path:
-    """Where a link leads to; any other path as it is."""
+    """Return the path that a link leads to; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 

@@ -210,7 +210,7 @@ class PictureFlow:
         return None
 
     def _arrival_ns(self, dts: int) -> int:
-        """When a packet came, by the time that its receiver gave it; it may have waited since."""
+        """Return when a packet came, by the time that its receiver gave it; it may have waited since."""
         now = now_ns()
         base = self._library.gst.gst_element_get_base_time(self._pipeline)
         if dts == NO_TIME or not base:

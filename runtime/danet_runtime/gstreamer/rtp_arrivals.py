@@ -1,4 +1,4 @@
-"""When the packets of RTP streams came, noted where they come off the network, before they wait anywhere."""
+"""Arrival times of RTP packets, noted where they come off the network, before they wait anywhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Arrivals:
                 self._by_picture.popitem(last=False)
 
     def of(self, data: bytes) -> int | None:
-        """When the picture of a packet came, where that was noted."""
+        """Return when the picture of a packet came; ``None`` where that was not noted."""
         if len(data) < _HEADER_BYTES:
             return None
         return self._by_picture.get(struct.unpack_from(">II", data, 4))

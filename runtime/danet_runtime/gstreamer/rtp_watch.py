@@ -116,7 +116,7 @@ class RtpWatch:
         return picture.rtp_time * 10**9 // self._rate
 
     def sent_unix_ns(self, picture: Picture, reports: SenderReports) -> int | None:
-        """When it was captured by its sender's wall clock, where that has been reported."""
+        """Return its capture time on its sender's wall clock, where that has been reported."""
         report = reports.of(picture.source)
         if report is None:
             return None

@@ -18,7 +18,7 @@ _PACKAGES = str(Path(__file__).resolve().parents[2])
 
 
 def module_command(module: str, *arguments: str) -> tuple[str, ...]:
-    """How to start a module of this package, as ``python -m`` does, but for the working directory.
+    """Return the command that starts a module as ``python -m`` does, but for the working directory.
 
     Args:
         module: Full name of the module.

@@ -31,7 +31,7 @@ GSTREAMER_CHILD: Final = "danet_runtime.gstreamer.child"
 
 
 class ChildCommand(NamedTuple):
-    """How a child process is started.
+    """The command and input with which a child process is started.
 
     Attributes:
         command: Command to start; ``{fd}`` in it becomes the number of the pipe to write to.
@@ -95,7 +95,7 @@ class ChildSource(LiveSource):
 
     @staticmethod
     def child_command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> ChildCommand:
-        """How the child is started that reads a URI.
+        """Return the command of the child that reads a URI.
 
         Raises:
             UsageError: The URI makes no sense.
@@ -193,7 +193,7 @@ def out_of_engine(pixels: Pixels) -> str:
 def gstreamer_command(
     head: str, uri: str, pixels: Pixels, damaged: DamagePolicy, hosts: Sequence[str] = ()
 ) -> ChildCommand:
-    """How a child is started that runs a pipeline.
+    """Return the command of a child that runs a pipeline.
 
     Args:
         head: The pipeline up to raw video, with the ``!`` behind it; ``videoconvert`` follows, which hands

@@ -1,4 +1,4 @@
-"""Where `calibrate_bundle` refuses, nothing is written and nothing long is begun."""
+"""`calibrate_bundle` refuses before anything is written and before anything long begins."""
 
 import json
 import shutil

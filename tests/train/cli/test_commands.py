@@ -61,13 +61,13 @@ def test_a_fine_tuning_with_quantisation_says_what_it_does_and_scores(trained, t
     result = _run(train, "--quantize", trained / "c.pt", *where, "-o", tuned, "--steps", 1, "--threads", 2)
     assert result.exit_code == 0, result.output
     assert "under INT8's rounding" in result.output
-    said = (
+    messages = (
         "finding the first scales on 4 frames",
         "scoring INT8 before",
         "fine-tuning\n",
         "step 1 of 1, loss ",
     )
-    places = [result.output.find(words) for words in (*said, "scoring INT8\n", "scoring floating point")]
+    places = [result.output.find(words) for words in (*messages, "scoring INT8\n", "scoring floating point")]
     assert -1 not in places
     assert places == sorted(places)
     record = json.loads(tuned.with_suffix(".json").read_text())

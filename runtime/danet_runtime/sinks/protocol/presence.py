@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 LOOK_EVERY_S: Final = 1.0
-"""How often a sink that is given results looks."""
+"""Seconds between two looks of a sink whether its output is still at its path."""
 
 
 class Gone(NamedTuple):

@@ -68,7 +68,7 @@ NEWEST_AT: Final = 40
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything is.
+    """The layout of a segment: its slots, their size and what each holds.
 
     Attributes:
         size_hw: Height and width of the labels.

@@ -219,7 +219,7 @@ class VideoFile:
         self._stream = stream
 
     def _place(self, time_s: float | None) -> int:
-        """Where a picture stands, in ticks: never before or on the one before."""
+        """Return the time of a picture in ticks: always later than that of the picture before."""
         if time_s is None or (self.has_own_times and self._format == "avi"):
             return self._next_place
         return max(self._next_place, round(time_s / self._tick))

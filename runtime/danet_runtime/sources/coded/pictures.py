@@ -27,7 +27,7 @@ _H265_SKIPPED_LEADING: Final = (8, 9)
 
 @dataclass(frozen=True)
 class PictureStart:
-    """Where decoding may begin.
+    """The kind of a coded picture: whether decoding may begin there, and from where on all is right.
 
     Attributes:
         is_picture: Whether there is a slice at all, and not only parameters.

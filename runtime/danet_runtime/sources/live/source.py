@@ -160,10 +160,10 @@ class LiveSource:
         raise NotImplementedError
 
     def _begin(self) -> None:
-        """It was opened: what was known of its clock is so no more."""
+        """Forget what was known of its clock, since it was opened anew."""
 
     def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
-        """When a frame was captured that came with this header at this moment."""
+        """Return when a frame was captured that came with this header at this moment."""
         raise NotImplementedError
 
 

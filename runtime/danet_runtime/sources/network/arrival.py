@@ -1,4 +1,4 @@
-"""When bytes arrived at a socket: never called later than they are known to have come.
+"""Times at which bytes arrived at a socket: never later than they are known to have come.
 
 A process that stood still for a second (stopped, swapped out, on a machine that does too much) finds a second
 of a camera's pictures in its socket, and cannot see when each of them had come. What it knows is when it last

@@ -57,7 +57,7 @@ class Gaps:
         lacking: How many are missing in all, where the times do not tell, as those of AVI, which only count.
         most: How many may be missing in all; a damaged time may tell of any number.
         reach_back: Whether what is broken may reach into the packet before, and nobody else tells.
-        most_s: Where more is missing by the times, nothing is: two recordings were joined.
+        most_s: Longest gap in seconds that counts as loss; in a longer one two recordings were joined.
     """
 
     def __init__(
