@@ -58,7 +58,7 @@ class RegisteredBackend(Protocol):
         """Load one variant of a bundle.
 
         Args:
-            bundle: Its files are verified before they are parsed.
+            bundle: Bundle to run; its files are verified before they are parsed.
             precision: Variant of the bundle to run.
             wanted: Further settings; those that its metadata does not list are not set.
 

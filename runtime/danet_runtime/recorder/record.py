@@ -18,7 +18,7 @@ class Record:
     Attributes:
         facts: The result without its pixels: its arrays are empty.
         frame: The frame.
-        labels: Its labels.
+        labels: Labels of the frame, as PNG.
     """
 
     facts: Result

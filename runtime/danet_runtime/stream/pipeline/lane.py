@@ -38,7 +38,7 @@ class Lane:
         context: Shared state of the stream.
         intake: Queue of captured slots that wait for inference.
         caller: Queue of the results that wait for the caller who iterates.
-        under_way: How many frames inference may have under way; above 1 they are delivered by another thread.
+        under_way: Most frames that inference may have in flight; above 1 another thread delivers them.
         accept: Called with the name and the source that came back; raises ``UsageError`` where no model takes
             its frames.
 
