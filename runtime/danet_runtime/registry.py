@@ -16,7 +16,7 @@ from danet_runtime.dependencies import Needs
 
 
 class WrittenOptions(Protocol):
-    """The options of a class that has some."""
+    """Options of a registered class."""
 
     @classmethod
     def written(cls) -> str:
@@ -31,7 +31,7 @@ class Statement:
         name: One word, for reports and `danet doctor`.
         form: How users write it, as in ``camera:0 or /dev/video0``.
         help: Explanation in a few words; empty where ``form`` says enough.
-        options: Those that may stand behind its name, with their types and limits.
+        options: Options that may stand behind its name, with their types and limits.
         needs: Packages and programs that must be installed.
     """
 

@@ -48,7 +48,7 @@ class LatencySummary:
 
     Attributes:
         frames: Number of measured frames.
-        window: The percentiles are over so many of the latest frames.
+        window: Number of latest frames that the percentiles are over.
         stages: Latency of the stages by name, in order.
         total: Time from the start of a frame's capture until the last sink is done with it.
         remainder: ``total`` less all stages: waiting between threads.
@@ -81,7 +81,7 @@ class LatencyRecorder:
 
     Args:
         stages: Names of the stages.
-        capacity: Percentiles are taken over the latest so many frames; the default holds 43 minutes at
+        capacity: Number of latest frames that the percentiles are taken over; the default holds 43 minutes at
             25 frames a second in 3.7 MB.
     """
 

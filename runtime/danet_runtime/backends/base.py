@@ -46,7 +46,7 @@ class PipelinedBackend(Backend, Protocol):
     their submission. A stream uses this where it is offered, and ``infer`` for the golden frame.
 
     Attributes:
-        depth: How many frames may be in flight; with 1 nothing overlaps.
+        depth: Most frames that may be in flight; with 1 nothing overlaps.
     """
 
     depth: int

@@ -37,7 +37,7 @@ class BackendWanted(NamedTuple):
 
     Attributes:
         threads: CPU threads of one inference; ``None``: its own choice.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
     """
 
     threads: int | None = None
@@ -58,7 +58,7 @@ class RegisteredBackend(Protocol):
         """Load one variant of a bundle.
 
         Args:
-            bundle: Its files are verified before they are parsed.
+            bundle: Bundle to run; its files are verified before they are parsed.
             precision: Variant of the bundle to run.
             wanted: Further settings; those that its metadata does not list are not set.
 

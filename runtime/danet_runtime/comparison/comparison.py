@@ -24,7 +24,7 @@ from danet_runtime.sources.protocol.source import FrameInfo, Source
 
 
 class Side(NamedTuple):
-    """One of the two: a backend and a variant of the bundle, written ``onnxruntime:int8``."""
+    """One side of a comparison: a backend and a variant of the bundle, written ``onnxruntime:int8``."""
 
     backend: str
     precision: Precision
@@ -59,7 +59,7 @@ class SideOptions:
 
     Attributes:
         threads: CPU threads of one inference, for the sides that run on onnxruntime.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
     """
 
     threads: int | None = None
@@ -94,14 +94,14 @@ def compare(
     """Run two sides over the same frames.
 
     Args:
-        bundle: Holds the variants of both.
+        bundle: Bundle with the variants of both sides.
         sides: A and B.
         source: Read from here to its end, or to the last frame that is taken; the caller closes it.
-        frames: Compare so many, evenly spread over a source that knows its length, else the first ones;
-            ``None`` compares all.
+        frames: Number of frames to compare, evenly spread over a source that knows its length, else the first
+            ones; ``None`` compares all.
         worst: Number of frames with the least agreement to keep, with their pixels.
         options: Settings for opening the sides; the defaults if not given.
-        on_frame: Called after each compared frame with how many are done.
+        on_frame: Called after each compared frame with the number of frames that are done.
 
     Raises:
         UsageError: The bundle does not hold a precision, no backend has a name, or the source is a live one.

@@ -55,7 +55,7 @@ class FrameRules:
         """The arrays as a backend may use them: of no subclass of NumPy's, whose views may differ.
 
         Raises:
-            FrameError: One of them is not such an array, or the labels are read-only.
+            FrameError: An array does not follow these rules, or the labels are read-only.
         """
         size_hw = self.size_of(frame)
         if isinstance(frame, np.ndarray):

@@ -279,7 +279,7 @@ class Segmenter:
 
         Args:
             frame: As for :meth:`infer_into`; its memory begins and ends with a page of its own.
-            labels: Likewise.
+            labels: As for :meth:`infer_into`; its memory, too, begins and ends with a page of its own.
 
         Raises:
             FaultError: The GPU is lost.

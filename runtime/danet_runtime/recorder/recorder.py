@@ -63,7 +63,7 @@ class BlackBox:
         keep: Number of boxes that stay in ``folder``: when one was written the oldest are removed, by their
             numbers, also those of runs before; ``None``: all, and boxes on request end when those of this
             run take :data:`~danet_runtime.recorder.writer.FULL_BOXES` times ``megabytes``.
-        context: Asked for what else belongs into the manifest, as plain data for JSON: the bundle, the
+        context: Returns further content of the manifest, as plain data for JSON: the bundle, the
             backend, ``lambda: stream.report().to_dict()``.
 
     Raises:

@@ -60,7 +60,7 @@ class Lifecycle:
     def begin_start(self) -> bool:
         """Return whether the calling thread has to start the stream; it then calls :meth:`end_start`.
 
-        Where another one is at it, this waits for it.
+        Waits if another thread is starting it.
 
         Raises:
             UsageError: It is closed, or the start failed.
@@ -81,7 +81,7 @@ class Lifecycle:
             raise UsageError("the stream has ended, and its sources are closed; make another")
 
     def end_start(self, failed: BaseException | None = None) -> bool:
-        """The start is over.
+        """Note that the start is over.
 
         Args:
             failed: Why it did not succeed; everything is closed again.
@@ -97,10 +97,10 @@ class Lifecycle:
             return self._close_asked and failed is None
 
     def begin_close(self, *, may_wait: bool) -> State | None:
-        """Close, or wait for whoever is at it.
+        """Begin to close, or wait for the thread that is closing.
 
         Args:
-            may_wait: Whether the thread may wait: whoever closes does not wait for this very thread.
+            may_wait: Whether the thread may wait; false if the closing thread waits for this very thread.
 
         Returns:
             The state before, where the calling thread has to close, or see to it, and then calls

@@ -25,10 +25,10 @@ class StreamReport:
 
     Attributes:
         frames_in: Frames that the source delivered.
-        frames_out: Frames that were segmented and that every sink is through with.
+        frames_out: Frames that were segmented and that every sink has finished with.
         frames_dropped: Frames displaced by newer ones under the policy ``latest``.
         frames_late: Frames that missed the deadline.
-        frames_late_dropped: Those of them that were not delivered.
+        frames_late_dropped: Late frames that were not delivered.
         frames_failed: Frames that could not be segmented.
         frames_unfinished: Frames in flight when the stream was stopped or failed.
         frames_damaged: Frames that came damaged; those left out are in none of the others.

@@ -59,8 +59,8 @@ class Stream:
     a sink or a listener that refers to the stream holds it.
 
     Args:
-        segmenters: One, or several from the best to the fastest, of the same classes: with a deadline,
-            sustained misses step down and room steps up again.
+        segmenters: One segmenter, or several with the same classes, from the best to the fastest. With
+            several and a deadline, the stream steps down after sustained misses, and up again later.
         sources: An open source, or several by name: they share the model in turn, and every result says whose
             it is.
         sinks: Sinks of the source, or of each camera by name; opened when the stream starts.
@@ -132,11 +132,11 @@ class Stream:
         return self.report()
 
     def latest(self, max_age_ms: float, camera: str | None = None) -> Result | None:
-        """The newest result, as a copy that the caller owns, or nothing where there is none that young.
+        """Return the newest result as a copy that the caller owns; ``None`` if none is new enough.
 
         Args:
             max_age_ms: Older masks are not given out.
-            camera: Whose; by default the first.
+            camera: Name of the camera; by default the first.
 
         Raises:
             UsageError: There is no such camera.

@@ -13,10 +13,10 @@ from danet_runtime.stream.state.context import StreamContext
 def summarise(
     lanes: Sequence[Lane], segmenter: Segmenter, context: StreamContext, ending: Ending
 ) -> StreamReport:
-    """The report of a stream.
+    """Return the report of a stream.
 
     Args:
-        lanes: Its cameras.
+        lanes: Cameras of the stream.
         segmenter: Segmenter that runs at present.
         context: Shared state of the stream.
         ending: Reason for its end.

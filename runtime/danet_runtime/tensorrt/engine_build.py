@@ -1,4 +1,4 @@
-"""One engine from a bundle: what exactly is asked for, and how it is built.
+"""One engine from a bundle: the exact request for it, and its build.
 
 The same for TensorRT on the device and TensorRT for RTX ahead of time; what differs is the targets, the
 plugins and the timing cache.
@@ -43,10 +43,10 @@ class EngineBuild:
         bundle: Bundle that it is built from.
         library: Library that builds it.
         lowering: Form in which the attention is built, and the reason.
-        request: Everything that decides what it is.
+        request: Everything that decides what the builder makes.
         device: This machine's GPU, if there is one.
         model: The ONNX file as it is parsed.
-        configure: Sets the targets, where the builder must be told.
+        configure: Function that sets the targets on the builder's configuration; ``None``: not needed.
         driver_cuda: The CUDA release of the driver, where there is one.
     """
 

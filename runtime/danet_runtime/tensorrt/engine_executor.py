@@ -20,7 +20,7 @@ def open_engine(
     """Deserialise an engine and make everything that its frames need.
 
     Args:
-        bundle: Says which tensors there are.
+        bundle: Bundle that states the tensors of the engine.
         plan: The engine, whose hash has been checked: it is native code.
         library: Library that deserialises the engine.
         origin: Name of the engine in errors.

@@ -35,7 +35,7 @@ class Package:
 
     Attributes:
         name: Name that people use for it.
-        version: Its version, or ``None`` where it cannot be used.
+        version: Version of the package; ``None`` if it cannot be used.
         detail: Details about it, or advice what to install.
     """
 

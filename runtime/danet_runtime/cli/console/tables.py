@@ -18,7 +18,7 @@ def latency_table(latency: LatencySummary, remainder: str, camera: str | None = 
     Args:
         latency: Latency of one camera.
         remainder: Name of the row for the time outside all stages.
-        camera: Whose it is, where there are several.
+        camera: Name of the camera, where there are several.
     """
     from rich.table import Table
 

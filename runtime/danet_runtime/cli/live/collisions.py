@@ -42,7 +42,7 @@ def check_apart(sources: dict[str, str], bundles: Iterable[Path], places: Sequen
         places: The outputs.
 
     Raises:
-        UsageError: Two are the same.
+        UsageError: Two of the paths are the same file or folder.
     """
     read = [(f"SOURCE {name}", file) for name, text in sources.items() for file in files_of_source(text)]
     read_identities = {identity: (name, file) for name, file in read for identity in _identities(file)}

@@ -25,7 +25,7 @@ class OutputOptions:
         further: Further sinks.
         black_box: Folder of black boxes.
         report: The report; ``None``: beside the others.
-        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
     """
 
@@ -46,7 +46,7 @@ class Outputs:
         sinks: Texts that name the sinks, by camera.
         boxes: Folders of the black boxes, by camera.
         report: The report; ``None``: there is none.
-        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
     """
 

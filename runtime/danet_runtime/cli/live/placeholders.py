@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, field
 
 CAMERA = "{camera}"
-"""The camera's name."""
+"""Placeholder for the camera's name."""
 
 START = "{start}"
-"""The start of the run in UTC, as in 20261121T151042Z: a run that a supervisor starts again has its own."""
+"""Placeholder for the start of the run in UTC, as 20261121T151042Z: a restarted run gets a new one."""
 
 ALL_CAMERAS = "cameras"
 """Value of ``{camera}`` in the path of a report about several cameras."""
@@ -25,7 +25,7 @@ def start_now() -> str:
 
 @dataclass(frozen=True)
 class Placeholders:
-    """Fills in what one run puts into the paths of its outputs.
+    """Replaces the placeholders in the paths of one run's outputs.
 
     Attributes:
         cameras: Number of cameras.

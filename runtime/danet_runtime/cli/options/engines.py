@@ -82,7 +82,7 @@ def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
     """Say on stderr, once a folder, what a trusted key does not vouch for; nothing where none was asked for.
 
     Args:
-        bundle: Opened with trusted keys or without.
+        bundle: The bundle, opened with or without trusted keys.
         folder: Folder of the engines; by default the user's cache.
 
     Raises:
@@ -136,7 +136,7 @@ def open_segmenter(
     Args:
         bundle: An open bundle, or the path of one.
         precision: Variant of the bundle; by default the one that the backend states, else the most precise.
-        backend: Its name.
+        backend: Name of the backend.
         threads: CPU threads, for ONNX Runtime alone.
         engine_folder: Folder of the engines, for TensorRT alone.
         build: Build the engine first where none runs here, for TensorRT alone.

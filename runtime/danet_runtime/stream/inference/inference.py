@@ -30,7 +30,7 @@ class Inference:
         context: Shared state of the stream; told of the failure that ended inference, and of every end.
 
     Attributes:
-        workers: Its threads.
+        workers: Threads of the inference.
     """
 
     def __init__(

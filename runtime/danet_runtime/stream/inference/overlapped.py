@@ -154,7 +154,7 @@ def make_inference(
     intake: Intake[FrameSlot],
     context: StreamContext,
 ) -> Inference:
-    """The one that fits the segmenters; the arguments are those of :class:`Inference`."""
+    """Return the inference that fits the segmenters; the arguments are those of :class:`Inference`."""
     depth = frames_under_way(segmenters)
     if depth == 1:
         return Inference(segmenters, lanes, intake, context)

@@ -46,14 +46,14 @@ class Pace:
             return max(0.0, self._free_at_s - self._before_s - MARGIN_S - time.monotonic())
 
     def submitted(self) -> None:
-        """A frame has been submitted."""
+        """Note that a frame was submitted."""
         with self._lock:
             self._under_way += 1
             arrives = time.monotonic() + self._before_s
             self._free_at_s = max(self._free_at_s, arrives) + self._slowest_s
 
     def collected(self, device: DeviceTimes | None) -> None:
-        """A frame has been collected.
+        """Note that a frame was collected.
 
         Args:
             device: Times on the device; ``None``: the frame failed.

@@ -1,4 +1,4 @@
-"""One camera of a stream, as it was asked for."""
+"""One camera of a stream, as the caller described it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Camera:
     """One camera of a stream: its source, the policy for its frames, and its sinks.
 
     Attributes:
-        number: Its place in the intake and among the caller's results.
-        name: Its name in results, reports and errors.
-        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by
-            the stream.
-        sinks: Opened when the stream starts.
+        number: Index of the camera in the intake and among the caller's results.
+        name: Name of the camera in results, reports and errors.
+        source: Source of the frames, open or awaited
+            (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by the stream.
+        sinks: Sinks of the camera, which are opened when the stream starts.
         policy: ``every`` or ``latest``.
         max_frames: Stop after so many frames were read; ``None``: at the end of the source.
     """

@@ -49,11 +49,11 @@ class Capture:
             wanted.
         adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
             that from then on. What it raises is a failed opening.
-        ended: Called when it has ended, whatever the reason.
+        ended: Called when capture has ended, whatever the reason.
 
     Attributes:
-        worker: Its thread.
-        damage: Its damaged frames.
+        worker: Thread of the capture.
+        damage: Check of the camera's damaged frames.
         reconnects: Number of times that the camera was opened again.
     """
 
@@ -222,7 +222,7 @@ class Capture:
 
         Args:
             problem: Why, for the health.
-            pause_s: Before the first try; by default as long as before the last.
+            pause_s: Wait before the first try; by default as long as before the last one.
 
         Raises:
             DanetError: It was lost for too long, or can never be opened.
@@ -280,7 +280,7 @@ class Capture:
 
 
 class _LostError(Exception):
-    """The camera must be opened again; it says why, and how long to wait before that."""
+    """Raised when the camera must be opened again; holds the reason and the wait before that."""
 
     def __init__(self, words: str, pause_s: float | None = None) -> None:
         super().__init__(words)

@@ -37,11 +37,11 @@ class Consumer:
         key: Name of the sink in the health and in errors.
         policy: Policy of its camera, ``every`` or ``latest``.
         context: Shared state of the stream.
-        done: Called with each slot that the sink is through with, and the nanoseconds that it took.
+        done: Called with each slot that the sink has finished with, and the nanoseconds that it took.
         failed: Called with the error when the sink is given up or cannot be finished.
 
     Attributes:
-        worker: Its thread.
+        worker: Thread of the sink.
         written: Results that were written.
         dropped: Results that came while the sink was busy.
         failures: Writes that failed.
@@ -102,9 +102,9 @@ class Consumer:
         self._place.close()
 
     def give_up_after(self, limit_s: float) -> None:
-        """Go on without the sink where it has been busy with one frame for so long; from any thread.
+        """Go on without the sink if it has been busy with one frame for ``limit_s`` seconds; from any thread.
 
-        Its thread hangs in it and cannot be ended: what it holds stays with it, and nobody waits for it.
+        Its thread hangs and cannot be ended: it keeps the slot that it holds, and nobody waits for it.
         """
         if self.lost or self.worker.busy_s < limit_s:
             return

@@ -19,7 +19,7 @@ class DamageCheck:
 
     Args:
         name: Name of the camera.
-        source: Its source, which may count damaged frames itself
+        source: Source of the camera, which may count damaged frames itself
             (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
         context: Shared state of the stream; its health is updated.
     """

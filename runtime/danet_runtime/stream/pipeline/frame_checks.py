@@ -33,8 +33,8 @@ class FrameCheck:
     Args:
         name: Name of the camera.
         health: Health of the stream, which the checks update.
-        frozen_after_s: Identical frames for so long are a frozen camera.
-        black_after_s: Black frames for so long are a covered or dead one.
+        frozen_after_s: Time of identical frames after which a camera counts as frozen.
+        black_after_s: Time of black frames after which a camera counts as covered or dead.
         black_level: The level of black: 16 for luma of limited range.
         jump_shown_s: How long a jump of the camera's clock is shown.
     """
@@ -151,7 +151,7 @@ class StandstillCheck:
         self._told_ns: int | None = None
 
     def look(self) -> None:
-        """Called every so many seconds, as was told to :meth:`RunningClock.begin`."""
+        """Check once; called at the interval that :meth:`RunningClock.begin` was given."""
         now = now_ns()
         RUNNING.look()
         # Another thread may have looked before, and another stream's watchdog: each tells its own health.

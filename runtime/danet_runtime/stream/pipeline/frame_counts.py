@@ -16,9 +16,9 @@ class FrameCounts:
 
     Attributes:
         frames_in: Frames that were read.
-        frames_out: Frames that every sink is through with.
+        frames_out: Frames that every sink has finished with.
         frames_late: Frames that missed the deadline.
-        frames_late_dropped: Those of them that were not delivered.
+        frames_late_dropped: Late frames that were not delivered.
         frames_failed: Frames that could not be segmented.
         first_ns: Start of the first capture on the clock of :mod:`danet_runtime.clock`; 0 before.
         last_ns: Time when the last sink was done; 0 before.

@@ -49,7 +49,7 @@ class StreamContext:
             logger.error("one more failure: %s", before if wins else error)
 
     def raise_failure(self) -> None:
-        """Raise what ended the stream early, where nobody was told yet."""
+        """Raise the failure that ended the stream, unless the caller has learned of it already."""
         with self._lock:
             if self._failure is None or self._is_told:
                 return
@@ -57,7 +57,7 @@ class StreamContext:
         raise self._failure
 
     def told(self) -> None:
-        """The caller hears of what went wrong otherwise: what is noted is not raised again."""
+        """Note that the caller learns of the failure in another way, so that it is not raised again."""
         self._is_told = True
 
     def at_end(self, act: Callable[[], None]) -> None:

@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class ClosedError(Exception):
-    """The handover has ended; a signal between threads that no user ever sees."""
+    """Raised when the handover has ended; a signal between threads that no user ever sees."""
 
 
 class Handover(Generic[T]):
-    """A bounded first-in-first-out place between threads.
+    """A bounded first-in-first-out queue between threads.
 
     Args:
         capacity: Number of items that fit.
@@ -81,7 +81,7 @@ class Handover(Generic[T]):
         """Take the oldest item; wait for one where there is none.
 
         Raises:
-            ClosedError: Nothing is left and nothing more will come.
+            ClosedError: No item is left, and no more will be given.
         """
         with self._has_item:
             while not self._items:
@@ -166,7 +166,7 @@ class Intake(Generic[T]):
             The giver's number and its item.
 
         Raises:
-            ClosedError: Nothing is left and nothing more will come.
+            ClosedError: No item is left, and no more will be given.
         """
         with self._has_item:
             while True:

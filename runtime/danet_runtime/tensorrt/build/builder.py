@@ -56,7 +56,7 @@ class Timings(Protocol):
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A serialised engine and what the builder said of it.
+    """A serialised engine and the builder's figures about it.
 
     Attributes:
         plan: The serialised engine.
@@ -86,7 +86,7 @@ class NetworkSetup:
     Attributes:
         flags: Flags that the network is created with.
         configure: Sets what the target needs on the builder's configuration, beyond its defaults.
-        failures: Filled by plugins with why they refused; shown when the library returns nothing.
+        failures: Reasons for refusals, added by plugins; shown when the library returns nothing.
     """
 
     flags: int = 0

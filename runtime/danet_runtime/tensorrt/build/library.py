@@ -62,7 +62,7 @@ class TensorRTLibrary:
     Attributes:
         module: The Python module.
         flavour: TensorRT, or TensorRT for RTX.
-        version: Its version as numbers.
+        version: Version of the library as numbers.
     """
 
     module: ModuleType
@@ -137,7 +137,7 @@ def library_of(module: ModuleType) -> TensorRTLibrary:
     imported under the other's name.
 
     Raises:
-        BackendError: Its version cannot be read.
+        BackendError: The version of the library cannot be read.
     """
     is_rtx = "tensorrt_rtx" in module.__name__ or hasattr(module, "ComputeCapability")
     return TensorRTLibrary(

@@ -59,7 +59,7 @@ def device_memory(
         array: Array with ``__cuda_array_interface__`` or ``__dlpack__``.
         role: A frame, which is read, or labels, which are written.
         shape: Expected shape, with a first axis of 1 that the array may leave out.
-        session: Its context is current.
+        session: CUDA session whose context is current.
         stream: Handle of the stream of the session that will read or write.
 
     Raises:

@@ -182,7 +182,7 @@ class Executor:
             A ticket to collect with.
 
         Raises:
-            FrameError: One of them is another library's array that does not fit.
+            FrameError: The frame or the labels are another library's array that does not fit.
             BackendError: An array of the host does not fit, or the driver or the model refuses; nothing is in
                 flight of this frame.
             FaultError: The GPU is lost; so is everything in flight.
@@ -319,7 +319,7 @@ class Executor:
 
     @contextlib.contextmanager
     def _finished(self, ticket: int) -> Iterator[Slot]:
-        """The slot of a ticket when its work is done; free again afterwards."""
+        """Yield the slot of a ticket when its work is done; it is free again afterwards."""
         with self._changed:
             slot = self._flying.get(ticket)
             if slot is None:

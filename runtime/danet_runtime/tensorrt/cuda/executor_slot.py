@@ -21,7 +21,7 @@ class Slot:
     """Buffers and events for one frame in flight, made once and used for one frame after the other.
 
     Args:
-        session: Its context is current; it frees all of this.
+        session: CUDA session whose context is current; it frees the buffers and events.
         frame_bytes: Size of a frame.
         labels_bytes: Size of its labels.
 

@@ -32,7 +32,7 @@ class HostBuffers:
     """The arrays that one executor has been shown.
 
     Args:
-        session: Whose driver locks them; its context must be current in the calling thread.
+        session: CUDA session whose driver locks them; its context must be current in the calling thread.
 
     Attributes:
         refused: Why arrays are not locked; ``None``: the driver has refused none.

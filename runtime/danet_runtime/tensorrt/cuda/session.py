@@ -101,14 +101,14 @@ class CudaSession:
         return self.driver.call(name, *arguments)
 
     def make_stream(self) -> int:
-        """A stream that does not wait for the default stream; its handle."""
+        """Make a stream that does not wait for the default stream, and return its handle."""
         made = self.driver.call("cuStreamCreate", self.driver.api.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._made.append(("cuStreamDestroy", made))
         self._streams.append(int(made))
         return int(made)
 
     def make_event(self) -> Any:  # noqa: ANN401 - a CUevent
-        """An event that takes the time, and that a thread waits for without spinning."""
+        """Make an event that records the time, and that a thread waits for without spinning."""
         # Decoder and encoder share the cores with the thread that waits.
         made = self.driver.call("cuEventCreate", self.driver.api.CUevent_flags.CU_EVENT_BLOCKING_SYNC)
         self._made.append(("cuEventDestroy", made))

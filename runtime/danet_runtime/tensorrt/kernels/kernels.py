@@ -43,7 +43,7 @@ def select_kernels(
         dtype: Type of the operators' tensors.
         variant: ``small`` needs at most 48 KiB of shared memory.
         driver_cuda: The CUDA release of the driver that will load them; unchecked where it is not given.
-        operators: Those that are needed.
+        operators: Operators that need a kernel.
 
     Raises:
         BackendError: The bundle holds none for this GPU, type or variant, or the driver is too old for it.

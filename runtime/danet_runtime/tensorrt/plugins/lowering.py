@@ -62,7 +62,7 @@ def choose_lowering(
 
     Raises:
         UsageError: The library cannot do what is asked.
-        BackendError: Nothing but the reference would do, which nobody asked for.
+        BackendError: Only the reference form would work, and it was not asked for.
         BundleError: A kernel is not what the manifest says.
     """
     if asked is not None:

@@ -51,7 +51,7 @@ def register_plugins(
         arch: Architecture of the GPU that the engine is built on and for, as ``sm_87``.
         dtype: Type of the custom operators' tensors in the model.
         variant: ``small`` for kernels that need at most 48 KiB of shared memory.
-        operators: Those of the model (:func:`operators_of`): a bundle holds no kernels for others.
+        operators: Operators of the model (:func:`operators_of`): a bundle holds no kernels for others.
         driver_cuda: The CUDA release of the driver; unchecked where it is not given.
 
     Raises:
@@ -86,7 +86,7 @@ def operators_of(model: bytes) -> tuple[Operator, ...]:
     """The custom operators that a model holds.
 
     Raises:
-        BackendError: One that this version has no plugin for.
+        BackendError: The model holds an operator that this version has no plugin for.
         BundleError: It is no ONNX file.
     """
     types = dict.fromkeys(node_types(model, NAMESPACE))

@@ -62,7 +62,7 @@ def read_own_file(path: Path, *, limit_bytes: int | None = None) -> bytes:
 
     Args:
         path: Path in a folder that :func:`require_own_folder` accepted.
-        limit_bytes: Read no more than one byte beyond so many.
+        limit_bytes: Limit of the size; at most one byte more than this is read.
 
     Raises:
         FileNotFoundError: It is not there.

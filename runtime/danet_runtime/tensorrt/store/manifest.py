@@ -73,7 +73,7 @@ class AheadOfTime(Schema):
 
 
 class EngineManifest(EngineRequest):
-    """An engine file, told by the manifest beside it."""
+    """Description of an engine file, kept in the manifest beside it."""
 
     kind: Literal["danet-engine"] = "danet-engine"
     schema_version: Literal[3] = ENGINE_SCHEMA_VERSION

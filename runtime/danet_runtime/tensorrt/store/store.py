@@ -48,7 +48,7 @@ class StoredEngine:
     Attributes:
         path: The plan.
         manifest: Description of the engine.
-        plan: Its content, the very bytes that were compared.
+        plan: Content of the engine file, the very bytes that were compared.
     """
 
     def __init__(self, path: Path, manifest: EngineManifest, plan: bytes) -> None:
@@ -201,7 +201,7 @@ def remove_leftovers(folder: Path, request: EngineRequest, keep: str | None = No
 
     Args:
         folder: Folder of the engines.
-        request: Whose files.
+        request: Request whose leftovers are removed.
         keep: The plan in use; by default what the manifest names, if there is one.
     """
     if keep is None:
