@@ -29,7 +29,7 @@ def synthetic_root(tmp_path_factory):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Of a tiny network that was not trained, for the classes of :mod:`labelled_folders`."""
+    """The checkpoint of a tiny network that was not trained, for the classes of :mod:`labelled_folders`."""
     from labelled_folders import CLASSES, plain_folder
 
     from danet_train.checkpoint import save_checkpoint

@@ -1,4 +1,4 @@
-"""What `danet explain` shows, against the paper's equations written out, and that no N x N map is built."""
+"""The output of `danet explain`, against the paper's equations written out; no N x N map is built."""
 
 import json
 import math

@@ -195,9 +195,9 @@ def _end_unlocked(partial: Path, home: Path | None) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it has a writer
         if not _is_at(lock, partial):
             return False  # finished in this moment, or removed by another
-        told = partial.name[1:].rsplit(".", 2)[0]
+        finished_name = partial.name[1:].rsplit(".", 2)[0]
         if home is None or _shortened(home.name) == home.name:
-            home = partial.with_name(told)
+            home = partial.with_name(finished_name)
         if partial.suffix == ".old" and not os.path.lexists(home):
             partial.rename(home)
             logger.warning("%s was put back: a process that was killed had moved it away", home)

@@ -107,12 +107,12 @@ def test_sizes_that_differ_are_refused(folder):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "words"),
     [(np.zeros((8, 10, 3), np.uint8), "holds colors"), (np.zeros((8, 10), np.uint16), "values of 16 bits")],
 )
-def test_a_label_of_colors_or_wide_values_is_refused(folder, values, said):
+def test_a_label_of_colors_or_wide_values_is_refused(folder, values, words):
     cv2.imwrite(str(folder / "train/labels/a.png"), values)
-    with pytest.raises(DataError, match=f"single-channel 8-bit PNG of label values, and .*{said}"):
+    with pytest.raises(DataError, match=f"single-channel 8-bit PNG of label values, and .*{words}"):
         open_dataset(folder, "train")[0]
 
 

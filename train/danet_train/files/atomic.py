@@ -39,7 +39,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all.
 
     Raises:
-        UsageError: As :func:`check_file_target`.
+        UsageError: See :func:`check_file_target`.
         WriteError: The disk is full, or writing fails otherwise; whatever stood at ``path`` is untouched.
     """
     try:
@@ -120,12 +120,12 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path], *, overwrite:
 
 
 def _followed(path: Path) -> Path:
-    """Where a link leads to; any other path as it is."""
+    """Return the target of a link; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _is_descriptor(path: Path) -> bool:
-    """Whether ``path`` is a name of an open file of a process, whatever that is: ``/dev/stdout``."""
+    """Return whether ``path`` names an open file of a process, such as ``/dev/stdout``."""
     for _ in range(_MOST_LINKS):
         parent = os.path.realpath(path.parent)
         if parent.startswith("/proc/"):

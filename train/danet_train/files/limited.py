@@ -64,7 +64,7 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
 
 
 def parse_yaml(text: str, origin: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:  # noqa: ANN401
-    """What a text in YAML says: plain values, of a limited number, depth and length; no key stands twice.
+    """Read a text in YAML: plain values, of a limited number, depth and length; no key stands twice.
 
     Aliases are taken, and counted as what they stand for: ten lines of ten aliases each would else be a
     thousand million values.
@@ -109,7 +109,7 @@ def _check_nesting(loader: type[yaml.SafeLoader], text: str) -> None:
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node stands for, with every alias in it written out."""
+    """Count the values of a node, with every alias in it written out."""
     if id(node) in known:
         if known[id(node)] == 0:
             raise ValueError("expected plain values, got one that holds itself")

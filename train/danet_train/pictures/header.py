@@ -130,7 +130,7 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 
 def _tiff(data: bytes) -> tuple[int, int]:
-    """Of the first picture; a tile that is larger counts, as it is allocated whole."""
+    """Return the size of the first picture; a tile that is larger counts, as it is allocated whole."""
     order = "<" if data[:2] == b"II" else ">"
     (version,) = struct.unpack_from(f"{order}H", data, 2)
     if version == _BIG_TIFF:

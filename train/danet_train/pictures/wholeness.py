@@ -1,4 +1,4 @@
-"""Whether the file of a picture is whole: decoders fill the rest of a cut one with grey and say nothing.
+"""Check that the file of a picture is whole: decoders fill the rest of a cut one with grey and say nothing.
 
 PNG specification, third edition: chunks and their CRC in section 5. ITU-T T.81: markers and segments in annex
 B.1, their order in B.2.
@@ -21,7 +21,7 @@ _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Within a scan 00 follows each byte FF of data; D0 to D7 restart it, FF fills."""
 _START, _END, _TEMPORARY = 0xD8, 0xD9, 0x01
 _LEAST_BITS: Final = {0xC0: 2, 0xC1: 2, 0xC2: 1}
-"""Of a block, by the frame's marker: baseline, extended, progressive, all of them with Huffman codes."""
+"""Least bits of a block, by the frame's marker: baseline, extended, progressive, with Huffman codes."""
 _BMP_HEADER_BYTES: Final = 40
 _BMP_UNCOMPRESSED: Final = (0, 3)
 
@@ -45,7 +45,7 @@ def damage(data: bytes) -> str | None:
 
 
 def has_end(data: bytes | bytearray) -> bool:
-    """Whether a JPEG or PNG has its end marker; other formats have none, and count as whole.
+    """Return whether a JPEG or PNG has its end marker; other formats have none, and count as whole.
 
     Less than :func:`damage` sees, and enough to tell a camera's picture that was cut off from one in which
     the decoder will meet an error.
@@ -91,7 +91,7 @@ def _jpeg(data: bytes) -> str | None:
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the end marker is reached from the start, segment by segment.
+    """Return whether the end marker is reached from the start, segment by segment.
 
     What follows it, as some cameras and editors append, does not count; nor does a preview in a segment,
     which has an end marker of its own.
@@ -107,7 +107,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
 
 
 def _is_cut_bmp(data: bytes) -> bool:
-    """Whether the rows that an uncompressed BMP states are more than there is."""
+    """Return whether an uncompressed BMP has fewer bytes than the rows that it states."""
     try:
         offset, header_bytes = struct.unpack_from("<II", data, 10)
         if header_bytes < _BMP_HEADER_BYTES:  # OS/2's, which OpenCV checks
