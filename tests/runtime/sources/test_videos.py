@@ -415,6 +415,37 @@ def test_damage_that_the_decoder_keeps_to_itself_is_found_too(
     assert place not in {info.id for info in infos}
 
 
+def packets_of(transport_stream: bytes, place: int) -> list[int]:
+    """Where those begin that hold more than the beginning of the picture of this number."""
+    video = [at for at in range(0, len(transport_stream), 188) if transport_stream[at + 1] & 0x1F == 1]
+    video = [at for at in video if transport_stream[at + 2] == 0]
+    begins = [at for at in video if transport_stream[at + 1] & 0x40]
+    following = [*begins, len(transport_stream)][place + 1]
+    return [at for at in video if begins[place] < at < following]
+
+
+@pytest.mark.parametrize("name", ["hevc.ts", "h264.ts", "mpeg2.ts", "hevc.m2ts"])
+@pytest.mark.parametrize("large", [0, 1])
+def test_a_packet_that_a_transport_stream_lost_spoils_no_frame_that_comes(
+    tmp_path: Path, name: str, large: int
+) -> None:
+    one = kind(name.replace("m2ts", "ts"))
+    path = make(tmp_path, one)
+    content = path.read_bytes()
+    key_frames = [place for place in range(40) if len(packets_of(content, place)) >= 4]
+    for at in packets_of(content, key_frames[large])[1:3]:
+        parts = [content[:at], content[at + 188 :]]
+        if name.endswith("m2ts"):
+            parts = [b"".join(b"\0\0\0\0" + p[i : i + 188] for i in range(0, len(p), 188)) for p in parts]
+        path.write_bytes(b"".join(parts))
+        frames, _, error = read_all(open_source(path))
+        assert isinstance(error, SourceDamagedError)
+        assert None not in numbers(frames)
+        assert len(frames) >= 16
+    path.write_bytes(content)
+    assert read_all(open_source(path))[2] is None
+
+
 def test_a_picture_of_h265_of_which_nothing_comes_is_counted(tmp_path: Path) -> None:
     path = make(tmp_path, kind("hevc.mp4"), Plan(packet=spoil({20, 21}, "noise")))
     frames, _, error = read_all(source := open_source(path))

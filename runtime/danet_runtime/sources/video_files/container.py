@@ -18,6 +18,7 @@ from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import check_size, plausible_fps
 from danet_runtime.sources.video_files.structure import Gaps, breaks_of
 from danet_runtime.sources.video_files.times import Scan, Seen
+from danet_runtime.sources.video_files.transport_stream import lacks_in_its_first_picture
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,9 @@ class VideoContainer:
     def packets(self, seen: Scan | None) -> Generator[Read, None, None]:
         """Every packet of the video, with what is known to be wrong with it, or missing before it.
 
-        Where the file cannot be read on, it is tried again from there, up to ten times in a row.
+        Where the file cannot be read on, it is tried again from there, up to ten times in a row. What a
+        transport stream lacks of a picture is told with the picture before, of which FFmpeg's parser sees the
+        end as it meets the next: there both count.
 
         Args:
             seen: What :meth:`scan` gave.
@@ -121,11 +124,14 @@ class VideoContainer:
         if self.is_timed_by_decoding and seen is not None and self.announced_frames is not None:
             gaps.lacking = max(0, self.announced_frames - seen.places)
         before: Read | None = None
+        was_marked = self.name == "mpegts" and lacks_in_its_first_picture(self._path, self.stream.id)
         for packet in self._read():
             lost = gaps.before(packet.pos, self._time(packet))
             if before is not None:  # the one in front of a break may reach into what is damaged
                 yield before._replace(damage="lost packets") if lost else before
-            before = Read(packet, "lost packets" if packet.is_corrupt else None, lost)
+            is_marked = bool(packet.is_corrupt)
+            before = Read(packet, "lost packets" if is_marked or was_marked else None, lost)
+            was_marked = is_marked and self.name == "mpegts"
         if before is not None and gaps.has_more:
             yield before._replace(damage="lost packets")
             yield Read(None, None, self._lacking_at_the_end(seen))
