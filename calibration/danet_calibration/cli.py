@@ -160,11 +160,11 @@ def calibrate(
             for option, name in _RULES_OF_LABELLED_FRAMES.items()
         }
         asked = {"--reference": reference, **changed, "--allow-overlap": allow_overlap}
-        of_the_gate = [option for option, given in asked.items() if given]
-        if dataset is None and of_the_gate:
+        gate_options = [option for option, given in asked.items() if given]
+        if dataset is None and gate_options:
             raise UsageError(
-                f"{', '.join(of_the_gate)} {'is' if len(of_the_gate) == 1 else 'are'} for the accuracy gate; "
-                "give labelled frames with --labelled"
+                f"{', '.join(gate_options)} {'is' if len(gate_options) == 1 else 'are'} for the accuracy "
+                "gate; give labelled frames with --labelled"
             )
         if dataset is not None and min_agreement != GateRules.min_agreement:
             raise UsageError("--min-agreement decides where there are no labels; leave it out, or --labelled")
@@ -196,7 +196,7 @@ def calibrate(
 
 @contextmanager
 def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[None]:
-    """Whatever ends the calibration stands in the verdict's file."""
+    """Write the verdict's file also where an error ends the calibration."""
     from danet_calibration.errors import GateError
 
     try:

@@ -24,7 +24,7 @@ class GateError(CalibrationError):
     """The quantised model was made, but does not meet its gate.
 
     Attributes:
-        verdict: What was measured, for a machine to read; at least ``gate`` and ``reason``.
+        verdict: The measurements as JSON values; at least ``gate`` and ``reason``.
     """
 
     def __init__(self, reason: str, verdict: dict[str, Any] | None = None) -> None:

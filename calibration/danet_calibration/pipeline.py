@@ -1,9 +1,9 @@
-"""Bundle and images to a bundle with an INT8 variant and the measured accuracy of every variant.
+"""Calibration: writes a bundle with an INT8 variant and the measured accuracy of every variant.
 
-The steps, each in its own module: the range of FP16 (``fp16_base``), the golden frame (``golden_choice``),
+The steps, each in its own module: the range of FP16 (``fp16.base``), the golden frame (``golden_choice``),
 the scales (``scale_choice``), the INT8 file (``drafts``), the gate with its mixed-precision search
 (``mixed_precision``, ``verdict``);
-and here what ties them: the checks before, manifest and reports after.
+this module runs them in order, with the checks before, and manifest and reports after.
 """
 
 from __future__ import annotations
@@ -62,20 +62,21 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_train.quantisation.trained_scales import read_trained_scales
 
 AGREEMENT_FRAMES = 16
-"""Frames on which INT8 is compared with FP32, so that a figure exists without labels too."""
+"""Largest number of frames on which INT8 is compared with FP32, for a figure without labels too."""
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """How a bundle is calibrated.
+    """Settings of a calibration.
 
     Attributes:
-        method: How the range of a tensor is found.
-        rules: Of the accuracy gate.
-        range_frames: Frames on which the range of FP16 is measured; 0: it is not; None: by the model's size.
+        method: Calibration method.
+        rules: Limits of the accuracy gate.
+        range_frames: Number of frames on which the range of FP16 is measured; 0: it is not; None: by the
+            model's size.
         classes: Class table of the calibration frames' data set, as
             :func:`danet_train.data.datasets.layouts.open_dataset` takes it, where its folder has none.
-        reference: A bundle whose FP32 file the gate holds INT8 to, instead of this one's.
+        reference: Bundle whose FP32 file the gate compares INT8 with, instead of the calibrated bundle's.
         allow_overlap: Whether labelled frames may be among those of the calibration.
     """
 
@@ -101,19 +102,19 @@ def calibrate_bundle(
 
     Args:
         source: Holds an FP32 and an FP16 variant.
-        images: To calibrate on, best with some held out to compare on.
-        labelled: For the accuracy gate; without it no accuracy is measured, and the agreement of INT8 with
-            FP32 decides.
-        path: Where the new bundle goes.
-        settings: None for the default ones.
-        overwrite: Whether a bundle there may be replaced.
-        step: Is told how far it is.
+        images: Calibration images, best with some held out to compare on.
+        labelled: Labelled images for the accuracy gate; without them no accuracy is measured, and the
+            agreement of INT8 with FP32 decides.
+        path: Folder of the new bundle.
+        settings: Settings; None for the defaults.
+        overwrite: Whether a bundle at ``path`` may be replaced.
+        step: Called with the name of a step, the parts done and the number of parts.
 
     Raises:
         CalibrationError: The model cannot be quantised, or the labelled images are of other classes.
         CalibrationSetError: Labelled frames are among those of the calibration.
-        GateError: Too little of it runs on INT8, or the gate cannot hold or be measured; it carries the
-            verdict, and nothing is written.
+        GateError: Too little of the model runs on INT8, or the gate cannot hold or be measured; the error
+            carries the verdict, and nothing is written.
         IntegrityError: A file of ``source`` is not the one that was written.
         UsageError: ``source`` lacks a variant or a guarded class, or ``path`` would replace it.
     """
@@ -198,14 +199,14 @@ def calibrate_bundle(
 
 
 def _compared_frames(images: CalibrationSet, size_hw: tuple[int, int]) -> tuple[list[UInt8Array], str]:
-    """The frames on which INT8 is compared with FP32, (H, W, 3) BGR each, and what they are, in words."""
+    """Return the frames on which INT8 is compared with FP32, (H, W, 3) BGR each, and their name."""
     apart = images.held_out
     chosen, origin = (apart, "the held-out frames") if apart else (images, "the calibration frames")
     return list(itertools.islice(chosen.frames(size_hw), AGREEMENT_FRAMES)), origin
 
 
 def _recipe(images: CalibrationSet, choice: ScaleChoice) -> Quantisation:
-    """The manifest's entry, but for what each draft counts in its own file and what the gate finds."""
+    """Return the manifest's entry, without the counts of each draft and the result of the gate."""
     return Quantisation(
         method=f"modelopt {version('nvidia-modelopt')} {choice.method}",
         calibration_frames=len(images.files),
@@ -286,7 +287,7 @@ def _json(value: dict[str, Any]) -> bytes:
 def require_calibratable(
     source: Bundle, labelled: LabelledSet | None, path: Path, rules: GateRules | None = None
 ) -> None:
-    """Refuse a request that cannot end well, before anything long begins.
+    """Refuse a request that must fail, before anything long begins.
 
     Raises:
         CalibrationError: ``source`` has an INT8 variant already or asks no agreement of one, or the labelled

@@ -61,7 +61,7 @@ def sensitivity_table(verdict: dict[str, Any], most: int = 10) -> Table:
     """Return a table of the layers that do the most harm when they alone are in INT8.
 
     Args:
-        verdict: As for :func:`candidate_table`.
+        verdict: The verdict's JSON, or the calibration report that holds it.
         most: Largest number of rows.
     """
     kept = {
@@ -85,7 +85,7 @@ def decision(verdict: dict[str, Any]) -> str:
     """Return the gate's decision, the classes it holds for, and the reason, in one line.
 
     Args:
-        verdict: As for :func:`candidate_table`.
+        verdict: The verdict's JSON, or the calibration report that holds it.
     """
     line = f"gate: {verdict['gate']}"
     if verdict["gate"] == "passed":

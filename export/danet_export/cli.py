@@ -142,10 +142,10 @@ def export(
 
 
 def require_triton() -> None:
-    """Say so before a long export begins where Triton is missing.
+    """Require Triton before a long export begins.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: Triton is not installed.
     """
     from importlib.util import find_spec
 

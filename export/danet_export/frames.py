@@ -1,4 +1,4 @@
-"""Frames to compare models on: from the user's own material, or a pattern where there is none."""
+"""Frames to compare models on: the user's own, or a drawn pattern where there are none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from danet_runtime.sources import open_source
 
 
 def load_frames(source: str, size_hw: tuple[int, int], count: int) -> list[UInt8Array]:
-    """The first ``count`` frames of a video, a picture, a folder or a glob, resized to ``size_hw``.
+    """Return the first ``count`` frames of a video, a picture, a folder or a glob, resized to ``size_hw``.
 
     Returns:
         (H, W, 3) BGR each, at least one.
@@ -31,11 +31,11 @@ def load_frames(source: str, size_hw: tuple[int, int], count: int) -> list[UInt8
 
 
 def pattern(size_hw: tuple[int, int], seed: int) -> UInt8Array:
-    """A frame with smooth gradients, hard edges and noise, the same for the same seed.
+    """Draw a frame with smooth gradients, hard edges and noise, the same for the same seed.
 
     Args:
         size_hw: Height and width.
-        seed: Of the random boxes and noise.
+        seed: Seed of the random boxes and noise.
 
     Returns:
         (H, W, 3) BGR.

@@ -1,4 +1,4 @@
-"""Checkpoint to bundle: export both precisions, prove them against PyTorch, write everything at once."""
+"""Export: write a checkpoint's FP32 and FP16 files, compare them with PyTorch, finish the bundle."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How a bundle is exported.
+    """Settings of an export.
 
     Attributes:
-        kernels: For which architectures to compile kernels; for none by default.
-        golden_origin: What the frames are that it is compared on: the user's own, or drawn ones.
-        overwrite: Whether a bundle that is there may be replaced.
+        kernels: Architectures and type of the kernels to compile; None for no kernels.
+        golden_origin: Origin of the compared frames: the user's own, or drawn ones.
+        overwrite: Whether an existing bundle may be replaced.
     """
 
     kernels: KernelRequest | None = None
@@ -87,16 +87,16 @@ def export_bundle(
         checkpoint: The trained network, with its normalisation.
         classes: Names and colors, one for each channel of the logits.
         geometry: The sizes.
-        frames: Gives the frames to compare on, (H, W, 3) BGR of the size it is asked for. The first at full
-            size becomes the golden frame.
-        path: Where the bundle goes.
-        settings: None for the default ones.
-        step: Is told what happens next.
+        frames: Returns the frames to compare on, (H, W, 3) BGR of the given size. The first at full size
+            becomes the golden frame.
+        path: Folder of the new bundle.
+        settings: Settings; None for the defaults.
+        step: Called with the name of the next step.
 
     Raises:
         ExportError: The classes do not fit the network, a kernel cannot be compiled, the ONNX tools changed
             the model, or it has no place for a trained scale.
-        ParityError: The exported files do not do what PyTorch does; nothing is written.
+        ParityError: The exported files do not agree with PyTorch; nothing is written.
         MissingDependencyError: Kernels are asked for, and Triton is not installed.
     """
     settings = settings or ExportSettings()
@@ -150,7 +150,7 @@ def export_bundle(
 
 
 def frame_spec(geometry: Geometry) -> FrameSpec:
-    """The frame as the manifest has it."""
+    """Return the frame's entry in the manifest."""
     pixels = geometry.pixels
     return FrameSpec(
         size_hw=geometry.frame_hw, pixel_format=pixels.format, color=pixels.color, range=pixels.range
@@ -211,10 +211,10 @@ def _prove(
     golden_origin: GoldenOrigin,
     writer: BundleWriter,
 ) -> tuple[FileRef, Golden]:
-    """Compare, and keep the report and the golden frame.
+    """Compare the files with PyTorch, and write the report and the golden frame.
 
-    Frames of another format than BGR are made of the BGR ones; PyTorch gets them converted back by OpenCV, so
-    that the conversion inside the file is compared as well.
+    Frames of another format than BGR are made from the BGR ones; PyTorch gets them converted back by OpenCV,
+    so that the conversion inside the file is compared as well.
 
     The golden frame is always of the bundle's own size; its labels come from PyTorch at that size, in slices
     of the attention where the whole map would not fit (see :class:`TorchReference`).
@@ -250,7 +250,7 @@ def _prove(
 
 
 def encode_png(image: UInt8Array) -> bytes:
-    """An (H, W) or (H, W, 3) image as PNG."""
+    """Encode an (H, W) or (H, W, 3) image as PNG."""
     good, data = cv2.imencode(".png", image)
     if not good:
         raise ExportError(f"OpenCV could not write a PNG of shape {image.shape}")

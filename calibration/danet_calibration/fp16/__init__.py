@@ -1,1 +1,1 @@
-"""What FP16 can hold, and the islands that stay in FP32."""
+"""The range of FP16, and the islands that stay in FP32."""

@@ -28,9 +28,9 @@ def measure_and_mend(
 
     Args:
         source: Holds an FP32 and an FP16 variant.
-        images: The frames are the first of them, which are spread over groups and brightness.
-        frames: How many; 0 measures nothing; None: by the model's size.
-        step: Is told how far it is.
+        images: Calibration images; the first ones are used, which are spread over groups and brightness.
+        frames: Number of frames; 0 measures nothing; None: by the model's size.
+        step: Called with the name of a step, the parts done and the number of parts.
 
     Raises:
         GateError: See :func:`danet_calibration.fp16.gate.secure_fp16`.
@@ -69,10 +69,10 @@ def write_base(source: Bundle, safe: SafeFp16 | None, writer: BundleWriter) -> B
 
 
 def require_mended(bundle: Bundle, safe: SafeFp16 | None) -> None:
-    """Hold a mended FP16 file to the golden frame.
+    """Require that a mended FP16 file gives enough of the golden frame's labels.
 
     Raises:
-        GateError: It misses its labels.
+        GateError: It gives too few.
     """
     if safe is None or not safe.kept_fp32:
         return

@@ -1,4 +1,4 @@
-"""The gate of FP16: measured, mended where it can be, measured again, and refused where it cannot."""
+"""The gate of FP16: measure its range, mend what can be mended and measure again, and refuse the rest."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class SafeFp16:
 
     Attributes:
         model: The ONNX file; the bundle's own where nothing had to be kept in FP32.
-        measured: On that file.
-        shipped: On the bundle's own file, the same object where nothing had to be kept in FP32.
+        measured: Range of that file.
+        shipped: Range of the bundle's own file, the same object where nothing had to be kept in FP32.
         kept_fp32: Names of the nodes that run in FP32 now.
     """
 
@@ -35,7 +35,7 @@ class SafeFp16:
     kept_fp32: tuple[str, ...]
 
     def report(self) -> dict[str, Any]:
-        """As JSON: what holds for :attr:`model`, and under ``before`` what made nodes stay in FP32."""
+        """Return the ranges of :attr:`model` as JSON, and under ``before`` those that put nodes into FP32."""
         report = self.measured.report(self.kept_fp32)
         if self.kept_fp32:
             before = self.shipped.report()
@@ -44,7 +44,7 @@ class SafeFp16:
         return report
 
     def summary(self) -> list[str]:
-        """The report in a few lines for a person."""
+        """Return the report as a few lines of text."""
         lines = self.shipped.summary()
         if self.kept_fp32:
             nodes = ", ".join(self.kept_fp32)
@@ -58,9 +58,9 @@ def secure_fp16(
     """Measure the bundle's FP16 file, and keep in FP32 what goes beyond half of FP16's range.
 
     Args:
-        bundle: With its FP32 file and its FP16 file.
-        frames: Gives (H, W, 3) BGR frames of the bundle's size; called again to measure a changed file.
-        progress: Is told after each frame how many are done, of 0 (unknown).
+        bundle: Holds an FP32 and an FP16 file.
+        frames: Returns (H, W, 3) BGR frames of the bundle's size; called again to measure a changed file.
+        progress: Called after each frame with the number done, and 0 for the unknown number of all.
 
     Raises:
         GateError: A tensor of an attention goes beyond, the FP32 file itself gives values that are not

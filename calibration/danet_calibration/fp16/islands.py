@@ -21,13 +21,13 @@ from danet_calibration.errors import CalibrationError, GateError
 from danet_calibration.measure.node_by_node import tensor_types
 
 SUFFIX: Final = "_fp32"
-"""Ends the names of FP32 copies and of the casts at an island's shore."""
+"""End of the names of FP32 copies and of the casts at an island's border."""
 
 _STANDARD = ("", "ai.onnx")
 
 
 def island_nodes(fp16_model: bytes, tensors: Collection[str]) -> list[str]:
-    """Names of the nodes that must run in FP32 so that the given tensors never are FP16, in their order.
+    """Return the names of the nodes that must run in FP32 to keep the given tensors out of FP16, in order.
 
     Args:
         fp16_model: An ONNX file.
@@ -41,7 +41,7 @@ def island_nodes(fp16_model: bytes, tensors: Collection[str]) -> list[str]:
 
 
 def keep_fp32(fp16_model: bytes, tensors: Collection[str], fp32_model: bytes) -> bytes:
-    """The FP16 file with the given tensors in FP32.
+    """Return the FP16 file with the given tensors in FP32.
 
     Args:
         fp16_model: An ONNX file, strongly typed.
@@ -61,7 +61,7 @@ def keep_fp32(fp16_model: bytes, tensors: Collection[str], fp32_model: bytes) ->
     model = onnx.load_from_string(fp16_model)
     graph = model.graph
     island = {node.name for node in _island(model, tensors)}
-    shore = _Shore(model, tensor_types(model), onnx.load_from_string(fp32_model))
+    border = _Border(model, tensor_types(model), onnx.load_from_string(fp32_model))
     outside = {name for node in graph.node if node.name not in island for name in node.input}
     outside.update(output.name for output in graph.output)
     nodes: list[onnx.NodeProto] = []
@@ -70,15 +70,15 @@ def keep_fp32(fp16_model: bytes, tensors: Collection[str], fp32_model: bytes) ->
             nodes.append(node)
             continue
         for index, name in enumerate(node.input):
-            node.input[index] = shore.widened(name, nodes)
+            node.input[index] = border.widened(name, nodes)
         _compute_in_fp32(node)
         nodes.append(node)
         for index, name in enumerate(node.output):
-            if shore.is_fp16(name):
-                node.output[index] = shore.made(name, name not in tensors, name in outside, nodes)
+            if border.is_fp16(name):
+                node.output[index] = border.made(name, name not in tensors, name in outside, nodes)
     del graph.node[:]
     graph.node.extend(nodes)
-    shore.finish()
+    border.finish()
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
@@ -114,8 +114,8 @@ _ADVICE = (
 
 
 @dataclass
-class _Shore:
-    """What stands between the island and the FP16 around it: casts, and FP32 weights."""
+class _Border:
+    """The border between the island and the FP16 around it: casts, and FP32 weights."""
 
     model: onnx.ModelProto
     types: dict[str, int]
@@ -132,7 +132,7 @@ class _Shore:
         return self.types.get(name) == TensorProto.FLOAT16
 
     def widened(self, name: str, nodes: list[onnx.NodeProto]) -> str:
-        """The FP32 tensor to read instead of one; a cast or a weight is made where there is none yet."""
+        """Return the FP32 tensor to read instead of an FP16 one; add its cast or weight if it is missing."""
         if not self.is_fp16(name):
             return name
         if name not in self.copies:
@@ -145,7 +145,7 @@ class _Shore:
         return self.copies[name]
 
     def made(self, name: str, fits: bool, read_outside: bool, nodes: list[onnx.NodeProto]) -> str:
-        """The FP32 tensor to make instead of one; a cast to FP16 keeps its name for readers outside."""
+        """Return the FP32 tensor to write instead of an FP16 one; a cast keeps the name for outer readers."""
         if not fits:
             self.copies[name] = self.changed[name] = name
             return name
@@ -157,7 +157,7 @@ class _Shore:
         return copy
 
     def finish(self) -> None:
-        """Make the types of the graph's tensors what they are now, and drop weights that nobody reads."""
+        """Update the types of the graph's tensors, and remove unused weights."""
         graph = self.model.graph
         infos = {info.name: info for info in graph.value_info}
         for name, like in self.changed.items():
@@ -196,7 +196,7 @@ class _Shore:
 
 
 def _compute_in_fp32(node: onnx.NodeProto) -> None:
-    """Change what names FP16 in a node's attributes: the target of a Cast, a constant."""
+    """Change FP16 to FP32 in a node's attributes: the target of a Cast, a constant."""
     for attribute in node.attribute:
         if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
             attribute.i = TensorProto.FLOAT

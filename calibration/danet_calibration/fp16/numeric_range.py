@@ -49,14 +49,14 @@ def measure_fp16_range(
     fp16_model: bytes | None = None,
     whole_map_tokens: int = WHOLE_MAP_TOKENS,
 ) -> Fp16Range:
-    """Measure both ways, a frame in memory at a time.
+    """Measure the range in both ways, with one frame in memory at a time.
 
     Args:
-        bundle: With its FP32 file, and its FP16 file.
+        bundle: Holds an FP32 and an FP16 file.
         frames: (H, W, 3) BGR each, of the bundle's frame size.
-        progress: Is told after each frame how many are done, of 0 (unknown).
-        fp16_model: Measured instead of the bundle's FP16 file, for one in which nodes were kept in FP32.
-        whole_map_tokens: Positions beyond which PositionAttention runs a part at a time.
+        progress: Called after each frame with the number done, and 0 for the unknown number of all.
+        fp16_model: ONNX file to measure instead of the bundle's FP16 file, with some nodes kept in FP32.
+        whole_map_tokens: Most positions that PositionAttention runs on at once.
 
     Raises:
         CalibrationError: No frames, or the files do not hold the same tensors.
@@ -134,18 +134,18 @@ class _Statistics:
 
 
 def _chunks(values: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    """Parts of a tensor, so that what is computed of it needs little memory."""
+    """Yield a tensor in parts, so that computing on it needs little memory."""
     flat = values.reshape(-1)
     for start in range(0, flat.size, _CHUNK):
         yield flat[start : start + _CHUNK]
 
 
 def _sources(exact: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[str, tuple[str, str, bool]]:
-    """For each floating-point tensor of the FP16 file: its node, the FP32 file's tensor, whether it is FP16.
+    """Map each floating-point tensor of the FP16 file to its node, its FP32 tensor, and whether it is FP16.
 
-    Both files come from one export: nodes have one name, and inner tensors too. What the FP16 file alone has
-    only moves values, and stands for its input: casts, and the padding of a letterbox, which onnxsim folds
-    into the first convolution where no cast stands between.
+    Both files come from one export: nodes and inner tensors have the same names. Nodes that only the FP16
+    file has move values and are mapped to their input: casts, and the padding of a letterbox, which onnxsim
+    folds into the first convolution where no cast stands between.
 
     Raises:
         CalibrationError: A tensor of the FP16 file has no counterpart.
@@ -181,7 +181,7 @@ def _sources(exact: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[str, tupl
 
 
 def _attention(exact: onnx.ModelProto) -> dict[str, tuple[str, str]]:
-    """The tensors that hold energies: to which attention they belong, and what they are."""
+    """Map each tensor that holds energies to its attention and to the product that it is."""
     found = {}
     for node in exact.graph.node:
         spec = spec_of(node.domain, node.op_type)
@@ -193,7 +193,7 @@ def _attention(exact: onnx.ModelProto) -> dict[str, tuple[str, str]]:
 
 
 def _largest_energy(values: FloatArray) -> float:
-    """Of (B, S, C, C) partial sums, as ChannelEnergy gives them, their sum; of anything else, itself."""
+    """Return the largest magnitude; (B, S, C, C) partial sums, ChannelEnergy's, are added up first."""
     energy = values.sum(axis=1) if values.ndim == 4 else values
     largest = float(np.abs(energy).max())
     return largest if np.isfinite(largest) else np.inf

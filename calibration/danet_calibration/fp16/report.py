@@ -1,4 +1,4 @@
-"""What was measured of FP16's range: of every tensor, of both attentions' energies; as JSON and in words."""
+"""Measurements of FP16's range, for every tensor and both attentions' energies, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danet_calibration.errors import GateError
 
 FP16_MAX: Final = 65504.0
 FP16_LIMIT: Final = FP16_MAX / 2
-"""Largest magnitude that may stay FP16: what calibration frames did not show has a factor of 2 left."""
+"""Largest magnitude that may stay FP16: a factor of 2 is left for values that no calibration frame showed."""
 
 _NAMED = 10
 
@@ -22,15 +22,15 @@ class TensorRange:
 
     Attributes:
         tensor: Its name in the FP16 file; ``<custom node>/<inner name>`` inside an attention.
-        node: Name of the node that makes it; of a constant, empty.
+        node: Name of the node that computes it; empty for a constant.
         source: Name in the FP32 file of the tensor whose values these are: another one for a cast to FP16.
         fp16: Whether the FP16 file stores it in FP16.
-        largest: Largest magnitude of its FP32 values; infinity where one is no number.
-        values: How many were seen.
-        overflow: How many are not finite after rounding to FP16.
-        underflow: How many, not zero, become subnormal or zero in FP16.
-        zeroed: How many, not zero, become zero in FP16.
-        nonfinite_when_rounded: How many are not finite in the run that rounds every stored tensor.
+        largest: Largest magnitude of its FP32 values; infinity where one is not a number.
+        values: Number of values over all frames.
+        overflow: Number of values that are not finite after rounding to FP16.
+        underflow: Number of non-zero values that become subnormal or zero in FP16.
+        zeroed: Number of non-zero values that become zero in FP16.
+        nonfinite_when_rounded: Number of values that are not finite in the run that rounds every tensor.
     """
 
     tensor: str
@@ -51,9 +51,9 @@ class AttentionRange:
 
     Attributes:
         attention: ``position_attention`` or ``channel_attention``.
-        product: What is measured.
-        largest: Its largest magnitude.
-        share_of_fp16: That over 65504; beyond 1 the product cannot be FP16.
+        product: The measured product, as text.
+        largest: Largest magnitude of the product.
+        share_of_fp16: ``largest`` over 65504; beyond 1 the product cannot be FP16.
     """
 
     attention: str
@@ -64,12 +64,12 @@ class AttentionRange:
 
 @dataclass(frozen=True)
 class Fp16Range:
-    """What was measured.
+    """Range of all tensors over all frames.
 
     Attributes:
-        frames: How many were run.
+        frames: Number of frames.
         tensors: Every floating-point tensor and every FP16 constant of the FP16 file.
-        attention: The energies, an entry an attention.
+        attention: Energies, one entry per attention.
         label_agreement: Share of pixels to which the run that rounds gives the label of the FP32 run.
     """
 
@@ -91,7 +91,7 @@ class Fp16Range:
         )
 
     def report(self, kept_fp32: Iterable[str] = ()) -> dict[str, Any]:
-        """As JSON.
+        """Return the report as JSON values.
 
         Args:
             kept_fp32: Names of the nodes that were put into FP32 because of an earlier measurement.
@@ -117,7 +117,7 @@ class Fp16Range:
         }
 
     def summary(self, kept_fp32: Iterable[str] = ()) -> list[str]:
-        """The report in a few lines for a person."""
+        """Return the report as a few lines of text."""
         at_risk = _by_size(item for item in self.tensors if item.fp16)
         alone = sum(item.overflow for item in at_risk)
         together = sum(item.nonfinite_when_rounded for item in at_risk)
@@ -144,10 +144,10 @@ class Fp16Range:
 
 
 def require_fp16_range(measured: Fp16Range) -> None:
-    """Refuse an FP16 file that goes beyond FP16's range, or beyond half of it.
+    """Refuse an FP16 file with values beyond half of FP16's range.
 
     Raises:
-        GateError: A tensor does; the message names the largest.
+        GateError: A tensor has such values; the message names the largest.
     """
     bad = _by_size(measured.nonfinite) or _by_size(measured.beyond_limit)
     if bad:

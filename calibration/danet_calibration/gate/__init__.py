@@ -1,1 +1,1 @@
-"""Whether INT8 may be used: evidence, rules, verdict, and which layers go back."""
+"""The accuracy gate of INT8: rules, evidence, verdict, and the mixed-precision search."""

@@ -1,4 +1,4 @@
-"""The accuracy gate: which classes of a bundle it guards, and what it says of one measured variant.
+"""The accuracy gate: which classes of a bundle it guards, and how it judges one measured variant.
 
 Everything here is arithmetic on :class:`danet_runtime.bundle.Accuracy`; nothing is run.
 """
@@ -15,7 +15,7 @@ from danet_runtime.bundle import Accuracy
 from danet_runtime.errors import UsageError
 
 GUARDED: Final = ("person", "rider", "bicycle", "motorcycle", "traffic light", "traffic sign")
-"""Classes whose loss an average over all classes hides: few pixels, and what a vehicle must not miss."""
+"""Classes that a vehicle must not miss, and whose loss an average over all classes hides: few pixels."""
 
 ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "person": ("pedestrian", "child", "people", "human"),
@@ -41,24 +41,24 @@ class Evidence:
     is_enough: bool
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the report and in the verdict."""
+        """Return the values for the JSON of the report and the verdict."""
         return {"pixels": self.pixels, "frames": self.frames, "measured": self.is_enough}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate says of one variant; all drops in percentage points under FP32, negative for a gain.
+    """The gate's judgement of one variant; drops are in percentage points under FP32, negative for a gain.
 
     Attributes:
-        miou: Mean IoU, 0..1, as the manifest has it: over the classes that are labelled or predicted.
-        miou_drop: How far it fell, over the classes that both variants score.
-        class_drops: How far each guarded class fell that was measured.
+        miou: Mean IoU, 0..1, as in the manifest: over the classes that are labelled or predicted.
+        miou_drop: Drop of the mIoU over the classes that both variants score.
+        class_drops: Drop of each guarded class that was measured.
         unmeasured: Guarded classes of which the labelled frames hold too little.
-        failures: Each limit that was passed, in words; empty where the gate holds.
+        failures: A sentence for each limit that was passed; empty where the gate holds.
         only_one_scores: Classes that no label holds and only one of the two predicts. The mIoU of that one
             has a 0 for them; in the drop they are left out, or one stray pixel would move it by whole points.
-        intervals: How sure the drops are, where frames were counted one by one.
-        near: Each limit that lies in the interval of its drop, in words.
+        intervals: Confidence intervals of the drops; None where frames were not counted one by one.
+        near: A sentence for each limit that lies in the interval of its drop.
     """
 
     miou: float
@@ -72,11 +72,11 @@ class Judgement:
 
     @property
     def holds(self) -> bool:
-        """Whether no limit was passed."""
+        """Whether every limit is met."""
         return not self.failures
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the report and in the verdict."""
+        """Return the values for the JSON of the report and the verdict."""
         held = self.intervals
         return {
             "miou": self.miou,
@@ -92,13 +92,13 @@ class Judgement:
 def find_evidence(
     rules: GateRules, guard: Guard, pixels: Mapping[str, int], frames: Mapping[str, int]
 ) -> dict[str, Evidence]:
-    """What the labels hold of each guarded class.
+    """Return how much the labels hold of each guarded class.
 
     Args:
-        rules: Say how much is enough.
-        guard: As :func:`find_guard` gives it.
-        pixels: Labelled ones of each class.
-        frames: With a label of each class.
+        rules: The least pixels and frames of a class.
+        guard: The guarded classes, from :func:`find_guard`.
+        pixels: Number of labelled pixels of each class.
+        frames: Number of frames with a label of each class.
     """
     found = {}
     for name in guard.classes:
@@ -109,7 +109,7 @@ def find_evidence(
 
 
 def why_not_measured(rules: GateRules, evidence: Mapping[str, Evidence]) -> str | None:
-    """Why no verdict is possible, in words; None where one is.
+    """Return why no verdict is possible, as a sentence; None where one is.
 
     Every class that the rules name must be measured. Of the default ones some must, for few data sets have
     all of them; a bundle without any has nothing to measure, and its mIoU alone is held.
@@ -118,20 +118,22 @@ def why_not_measured(rules: GateRules, evidence: Mapping[str, Evidence]) -> str 
     if not short or (rules.guard is None and len(short) < len(evidence)):
         return None
     of = "every guarded class" if rules.guard is None else "what --guard names"
-    told = ", ".join(f"{name} ({held.pixels} pixels in {held.frames} frames)" for name, held in short.items())
+    counts = ", ".join(
+        f"{name} ({held.pixels} pixels in {held.frames} frames)" for name, held in short.items()
+    )
     return (
-        f"the labelled frames hold too little of {of}: {told}; {rules.min_class_pixels} pixels in "
+        f"the labelled frames hold too little of {of}: {counts}; {rules.min_class_pixels} pixels in "
         f"{rules.min_class_frames} frames of a class are needed (--min-class-pixels, --min-class-frames). "
         "Give labelled frames that show it, or guard the classes that they do show (--guard)"
     )
 
 
 def find_guard(rules: GateRules, classes: Sequence[str]) -> Guard:
-    """The classes of a bundle that the rules guard.
+    """Return the classes of a bundle that the rules guard.
 
     Args:
-        rules: Names them, or leaves it to :data:`GUARDED` and :data:`ALIASES`.
-        classes: The bundle's.
+        rules: Names the classes, or leaves them to :data:`GUARDED` and :data:`ALIASES`.
+        classes: Names of the bundle's classes.
 
     Raises:
         UsageError: The rules name a class that the bundle does not have.
@@ -156,14 +158,14 @@ def judge(
     measured: Accuracy,
     counts: tuple[Counts, Counts] | None = None,
 ) -> Judgement:
-    """Compare a variant with FP32. The drops themselves decide; intervals say how sure they are.
+    """Compare a variant with FP32. The drops decide; their intervals are only reported.
 
     Args:
         rules: The limits.
-        guard: As :func:`find_guard` gives it.
-        reference: Of the FP32 variant.
-        measured: Of the other one, on the same labelled frames.
-        counts: Of both, a confusion matrix a frame, for the intervals.
+        guard: The guarded classes, from :func:`find_guard`.
+        reference: Accuracy of the FP32 variant.
+        measured: Accuracy of the other variant, on the same labelled frames.
+        counts: Confusion matrices of both variants, one per frame, for the intervals.
     """
     before, after = _scored(reference), _scored(measured)
     evidence = find_evidence(rules, guard, reference.labelled_pixels, reference.labelled_frames)

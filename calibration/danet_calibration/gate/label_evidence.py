@@ -1,4 +1,4 @@
-"""What labelled frames hold of the guarded classes, found out before anything long begins."""
+"""Counts of the guarded classes in the labelled frames, made before anything long begins."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def label_evidence(
 
     Args:
         labelled: The gate's frames.
-        rules: Say how much is enough.
-        guard: The classes.
-        progress: Is told after each frame how many of how many are done.
+        rules: The least pixels and frames of a class.
+        guard: The guarded classes.
+        progress: Called after each frame with the number done and the number of all.
 
     Raises:
         DataError: A label image cannot be read.

@@ -156,7 +156,7 @@ def run_gate(source: Bundle, drafts: Drafts, everywhere: Draft, asked: LabelledG
         drafts: Writes the INT8 files to measure.
         everywhere: The draft with no layer moved back, the last that was written.
         asked: The labelled frames, the limits and the reference.
-        step: Called with how far it is.
+        step: Called with the name of a step, the parts done and the number of parts.
 
     Raises:
         GateError: The gate cannot hold; the error carries the verdict.

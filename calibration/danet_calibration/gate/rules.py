@@ -20,11 +20,11 @@ and 98.3 % on Cityscapes and CamVid, which it has not seen. An average over pixe
 
 @dataclass(frozen=True)
 class GateRules:
-    """What a quantised variant must keep, in percentage points of IoU under FP32.
+    """Limits of the gate; drops are in percentage points of IoU under FP32.
 
     Attributes:
-        max_miou_drop: Most that the mean over the classes may fall.
-        max_class_drop: Most that a guarded class may fall.
+        max_miou_drop: Largest drop of the mean over the classes.
+        max_class_drop: Largest drop of a guarded class.
         guard: Classes of the bundle to guard; None for those of ``gate.GUARDED`` that it has.
         min_int8_share: Least share of convolution MACs, 0..1, that must be left on INT8 when the gate has
             moved layers back to FP16; a file with less is FP16 with the name of INT8.
@@ -58,7 +58,7 @@ class GateRules:
                 raise UsageError(f"{name} must be at least 1 (got {getattr(self, name)})")
 
     def to_json(self, guard: Guard) -> dict[str, Any]:
-        """As they stand in the report and in the verdict."""
+        """Return the values for the JSON of the report and the verdict."""
         return {
             "max_miou_drop_points": self.max_miou_drop,
             "max_class_drop_points": self.max_class_drop,

@@ -1,7 +1,7 @@
 """The fewest layers that must stay in floating point, found with few measurements.
 
 A measurement is a pass over all labelled frames, so each counts. The functions know nothing of models: they
-are given a ranking and a question.
+get a ranking and a function that tests a selection.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Item = TypeVar("Item")
 
 
 def fewest(ranked: Sequence[Item], holds: Callable[[Sequence[Item]], bool]) -> list[Item] | None:
-    """The shortest beginning of a ranking with which something holds.
+    """Return the shortest beginning of a ranking for which ``holds`` is true.
 
     The length is doubled until it holds and then bisected: about 2 log2(n) questions. The result did hold
     when asked; it is the shortest where no beginning that holds is followed by one that does not.
 
     Args:
-        ranked: The worst first.
-        holds: Asked with a beginning of ``ranked``, never with an empty one.
+        ranked: Items, the worst first.
+        holds: Called with a beginning of ``ranked``, never with an empty one.
 
     Returns:
         The beginning, or None where not even the whole ranking does.
@@ -45,14 +45,14 @@ def fewest(ranked: Sequence[Item], holds: Callable[[Sequence[Item]], bool]) -> l
 
 
 def within(ranked: Sequence[Item], left: Callable[[Sequence[Item]], float], least: float) -> list[Item]:
-    """The items of a ranking that may be taken together, the worst first.
+    """Return the items of a ranking that may be taken together, the worst first.
 
-    An item that would leave too little is passed over, not the end: those behind it may be enough.
+    An item that would leave too little is passed over; those behind it may be enough.
 
     Args:
-        ranked: The worst first.
-        left: What is left when these are taken.
-        least: So much must be, and more than nothing.
+        ranked: Items, the worst first.
+        left: Returns the share that is left when the given items are taken.
+        least: Least share that must be left; it must be more than 0 in any case.
     """
     taken: list[Item] = []
     for item in ranked:
@@ -65,15 +65,15 @@ def within(ranked: Sequence[Item], left: Callable[[Sequence[Item]], float], leas
 def give_back(
     chosen: Sequence[Item], holds: Callable[[Sequence[Item]], bool], tries: int = GIVE_BACK_TRIES
 ) -> list[Item]:
-    """Take single items out again where it holds without them.
+    """Remove single items where ``holds`` is true without them.
 
     A ranking by single effects puts a layer before the one that matters when their effects overlap; such a
     layer is found here. The last item is not tried: :func:`fewest` has asked that already.
 
     Args:
-        chosen: What :func:`fewest` gave, the worst first.
-        holds: As there.
-        tries: At most so many questions, from the end of ``chosen`` on.
+        chosen: Result of :func:`fewest`, the worst first.
+        holds: Called with a selection, as in :func:`fewest`.
+        tries: Largest number of calls of ``holds``, from the end of ``chosen`` on.
 
     Returns:
         ``chosen`` without the items that were not needed, in the same order.

@@ -14,18 +14,18 @@ logger = logging.getLogger(__name__)
 
 
 class VerdictFile:
-    """Holds, at any time, what is known of the calibration that was begun last.
+    """JSON file that holds, at any time, the state of the calibration that was begun last.
 
-    Every content has ``gate``, ``reason``, ``source_sha256`` (of the manifest of the bundle that is
-    calibrated; null where it could not be read) and ``bundle_sha256`` (of that which was written; null where
-    none was).
+    It always has the keys ``gate``, ``reason``, ``source_sha256`` (hash of the manifest of the calibrated
+    bundle; null where it could not be read) and ``bundle_sha256`` (hash of the manifest of the written
+    bundle; null where none was written).
 
     Args:
-        path: Of the JSON file.
-        apart_from: Folders that it may not lie in.
+        path: Path of the JSON file.
+        apart_from: Folders that the file may not lie in.
 
     Raises:
-        UsageError: It lies in one of them, or cannot be written.
+        UsageError: The file lies in one of them, or cannot be written.
     """
 
     def __init__(self, path: Path, *apart_from: Path) -> None:
@@ -38,7 +38,7 @@ class VerdictFile:
         self._begun = False
 
     def begin(self, source_sha256: str) -> None:
-        """Replace what an earlier calibration left.
+        """Replace the content of an earlier calibration.
 
         Raises:
             CalibrationError: It cannot be written.
@@ -49,7 +49,7 @@ class VerdictFile:
         self._write({"gate": "not measured", "reason": reason})
 
     def finish(self, verdict: dict[str, Any], bundle_sha256: str) -> None:
-        """Write what the gate found of the bundle that was written.
+        """Write the verdict on the bundle that was written.
 
         Raises:
             CalibrationError: It cannot be written.
@@ -59,10 +59,10 @@ class VerdictFile:
     def fail(self, error: BaseException) -> bool:
         """Write why there is no bundle: the gate's own verdict, or ``failed`` with the reason.
 
-        Wrong usage before anything was begun says nothing of any bundle, and leaves the file as it is.
+        Wrong usage before anything was begun leaves the file as it is.
 
         Returns:
-            Whether it was written; where not, the log says why, so that ``error`` is still told.
+            Whether it was written; where not, the log says why, so that ``error`` can still be raised.
         """
         if getattr(error, "exit_code", 1) == UsageError.exit_code and not self._begun:
             return False

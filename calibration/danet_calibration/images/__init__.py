@@ -1,1 +1,1 @@
-"""The frames of calibration and of the gate: chosen, checked, counted."""
+"""Choosing, checking and counting the frames of calibration and gate."""

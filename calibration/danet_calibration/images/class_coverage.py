@@ -21,20 +21,20 @@ from danet_runtime.inference.segmenter import Segmenter
 from danet_train.data.samples.sample import Dataset, read_label
 
 PREDICTED_FRAMES = 32
-"""At most so many frames are segmented where there are no labels."""
+"""Largest number of frames that are segmented where there are no labels."""
 
 Source = Literal["labels", "prediction"]
 
 
 @dataclass(frozen=True)
 class ClassCoverage:
-    """How much of a set's pixels each class has.
+    """Share of a set's pixels that each class has.
 
     Attributes:
-        source: Whether labels say so, or the bundle's FP32 model.
-        reason: Why the model was asked; empty where labels were there.
-        frames: How many frames of the set it is from.
-        shares: Of the pixels that have a class, by class in the bundle's order; they add up to 1.
+        source: ``labels``, or ``prediction`` of the bundle's FP32 model.
+        reason: Why the model was used; empty where there were labels.
+        frames: Number of frames that were counted.
+        shares: Share of each class in the pixels that have a class, in the bundle's order; they add up to 1.
         never_seen: The classes without a pixel.
     """
 
@@ -45,7 +45,7 @@ class ClassCoverage:
     never_seen: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As dictionaries, lists and numbers, under the names of the attributes."""
+        """Return the values for JSON, under the names of the attributes."""
         return {
             "source": self.source,
             "reason": self.reason,
@@ -69,9 +69,9 @@ def class_coverage(
             segments the first ``PREDICTED_FRAMES`` frames, which are spread over the set's groups and
             brightness: a bundle by its FP32 variant, an open segmenter by whichever it has.
         images: The set.
-        classes: As :func:`danet_train.data.datasets.layouts.open_dataset` takes it, for a folder without a
-            table.
-        progress: Is told after each frame how many of how many are done.
+        classes: Class table for a folder without one, see
+            :func:`danet_train.data.datasets.layouts.open_dataset`.
+        progress: Called after each frame with the number done and the number of all.
 
     Raises:
         CalibrationSetError: No pixel has a class, or a file is no longer the one that was chosen.

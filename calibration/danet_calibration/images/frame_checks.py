@@ -1,4 +1,4 @@
-"""Frames that cannot stand for a camera's: of one color, ramps, label images, noise."""
+"""Checks for frames that show no scene: a single color, ramps, label images, noise."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Noise has about 0 at both, photographs by day 0.85 and more. The reduced size ke
 their sensor can outweigh the scene between pixels, and averages out. The full size keeps fine textures.
 
 Blurred noise correlates at its full size: with a sigma of 1 to 6 pixels 0.78 to 0.99, and reduced by 16 at
-most 0.34; CamVid, Cityscapes and drawn scenes have at least 0.72 there. It is told from a texture by what a
-reduction by 8 leaves of its contrast."""
+most 0.34; CamVid, Cityscapes and drawn scenes have at least 0.72 there. The contrast that is left after a
+reduction by 8 distinguishes it from a texture."""
 
 BLURRED_KEEPS = 0.2
 """Blurred noise keeps more than this part of its contrast when it is reduced; a fine texture averages out."""
@@ -40,7 +40,7 @@ RAMP_BELOW = 0.02
 _REDUCTION = 8
 _LEAST_REDUCED_SIDE = 16
 _NAMED = 3
-"""So many files an error names."""
+"""Number of files that an error names."""
 
 
 def check_frames(files: Sequence[Path], progress: Progress | None = None) -> list[tuple[int, int]]:
@@ -48,10 +48,10 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
 
     Args:
         files: The frames; one is in memory at a time.
-        progress: Is told after each how many of how many are done.
+        progress: Called after each frame with the number done and the number of all.
 
     Returns:
-        Height and width of each.
+        Height and width of each frame.
 
     Raises:
         CalibrationSetError: Frames of one color, ramps, label images, or noise, by name.
@@ -97,7 +97,7 @@ def check_frames(files: Sequence[Path], progress: Progress | None = None) -> lis
 
 
 def is_noise(picture: UInt8Array) -> bool:
-    """Whether a picture is noise, sharp or blurred: what lies apart by little has nothing in common.
+    """Whether a picture is noise, sharp or blurred: close pixels are not correlated.
 
     Args:
         picture: (H, W, 3) uint8 BGR.
@@ -132,7 +132,7 @@ def _reduced(grey: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.float
 
 
 def neighbour_correlation(grey: npt.NDArray[np.generic]) -> float:
-    """The correlation of each pixel with the next, down or to the right, whichever is stronger.
+    """Return the correlation of each pixel with the next, down or to the right, whichever is stronger.
 
     Args:
         grey: (H, W), any real type.
@@ -146,7 +146,7 @@ def neighbour_correlation(grey: npt.NDArray[np.generic]) -> float:
 
 
 def names_of(files: Sequence[Path]) -> str:
-    """The first few files, for an error."""
+    """Return the names of the first few files, for an error."""
     return ", ".join(str(file) for file in files[:_NAMED]) + (", ..." if len(files) > _NAMED else "")
 
 

@@ -32,11 +32,11 @@ from danet_runtime.pictures.reading import decode, read_picture_bytes
 from danet_train.data.datasets.pairing import summed
 
 LEAST_FRAMES = 8
-"""A folder must hold so many frames that differ, unless fewer are asked for."""
+"""Least number of different frames in a folder, unless fewer are asked for."""
 
 EXAMINED_FRAMES = 512
-"""So many frames of a folder are looked at, or twice as many as are chosen where that is more: a look at a
-PNG of 1024x2048 takes about 40 ms."""
+"""Number of frames of a folder that are examined, or twice the number chosen where that is more. To examine
+a PNG of 1024x2048 takes about 40 ms."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,15 @@ class CalibrationSet:
     """A checked choice of images.
 
     Attributes:
-        folder: Where they were found.
-        files: In the order in which they are read; every beginning is spread over groups and brightness too.
-        found: How many there were to choose from.
-        sha256: Over the SHA-256 of every file, in order.
+        folder: Folder of the images.
+        files: The chosen files in the order of reading; every beginning of it is spread over groups and
+            brightness too.
+        found: Number of images in the folder.
+        sha256: SHA-256 over the SHA-256 of every file, in order.
         hashes: SHA-256 of each file, in order.
-        coverage: What the set covers, and where it is thin.
-        held_out: Frames of the same folder that are not in the set, and show nothing that is, to compare
-            calibrators on; None where none were asked for or none are left.
+        coverage: Description of the set: groups, brightness, shapes, and what it lacks.
+        held_out: Other frames of the folder that show different scenes, to compare calibrators on; None
+            where none were asked for or none are left.
     """
 
     folder: Path
@@ -63,7 +64,7 @@ class CalibrationSet:
     held_out: CalibrationSet | None = None
 
     def frames(self, size_hw: tuple[int, int]) -> Iterator[UInt8Array]:
-        """Each image as (H, W, 3) BGR of ``size_hw``, one in memory at a time.
+        """Yield each image as (H, W, 3) BGR of ``size_hw``, one in memory at a time.
 
         Raises:
             CalibrationSetError: A file is no longer the one that was chosen.
@@ -78,7 +79,7 @@ class FrameReader(CalibrationDataReader):  # type: ignore[misc]
     Args:
         images: The set.
         size_hw: The bundle's frame size.
-        pixels: What the model takes, the manifest's ``frame.pixels``.
+        pixels: Pixel format of the model's input, the manifest's ``frame.pixels``.
     """
 
     def __init__(self, images: CalibrationSet, size_hw: tuple[int, int], pixels: Pixels = BGR) -> None:
@@ -88,7 +89,7 @@ class FrameReader(CalibrationDataReader):  # type: ignore[misc]
         self.rewind()
 
     def get_next(self) -> dict[str, UInt8Array] | None:
-        """The next frame, or None after the last.
+        """Return the next frame, or None after the last.
 
         Raises:
             CalibrationSetError: A file is no longer the one that was chosen.
@@ -97,11 +98,11 @@ class FrameReader(CalibrationDataReader):  # type: ignore[misc]
         return None if frame is None else {"frame": to_pixel_format(frame, self._pixels)[None]}
 
     def get_first(self) -> dict[str, UInt8Array]:
-        """The first frame, without taking it."""
+        """Return the first frame, without taking it."""
         return {"frame": to_pixel_format(next(self._images.frames(self._size_hw)), self._pixels)[None]}
 
     def rewind(self) -> None:
-        """Begin again."""
+        """Start again at the first frame."""
         self._frames = self._images.frames(self._size_hw)
 
 
@@ -119,16 +120,18 @@ def choose_images(
     The choice depends on the files' contents and their names within the folder alone. Each group (see
     :func:`danet_calibration.images.pictures.find_pictures`) gets its share by the largest remainder, and
     inside it the frames are taken from the quantiles of their mean grey level. Frames that show nearly the
-    same as another are never taken, also where ``count`` is then not reached: the coverage says so. Of a
-    folder with more than ``EXAMINED_FRAMES`` an even sample of each group is looked at.
+    same as another are never taken, even where ``count`` is then not reached: the coverage says so. In a
+    folder with more than ``EXAMINED_FRAMES`` an even sample of each group is examined.
 
     Args:
         folder: A data set (its training split is taken) or any folder, as ``find_pictures`` says.
-        count: At most so many, at least 1.
-        held_out: At most so many further frames, from those that are left and show something else.
-        least: So many frames that differ must be found, or ``count`` where that is less.
-        frame_hw: The bundle's frame, to say in the coverage how many images are resized and stretched.
-        progress: Is told how many images of how many are done, first while looking, then while checking.
+        count: Largest number of images, at least 1.
+        held_out: Largest number of further frames, from those that are left and show different scenes.
+        least: Least number of different frames in the folder, or ``count`` where that is less.
+        frame_hw: Size of the bundle's frame; the coverage then counts the images that are resized and
+            stretched.
+        progress: Called with the number of images done and of all, first while they are examined, then while
+            they are checked.
 
     Raises:
         CalibrationSetError: No images, too few, nearly the same throughout, or images that cannot stand for a
@@ -154,9 +157,9 @@ def choose_images(
 
 
 def manifest_frames(images: CalibrationSet) -> tuple[tuple[str, str], ...]:
-    """Path below the folder and SHA-256 of every frame, in order, for the manifest.
+    """Return the path below the folder and the SHA-256 of every frame, in order, for the manifest.
 
-    A name that is no Unicode is escaped, as JSON holds nothing else.
+    A name that is not Unicode is escaped, because JSON cannot hold it.
     """
     names = (file.relative_to(images.folder).as_posix() for file in images.files)
     escaped = (name.encode("utf-8", "backslashreplace").decode() for name in names)
@@ -165,14 +168,14 @@ def manifest_frames(images: CalibrationSet) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What is known of a folder's frames when they are chosen."""
+    """The frames of a folder, ready for choosing."""
 
     pictures: Pictures
     looks: dict[str, Look]
     distinct: frozenset[str]
 
     def take(self, count: int, held_out: int) -> tuple[list[Candidate], list[Candidate]]:
-        """The frames of the set and the held-out ones."""
+        """Return the frames of the set and the held-out ones."""
         groups = self.pictures.groups
         candidates = [Candidate(name, groups[name], look.luma) for name, look in self.looks.items()]
         differing = [candidate for candidate in candidates if candidate.name in self.distinct]
@@ -215,7 +218,7 @@ class _Choice:
         )
 
     def _weights(self) -> dict[str, Fraction]:
-        """Of each group: how many frames it holds, less the part that shows nearly the same as another."""
+        """Return the weight of each group: its number of frames, less the share of near-duplicates."""
         groups = self.pictures.groups
         found = Counter(groups.values())
         examined = Counter(groups[name] for name in self.looks)

@@ -1,4 +1,4 @@
-"""A small look at each frame: how bright it is, and which frames show the same as another."""
+"""Thumbnails of the frames: their brightness, and the frames that show the same scene as another."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MOST_THREADS = 4
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a strongly reduced frame tells.
+    """Brightness and thumbnail of a frame.
 
     Attributes:
         luma: Mean grey level, 0 to 255.
@@ -72,11 +72,11 @@ def look_at(file: Path) -> Look:
 
 
 def look_at_all(files: Sequence[Path], progress: Progress | None = None) -> list[Look]:
-    """Look at frames on a few threads, and give the looks in the order of the files.
+    """Make the thumbnails of frames on a few threads, in the order of the files.
 
     Args:
         files: The frames.
-        progress: Is told after each how many of how many are done.
+        progress: Called after each frame with the number done and the number of all.
 
     Raises:
         SourceError: One cannot be read, is damaged, or too large.
@@ -95,9 +95,9 @@ def look_at_all(files: Sequence[Path], progress: Progress | None = None) -> list
 
 
 def distinct_frames(looks: Sequence[Look]) -> list[int]:
-    """Positions of the frames of which none shows the same as one before it, in order.
+    """Return the positions of the frames that show no earlier frame's scene, in order.
 
-    Costs the square of the number of frames that differ: about 5 s for 370 on a loaded core.
+    The time grows with the square of the number of different frames: about 5 s for 370 on a loaded core.
     """
     windows = np.empty((len(looks), _CELLS), np.float32)
     contrasts = np.empty(len(looks), np.float32)

@@ -23,8 +23,8 @@ from danet_train.data.datasets.pairing import summed
 from danet_train.data.samples.faults import Skipped
 
 LEAST_SEQUENCE = 8
-"""So many frames must share the beginning of their names to count as a sequence of their own; below it the
-beginning is taken for chance (names that are hashes) and the frames count to their folder."""
+"""Least number of frames that share the beginning of their names to count as a sequence of their own. Fewer
+may share it by chance (names that are hashes); they count to their folder."""
 
 _NO_FILE = "no regular file, or a link that leads nowhere"
 _FRAME_NUMBER = re.compile(r"[-_. ]*\d+\D*$")
@@ -33,13 +33,13 @@ _FRAME_NUMBER = re.compile(r"[-_. ]*\d+\D*$")
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a folder holds.
+    """The photographs of a folder and their groups.
 
     Attributes:
-        folder: Where the photographs lie, itself or below it.
+        folder: Folder that holds the photographs, itself or in subfolders.
         groups: The group of each photograph by its name, which is its path within ``folder`` with forward
             slashes. Sorted by name.
-        left_out: Files that are neither photographs nor label images, and why.
+        left_out: Files that are neither photographs nor label images, each with the reason.
     """
 
     folder: Path
@@ -48,13 +48,13 @@ class Pictures:
 
 
 def find_pictures(folder: Path) -> Pictures:
-    """The photographs of a folder and the group of each.
+    """Return the photographs of a folder and the group of each.
 
-    Of a data set in a known layout they are those of its training split alone; of any other folder all that
-    lie below it but label images, which the layouts' names of folders and files tell. The group is what the
-    layout says (a city of Cityscapes), else the subfolder and, inside one, the sequence: what the file's name
-    begins with before its last number, where at least ``LEAST_SEQUENCE`` files share it (``0001TP`` for
-    CamVid's ``0001TP_006690.jpg``).
+    For a data set in a known layout these are the images of its training split alone; for any other folder
+    all images in it and its subfolders except label images, which are recognised by the layouts' names of
+    folders and files. The group is the layout's (a city of Cityscapes), else the subfolder and, inside one,
+    the sequence: the part of the file's name before its last number, where at least ``LEAST_SEQUENCE`` files
+    share it (``0001TP`` for CamVid's ``0001TP_006690.jpg``).
 
     Args:
         folder: A data set, a folder of one, or any folder, searched with its subfolders and what links lead
@@ -78,7 +78,7 @@ def find_pictures(folder: Path) -> Pictures:
 
 
 def _of_split(folder: Path, split: Membership) -> tuple[Path, list[Path], list[Skipped]]:
-    """Where the photographs of a training split lie that are below ``folder``, they, and what is left out."""
+    """Return the folder of a training split's photographs below ``folder``, those, and what is left out."""
     images, above = split.found.images, folder.absolute()
     root = above if images in above.parents else images
     found, left_out = list[Path](), list[Skipped]()
@@ -114,7 +114,7 @@ def _sequences(names: list[str]) -> dict[str, str]:
 
 
 def _search(root: Path) -> tuple[Path, list[Path], list[Skipped]]:
-    """``root``, the photographs below it, and the files that are none; every folder is entered once."""
+    """Return ``root``, the photographs below it, and the other files; every folder is entered once."""
     found, labels, left_out = list[Path](), list[Path](), list[Skipped]()
     of_labels, endings = label_folders(), label_endings()
     for file, why in files_below(root):

@@ -1,7 +1,7 @@
-"""Which frames are taken: a share for each group, spread over the brightness inside it.
+"""Choice of frames: a share for each group, spread over the brightness inside it.
 
 Everything here depends on names, groups and brightness alone, so that the same frames give the same choice
-wherever they lie and in whatever order the file system lists them.
+in any folder and in any order of the file system.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Candidate:
     """A frame that may be taken.
 
     Attributes:
-        name: Tells it from every other.
-        group: Its city, folder or sequence.
+        name: Unique name.
+        group: City, folder or sequence of the frame.
         luma: Mean grey level, 0 to 255.
     """
 
@@ -33,9 +33,9 @@ def group_shares(
     """Divide a count among groups by the method of the largest remainder.
 
     Args:
-        weights: Of each group, none negative. Without a limit that binds, a group gets its proportional part
-            rounded down or up.
-        count: To be divided; what no group has room for is left over.
+        weights: Weight of each group, 0 or more. Without a limit that binds, a group gets its proportional
+            part rounded down or up.
+        count: Number to be divided; what no group has room for is left over.
         capacity: The most that each group can take. What exceeds it goes to the groups that are furthest
             below their part; equal claims are settled by the groups' names.
     """
@@ -49,7 +49,7 @@ def group_shares(
 
 
 def spread_positions(length: int, count: int) -> list[int]:
-    """``count`` positions of ``length``, each in the middle of an equal part; all where there are fewer."""
+    """Return ``count`` positions below ``length``, each in the middle of an equal part; all if fewer."""
     count = min(count, length)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]
 
@@ -62,13 +62,13 @@ def select(
     Inside a group the frames are sorted by brightness and taken from its quantiles.
 
     Args:
-        candidates: In any order, with different names.
-        count: At most so many.
-        weights: Of the groups; by default each weighs as many as it has candidates.
+        candidates: Candidates in any order, with different names.
+        count: Largest number to take.
+        weights: Weight of each group; by default its number of candidates.
 
     Returns:
-        In an order in which every beginning is spread over groups and brightness too, for what reads only the
-        first frames or measures after 32, 64, ... of them.
+        The taken candidates. Every beginning of the list is spread over groups and brightness too, because
+        some steps read only the first frames, or measure after 32, 64, ... of them.
     """
     members: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=lambda candidate: (candidate.luma, candidate.name)):
@@ -88,10 +88,10 @@ def presample(groups: Mapping[str, str], count: int) -> list[str]:
 
     Args:
         groups: The group of each name.
-        count: At most so many.
+        count: Largest number to take.
 
     Returns:
-        Sorted.
+        The names, sorted.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups):
@@ -106,7 +106,7 @@ def presample(groups: Mapping[str, str], count: int) -> list[str]:
 
 
 def _scattered(count: int) -> list[int]:
-    """0 .. count - 1 in the order of the van der Corput sequence: each beginning is spread over the whole."""
+    """Return 0 .. count - 1 in the order of the van der Corput sequence: each beginning is spread evenly."""
     inverses = [int(f"{index:b}"[::-1], 2) / (1 << index.bit_length()) for index in range(count)]
     order = [0] * count
     for rank, index in enumerate(sorted(range(count), key=inverses.__getitem__)):

@@ -1,4 +1,4 @@
-"""What a calibration set covers: groups, brightness, shapes, and where it is thin."""
+"""Coverage of a calibration set: groups, brightness, shapes, and what it lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ ASPECT_TOLERANCE = 0.02
 FEW_FRAMES = 32
 
 LEAST_DISTINCT_SHARE = 0.5
-"""Of the frames looked at; a folder with fewer is a film of few scenes, and the coverage says so."""
+"""Least share of different frames in those looked at; a folder with less is a film of few scenes, and the
+coverage says so."""
 
 DARK_BELOW = 48.0
 """Mean grey level of night and tunnels; Cityscapes' days begin at about 50."""
@@ -29,9 +30,9 @@ class GroupCoverage:
     """One city, folder or sequence.
 
     Attributes:
-        name: Empty for the folder itself.
-        found: Frames that it holds.
-        used: Of them in the set.
+        name: Name of the group; empty for the folder itself.
+        found: Number of frames in the group.
+        used: Number of its frames in the set.
     """
 
     name: str
@@ -41,21 +42,21 @@ class GroupCoverage:
 
 @dataclass(frozen=True)
 class SetCoverage:
-    """What a set covers of what was found.
+    """How well a set covers the folder that it was chosen from.
 
     Attributes:
-        found: Frames in the folder.
-        examined: Of them looked at: all, or an even sample of a large folder.
-        distinct: Of the examined, those that show something else than the ones before.
-        used: Frames of the set.
+        found: Number of frames in the folder.
+        examined: Number of frames that were looked at: all, or an even sample of a large folder.
+        distinct: Number of examined frames that show another scene than all before.
+        used: Number of frames in the set.
         groups: Each city, folder or sequence, by name.
-        luma_examined: Frames in each of ``LUMA_BINS`` bins of the mean grey level, of the examined ones.
-        luma_used: Of the set.
-        sizes: How often each height and width occurs in the set, largest count first.
-        frame_hw: The bundle's frame, where it is known.
-        resized: Frames of the set of another size; None where the bundle's frame is not known.
-        aspect_changed: Of them, those that the resize stretches by more than ``ASPECT_TOLERANCE``.
-        thin: What the set lacks, each in a sentence.
+        luma_examined: Number of examined frames in each of ``LUMA_BINS`` bins of the mean grey level.
+        luma_used: The same for the frames of the set.
+        sizes: Each height and width in the set with its count, largest count first.
+        frame_hw: Size of the bundle's frame; None where it is not known.
+        resized: Number of frames of another size; None where the bundle's frame is not known.
+        aspect_changed: Number of those that the resize stretches by more than ``ASPECT_TOLERANCE``.
+        thin: A sentence for each thing that the set lacks.
         left_out: The other files of the folder, counted and named; None where there are none.
     """
 
@@ -74,7 +75,7 @@ class SetCoverage:
     left_out: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As dictionaries, lists and numbers, under the names of the attributes."""
+        """Return the values for JSON, under the names of the attributes."""
         return {
             **asdict(self),
             "groups": {group.name: {"found": group.found, "used": group.used} for group in self.groups},
@@ -88,7 +89,7 @@ class SetCoverage:
 
 @dataclass(frozen=True)
 class UsedFrame:
-    """What the coverage needs to know of a frame of the set: group, mean grey level, height and width."""
+    """Group, mean grey level, and height and width of a frame of the set."""
 
     group: str
     luma: float
@@ -103,15 +104,15 @@ def describe_set(
     frame_hw: tuple[int, int] | None,
     left_out: str | None = None,
 ) -> SetCoverage:
-    """Put together what a set covers.
+    """Describe the coverage of a set.
 
     Args:
-        found: Frames of each group.
+        found: Number of frames of each group.
         lumas: Mean grey level of each frame that was examined.
-        distinct: How many of them differ from each other.
+        distinct: Number of examined frames that differ from each other.
         used: The frames of the set.
-        frame_hw: The bundle's frame, where it is known.
-        left_out: The other files of the folder, in words.
+        frame_hw: Size of the bundle's frame, where it is known.
+        left_out: The other files of the folder, counted and named.
     """
     in_set = Counter(frame.group for frame in used)
     sizes = Counter(frame.size_hw for frame in used)
@@ -151,7 +152,7 @@ def describe_set(
 
 
 def luma_histogram(lumas: Sequence[float]) -> tuple[int, ...]:
-    """How many mean grey levels, 0 to 255, fall into each of ``LUMA_BINS`` equal bins."""
+    """Count the mean grey levels, 0 to 255, in each of ``LUMA_BINS`` equal bins."""
     bins = Counter(int(luma * LUMA_BINS / 256) for luma in lumas)
     return tuple(bins[index] for index in range(LUMA_BINS))
 
@@ -179,10 +180,10 @@ def _thin_light(lumas: Sequence[float], used: Sequence[float]) -> list[str]:
             f"no frame is dark (mean grey level under {DARK_BELOW:.0f}): night and tunnels are not covered"
         )
     width = 256 // LUMA_BINS
-    for index, (seen, taken) in enumerate(zip(luma_histogram(lumas), luma_histogram(used), strict=True)):
-        if seen and not taken:
+    for index, (examined, taken) in enumerate(zip(luma_histogram(lumas), luma_histogram(used), strict=True)):
+        if examined and not taken:
             thin.append(
                 f"no frame of mean grey level {index * width} to {(index + 1) * width - 1} is in the set; "
-                f"{seen} of the {len(lumas)} frames looked at are"
+                f"{examined} of the {len(lumas)} frames looked at are"
             )
     return thin

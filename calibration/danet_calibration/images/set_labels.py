@@ -13,19 +13,19 @@ from danet_train.errors import DataError
 
 
 class NoLabelsError(Exception):
-    """The set has no labels that fit; says why."""
+    """The set has no labels that fit; the message says why."""
 
 
 def find_labels(
     images: CalibrationSet, names: tuple[str, ...], classes: Path | str | None
 ) -> tuple[list[Path], Dataset]:
-    """The label image of each file of a set, and the data set that says what they mean.
+    """Return the label image of each file of a set, and the data set that says what the labels mean.
 
     Args:
         images: The set.
         names: The bundle's classes, which the labels must have.
-        classes: As :func:`danet_train.data.datasets.layouts.open_dataset` takes it, for a folder without a
-            table.
+        classes: Class table for a folder without one, see
+            :func:`danet_train.data.datasets.layouts.open_dataset`.
 
     Raises:
         NoLabelsError: The set is not from a labelled data set of these classes.
@@ -54,12 +54,12 @@ def find_labels(
 def labelled_frames(
     images: CalibrationSet, names: tuple[str, ...], classes: Path | str | None
 ) -> Dataset | None:
-    """A set's frames with their labels, or ``None`` where it has none of these classes.
+    """Return a set's frames with their labels, or ``None`` where it has none of these classes.
 
     Args:
         images: The set.
         names: The bundle's classes.
-        classes: As :func:`find_labels` takes it.
+        classes: Class table, see :func:`find_labels`.
 
     Raises:
         ConfigError: The class table cannot be read.

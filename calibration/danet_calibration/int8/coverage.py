@@ -1,4 +1,4 @@
-"""How much of a model really runs on INT8: counted in its file, node by node."""
+"""Share of a model that really runs on INT8, counted in its file node by node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Coverage:
         total_macs: MACs of all convolutions.
         float_convolutions: Names of those that compute on floating point.
         quantize_nodes: Number of QuantizeLinear nodes.
-        macs: Of each convolution, by name.
+        macs: MACs of each convolution, by name.
     """
 
     int8_macs: int
@@ -34,7 +34,7 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """INT8 MACs over all."""
+        """Share of INT8 MACs in all MACs, 0..1."""
         return self.int8_macs / self.total_macs
 
 

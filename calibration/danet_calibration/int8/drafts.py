@@ -1,4 +1,4 @@
-"""The INT8 file while it is not yet decided: written into the new bundle, measured there, written anew."""
+"""Drafts of the INT8 file: written into the new bundle, measured there, and written again."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Draft:
 
     Attributes:
         floating: Layers that stay in FP16 though they could be INT8.
-        variant: As the manifest would name it.
-        coverage: What of the file runs on INT8.
+        variant: The manifest's entry for the file.
+        coverage: Share of the file that runs on INT8.
         bundle: The new bundle with this file; readable until the next draft is written.
     """
 
@@ -38,13 +38,13 @@ class Drafts:
 
     Args:
         source: The bundle that is calibrated.
-        writer: Of the new bundle; every file of ``source`` is in it already.
-        inputs: What is quantised where no layer stays in FP16.
-        recipe: The manifest's entry; the counts and layers in it are each draft's own.
+        writer: Writer of the new bundle; every file of ``source`` is in it already.
+        inputs: All quantised inputs where no layer stays in FP16.
+        recipe: The manifest's entry; each draft replaces the counts and layers in it.
 
     Attributes:
         layers: Every layer that is quantised, in the order of the model's nodes.
-        total_macs: Of all convolutions for one frame.
+        total_macs: MACs of all convolutions for one frame.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Drafts:
         return Draft(tuple(floating), variant, coverage, self._writer.preview(preview))
 
     def share_without(self, floating: Sequence[Layer]) -> float:
-        """Share of convolution MACs left on INT8 with ``floating`` in FP16, 0..1; nothing is written."""
+        """Return the share of convolution MACs on INT8 with ``floating`` in FP16, 0..1; write nothing."""
         return sum(layer.macs for layer in self.layers if layer not in floating) / self.total_macs
 
     def _floating_layers(self, coverage: Coverage, floating: Sequence[Layer]) -> tuple[FloatingLayer, ...]:

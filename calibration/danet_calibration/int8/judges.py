@@ -1,4 +1,4 @@
-"""What an INT8 file is worth, as one number: mIoU where there are labels, agreement with FP32 where not."""
+"""Scores of an INT8 file: mIoU where there are labels, agreement with FP32 where there are none."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from danet_train.data.samples.sample import Dataset
 from danet_train.evaluation.metrics import ConfusionMatrix
 
 JUDGED_SAMPLES: Final = 32
-"""Most labelled frames that methods are compared on; the gate itself takes all."""
+"""Largest number of labelled frames that methods are compared on; the gate itself takes all."""
 
 
 class Judge(Protocol):
     """Scores files; higher is better.
 
     Attributes:
-        measure: What the score is, in words.
+        measure: Name of the score, for reports.
     """
 
     measure: str
 
     def __call__(self, model: bytes) -> float:
-        """The score of an INT8 file."""
+        """Return the score of an INT8 file."""
 
 
 class AgreementJudge:
-    """Share of pixels to which a file gives FP32's label.
+    """Scores a file by the share of pixels to which it gives FP32's label.
 
     Args:
         reference: The bundle's FP32 file.
         frames: (H, W, 3) BGR each, best not calibrated on.
-        origin: What frames these are, in words.
-        pixels: What the model takes.
+        origin: Name of the frames, for reports.
+        pixels: Pixel format of the model's input.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class AgreementJudge:
         self._expected = [network(frame)[0] for frame in frames]
 
     def __call__(self, model: bytes) -> float:
-        """The share, 0..1."""
+        """Return the share, 0..1."""
         network = Network(onnx.load_from_string(model), self._pixels)
         pairs = zip(self._frames, self._expected, strict=True)
         return float(np.mean([(network(frame)[0] == labels).mean() for frame, labels in pairs]))
 
 
 class AccuracyJudge:
-    """mIoU on labelled frames, over the classes that the labels hold.
+    """Scores a file by its mIoU on labelled frames, over the classes that the labels hold.
 
     A class without labels would score 0 as soon as one pixel is taken for it, for one method and not another.
 
     Args:
         dataset: Labelled images of the bundle's classes, best those that neither the scales nor the gate see.
-        name: What to call it.
-        pixels: What the model takes.
-        count: At most so many of its frames.
+        name: Name of the data set, for reports.
+        pixels: Pixel format of the model's input.
+        count: Largest number of frames that are used.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AccuracyJudge:
         self.measure = f"mIoU on {len(self._samples)} of {name}"
 
     def __call__(self, model: bytes) -> float:
-        """The mIoU, 0..1."""
+        """Return the mIoU, 0..1."""
         network = Network(onnx.load_from_string(model), self._pixels)
         matrix = ConfusionMatrix(len(self._samples.classes.names))
         for sample in self._samples:

@@ -1,4 +1,4 @@
-"""The layers of a quantised model: what goes back to FP16 as one.
+"""The layers of a quantised model, the units that go back to FP16.
 
 A layer is one convolution with what TensorRT computes in its kernel: its activation, its weight and, where
 its output is added to a skip connection, the skip's quantised input. A convolution alone would be too little:
@@ -16,7 +16,7 @@ import onnx
 from danet_calibration.int8.ranges.scales import QuantisedInput
 
 _TRANSPARENT = frozenset({"Relu", "MaxPool", "Identity", "Cast"})
-"""What may stand between a convolution and the node that belongs to it."""
+"""Operators that may stand between a convolution and the node that belongs to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +24,10 @@ class Layer:
     """One layer, compared by identity.
 
     Attributes:
-        name: Of its module in the network, as ``backbone.layer1.0.conv2``; else the node's own.
-        node: Of its convolution in the bundle's files; for a layer without one, of the quantised node.
-        macs: Of its convolution for one frame; 0 where that is not quantised, or there is none.
-        inputs: Every quantised input of it.
+        name: Name of its module in the network, as ``backbone.layer1.0.conv2``; else the node's name.
+        node: Name of its convolution in the bundle's files; for a layer without one, of the quantised node.
+        macs: MACs of its convolution for one frame; 0 where that is not quantised, or there is none.
+        inputs: All quantised inputs of the layer.
     """
 
     name: str
@@ -46,9 +46,10 @@ def find_layers(
     layer of its own.
 
     Args:
-        model: The floating-point file that they are inputs of.
-        inputs: As :func:`danet_calibration.int8.ranges.scales.find_scales` gives them.
-        macs: By convolution, as :func:`danet_calibration.int8.coverage.measure_coverage` counts them.
+        model: The floating-point file.
+        inputs: The quantised inputs, as :func:`danet_calibration.int8.ranges.scales.find_scales` gives them.
+        macs: MACs of each convolution, counted by
+            :func:`danet_calibration.int8.coverage.measure_coverage`.
     """
     nodes = {node.name: node for node in model.graph.node}
     producers = {name: node for node in model.graph.node for name in node.output}
@@ -70,7 +71,7 @@ def find_layers(
 
 
 def layer_names(model: onnx.ModelProto) -> dict[str, str]:
-    """Convolution -> module of the network that its weight belongs to, read from a floating-point file."""
+    """Map each convolution of a floating-point file to the network's module that its weight belongs to."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return {
         node.name: node.input[1].removeprefix("network.").removesuffix(".weight")

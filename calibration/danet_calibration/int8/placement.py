@@ -18,7 +18,7 @@ from danet_train.quantisation.fake_quantisation import SMALLEST_SCALE
 
 @dataclass
 class _Builder:
-    """Collects the new nodes and constants; one pair a tensor and scale, shared by its consumers."""
+    """Collects the new nodes and constants; one pair per tensor and scale, shared by its readers."""
 
     weights: dict[str, onnx.TensorProto]
     types: dict[str, int]
@@ -31,14 +31,14 @@ class _Builder:
 
 
 def quantise(model: bytes, inputs: Sequence[QuantisedInput]) -> onnx.ModelProto:
-    """Quantise the inputs that were chosen.
+    """Quantise the chosen inputs of a model.
 
-    Weights are stored as INT8 with one scale an output channel and only dequantised; activations get a pair
+    Weights are stored as INT8 with one scale per output channel and only dequantised; activations get a pair
     of QuantizeLinear and DequantizeLinear. Everything is symmetric: zero points are 0.
 
     Args:
         model: The bundle's FP16 file, whose node names are those of the FP32 file.
-        inputs: As :func:`danet_calibration.int8.ranges.scales.find_scales` gives them.
+        inputs: The quantised inputs, as :func:`danet_calibration.int8.ranges.scales.find_scales` gives them.
 
     Raises:
         CalibrationError: The model has no node of such a name, or holds Q/DQ already.
@@ -66,7 +66,7 @@ def quantise(model: bytes, inputs: Sequence[QuantisedInput]) -> onnx.ModelProto:
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(builder.constants)
-    _drop_unused(graph)
+    _remove_unused(graph)
     onnx.checker.check_model(quantised, full_check=True)
     return quantised
 
@@ -74,7 +74,7 @@ def quantise(model: bytes, inputs: Sequence[QuantisedInput]) -> onnx.ModelProto:
 def _dequantised(
     name: str, scale: npt.NDArray[np.float32], builder: _Builder, nodes: list[onnx.NodeProto]
 ) -> str:
-    """The name of the dequantised tensor; its nodes are appended where they do not exist yet."""
+    """Return the name of the dequantised tensor, and append its nodes where they do not exist yet."""
     key = (name, scale.tobytes())
     if key in builder.pairs:
         return builder.pairs[key]
@@ -112,7 +112,7 @@ def _round(weight: npt.NDArray[np.generic], scale: npt.NDArray[np.floating]) -> 
     return np.asarray(np.clip(np.rint(weight.astype(np.float64) / factors), -127, 127), np.int8)
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def _remove_unused(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]

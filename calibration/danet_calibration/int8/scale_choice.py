@@ -1,4 +1,4 @@
-"""Which scales: a trained checkpoint's, those of the method that was asked for, or of the best of all."""
+"""Choice of the scales: a trained checkpoint's, or those of the wanted or the best calibration method."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from danet_runtime.bundle.manifest import FrameSpec
 
 @dataclass(frozen=True)
 class ScaleChoice:
-    """Scales, and how they were come by.
+    """Scales and their origin.
 
     Attributes:
-        method: Whose they are; ``trained``: of a quantisation-aware training.
-        inputs: What is quantised, and how.
-        measure: What methods were compared by, in words; empty where they were not.
-        scores: By method, higher is better, where they were compared.
-        convergence: How the scales moved with the number of frames.
-        convergence_method: Of which method: the chosen one, or ``percentile`` for ``entropy``, which takes up
-            to a second a tensor for each number of frames.
+        method: Calibration method of the scales; ``trained`` for a quantisation-aware training.
+        inputs: The quantised inputs with their scales.
+        measure: Name of the score that methods were compared by; empty where they were not compared.
+        scores: Score of each method, higher is better; empty where they were not compared.
+        convergence: Change of the scales with the number of frames.
+        convergence_method: Method of ``convergence``: the chosen one, or ``percentile`` for ``entropy``,
+            which takes up to a second per tensor for each number of frames.
     """
 
     method: CalibrationMethod | Literal["trained"]
@@ -46,7 +46,7 @@ class ScaleChoice:
     convergence_method: CalibrationMethod | None = None
 
     def report(self) -> dict[str, Any]:
-        """As it stands in the calibration's report."""
+        """Return the values for the JSON of the calibration's report."""
         return {
             "method": self.method,
             "methods_compared_by": self.measure or None,
@@ -58,15 +58,15 @@ class ScaleChoice:
 
 @dataclass(frozen=True)
 class ScaleMaterial:
-    """What scales are found on.
+    """Inputs of the choice of scales.
 
     Attributes:
         fp32: The bundle's FP32 file, on which ranges are measured.
         base: The FP16 file that is quantised.
-        images: To calibrate on; read once, one at a time, whatever the number of methods.
-        frame: What the model takes.
-        trained: By node and position, scales of a quantisation-aware training: they are taken instead of
-            any method's, for the weights were made for them.
+        images: Calibration images; read once, one at a time, whatever the number of methods.
+        frame: Size and pixel format of the model's input.
+        trained: Scales of a quantisation-aware training, by node and position. They are taken instead of any
+            method's, because the weights were trained for them.
     """
 
     fp32: bytes
@@ -76,20 +76,20 @@ class ScaleMaterial:
     trained: Mapping[tuple[str, int], float] | None = None
 
     def frames(self) -> FrameReader:
-        """The images as the model takes them, from the first one on."""
+        """Return a reader of the images in the model's input format, at the first image."""
         return FrameReader(self.images, self.frame.size_hw, self.frame.pixels)
 
 
 def choose_scales(
     material: ScaleMaterial, choice: MethodChoice, judge: Callable[[], Judge], step: Step
 ) -> ScaleChoice:
-    """Find the scales of one method, or of the one that serves the model best.
+    """Find the scales of one method, or of the method with the best score.
 
     Args:
-        material: What they are found on.
+        material: Files, images and trained scales.
         choice: A method, or ``auto``.
-        judge: Makes what ``auto`` compares by; not called otherwise.
-        step: Is told how far it is.
+        judge: Makes the judge by which ``auto`` compares the methods; not called otherwise.
+        step: Called with the name of a step, the parts done and the number of parts.
 
     Raises:
         CalibrationError: The model cannot be quantised, a frame cannot be used, or the trained scales are of

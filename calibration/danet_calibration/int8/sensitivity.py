@@ -1,4 +1,4 @@
-"""What each layer alone costs: it quantised, everything else floating, against the FP32 file."""
+"""Sensitivity of each layer: it alone quantised, everything else in floating point, against the FP32 file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_train.data.samples.sample import Dataset
 
 SENSITIVITY_FRAMES = 8
-"""Most labelled frames that the layers are ranked on. The error of logits is a mean over every position and
-class: unlike an IoU it needs few frames."""
+"""Largest number of labelled frames that the layers are ranked on. The error of logits is a mean over every
+position and class: unlike an IoU it needs few frames."""
 
 LayerStep = Callable[[str, int, int], None]
 
@@ -30,8 +30,8 @@ class Sensitivity:
 
     Attributes:
         layer: The layer.
-        error: Squared error of the logits over their variance, each class on its own, then the mean over the
-            classes: a class of few pixels counts as much as the road.
+        error: Squared error of the logits over their variance for each class, then the mean over the classes:
+            a class of few pixels counts as much as the road.
         disagreement: Share of pixels whose label changes, 0..1.
     """
 
@@ -40,7 +40,7 @@ class Sensitivity:
     disagreement: float
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the report and in the verdict."""
+        """Return the values for the JSON of the report and the verdict."""
         return {
             "layer": self.layer.name,
             "node": self.layer.node,
@@ -51,7 +51,7 @@ class Sensitivity:
 
 
 def sensitivity_samples(dataset: Dataset, count: int = SENSITIVITY_FRAMES) -> Dataset:
-    """Samples spread evenly over a data set, always the same ones."""
+    """Return samples spread evenly over a data set, always the same ones."""
     positions = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
     return Dataset([dataset.pairs[position] for position in positions], dataset.classes)
 
@@ -64,18 +64,18 @@ def measure_sensitivity(
     step: LayerStep,
     pixels: Pixels = BGR,
 ) -> list[Sensitivity]:
-    """Rank layers by what each costs alone.
+    """Rank layers by their error when each is quantised alone.
 
     Args:
         reference: The FP32 file.
-        base: The FP16 file, nothing of it quantised.
-        layers: To rank.
+        base: The FP16 file without quantisation.
+        layers: The layers to rank.
         frames: (H, W, 3) BGR each.
-        step: Is told the layer's name, and how many of how many are done.
-        pixels: What the model takes.
+        step: Called with the layer's name, the number done and the number of all.
+        pixels: Pixel format of the model's input.
 
     Returns:
-        The worst first; equal ones in the order of ``layers``.
+        The sensitivities, the worst first; equal ones in the order of ``layers``.
     """
     network = Network(onnx.load_from_string(reference), pixels)
     expected = [network(frame) for frame in frames]
@@ -91,7 +91,7 @@ def measure_sensitivity(
 
 
 def _relative_error(measured: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
-    """Each (C, h, w); non-finite logits, from values beyond FP16's range, count as infinitely wrong."""
+    """Return the error of (C, h, w) logits; non-finite ones, beyond FP16's range, give infinity."""
     classes = np.concatenate([logits.reshape(len(logits), -1) for logits in expected], axis=1).astype(float)
     wrong = np.concatenate([logits.reshape(len(logits), -1) for logits in measured], axis=1).astype(float)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -22,12 +22,12 @@ from danet_train.evaluation.metrics import ConfusionMatrix
 Progress = Callable[[int, int], None]
 
 Step = Callable[[str, int, int], None]
-"""Is told what is being done, and how many of how many parts of it are done (0 of 0: unknown)."""
+"""Called with the name of a step, the parts done and the number of parts (0 and 0: unknown)."""
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled images, and what to call them in the manifest."""
+    """Labelled images, and their name for the manifest."""
 
     name: str
     dataset: Dataset
@@ -35,12 +35,12 @@ class LabelledSet:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a variant gives FP32's labels.
+    """Agreement of a variant with FP32's labels.
 
     Attributes:
-        share: Of the pixels, 0..1.
-        frames: How many were compared.
-        origin: What frames these are, in words.
+        share: Share of the pixels with the same label, 0..1.
+        frames: Number of compared frames.
+        origin: Name of the frames, for reports.
     """
 
     share: float
@@ -48,7 +48,7 @@ class Agreement:
     origin: str
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the report and in the verdict."""
+        """Return the values for the JSON of the report and the verdict."""
         return {
             "label_agreement_int8_fp32": self.share,
             "label_agreement_frames": self.frames,
@@ -57,12 +57,12 @@ class Agreement:
 
 
 def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
-    """Refuse labelled images of other classes than the bundle's; white space around names says nothing.
+    """Refuse labelled images of other classes than the bundle's; white space around names is ignored.
 
     Args:
-        bundle: Names the classes.
+        bundle: Bundle with the expected classes.
         dataset: The labelled images.
-        name: What to call them in the error.
+        name: Name of the data set, for the error.
 
     Raises:
         CalibrationError: The classes differ.
@@ -77,10 +77,10 @@ def require_classes(bundle: Bundle, dataset: Dataset, name: str) -> None:
 
 
 def named_as_in(bundle: Bundle, labelled: LabelledSet) -> LabelledSet:
-    """The same labelled images, with the names of classes as the bundle spells them.
+    """Return the labelled images with the class names as the bundle spells them.
 
     Args:
-        bundle: Has these classes (:func:`require_classes`).
+        bundle: Bundle with these classes (:func:`require_classes`).
         labelled: The labelled images.
     """
     dataset = labelled.dataset
@@ -94,7 +94,7 @@ class Measurement:
     """The accuracy of a variant, and the counts that it is made of.
 
     Attributes:
-        accuracy: As the manifest names it; its mIoU is that of
+        accuracy: Accuracy as in the manifest; its mIoU is that of
             :class:`danet_train.evaluation.metrics.ConfusionMatrix`.
         counts: A confusion matrix for each frame.
     """
@@ -110,10 +110,10 @@ def measure_accuracy(
 
     Args:
         bundle: Holds the variant.
-        precision: Which one.
+        precision: Precision of the variant.
         dataset: Labelled images with the bundle's classes.
-        name: What to call the data set in the manifest.
-        progress: Is told after each image how many of how many are done.
+        name: Name of the data set, for the manifest.
+        progress: Called after each image with the number done and the number of all.
 
     Raises:
         CalibrationError: The data set has other classes than the bundle, or is empty.
@@ -150,12 +150,12 @@ def measure_accuracy(
 def measure_agreement(
     bundle: Bundle, precision: Precision, reference: Precision, frames: Sequence[UInt8Array]
 ) -> float:
-    """Share of pixels to which two variants of a bundle give the same label.
+    """Return the share of pixels to which two variants of a bundle give the same label.
 
     Args:
         bundle: Holds both variants.
-        precision: One of them.
-        reference: The other.
+        precision: Precision of one variant.
+        reference: Precision of the other.
         frames: (H, W, 3) BGR each.
     """
     with Segmenter(bundle, precision) as one, Segmenter(bundle, reference) as other:
@@ -163,11 +163,11 @@ def measure_agreement(
 
 
 def measure_golden(bundle: Bundle, precision: Precision) -> GoldenCheck:
-    """Hold a variant to the golden frame, as every runtime will.
+    """Check a variant against the golden frame, as every runtime will.
 
     Args:
         bundle: Holds the variant and the golden frame.
-        precision: Which one.
+        precision: Precision of the variant.
 
     Raises:
         BundleError: The golden frame cannot be used.

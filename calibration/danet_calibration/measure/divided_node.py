@@ -1,9 +1,8 @@
-"""A custom node run a part of its positions at a time, for sizes whose N x N map is too large to hold.
+"""Runs a custom node on a part of its positions at a time, where the whole N x N map is too large to hold.
 
-Each part runs the nodes of the operator's own function body, so that nothing here says what the operator
-computes, and what is measured is the same under the same names as over the whole map: only in parts. The
-contract says which inputs may be cut (``OperatorSpec.divisible``); what depends on none of them is computed
-once.
+Each part runs the nodes of the operator's own function body. So this module does not repeat what the operator
+computes, and the measured tensors have the same names as over the whole map. The contract says which inputs
+may be cut (``OperatorSpec.divisible``); tensors that depend on none of them are computed once.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from danet_calibration.measure.network import FloatArray
 from danet_runtime.bundle.operators import OperatorSpec
 
 PART_VALUES: Final = 2**22
-"""Values of the map held at once: 16 MiB in FP32, 128 of 32768 rows at 1024x2048."""
+"""Number of the map's values that are held at once: 16 MiB in FP32, 128 of 32768 rows at 1024x2048."""
 
 Values = dict[str, npt.NDArray[Any]]
 
 RunNode = Callable[[onnx.NodeProto, Mapping[str, npt.NDArray[Any]]], Iterable[npt.NDArray[Any]]]
-"""Computes one node from values by name, and gives its outputs as they are stored."""
+"""Computes one node from values by name, and returns its outputs as stored."""
 
 
 class DividedNode:
-    """The nodes of one custom node's body, those that are run once apart from those that are run a part.
+    """The nodes of one custom node's body, divided into those run once and those run for each part.
 
     Args:
         spec: The operator, with divisible inputs.
         inputs: Names of the custom node's inputs inside the body, in the operator's order.
-        body: Its nodes, in order; the last one gives the custom node's output.
+        body: Nodes of the body, in order; the last one computes the custom node's output.
     """
 
     def __init__(self, spec: OperatorSpec, inputs: Sequence[str], body: Sequence[onnx.NodeProto]) -> None:
@@ -56,11 +55,11 @@ class DividedNode:
         """Compute the custom node.
 
         Args:
-            arrays: Its inputs, (1, C, h, w) each.
-            run: Is given each node of the body.
+            arrays: Inputs of the node, (1, C, h, w) each.
+            run: Computes one node of the body.
 
         Returns:
-            Its output, of the shape of the last input that may be cut.
+            The output, of the shape of the last input that may be cut.
         """
         whole: Values = {
             name: array.reshape(*array.shape[:2], -1)

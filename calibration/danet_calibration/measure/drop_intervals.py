@@ -1,4 +1,4 @@
-"""How sure a drop is: its interval when other frames of the same kind had been labelled."""
+"""Confidence intervals of accuracy drops, over other labelled frames of the same kind."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy.typing as npt
 RESAMPLES: Final = 1000
 SEED: Final = 0
 COVERAGE: Final = 0.95
-"""Of the interval: the share of the resamples that lie in it."""
+"""Share of the resamples that lie in an interval."""
 
 Counts = npt.NDArray[np.int64]
-"""(frames, classes, classes): a confusion matrix a frame, rows the label, columns the prediction."""
+"""(frames, classes, classes): a confusion matrix per frame, rows the label, columns the prediction."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """From ``low`` to ``high`` percentage points under FP32; negative for a gain."""
+    """Interval from ``low`` to ``high`` percentage points under FP32; negative for a gain."""
 
     low: float
     high: float
@@ -30,13 +30,13 @@ class Interval:
         return self.low < limit < self.high
 
     def to_json(self) -> list[float]:
-        """``[low, high]``."""
+        """Return ``[low, high]``."""
         return [self.low, self.high]
 
 
 @dataclass(frozen=True)
 class DropIntervals:
-    """Of the mIoU, and of each class that was asked for and occurs."""
+    """Intervals of the mIoU and of each guarded class."""
 
     miou: Interval
     classes: Mapping[str, Interval]
@@ -51,10 +51,10 @@ def drop_intervals(
     the same draw.
 
     Args:
-        reference: Of FP32.
-        measured: Of the variant, on the same frames.
+        reference: Confusion matrices of FP32.
+        measured: Confusion matrices of the variant, on the same frames.
         compared: Positions of the classes whose mean is the mIoU.
-        guarded: Position of each class of which an interval is asked.
+        guarded: Position of each guarded class, by name.
     """
     frames = len(reference)
     draws = np.random.default_rng(SEED).multinomial(frames, np.full(frames, 1 / frames), RESAMPLES)

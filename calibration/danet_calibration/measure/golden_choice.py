@@ -1,9 +1,8 @@
-"""The golden frame of an INT8 bundle: one of the camera's, where export had none to take.
+"""Choice of an INT8 bundle's golden frame among the camera's frames, where the export had none.
 
-A network says nothing that can be relied on of a pattern that was drawn: its labels hang on rounding there,
-so that INT8 which costs 0.05 points of mIoU on real frames gave 91 % of a pattern's labels. Such a golden
-frame, and one of an older version that does not say what it shows, is replaced by a frame that the bundle is
-made for.
+A network's labels of a drawn pattern depend on rounding: INT8 that costs 0.05 points of mIoU on real frames
+gave 91 % of a pattern's labels. Such a golden frame, and one of an older version that does not say what it
+shows, is replaced by a frame of the kind that the bundle is made for.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.inference.segmenter import Segmenter
 
 CANDIDATES: Final = 5
-"""Frames to choose from; each is run in FP32 and in FP16."""
+"""Number of frames to choose from; each is run in FP32 and in FP16."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +35,8 @@ class _Candidate:
     """A frame with FP32's labels of it.
 
     Attributes:
-        name: Below the folder of the images.
-        agreement: Share of the labels that FP16 gives, 0..1: how much of it hangs on rounding.
+        name: Path below the folder of the images.
+        agreement: Share of FP32's labels that FP16 gives, 0..1; the rest depends on rounding.
         commonest: Share of the pixels that the commonest label takes.
     """
 
@@ -49,22 +48,22 @@ class _Candidate:
 
 
 def put_golden(bundle: Bundle, images: CalibrationSet, writer: BundleWriter, step: Step) -> Bundle:
-    """Replace a golden frame that the network was not made for.
+    """Replace a golden frame that was drawn, or whose origin is not known.
 
-    It is chosen before there is any INT8, by FP32 and FP16 alone: of :data:`CANDIDATES` held-out frames (of
-    the calibration's own where none are held out) those on which FP16 holds its condition, and which show
-    enough that labels of one class throughout would fail even INT8's. Of these it is the middle one by how
-    far FP16 gives FP32's labels, neither the easiest nor the hardest.
+    The new one is chosen before there is any INT8, by FP32 and FP16 alone. Of :data:`CANDIDATES` held-out
+    frames (or of the calibration's own where none are held out) those remain on which FP16 meets its limit of
+    agreement, and whose labels are so mixed that a single class throughout would fail even INT8's limit. Of
+    these the one with the median agreement of FP16 is taken.
 
     Args:
-        bundle: Of the writer, with FP32 and FP16.
-        images: To choose from.
-        writer: Of the new bundle.
-        step: Is told what is done.
+        bundle: Preview of the new bundle, with FP32 and FP16.
+        images: Images to choose from.
+        writer: Writer of the new bundle.
+        step: Called with the name of a step, the parts done and the number of parts.
 
     Returns:
-        The bundle with the golden frame; as it was where ``danet export`` was given frames, or where none of
-        these will do, which is logged.
+        The bundle with the new golden frame; unchanged where ``danet export`` was given frames, or where no
+        image is fit, which is logged.
     """
     if bundle.manifest.golden.origin == "frames":
         return bundle

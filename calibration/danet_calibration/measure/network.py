@@ -1,4 +1,4 @@
-"""A model file's labels and logits in ONNX Runtime, for comparisons that labels alone are too coarse for."""
+"""Runs a model file in ONNX Runtime for its labels and its logits, where labels alone are too coarse."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from danet_runtime.frames.pixel_formats import BGR, Pixels
 FloatArray = npt.NDArray[np.float32]
 
 LABELS_FROM: Final[Operator] = "UpsampleArgmax"
-"""The operator whose input are the logits."""
+"""The operator whose input is the logits."""
 
 
 class Network:
-    """One model file, its logits made a second output.
+    """One model file with its logits as a second output.
 
     Args:
         model: A model file of a bundle.
-        pixels: What the model takes, the manifest's ``frame.pixels``.
+        pixels: Pixel format of the model's input, the manifest's ``frame.pixels``.
 
     Raises:
         CalibrationError: The model has no node ``UpsampleArgmax``, whose input the logits are.

@@ -1,11 +1,11 @@
-"""Running a model one node at a time, every stored tensor rounded to the type that its file gives it.
+"""Runs a model one node at a time, every stored tensor rounded to the type that its file gives it.
 
-ONNX Runtime's CPU provider computes an FP16 graph in FP32 and drops the casts between its nodes, so a whole
+ONNX Runtime's CPU provider computes an FP16 graph in FP32 and removes the casts between its nodes, so a whole
 FP16 file run there says nothing about FP16's range. Here each node is run alone in FP32 by ONNX Runtime, and
 what is FP16 in the file is rounded to FP16 by NumPy before the next node reads it: values as a GPU stores
 them, sums as its tensor cores accumulate them. An FP32 file runs through the same code and rounds nothing.
 
-Function bodies are expanded first, so that tensors inside the attention are seen too. Inner nodes and tensors
+Function bodies are expanded first, to observe the tensors inside the attention too. Inner nodes and tensors
 are named ``<custom node>/<inner name>``. At many positions the body of PositionAttention runs a part of them
 at a time (see :mod:`danet_calibration.measure.divided_node`): its whole N x N map would take 4 GiB in FP32 at
 1024x2048.
@@ -31,29 +31,29 @@ from danet_runtime.bundle.operators import OperatorSpec, spec_of
 from danet_runtime.frames.arrays import UInt8Array
 
 WHOLE_MAP_TOKENS: Final = 4096
-"""Positions up to which a custom node runs over all of them at once, with maps of at most 64 MiB each."""
+"""Most positions that a custom node runs on at once, with maps of at most 64 MiB each."""
 
 Observer = Callable[[str, FloatArray], None]
-"""Is given the name of a floating-point tensor and its values as stored; of tensors inside a divided custom
-node a part at a time."""
+"""Called with the name of a floating-point tensor and its values as stored; for tensors inside a divided
+custom node once per part."""
 
 
 def scoped(node: str, name: str) -> str:
-    """Name of a tensor inside a custom node."""
+    """Return the name of a tensor inside a custom node."""
     return f"{node}/{name}"
 
 
 def expanded_nodes(
     model: onnx.ModelProto, keep: Callable[[onnx.NodeProto], bool] | None = None
 ) -> list[onnx.NodeProto]:
-    """A model's nodes in order, every custom node replaced by the nodes of its function body.
+    """Return a model's nodes in order, every custom node replaced by the nodes of its function body.
 
     ``onnx.inliner`` does the same, but its nodes have no names, and its tensors do not say which node they
     come from.
 
     Args:
-        model: With custom nodes whose bodies are model-local functions of standard operators.
-        keep: Says of a custom node that it stays as it is.
+        model: Model with custom nodes whose bodies are model-local functions of standard operators.
+        keep: Returns whether a custom node stays as it is.
 
     Raises:
         CalibrationError: A custom node has no body.
@@ -97,7 +97,7 @@ def _body_nodes(node: onnx.NodeProto, body: onnx.FunctionProto) -> list[onnx.Nod
 
 
 def tensor_types(model: onnx.ModelProto) -> dict[str, int]:
-    """The ``TensorProto`` type of every tensor of a model, those inside custom nodes among them.
+    """Return the ``TensorProto`` type of every tensor of a model, including those inside custom nodes.
 
     Raises:
         CalibrationError: onnx cannot infer a tensor's type.
@@ -130,9 +130,9 @@ class NodeByNode:
     """Runs a model on one frame after the other; tensors live only as long as a later node reads them.
 
     Args:
-        model: With the input ``frame``, the output ``labels`` and function bodies.
-        whole_map_tokens: Positions up to which a custom node runs over all of them at once.
-        threads: Of one node; by default one a physical core.
+        model: Model with the input ``frame``, the output ``labels`` and function bodies.
+        whole_map_tokens: Most positions that a custom node runs on at once.
+        threads: Threads of one node; by default one per physical core.
 
     Raises:
         CalibrationError: A custom node without body, or a tensor whose type is not known.
@@ -170,8 +170,8 @@ class NodeByNode:
 
         Args:
             frame: (H, W, 3) BGR.
-            observe: Is given every floating-point tensor that a node makes, rounded to its type in the file
-                and held as FP32. The array is valid during the call.
+            observe: Called with every floating-point tensor that a node computes, rounded to its type in the
+                file and stored as FP32. The array is valid during the call.
 
         Returns:
             (H, W) labels.
@@ -208,7 +208,7 @@ class NodeByNode:
             return computed.astype(np.float16).astype(np.float32)
 
     def _run(self, node: onnx.NodeProto, values: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """One node in FP32. Nodes that differ only in their tensors share a session."""
+        """Compute one node in FP32. Nodes that differ only in their tensors share a session."""
         feeds = {f"i{index}": values[name] for index, name in enumerate(node.input) if name}
         outputs = [f"o{index}" for index in range(len(node.output))]
         copy = onnx.NodeProto()
@@ -237,7 +237,7 @@ class NodeByNode:
 
 
 def _divided(node: onnx.NodeProto, spec: OperatorSpec, model: onnx.ModelProto) -> DividedNode:
-    """A custom node that stays whole in the graph, as the nodes of its body with input names of their own."""
+    """Return the divided form of a custom node: its body's nodes, with input names of their own."""
     body = next(body for body in model.functions if body.name == node.op_type)
     inner = onnx.NodeProto()
     inner.CopyFrom(node)
@@ -247,7 +247,7 @@ def _divided(node: onnx.NodeProto, spec: OperatorSpec, model: onnx.ModelProto) -
 
 
 def _in_fp32(node: onnx.NodeProto) -> onnx.NodeProto:
-    """A copy of the node with what names FP16 in its attributes changed to FP32."""
+    """Return a copy of the node with FP16 changed to FP32 in its attributes."""
     original, node = node, onnx.NodeProto()
     node.CopyFrom(original)
     if node.op_type == "Cast":

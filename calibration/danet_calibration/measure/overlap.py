@@ -1,4 +1,4 @@
-"""Frames that both make the scales and measure them: of these, the accuracy proves little."""
+"""Labelled frames that are also calibration frames; accuracy on them proves little."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Overlap:
-    """Labelled frames that calibration saw, by what their files hold: a copy under another name is one too.
+    """Labelled frames that calibration used, found by the contents of their files.
 
     Attributes:
-        calibrated: That scales are made of.
-        held_out: That methods are compared on.
-        of: How many labelled frames there are.
+        calibrated: Names of the frames that the scales are made from.
+        held_out: Names of the frames that methods are compared on.
+        of: Number of labelled frames.
     """
 
     calibrated: tuple[str, ...] = ()
@@ -29,23 +29,23 @@ class Overlap:
 
     @property
     def frames(self) -> tuple[str, ...]:
-        """All of them."""
+        """Names of all these frames."""
         return (*self.calibrated, *self.held_out)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the report and in the verdict."""
+        """Return the values for the JSON of the report and the verdict."""
         return {"calibrated": list(self.calibrated), "held_out": list(self.held_out), "of": self.of}
 
 
 def find_overlap(images: CalibrationSet, labelled: LabelledSet, progress: Progress | None = None) -> Overlap:
     """Compare the contents of the labelled frames' files with those that calibration reads.
 
-    A picture that was encoded anew has other contents and is not found.
+    A copy under another name is found; a picture that was encoded again has other contents and is not.
 
     Args:
-        images: The set, and what it holds out.
+        images: The calibration set and its held-out frames.
         labelled: The gate's frames.
-        progress: Is told after each how many of how many are done.
+        progress: Called after each frame with the number done and the number of all.
 
     Raises:
         CalibrationSetError: A labelled frame cannot be read.
@@ -70,10 +70,10 @@ def find_overlap(images: CalibrationSet, labelled: LabelledSet, progress: Progre
 
 
 def require_apart(overlap: Overlap) -> None:
-    """Refuse a gate that would measure what the calibration was made of.
+    """Refuse a gate that would measure on calibration frames.
 
     Raises:
-        CalibrationSetError: It would.
+        CalibrationSetError: There are such frames.
     """
     if overlap.frames:
         named = ", ".join(overlap.frames[:_NAMED]) + (", ..." if len(overlap.frames) > _NAMED else "")

@@ -1,4 +1,4 @@
-"""The first part of the graph: a camera's bytes, cast to FP32, become blue, green and red."""
+"""Color conversion, the first part of the graph: from a camera's bytes, cast to FP32, to BGR."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from danet_runtime.frames.pixel_formats import Pixels
 class FrameToBgr(nn.Module):
     """Color conversion in standard operators, with OpenCV's definition of it.
 
-    The levels are rounded and held in 0..255, as where OpenCV converts into bytes: a network that was trained
-    on such pictures sees the same ones. Chroma is weighted at its own size and then repeated for the
+    The levels are rounded and clamped to 0..255, as OpenCV does when it converts to bytes: a network that was
+    trained on such pictures gets the same ones. Chroma is weighted at its own size and then repeated for the
     pixels that share it. No convolution stands here, since INT8 would quantise it.
 
     Args:

@@ -1,4 +1,4 @@
-"""How a camera frame is laid onto the network's input, and the logits back onto the frame."""
+"""Mapping of a camera frame onto the network's input, and of the logits back onto the frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OUTPUT_STRIDE = 8
 """DANet's dilated backbone halves its input three times."""
 
 MOST_EXTENT = 16384
-"""What the manifest's schema allows."""
+"""Largest height and width that the manifest's schema allows."""
 
 Fit = Literal["stretch", "letterbox"]
 
@@ -22,13 +22,13 @@ class Geometry:
     """Sizes on the way from frame to labels, all (height, width).
 
     Attributes:
-        frame_hw: The camera's frame, and the labels.
-        model_hw: What the network sees.
+        frame_hw: Size of the camera's frame and of the labels.
+        model_hw: Size of the network's input.
         content_hw: The part of ``model_hw`` that holds the frame, from the top left; the rest is padding.
-        logits_hw: The network's output.
+        logits_hw: Size of the network's output.
         content_logits_hw: The part of it that belongs to the frame.
         align_corners: Sampling of the upsampling from logits to labels.
-        fit: How ``content_hw`` was chosen.
+        fit: Rule by which ``content_hw`` was chosen.
         pixels: The format in which the camera delivers its frame.
     """
 
@@ -56,7 +56,7 @@ class Geometry:
 
     @property
     def tokens(self) -> int:
-        """N of the position attention."""
+        """Number of positions N of the position attention."""
         return self.logits_hw[0] * self.logits_hw[1]
 
 
@@ -67,14 +67,14 @@ def plan_geometry(
     align_corners: bool | None = None,
     pixels: Pixels = BGR,
 ) -> Geometry:
-    """Lay out the sizes.
+    """Compute the sizes on the way from frame to labels.
 
     A letterboxed frame keeps its aspect ratio up to whole cells of the output stride, so that its logits can
     be cut out exactly and no label is made of padding.
 
     Args:
-        model_hw: What the network sees: 8k or 8k+1 in both directions.
-        frame_hw: What the camera delivers; the model size where it is not given.
+        model_hw: Size of the network's input: 8k or 8k+1 in both directions.
+        frame_hw: Size of the camera's frame; the model size where it is not given.
         fit: ``stretch`` or ``letterbox``.
         align_corners: Sampling of the upsampling; by default true for 8k+1 (769) and false for 8k, as
             mmsegmentation's configurations have it.

@@ -1,12 +1,12 @@
-"""Other bodies for the same operators: those that TensorRT fuses by itself, without a plugin.
+"""Function bodies of the operators that TensorRT fuses by itself, without a plugin.
 
 A lowering is a choice of function bodies, not another graph. The bodies here use ONNX's ``Attention`` (opset
 23), which TensorRT for RTX and TensorRT from 10.14 on fuse: no N x N map is stored. They are kept in the
 bundle as a file of functions and their opset alone; put behind a model without those, it makes the native
 model, because the concatenation of two protobuf messages is their union.
 
-What shapes them was measured with TensorRT for RTX 1.7.1 on DANet-R50 at 1024x2048 in FP16, where the
-reference bodies need 6600 MiB of activations; it stands with each body. Every size is a constant: the bodies
+Their form follows measurements with TensorRT for RTX 1.7.1 on DANet-R50 at 1024x2048 in FP16, where the
+reference bodies need 6600 MiB of activations; each body names its own. Every size is a constant: the bodies
 belong to one bundle.
 """
 
@@ -22,10 +22,10 @@ from danet_runtime.bundle.operators import Operator, Sizes
 
 
 def native_functions(sizes: Mapping[Operator, Sizes]) -> bytes:
-    """The bodies as a file: an ONNX model that holds functions and nothing else.
+    """Return the bodies as a file: an ONNX model that holds functions and nothing else.
 
     Args:
-        sizes: What each operator's body is written for (:func:`danet_export.graph.wrapper.operator_sizes`).
+        sizes: Sizes of each operator's node (:func:`danet_export.graph.wrapper.operator_sizes`).
     """
     functions = [code_of(operator).native_body(of_it) for operator, of_it in sizes.items()]
     opset = onnx.OperatorSetIdProto(version=NATIVE_OPSET)

@@ -1,4 +1,4 @@
-"""From the traced module to an ONNX file that is checked, simplified and free of traces of this machine."""
+"""Exports the traced module to an ONNX file: simplified, checked and without paths of this machine."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ IR_VERSION = 10
 _APPLIED: Final[Operator] = "ChannelEnergy"
 
 APPLICATION_PREFIX = "channel_attention_"
-"""Begins the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
+"""Prefix of the names of the standard nodes that apply the channel energies, which INT8 leaves alone."""
 
 CONVERSION_PREFIX = "color_conversion_"
-"""Begins the names of the nodes that make BGR of a camera's luma and chroma, which INT8 leaves alone: its
-step would be several levels of a color."""
+"""Prefix of the names of the nodes that convert a camera's luma and chroma to BGR, which INT8 leaves alone:
+its step would be several levels of a color."""
 
 
 def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
     """Export the wrapper.
 
     Args:
-        module: An ``ExportedDANet``, which holds the precision.
+        module: An ``ExportedDANet``, which decides the precision.
         geometry: The sizes.
 
     Returns:
         A model with the input ``frame``, the output ``labels``, named custom nodes and their function bodies.
 
     Raises:
-        ExportError: onnxsim changed or lost something that must stay.
+        ExportError: onnxsim changed or removed something that must stay.
     """
     frame = torch.zeros(geometry.frame_shape, dtype=torch.uint8)
     # Says at every export that torchvision's operators, which DANet has none of, are not registered.
@@ -65,7 +65,7 @@ def to_onnx(module: nn.Module, geometry: Geometry) -> onnx.ModelProto:
     if program is None:
         raise ExportError("torch.onnx.export returned no program; expected an ONNXProgram")
     model: onnx.ModelProto = program.model_proto
-    _drop_traces(model)
+    _remove_traces(model)
     model.functions.extend(_bodies_in_use(model))
     before = _custom_nodes(model)
     equal: bool
@@ -97,8 +97,8 @@ def _bodies_in_use(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
     return [code_of(name).body(attributes[name]) for name in OPERATORS if name in attributes]
 
 
-def _drop_traces(model: onnx.ModelProto) -> None:
-    """Remove what the exporter notes of the source files, among it their paths."""
+def _remove_traces(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on the source files, which hold their paths."""
     graph = model.graph
     del model.functions[:]  # the exporter's own helpers, all inlined by now
     model.doc_string = graph.doc_string = ""
@@ -110,7 +110,7 @@ def _drop_traces(model: onnx.ModelProto) -> None:
 
 def _name_nodes(model: onnx.ModelProto) -> None:
     """Give every node a unique name: an empty one matches any pattern, in quantisers above all."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     application = _application_outputs(model.graph)
     conversion = _conversion_outputs(model.graph)
     for node in model.graph.node:
@@ -120,12 +120,12 @@ def _name_nodes(model: onnx.ModelProto) -> None:
         elif conversion.intersection(node.output):
             base = CONVERSION_PREFIX + node.op_type.lower()
         base = base or node.op_type.lower()
-        seen[base] += 1
-        node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+        counts[base] += 1
+        node.name = base if counts[base] == 1 else f"{base}_{counts[base]}"
 
 
 def _conversion_outputs(graph: onnx.GraphProto) -> set[str]:
-    """Outputs of the nodes up to the one that holds the rounded levels in 0..255; none where BGR comes in."""
+    """Return the outputs of the nodes up to the one that clamps the levels to 0..255; empty for BGR input."""
     rounded = next((node for node in graph.node if node.op_type == "Round"), None)
     if rounded is None:
         return set()
@@ -138,7 +138,7 @@ def _conversion_outputs(graph: onnx.GraphProto) -> set[str]:
 
 
 def _application_outputs(graph: onnx.GraphProto) -> set[str]:
-    """Outputs of the standard nodes from the channel energies to the sum with CAM's input."""
+    """Return the outputs of the standard nodes from the channel energies to the sum with CAM's input."""
     reached: set[str] = set()
     for node in graph.node:  # in topological order
         if (node.domain, node.op_type) == (NAMESPACE, _APPLIED):

@@ -1,4 +1,4 @@
-"""Does the exported file do what the PyTorch network does, on whole frames."""
+"""Comparison of the exported file with the PyTorch network on whole frames."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from danet_runtime.bundle import Precision
 from danet_runtime.frames.arrays import UInt8Array
 
 REQUIRED_AGREEMENT: dict[Precision, float] = {"fp32": 0.999, "fp16": 0.99, "int8": 0.95}
-"""Share of pixels whose label must be PyTorch's: on the frames of the comparison, and on the golden frame
-wherever a backend is tried. FP32 differs at near ties only; FP16 rounds logits to 11 bits; INT8 is what
+"""Least share of pixels whose label must be PyTorch's: on the frames of the comparison, and on the golden
+frame for every backend. FP32 differs at near ties only; FP16 rounds logits to 11 bits; for INT8 it is what
 calibration may lose."""
 
 TOKEN_LIMIT = 8192
-"""Tokens up to which whole frames are compared at full size: the plain bodies store N x N energies in FP32,
-three times over, and 1024x2048 has N = 32768 (12 GiB)."""
+"""Largest number of tokens at which whole frames are compared at full size: the plain bodies store N x N
+energies in FP32, three times over, and 1024x2048 has N = 32768 (12 GiB)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FrameParity:
 
 
 def parity_geometry(geometry: Geometry) -> Geometry:
-    """The sizes at which frames are compared: the bundle's own, or, beyond :data:`TOKEN_LIMIT`, smaller ones.
+    """Return the sizes at which frames are compared: the bundle's, or smaller beyond :data:`TOKEN_LIMIT`.
 
     The reduced size keeps the aspect ratio, the fit, the kind of size (8k or 8k+1) and the pixel format, for
     which its frames are of even size.
@@ -62,14 +62,14 @@ def parity_geometry(geometry: Geometry) -> Geometry:
 
 
 def run_labels(model: onnx.ModelProto, frames: Sequence[UInt8Array]) -> list[UInt8Array]:
-    """The labels of each frame through ONNX Runtime on the CPU.
+    """Compute the labels of each frame with ONNX Runtime on the CPU.
 
     Args:
-        model: With input ``frame`` and output ``labels``.
-        frames: uint8 in the model's own layout each, without its first axis.
+        model: Model with input ``frame`` and output ``labels``.
+        frames: Frames in the model's own layout, uint8, without its first axis.
 
     Returns:
-        (H, W) each.
+        Labels, (H, W) each.
     """
     session = open_session(model.SerializeToString())
     return [session.run(["labels"], {"frame": frame[None]})[0][0] for frame in frames]
@@ -99,7 +99,7 @@ def compare_frames(
 
 
 def require_agreement(parity: FrameParity) -> None:
-    """Refuse a file that does not do what PyTorch does.
+    """Refuse a file whose labels differ too much from PyTorch's.
 
     Raises:
         ParityError: The agreement is below :data:`REQUIRED_AGREEMENT` of its precision.
@@ -115,7 +115,7 @@ def require_agreement(parity: FrameParity) -> None:
 def report(
     geometry: Geometry, frames: Sequence[FrameParity], operators: Sequence[OperatorParity]
 ) -> dict[str, Any]:
-    """The content of ``reports/parity.json``."""
+    """Return the content of ``reports/parity.json``."""
     reduced = any(parity.model_hw != geometry.model_hw for parity in frames)
     return {
         "reference": "PyTorch FP32 on the CPU, the network as trained",

@@ -1,7 +1,6 @@
-"""The PyTorch network run as the bundle defines it: the truth that exported models are compared with.
+"""Runs the PyTorch network as the bundle defines it: the reference for exported models.
 
-It shares nothing with the wrapper that is traced: RGB order, batch norm and gamma stay where training has
-them.
+It shares nothing with the wrapper that is traced: RGB order, batch norm and gamma stay as in training.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from danet_train.model.attention import use_blockwise_attention
 from danet_train.model.danet import DANet
 
 BLOCKWISE_BEYOND_TOKENS = 8192
-"""Tokens beyond which the position attention computes a block of its map's rows at a time: at 32768 the whole
-map and its copies would take 12 GiB."""
+"""Number of tokens beyond which the position attention computes a block of rows of its map at a time: at
+32768 the whole map and its copies would take 12 GiB."""
 
 _BLOCK_ROWS = 1024
 
@@ -31,8 +30,8 @@ class TorchReference:
     Args:
         model: The trained network.
         geometry: The sizes.
-        mean_rgb: Of the training's normalisation, range 0..255.
-        std_rgb: Of the training's normalisation, range 0..255.
+        mean_rgb: Mean of the training's normalisation, range 0..255.
+        std_rgb: Standard deviation of the training's normalisation, range 0..255.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where the tensors that a network was fine-tuned to quantise are read in the exported model."""
+"""Locates the tensors with trained quantisation scales in the exported model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.trained_scales import TrainedScale
 
 _PREFIX = "network."
-"""Begins the names of the network's weights in the file, which are else those of the state dict."""
+"""Prefix of the weights' names in the file; the rest is the name in the state dict."""
 
 
 def locate_scales(model: onnx.ModelProto, network: DANet, scales: Mapping[str, float]) -> list[TrainedScale]:
-    """The scale of every quantised activation input of the exported model.
+    """Return the scale of every quantised activation input of the exported model.
 
-    A convolution is found by the name of its weight, everything else by what is between convolutions.
+    A convolution is found by the name of its weight, other nodes by their place between convolutions.
 
     Args:
-        model: As ``to_onnx`` makes it of ``network``.
-        network: That was exported.
-        scales: Of each of its quantised activations, by name.
+        model: Result of ``to_onnx`` for ``network``.
+        network: The exported network.
+        scales: Scale of each of its quantised activations, by name.
 
     Raises:
-        ExportError: The model does not hold what ``network`` does.
+        ExportError: The model lacks a node that ``network`` has.
     """
     graph = _Graph(model.graph)
     located = []
@@ -53,7 +53,7 @@ class _Graph:
         }
 
     def input_of(self, reader: Reader, network: DANet) -> tuple[str, int]:
-        """The name of the node and the position of its input by which ``reader`` reads its tensor."""
+        """Return the node's name and the position of the input by which ``reader`` reads its tensor."""
         if reader.kind == "convolution":
             return self._convolution(reader.module).name, 0
         if reader.kind == "pooling":

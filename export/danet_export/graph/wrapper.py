@@ -1,6 +1,6 @@
 """The module that is traced: bytes in, bytes out, with the attention as custom nodes.
 
-Everything that only the export needs stands here, so that the model in ``danet_train`` stays as it is: the
+Everything that only the export needs is here, so that the model in ``danet_train`` stays as it is: the
 color conversion, resize and normalisation in front, batch norm folded into the convolutions, PAM's gamma
 folded into its value projection, the blue-green-red order of OpenCV folded into the first convolution, and
 the fused nodes.
@@ -39,7 +39,7 @@ class PositionAttentionNode(nn.Module):
     """PAM as one ``PositionAttention`` node behind its three projections, gamma folded into the values.
 
     Args:
-        attention: Taken over, its value projection scaled in place.
+        attention: Module whose projections are used; its value projection is scaled in place.
     """
 
     def __init__(self, attention: PositionAttention) -> None:
@@ -52,7 +52,7 @@ class PositionAttentionNode(nn.Module):
                 parameter.mul_(attention.gamma.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, C, h, w)."""
+        """Apply the attention: (B, C, h, w) to (B, C, h, w)."""
         inputs = (self.query_project(x), self.key_project(x), self.value_project(x), x)
         return _node("PositionAttention", inputs, _NO_ATTRIBUTES)
 
@@ -61,7 +61,7 @@ class ChannelAttentionNodes(nn.Module):
     """CAM as one ``ChannelEnergy`` node, and standard operators that add up its slices and apply them.
 
     Args:
-        attention: Whose gamma it takes.
+        attention: Module whose gamma is used.
     """
 
     def __init__(self, attention: ChannelAttention) -> None:
@@ -69,7 +69,7 @@ class ChannelAttentionNodes(nn.Module):
         self.gamma = nn.Parameter(attention.gamma.scale.detach().reshape(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, C, h, w)."""
+        """Apply the attention: (B, C, h, w) to (B, C, h, w)."""
         attributes = _energy_attributes(x.shape[2] * x.shape[3])
         partial = _node("ChannelEnergy", (x,), attributes)  # (B, S, C, C), FP32
         attention = torch.softmax(-partial.sum(1), dim=-1).to(x.dtype)  # (B, C, C)
@@ -79,14 +79,14 @@ class ChannelAttentionNodes(nn.Module):
 
 
 class ExportedDANet(nn.Module):
-    """DANet as the bundle holds it.
+    """DANet as it is exported.
 
     Args:
-        model: In eval mode; it is copied, not changed.
+        model: Trained network in eval mode; it is copied, not changed.
         geometry: The sizes.
-        mean_rgb: Of the training's normalisation, range 0..255.
-        std_rgb: Of the training's normalisation, range 0..255.
-        dtype: ``torch.float32`` or ``torch.float16``, for everything between normalisation and labels.
+        mean_rgb: Mean of the training's normalisation, range 0..255.
+        std_rgb: Standard deviation of the training's normalisation, range 0..255.
+        dtype: Type between normalisation and labels, ``torch.float32`` or ``torch.float16``.
     """
 
     scale_bgr: Tensor
@@ -144,9 +144,9 @@ class ExportedDANet(nn.Module):
 
 
 def operator_sizes(config: DANetConfig, geometry: Geometry) -> dict[Operator, Sizes]:
-    """The sizes that each custom operator works on in a network of this configuration, at batch 1.
+    """Return the sizes of each custom operator in a network of this configuration, at batch 1.
 
-    Every operator has its sizes, also one that :func:`held_operators` leaves out.
+    Operators that :func:`held_operators` leaves out are included.
     """
     q = (1, config.attention_channels, *geometry.logits_hw)
     x = (1, config.head_channels, *geometry.logits_hw)
@@ -160,7 +160,7 @@ def operator_sizes(config: DANetConfig, geometry: Geometry) -> dict[Operator, Si
 
 
 def held_operators(config: DANetConfig) -> tuple[Operator, ...]:
-    """The custom operators of a network of this configuration: one without an attention has no such node."""
+    """Return the custom operators of a network of this configuration; it may lack PAM or CAM."""
     left_out: dict[Operator, bool] = {"PositionAttention": not config.pam, "ChannelEnergy": not config.cam}
     return tuple(name for name in OPERATORS if not left_out.get(name, False))
 
@@ -175,7 +175,7 @@ def _labels_attributes(geometry: Geometry) -> dict[str, int]:
 
 
 def _node(operator: Operator, inputs: tuple[Tensor, ...], attributes: Mapping[str, int]) -> Tensor:
-    """One custom node, with the attributes, the shape and the type that the operator says."""
+    """Make one custom node with the attributes, shape and type of its operator."""
     spec = OPERATORS[operator]
     return torch.onnx.ops.symbolic(
         f"{NAMESPACE}::{operator}",
@@ -193,7 +193,7 @@ def fold_batch_norm(module: nn.Module) -> None:
     Folding before the conversion to FP16 rounds the product once; folding FP16 weights would round twice.
 
     Raises:
-        ExportError: A batch norm follows no convolution.
+        ExportError: A batch norm does not follow a convolution.
     """
     previous: tuple[str, nn.Module] | None = None
     for name, child in list(module.named_children()):

@@ -1,5 +1,5 @@
-"""The custom operators as Triton kernels, and their way to PTX in a bundle.
+"""The custom operators as Triton kernels, compiled to PTX for a bundle.
 
-Nothing here imports Triton before a kernel is asked for: ``architectures`` and ``ptx`` are plain Python, the
-kernels themselves stand in one module an operator.
+Nothing here imports Triton before a kernel is asked for: ``architectures`` and ``ptx`` are plain Python. Each
+operator's kernel has a module of its own.
 """

@@ -1,4 +1,4 @@
-"""The GPU architectures that kernels are compiled for, and what each of them allows."""
+"""The GPU architectures that kernels are compiled for, and their limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danet_runtime.tensorrt.kernels.ptx import dotted
 from danet_runtime.tensorrt.kernels.targets import KERNEL_TARGETS
 
 SMALL_SHARED_MEMORY = 48 * 1024
-"""Shared memory that every launch may use without asking the driver for more, in bytes a block."""
+"""Shared memory that every launch may use without asking the driver for more, in bytes per block."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Architecture:
     """One compute capability.
 
     Attributes:
-        name: As in a bundle: ``sm_87``.
-        capability: As Triton counts: 87.
+        name: Name as in a bundle: ``sm_87``.
+        capability: Compute capability as Triton writes it: 87.
         shared_memory_limit: Largest dynamic shared memory of a block, in bytes.
         ptx_version: Newest PTX that the oldest driver to be served reads, as 85 for 8.5.
-        bfloat16: Whether its matrix units take BF16.
+        bfloat16: Whether the matrix units compute in BF16.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Architecture:
     bfloat16: bool = True
 
     def shared_memory_of(self, variant: KernelVariant) -> int:
-        """Most dynamic shared memory that a block of a variant may use here, in bytes."""
+        """Return the most dynamic shared memory that a block of a variant may use, in bytes."""
         return (
             min(SMALL_SHARED_MEMORY, self.shared_memory_limit)
             if variant == "small"
@@ -43,7 +43,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class KernelRequest:
-    """What ``danet export --kernels`` asks for."""
+    """Architectures and type of the kernels to compile, from ``danet export --kernels``."""
 
     architectures: Sequence[Architecture]
     dtype: KernelDtype
@@ -64,11 +64,11 @@ ARCHITECTURES = {
     )
     for name, target in KERNEL_TARGETS.items()
 }
-"""By name: what the runtime's table holds, with what the compiler needs to know."""
+"""Every architecture of the runtime's table by name, with the values that the compiler needs."""
 
 
 def find_architectures(names: Sequence[str], dtype: KernelDtype) -> list[Architecture]:
-    """The architectures of these names, each once, in the order given.
+    """Return the architectures of these names, each once, in the given order.
 
     Raises:
         UsageError: A name is unknown, none is given, or an architecture does not compute in ``dtype``.

@@ -1,4 +1,4 @@
-"""The kernels of one bundle: every operator and variant, for its own shapes, as PTX and manifest entries."""
+"""Compiles the kernels of one bundle, every operator and variant, to PTX and manifest entries."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from danet_runtime.bundle.operators import OPERATORS, Operator, Sizes
 VARIANTS: Final[tuple[KernelVariant, ...]] = get_args(KernelVariant)
 
 Problem = Mapping[Operator, Sizes]
-"""The sizes that a network's custom operators work on."""
+"""Sizes of a network's custom operators."""
 
 
 def specify(problem: Problem, architecture: Architecture, variant: KernelVariant) -> list[KernelSpec]:
-    """The kernels of every operator of a problem; that of an operator is in the module of its name."""
+    """Return the kernel of every operator of a problem, from the module with the operator's name."""
     specs = []
     for operator, sizes in problem.items():
         module = import_module(f"danet_export.kernels.{OPERATORS[operator].stem}")
@@ -33,16 +33,16 @@ def write_kernels(
 ) -> Iterator[Kernel]:
     """Compile the kernels of a bundle and write them as ``kernels/sm_XX/OPERATOR.DTYPE.VARIANT.ptx``.
 
-    Where both variants are the same code, the file stands once, under the first one's name.
+    Where both variants are the same code, there is one file, with the first variant's name.
 
     Args:
-        request: For which architectures.
-        problem: The bundle's own.
-        writer: Of the bundle.
-        step: Is told what happens next.
+        request: Architectures and type.
+        problem: Sizes of the bundle's operators.
+        writer: Writer of the bundle.
+        step: Called with the name of the next step.
 
     Yields:
-        One manifest entry an operator, variant and architecture.
+        One manifest entry for each operator, variant and architecture.
 
     Raises:
         ExportError: A kernel cannot be compiled within its architecture's limits.

@@ -1,6 +1,6 @@
-"""Compiled kernels kept in the user's cache folder, keyed by everything that decides their code.
+"""Cache of compiled kernels in the user's cache folder, keyed by everything that decides their code.
 
-They are code that goes into bundles and is signed with them: what others own or could write is not taken.
+They are code that goes into bundles and is signed with them: files that others own or can write are not used.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _FILE_LIMIT_BYTES = 64 << 20
 _log = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Part of every key; raised when what is done to the PTX, or what is kept of it, changes."""
+"""Part of every key; increased when the treatment of the PTX or the content of a file changes."""
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/danet/kernels``, or the same under ``~/.cache``."""
+    """Return ``$XDG_CACHE_HOME/danet/kernels``, or the same under ``~/.cache``."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "danet" / "kernels"
 
 
 def cache_key(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype) -> str:
-    """A SHA-256 over the kernel's source, Triton's version, the shapes, the architecture and the options."""
+    """Return the SHA-256 of the kernel's source, Triton's version, shapes, architecture and options."""
     parts = {
         "format": FORMAT,
         "source": spec.function.cache_key,  # Triton's own hash: of the function and of all that it calls
@@ -60,13 +60,13 @@ def compile_cached(
     """Compile a kernel, or take it from the cache.
 
     Args:
-        spec: What to compile.
-        architecture: For which GPU.
-        dtype: Of the operator's floating-point tensors.
-        folder: Of the cache; :func:`cache_folder` where it is not given.
+        spec: The kernel to compile.
+        architecture: Architecture of the GPU.
+        dtype: Type of the operator's floating-point tensors.
+        folder: Folder of the cache; :func:`cache_folder` where it is not given.
 
     Raises:
-        ExportError: It cannot be compiled, or not within the variant's shared memory.
+        ExportError: The kernel cannot be compiled, or not within the variant's shared memory.
     """
     file = (folder or cache_folder()) / f"{cache_key(spec, architecture, dtype)}.json"
     kept = _read(file)
@@ -79,14 +79,14 @@ def compile_cached(
         write_json(file, {**asdict(compiled), "ptx_sha256": _sha256(compiled.ptx)})
         file.chmod(0o644)  # whatever the umask
     except BackendError:
-        pass  # told when it was read
+        pass  # reported when it was read
     except OSError as error:
         _log.warning("the compiled kernel is not kept: %s", error)
     return compiled
 
 
 def _read(file: Path) -> CompiledKernel | None:
-    """A kept kernel; ``None`` where there is none, or where the file is not whole."""
+    """Return a cached kernel; ``None`` where there is none, or where the file is damaged."""
     try:
         require_own_folder(file.parent)
         values = json.loads(read_own_file(file, limit_bytes=_FILE_LIMIT_BYTES))

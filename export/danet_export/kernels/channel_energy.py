@@ -1,4 +1,4 @@
-"""Partial sums of X X^T over slices of the positions: the part of CAM that needs a kernel.
+"""Kernel for partial sums of X X^T over slices of the positions: the part of CAM that needs a kernel.
 
 ``energy[b, s] = X[b, :, slice s] X[b, :, slice s]^T`` in FP32, an ordinary output of (B, S, C, C); the
 network itself adds the slices, negates, takes the softmax and multiplies with X in standard operators. The
@@ -45,7 +45,10 @@ def channel_energy(
     BLOCK_C: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
-    """One tile of one slice, and its mirror image; grid (tiles on and above the diagonal, slices, batch)."""
+    """Compute one tile of one slice and its mirror image.
+
+    The grid is (tiles on and above the diagonal, slices, batch).
+    """
     pair = tl.program_id(0)
     part = tl.program_id(1)
     batch = tl.program_id(2).to(tl.int64)
@@ -80,12 +83,12 @@ def channel_energy(
 
 
 def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) -> KernelSpec:
-    """The kernel for one problem on one architecture.
+    """Return the kernel for one problem on one architecture.
 
     Args:
-        sizes: Of the features, (batch, channels, tokens) contiguous, FP16 or BF16, and of the output, (batch,
-            slices, channels, channels) contiguous, FP32.
-        architecture: Where it runs.
+        sizes: Sizes of the features, (batch, channels, tokens) contiguous, FP16 or BF16, and of the output,
+            (batch, slices, channels, channels) contiguous, FP32.
+        architecture: Architecture of the GPU.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
     channels, tokens, slices = sizes["channels"], sizes["tokens"], sizes["slices"]
@@ -113,7 +116,7 @@ def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) ->
 def _tile(
     architecture: Architecture, variant: KernelVariant, channels: int
 ) -> tuple[int, int, LaunchOptions]:
-    """BLOCK_C, BLOCK_N and the options; what they cost is in benchmarks/results/kernel_resources.json.
+    """Return BLOCK_C, BLOCK_N and the options; benchmarks/results/kernel_resources.json has their cost.
 
     A tile is no larger than the channels ask for: of 32 in a tile of 128, 15 sixteenths would be zeros.
     """

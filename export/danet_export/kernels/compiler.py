@@ -1,4 +1,4 @@
-"""From a specification to PTX, for any architecture and without a GPU."""
+"""Compiles a specification to PTX, for any architecture and without a GPU."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from danet_export.kernels.specification import KernelSpec
 from danet_runtime.bundle.manifest import KernelDtype
 
 POINTER_ALIGNMENT = 16
-"""Bytes that every tensor's address must be a multiple of. TensorRT, PyTorch and cudaMalloc give 256."""
+"""Alignment of every tensor's address in bytes. TensorRT, PyTorch and cudaMalloc give 256."""
 
 WARP = 32
 
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """PTX whose parameters are the operator's tensors and nothing else, and how it is launched.
+    """PTX whose only parameters are the operator's tensors, and its launch.
 
     Attributes:
-        ptx: The text.
+        ptx: Text of the PTX.
         entry: Name of the kernel in it.
-        ptx_version: As ``8.5``.
+        ptx_version: Version of the PTX, as ``8.5``.
         block: Threads in x, y and z.
-        shared_memory_bytes: Dynamic, a block.
-        registers: A thread, as ptxas assigns them.
-        spill_bytes: Stored and loaded by a thread for want of registers.
+        shared_memory_bytes: Dynamic shared memory per block.
+        registers: Registers per thread, as ptxas assigns them.
+        spill_bytes: Bytes that a thread stores and loads because registers are short.
     """
 
     ptx: str
@@ -53,13 +53,13 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
     """Compile one kernel, and have ptxas assemble the result.
 
     Args:
-        spec: What to compile.
-        architecture: For which GPU.
-        dtype: Of the operator's floating-point tensors.
+        spec: The kernel to compile.
+        architecture: Architecture of the GPU.
+        dtype: Type of the operator's floating-point tensors.
 
     Raises:
         ExportError: The kernel needs more than the architecture has, or something that a plugin cannot
-            give it; or Triton or ptxas failed.
+            provide; or Triton or ptxas failed.
     """
     name = f"{spec.operator} for {architecture.name}"
     compiled = _run_triton(spec, architecture, dtype, name)
@@ -71,8 +71,8 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
             f"{metadata.num_ctas} blocks a cluster; neither can be given to it inside an engine"
         )
     check_shared_memory(spec, architecture, metadata.shared)
-    ptx = ptx_text.drop_scratch_parameters(compiled.asm["ptx"], len(spec.pointers))
-    ptx = ptx_text.drop_unread_strings(ptx)
+    ptx = ptx_text.remove_scratch_parameters(compiled.asm["ptx"], len(spec.pointers))
+    ptx = ptx_text.remove_unread_strings(ptx)
     target = ptx_text.ptx_target(ptx)
     if target.rstrip("a") != architecture.name:
         raise ExportError(f"{name}: Triton wrote PTX for {target}")
@@ -92,12 +92,12 @@ def check_shared_memory(spec: KernelSpec, architecture: Architecture, used: int)
     """Refuse a kernel that uses more shared memory than its variant may on an architecture.
 
     Args:
-        spec: What was compiled.
-        architecture: For which GPU.
+        spec: The compiled kernel.
+        architecture: Architecture of the GPU.
         used: Dynamic shared memory of a block, in bytes.
 
     Raises:
-        ExportError: It is too much.
+        ExportError: The kernel uses too much.
     """
     limit = architecture.shared_memory_of(spec.variant)
     if used > limit:
@@ -110,12 +110,12 @@ def check_shared_memory(spec: KernelSpec, architecture: Architecture, used: int)
 
 
 def triton_version() -> str:
-    """Version of the Triton that compiles."""
+    """Return the version of Triton."""
     return str(triton.__version__)
 
 
 def compile_options(spec: KernelSpec, architecture: Architecture) -> dict[str, int | bool]:
-    """The options in Triton's words; everything that changes code is said, nothing left to a default."""
+    """Return Triton's options; everything that changes code is set, nothing is left to a default."""
     return {
         "num_warps": spec.options.warps,
         "num_stages": spec.options.stages,
@@ -139,7 +139,7 @@ def _run_triton(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype
 
 
 def _assemble(ptx: str, architecture: Architecture, target: str, name: str) -> str:
-    """What ptxas says; the machine code is thrown away, a driver makes its own."""
+    """Return the output of ptxas; the machine code is discarded, because a driver makes its own."""
     with tempfile.TemporaryDirectory(prefix="danet-ptxas-") as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx, encoding="ascii")

@@ -1,4 +1,4 @@
-"""softmax(Q^T K) V + x in one pass over the keys, channels first: the NxN map never exists.
+"""Kernel for softmax(Q^T K) V + x in one pass over the keys, channels first, without storing the NxN map.
 
 Online softmax (Milakov and Gimelshein, 2018) over blocks of keys, as in FlashAttention (Dao et al., 2022;
 Dao, 2023), but unscaled and with value heads eight times as wide as the query's, which no stock kernel takes.
@@ -32,7 +32,7 @@ CHUNK_QK = 64
 """Channels of query and key at a time where whole queries do not fit."""
 
 _BARRIERS = 256
-"""Bytes of shared memory for what asynchronous matrix units and copies wait on; 32 are the most seen."""
+"""Bytes of shared memory for the barriers of asynchronous matrix units and copies; the most seen are 32."""
 
 
 @triton.jit
@@ -49,10 +49,10 @@ def _energies(
     BLOCK_QK: tl.constexpr,
     TAIL: tl.constexpr,
 ):
-    """Q^T K for one block of keys, (BLOCK_M, BLOCK_N) FP32; minus infinity beyond the last key.
+    """Compute Q^T K for one block of keys, (BLOCK_M, BLOCK_N) FP32; minus infinity beyond the last key.
 
     ``q`` is the block of queries, (BLOCK_M, BLOCK_QK), where BLOCK_QK holds all channels. Otherwise it is not
-    looked at: the channels come from ``query`` in chunks of BLOCK_QK.
+    used: the channels come from ``query`` in chunks of BLOCK_QK.
     """
     keys = start + tl.arange(0, BLOCK_N)
     channels = tl.arange(0, BLOCK_QK)
@@ -87,7 +87,7 @@ def _values(
     BLOCK_V: tl.constexpr,
     TAIL: tl.constexpr,
 ):
-    """One block of values, (BLOCK_N, BLOCK_V); zero beyond the last key."""
+    """Load one block of values, (BLOCK_N, BLOCK_V); zero beyond the last key."""
     keys = start + tl.arange(0, BLOCK_N)
     channels = first_v + tl.arange(0, BLOCK_V)
     at = value + channels[:, None] * TOKENS + keys[None, :]
@@ -100,7 +100,7 @@ def _values(
 
 @triton.jit
 def _weights(energy, highest, total):
-    """Online softmax: this block's weights, by how much all before fades, and both running figures."""
+    """Return a block's weights of the online softmax, the factor for all before, running maximum and sum."""
     new_highest = tl.maximum(highest, tl.max(energy, 1) * LOG2_E)
     weight = tl.exp2(energy * LOG2_E - new_highest[:, None])
     fade = tl.exp2(highest - new_highest)
@@ -123,7 +123,7 @@ def position_attention(
     BLOCK_V: tl.constexpr,
     AHEAD: tl.constexpr,
 ):
-    """BLOCK_M queries, BLOCK_V value channels; grid (query blocks, channel blocks, batch).
+    """Compute BLOCK_M queries and BLOCK_V value channels; grid (query blocks, channel blocks, batch).
 
     With AHEAD the loop is one block ahead with the energies: it forms the weights of block i while the matrix
     units, asynchronous since Hopper, still add up block i - 1, and asks for the energies of block i + 1
@@ -187,7 +187,7 @@ def position_attention(
 
 @dataclass(frozen=True)
 class Tile:
-    """How a problem is cut: BLOCK_M queries, BLOCK_N keys, BLOCK_V value channels, and the rest."""
+    """Tile of a problem: BLOCK_M queries, BLOCK_N keys, BLOCK_V value channels, and launch options."""
 
     queries: int
     keys: int
@@ -198,12 +198,12 @@ class Tile:
 
 
 def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) -> KernelSpec:
-    """The kernel for one problem on one architecture.
+    """Return the kernel for one problem on one architecture.
 
     Args:
-        sizes: Of query and key, (batch, d_qk, tokens), and of value, residual and output, (batch, d_v,
+        sizes: Sizes of query and key, (batch, d_qk, tokens), and of value, residual and output, (batch, d_v,
             tokens); all of them contiguous, FP16 or BF16, with any number of channels.
-        architecture: Where it runs.
+        architecture: Architecture of the GPU.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
     tokens, d_qk, d_v = sizes["tokens"], sizes["d_qk"], sizes["d_v"]
@@ -238,10 +238,10 @@ def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) ->
 def _most_shared_memory(
     tile: Tile, keys: int, block_qk: int, block_v: int, architecture: Architecture
 ) -> int:
-    """Bytes that a block of the kernel takes at most where it holds whole queries.
+    """Return the most bytes that a block of the kernel takes where it holds whole queries.
 
-    Of Triton 3.9: the queries, the weights, and keys and values once a stage, the keys one stage ahead. The
-    compiler has the last word (:func:`danet_export.kernels.compiler.check_shared_memory`).
+    With Triton 3.9 these are the queries, the weights, and keys and values once per stage, the keys one stage
+    ahead. The compiler decides in the end (:func:`danet_export.kernels.compiler.check_shared_memory`).
     """
     element = 2 if architecture.capability >= 80 else 4  # FP32 units are fed with FP32
     staged = keys * (block_qk + block_v)
@@ -249,7 +249,9 @@ def _most_shared_memory(
 
 
 def _tile(architecture: Architecture, variant: KernelVariant, *, aligned: bool) -> Tile:
-    """The largest tile without spills at d_qk = 64, d_v = 512; see benchmarks/results/kernel_resources.json.
+    """Return the largest tile without spills at d_qk = 64, d_v = 512.
+
+    The figures are in benchmarks/results/kernel_resources.json.
 
     The one exception is sm_75 where N is no multiple of 8: there a smaller tile still spills 368 bytes, for
     FP32 units take their operands from registers.

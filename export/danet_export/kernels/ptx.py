@@ -1,4 +1,4 @@
-"""PTX as text: what Triton leaves behind in it goes, and what ptxas says of the rest is read."""
+"""PTX as text: remove Triton's leftovers, and read the output of ptxas."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SCRATCH_PARAMETERS = 2
 
 
 class PtxError(ExportError):
-    """PTX that is not of the form this package knows how to treat."""
+    """PTX of an unknown form."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What ptxas reports of one kernel.
+    """Resources of one kernel, as ptxas reports them.
 
     Attributes:
-        registers: A thread.
-        spill_bytes: Stored to and loaded from local memory by a thread, added up.
+        registers: Registers per thread.
+        spill_bytes: Bytes that a thread stores to and loads from local memory, added up.
     """
 
     registers: int
@@ -40,7 +40,7 @@ class Resources:
 
 
 def entry_name(ptx: str) -> str:
-    """Name of the one kernel in a PTX module.
+    """Return the name of the only kernel in a PTX module.
 
     Raises:
         PtxError: There is none, or more than one.
@@ -49,7 +49,7 @@ def entry_name(ptx: str) -> str:
 
 
 def parameter_names(ptx: str) -> list[str]:
-    """Names of the kernel's parameters, all of them pointers to global memory.
+    """Return the names of the kernel's parameters, all of them pointers to global memory.
 
     Raises:
         PtxError: A parameter is something else.
@@ -63,12 +63,12 @@ def parameter_names(ptx: str) -> list[str]:
     return names
 
 
-def drop_scratch_parameters(ptx: str, pointers: int) -> str:
+def remove_scratch_parameters(ptx: str, pointers: int) -> str:
     """Remove the two scratch pointers that follow a kernel's own ones.
 
     Args:
-        ptx: As Triton writes it.
-        pointers: How many parameters the kernel has by itself.
+        ptx: PTX as Triton writes it.
+        pointers: Number of the kernel's own parameters.
 
     Raises:
         PtxError: The parameters are not these and the two scratch pointers, or a scratch pointer is used.
@@ -90,14 +90,14 @@ def drop_scratch_parameters(ptx: str, pointers: int) -> str:
     return ptx[: entry.start("parameters")] + kept + ptx[entry.end("parameters") :]
 
 
-def drop_unread_strings(ptx: str) -> str:
+def remove_unread_strings(ptx: str) -> str:
     """Remove the constant byte arrays that nothing in a module reads.
 
-    Triton's mathematical library is asked about denormal numbers by the name "__CUDA_FTZ"; the name stays
-    behind in global memory when the answer has been compiled in.
+    Triton asks its mathematical library about denormal numbers by the name "__CUDA_FTZ"; the name stays in
+    global memory after the answer was compiled in.
 
     Args:
-        ptx: One module; a variable that another module could read (``.visible``) is left alone.
+        ptx: Text of one module; a variable that another module could read (``.visible``) is left alone.
     """
 
     def kept(match: re.Match[str]) -> str:
@@ -109,20 +109,20 @@ def drop_unread_strings(ptx: str) -> str:
 
 
 def ptx_version(ptx: str) -> str:
-    """The version a PTX module asks for, as ``8.5``."""
+    """Return the version of a PTX module, as ``8.5``."""
     return _only(_VERSION, ptx, "version")
 
 
 def ptx_target(ptx: str) -> str:
-    """The architecture a PTX module is for, as ``sm_87``; ``sm_90a`` where it uses what only that one has."""
+    """Return the architecture of a PTX module, as ``sm_87``; ``sm_90a`` where it needs exactly that one."""
     return _only(_TARGET, ptx, "target")
 
 
 def read_resources(report: str) -> Resources:
-    """Read what ``ptxas -v`` printed.
+    """Read registers and spills from the output of ``ptxas -v``.
 
     Raises:
-        PtxError: It holds no such figures.
+        PtxError: The output lacks them.
     """
     registers, spills = _REGISTERS.findall(report), _SPILLS.findall(report)
     if len(registers) != 1 or len(spills) != 1:

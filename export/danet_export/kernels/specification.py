@@ -1,4 +1,4 @@
-"""What one kernel is before it is compiled: its code, its constants and how it is launched."""
+"""Specification of one kernel before it is compiled: its code, its constants and its launch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from danet_runtime.bundle.operators import Operator, Sizes
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What the compiler is told beside the constants.
+    """Options of the compiler beside the constants.
 
     Attributes:
-        warps: Of a block.
-        stages: Of the software pipeline over the innermost loop.
-        fuse_multiply_add: Whether a multiplication and an addition may be rounded once. It is always said:
+        warps: Warps per block.
+        stages: Stages of the software pipeline over the innermost loop.
+        fuse_multiply_add: Whether a multiplication and an addition may be rounded once. It is always set:
             Triton's own default has changed between releases.
     """
 
@@ -31,16 +31,16 @@ class KernelSpec:
     """One kernel for one problem.
 
     Attributes:
-        operator: Of the domain ``danet``.
+        operator: Operator of the domain ``danet``.
         function: The Triton function. Its parameters are the pointers, inputs before outputs, and then
             constants alone.
         pointers: Names of the pointer parameters, each with the element type of its tensor: ``None`` for the
             operator's own floating-point type, or Triton's name of another one.
         constants: Every other parameter.
         grid: Blocks in x, y and z.
-        options: For the compiler.
-        variant: Decides how much shared memory the compiled kernel may use.
-        shape: The sizes that the constants were made of, by the names that a manifest gives them.
+        options: Options of the compiler.
+        variant: Variant, which decides how much shared memory the compiled kernel may use.
+        shape: The sizes that the constants were made from, by their names in a manifest.
     """
 
     operator: Operator
@@ -54,10 +54,10 @@ class KernelSpec:
 
 
 def blocks(extent: int, block: int) -> int:
-    """How many blocks of ``block`` cover ``extent``."""
+    """Return the number of blocks of ``block`` that cover ``extent``."""
     return -(-extent // block)
 
 
 def next_power_of_two(value: int, least: int = 16) -> int:
-    """The smallest power of two that is at least ``value`` and at least ``least``."""
+    """Return the smallest power of two that is at least ``value`` and at least ``least``."""
     return max(least, 1 << (value - 1).bit_length())

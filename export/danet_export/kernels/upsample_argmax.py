@@ -1,4 +1,4 @@
-"""Bilinear upsampling and argmax in one pass: the upsampled logits are never stored.
+"""Kernel for bilinear upsampling and argmax in one pass, without storing the upsampled logits.
 
 Coordinates are rational numbers, taken apart exactly in integers: output position o of a grid of ``out`` lies
 at ((2 o + 1) in - out) / (2 out) of a grid of ``in``, or at o (in - 1) / (out - 1) with aligned corners. Its
@@ -23,7 +23,7 @@ from danet_runtime.bundle.operators import Sizes
 
 @triton.jit
 def _cell(out, IN: tl.constexpr, OUT: tl.constexpr, ALIGN_CORNERS: tl.constexpr):
-    """The two samples around an output position, and the weight of the second."""
+    """Return the two samples around an output position, and the weight of the second."""
     DENOMINATOR: tl.constexpr = (OUT - 1 if OUT > 1 else 1) if ALIGN_CORNERS else 2 * OUT
     if ALIGN_CORNERS:  # noqa: SIM108 - Triton compiles one of the two
         numerator = out * (IN - 1)
@@ -49,7 +49,7 @@ def upsample_argmax(
     BLOCK_H: tl.constexpr,
     BLOCK_W: tl.constexpr,
 ):
-    """One tile of labels; grid (tiles across, tiles down, batch)."""
+    """Compute one tile of labels; grid (tiles across, tiles down, batch)."""
     batch = tl.program_id(2).to(tl.int64)
     x = tl.program_id(0) * BLOCK_W + tl.arange(0, BLOCK_W)
     y = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
@@ -82,15 +82,15 @@ def upsample_argmax(
 
 
 def specify(sizes: Sizes, _architecture: Architecture, variant: KernelVariant) -> KernelSpec:
-    """The kernel for one problem, the same in both variants and for every architecture.
+    """Return the kernel for one problem, the same in both variants and for every architecture.
 
-    It holds nothing in shared memory by itself; Triton 3.6 exchanges some registers through it.
+    It keeps nothing in shared memory by itself; Triton 3.6 exchanges some registers through it.
 
     Args:
-        sizes: Of the logits, (batch, classes, logits_height, logits_width) contiguous, FP16 or BF16, all of
-            them finite, and of the labels, (batch, height, width), of the logits' type; ``align_corners``:
-            whether the outermost samples of both grids coincide, or their outer edges.
-        variant: Decides only how much shared memory is allowed.
+        sizes: Sizes of the logits, (batch, classes, logits_height, logits_width) contiguous, FP16 or BF16,
+            all of them finite, and of the labels, (batch, height, width), of the logits' type;
+            ``align_corners``: whether the outermost samples of both grids coincide, or their outer edges.
+        variant: Variant, which decides only how much shared memory is allowed.
     """
     block_h, block_w = 4, 128
     return KernelSpec(

@@ -1,4 +1,4 @@
-"""The code of each operator, found by the operator's name, and what every such module offers."""
+"""Finds the code of an operator by its name, and defines what every such module offers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import onnx
 from danet_runtime.bundle.operators import OPERATORS, Operator, Sizes
 
 POSITIONS: Final = (6, 9)
-"""Height and width of an example's inputs: few, since a reference stores every map."""
+"""Height and width of an example's inputs: small, because a reference stores every map."""
 
 LARGE_ENERGY: Final = 1.5e5
-"""What an example's energies reach: beyond FP16's 65504."""
+"""Magnitude that an example's energies reach: beyond FP16's 65504."""
 
 Inputs = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """Drawn inputs of one node, and its true result.
+    """Random inputs of one node, and its exact result.
 
     Attributes:
-        inputs: In the operator's order.
-        attributes: The node's, fitted to the few positions.
+        inputs: Inputs in the operator's order.
+        attributes: Attributes of the node, fitted to the few positions.
         expected: Computes the result in float64.
     """
 
@@ -39,18 +39,18 @@ class Example:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How an example is drawn.
+    """Random numbers for an example.
 
     Attributes:
-        dtype: Of the inputs.
-        random: Whose next numbers are taken.
+        dtype: Type of the inputs.
+        random: Source of the numbers.
     """
 
     dtype: npt.DTypeLike
     random: np.random.Generator
 
     def normal(self, channels: int, deviation: float) -> npt.NDArray[Any]:
-        """(1, channels, *POSITIONS)."""
+        """Draw normal values of shape (1, channels, *POSITIONS)."""
         values = deviation * self.random.standard_normal((1, channels, *POSITIONS))
         return np.asarray(values, self.dtype)
 
@@ -59,22 +59,22 @@ class OperatorCode(Protocol):
     """A module ``danet_export.ops.NAME``, beside its PyTorch operator ``torch.ops.danet.NAME``."""
 
     def body(self, attributes: Mapping[str, Any]) -> onnx.FunctionProto:
-        """The function of standard operators that everything without a plugin runs.
+        """Return the function of standard operators that every backend without a plugin runs.
 
         Args:
-            attributes: Of the node, those that a function cannot read by itself.
+            attributes: Attributes of the node that a function cannot read by itself.
         """
 
     def native_body(self, sizes: Sizes) -> onnx.FunctionProto:
-        """The same of operators that TensorRT fuses by itself, for nodes of these sizes alone."""
+        """Return a function of operators that TensorRT fuses by itself, for nodes of these sizes alone."""
 
     def reference(self, inputs: Mapping[str, npt.ArrayLike], attributes: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """The result in NumPy float64, as literally as the paper has it."""
+        """Compute the result in NumPy float64, as literally as the paper has it."""
 
     def example(self, channels: Sequence[int], attributes: Mapping[str, Any], drawing: Drawing) -> Example:
-        """A case for a node whose inputs have so many channels."""
+        """Return an example for a node whose inputs have these numbers of channels."""
 
 
 def code_of(operator: Operator) -> OperatorCode:
-    """The module of one operator."""
+    """Return the module of one operator."""
     return cast("OperatorCode", import_module(f"danet_export.ops.{OPERATORS[operator].stem}"))

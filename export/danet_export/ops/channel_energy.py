@@ -53,12 +53,12 @@ _BODY: Final = f"""
 
 
 def body(_attributes: Mapping[str, Any]) -> onnx.FunctionProto:
-    """The function body."""
+    """Return the function body."""
     return parse_body(SPEC, _PREFIX, SPEC.inputs, _BODY)
 
 
 def native_body(sizes: Sizes) -> onnx.FunctionProto:
-    """One MatMul a slice, each with its own small copies in FP32.
+    """Return a body with one MatMul per slice, each with its own small copies in FP32.
 
     At 1024x2048 one MatMul over all positions leaves 529 MiB of activations, and this one 384 MiB, 48 more
     than the network without attention (``benchmarks/engines/activation_memory.py`` has both).
@@ -85,7 +85,7 @@ def native_body(sizes: Sizes) -> onnx.FunctionProto:
 
 
 def reference(inputs: Mapping[str, npt.ArrayLike], attributes: Mapping[str, Any]) -> Float64Array:
-    """X X^T of eq. 3 in partial sums, in float64.
+    """Compute X X^T of eq. 3 in partial sums, in float64.
 
     Args:
         inputs: x (B, C, h, w).
@@ -103,7 +103,7 @@ def reference(inputs: Mapping[str, npt.ArrayLike], attributes: Mapping[str, Any]
 
 
 def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Drawing) -> Example:
-    """Features whose energies on the diagonal reach :data:`LARGE_ENERGY`; at most three slices."""
+    """Return features whose energies on the diagonal reach :data:`LARGE_ENERGY`; at most three slices."""
     x = drawing.normal(channels[0], float((LARGE_ENERGY / np.prod(POSITIONS)) ** 0.5))
     few = {**attributes, "slices": min(attributes["slices"], 3)}
     return Example({"x": x}, few, lambda: reference({"x": x}, few))
@@ -111,7 +111,7 @@ def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Dra
 
 @torch.library.custom_op(f"{NAMESPACE}::{SPEC.stem}", mutates_args=())
 def channel_energy(features: Tensor, slices: int) -> Tensor:
-    """Partial sums of X X^T over slices of the positions.
+    """Compute partial sums of X X^T over slices of the positions.
 
     Args:
         features: (B, C, h, w), FP16 or BF16, contiguous.

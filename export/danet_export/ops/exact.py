@@ -1,4 +1,4 @@
-"""Float64 arithmetic that the references share, and the whole of channel attention."""
+"""Float64 arithmetic that the references share, and channel attention as a whole."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def softmax(energy: Float64Array) -> Float64Array:
-    """Softmax over the last axis."""
+    """Compute the softmax over the last axis."""
     shifted = np.exp(energy - energy.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
 def flat(array: npt.ArrayLike) -> Float64Array:
-    """(B, C, h, w) as (B, C, N)."""
+    """Reshape (B, C, h, w) to (B, C, N)."""
     values = np.asarray(array, np.float64)
     return values.reshape(values.shape[0], values.shape[1], -1)
 
 
 def channel_attention(x: npt.ArrayLike, gamma: float) -> Float64Array:
-    """Channel attention, eq. 3 and 4 of the paper with the sign of both reference codebases.
+    """Compute channel attention, eq. 3 and 4 of the paper with the sign of both reference codebases.
 
     Args:
         x: (B, C, h, w).

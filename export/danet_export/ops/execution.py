@@ -1,4 +1,4 @@
-"""Where a PyTorch operator of ours runs: its kernel on CUDA tensors, or plain operators where that is asked.
+"""Execution of this package's PyTorch operators: the kernel on CUDA tensors, or plain operators on request.
 
 The operators ``torch.ops.danet.*`` have no backward: to ask gradients of them raises. Training uses
 danet_train's own modules. On CUDA tensors they launch the Triton kernels, tuned for the GPU at hand. On a CPU
@@ -28,12 +28,12 @@ _plain_ops_allowed: ContextVar[bool] = ContextVar("plain_ops_allowed", default=F
 
 
 class KernelInputError(ExportError, ValueError):
-    """Tensors that a kernel does not take."""
+    """The tensors do not fit the kernel."""
 
 
 @contextmanager
 def plain_ops() -> Iterator[None]:
-    """Within this block the operators accept CPU tensors, and compute them with plain PyTorch operators."""
+    """Let the operators accept CPU tensors in this block, and compute them with plain PyTorch operators."""
     token = _plain_ops_allowed.set(True)
     try:
         yield
@@ -42,7 +42,7 @@ def plain_ops() -> Iterator[None]:
 
 
 def on_gpu(tensor: Tensor) -> bool:
-    """Whether the kernel is to run; without it, plain operators.
+    """Return whether the kernel runs; if not, plain operators do.
 
     Raises:
         KernelInputError: The tensor is on a CPU, and nobody asked for plain operators.
@@ -58,7 +58,7 @@ def on_gpu(tensor: Tensor) -> bool:
 
 
 def gpu(tensor: Tensor) -> tuple[Architecture, KernelVariant]:
-    """What a kernel is specified for where a CUDA tensor lies.
+    """Return the architecture and the kernel variant for a CUDA tensor's GPU.
 
     Raises:
         KernelInputError: There are no kernels for that GPU.
@@ -70,8 +70,8 @@ def launch(spec: KernelSpec, *tensors: Tensor) -> None:
     """Run a kernel through Triton's own launcher, with the very options that a bundle's PTX is made with.
 
     Args:
-        spec: What to run.
-        tensors: Contiguous, in the order of the kernel's pointers; the last one is written.
+        spec: The kernel to run.
+        tensors: Contiguous tensors, in the order of the kernel's pointers; the last one is written.
     """
     from danet_export.kernels.compiler import compile_options
 
@@ -89,12 +89,12 @@ def check(name: str, tensor: Tensor, like: Tensor) -> None:
     """Refuse a tensor that no kernel takes.
 
     Args:
-        name: What to call it.
-        tensor: To be (B, C, h, w), FP16 or BF16, contiguous.
-        like: Whose type and device it must have.
+        name: Name of the tensor, for the error.
+        tensor: Tensor that must be (B, C, h, w), FP16 or BF16, contiguous.
+        like: Tensor with the required type and device.
 
     Raises:
-        KernelInputError: It is something else.
+        KernelInputError: The tensor is anything else.
     """
     problem: Any = None
     if tensor.dim() != 4 or tensor.numel() == 0:
@@ -110,7 +110,7 @@ def check(name: str, tensor: Tensor, like: Tensor) -> None:
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
-    """The shape as a plain tuple, for messages."""
+    """Return the shape as a plain tuple, for messages."""
     return tuple(tensor.shape)
 
 

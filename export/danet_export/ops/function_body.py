@@ -1,4 +1,4 @@
-"""Function bodies: what runs a custom node where there is no plugin.
+"""Function bodies, which compute a custom node where there is no plugin.
 
 Each operator is a named node with ``plugin_namespace`` and ``plugin_version``, so that TensorRT's parser
 finds a plugin, and has a model-local function of standard operators as its body, so that everything without
@@ -20,20 +20,20 @@ BODY_OPSET: Final = 20
 """Version of the standard operators that bodies use."""
 
 NATIVE_OPSET: Final = 23
-"""Of those that native bodies use: the first with ``Attention``."""
+"""Version of the standard operators that native bodies use: the first with ``Attention``."""
 
 
 def parse_body(
     spec: OperatorSpec, prefix: str, inputs: Sequence[str], statements: str, opset: int = BODY_OPSET
 ) -> onnx.FunctionProto:
-    """Make a body of statements in ONNX's own text.
+    """Parse a body from statements in ONNX's text format.
 
     Args:
-        spec: Whose body it is.
-        prefix: Begins every inner name, with ``_`` behind it.
-        inputs: Their inner names, without the prefix.
-        statements: Make ``PREFIX_y`` of ``PREFIX_INPUT``.
-        opset: Of the standard operators.
+        spec: The operator.
+        prefix: Prefix of every inner name; ``_`` follows it.
+        inputs: Inner names of the inputs, without the prefix.
+        statements: Statements that compute ``PREFIX_y`` from every ``PREFIX_INPUT``.
+        opset: Version of the standard operators.
     """
     attributes = ", ".join((*spec.attributes, *PLUGIN_ATTRIBUTES))
     taken = ", ".join(f"{prefix}_{name}" for name in inputs)

@@ -1,6 +1,6 @@
-"""Each custom operator of an exported file alone, against float64.
+"""Comparison of each custom operator of an exported file alone with float64.
 
-The bodies, attributes and channel counts are read off the file; only the number of positions is reduced,
+The bodies, attributes and channel counts are read from the file; only the number of positions is reduced,
 since the reference stores every map. FP32 runs in ONNX Runtime. FP16 runs in onnx's reference evaluator,
 which computes in true FP16: with energies beyond 65504, a body that takes them in FP16 gives no number.
 """
@@ -40,8 +40,8 @@ def compare_operators(precision: Precision, model: onnx.ModelProto, seed: int = 
 
     Args:
         precision: ``fp32`` or ``fp16``, the type of the file's tensors.
-        model: With function bodies and the shapes of the custom nodes' inputs.
-        seed: Of the inputs, whose energies go beyond FP16's range.
+        model: Model with function bodies and the shapes of the custom nodes' inputs.
+        seed: Seed of the random inputs, whose energies go beyond FP16's range.
 
     Raises:
         ParityError: An operator's error is beyond its limit, or not a number.
@@ -74,12 +74,12 @@ def compare_operators(precision: Precision, model: onnx.ModelProto, seed: int = 
 def run_body(
     body: onnx.FunctionProto, inputs: Inputs, attributes: Mapping[str, Any], precision: Precision
 ) -> npt.NDArray[np.float64]:
-    """One custom node with its function body, computed in the type of its inputs.
+    """Compute one custom node by its function body, in the type of its inputs.
 
     Args:
         body: The operator's function.
-        inputs: By any name, in the operator's order.
-        attributes: The node's.
+        inputs: Inputs by any name, in the operator's order.
+        attributes: Attributes of the node.
         precision: ``fp16`` for onnx's reference evaluator, ``fp32`` for ONNX Runtime.
     """
     kind = helper.np_dtype_to_tensor_dtype(next(iter(inputs.values())).dtype)

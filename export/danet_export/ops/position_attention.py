@@ -44,16 +44,16 @@ _BODY: Final = """
 
 
 def body(_attributes: Mapping[str, Any]) -> onnx.FunctionProto:
-    """The function body, which stores the N x N map."""
+    """Return the function body, which stores the N x N map."""
     return parse_body(SPEC, _PREFIX, SPEC.inputs, _BODY)
 
 
 def native_body(sizes: Sizes) -> onnx.FunctionProto:
-    """The body around ONNX's ``Attention``, which stores no map where TensorRT fuses it.
+    """Return the body around ONNX's ``Attention``, which stores no map where TensorRT fuses it.
 
     ``Attention`` wants queries, keys and values of one width (64, 64, 512 are refused). So the values are cut
-    into pieces as wide as a query, one a head, and all heads share queries and keys. It computes the energies
-    once a head: 1024 instead of 576 multiply-adds a pair of positions.
+    into pieces as wide as a query, one per head, and all heads share queries and keys. It computes the
+    energies once per head: 1024 instead of 576 multiply-adds per pair of positions.
     """
     d_qk, d_v = sizes["d_qk"], sizes["d_v"]
     width = -(-d_qk // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
@@ -88,7 +88,7 @@ def native_body(sizes: Sizes) -> onnx.FunctionProto:
 
 
 def _widened(name: str, channels: int, width: int) -> str:
-    """``NAMEw`` (B, width, N) from ``NAME`` (B, channels, h, w): zeros change no energy and no kept value."""
+    """Return statements that pad ``NAME`` (B, channels, h, w) with zeros to ``NAMEw`` (B, width, N)."""
     flattened = f"Reshape (danet_pa_{name}, danet_pa_flat)"
     if channels == width:
         return f"danet_pa_{name}w = {flattened}"
@@ -98,7 +98,7 @@ def _widened(name: str, channels: int, width: int) -> str:
 
 
 def _narrowed(name: str, channels: int, width: int) -> str:
-    """``NAMEn`` (B, channels, N) from ``NAMEw`` (B, width, N)."""
+    """Return statements that cut ``NAMEw`` (B, width, N) to ``NAMEn`` (B, channels, N)."""
     if channels == width:
         return f"danet_pa_{name}n = Identity (danet_pa_{name}w)"
     return f"""danet_pa_start = Constant <value_ints = [0]> ()
@@ -108,7 +108,7 @@ def _narrowed(name: str, channels: int, width: int) -> str:
 
 
 def reference(inputs: Mapping[str, npt.ArrayLike], _attributes: Mapping[str, Any]) -> Float64Array:
-    """Position attention in float64; the whole map is stored.
+    """Compute position attention in float64; the whole map is stored.
 
     Args:
         inputs: q and k (B, d_qk, h, w), v and x (B, d_v, h, w); gamma is already in v.
@@ -125,7 +125,7 @@ def reference(inputs: Mapping[str, npt.ArrayLike], _attributes: Mapping[str, Any
 
 
 def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Drawing) -> Example:
-    """Queries and keys whose energies have a deviation of a third of :data:`LARGE_ENERGY`."""
+    """Return queries and keys whose energies have a deviation of a third of :data:`LARGE_ENERGY`."""
     deviation = (LARGE_ENERGY / 3) ** 0.5 / channels[0] ** 0.25
     deviations = (deviation, deviation, 1.0, 1.0)
     inputs = {
@@ -137,16 +137,16 @@ def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Dra
 
 @torch.library.custom_op(f"{NAMESPACE}::{SPEC.stem}", mutates_args=())
 def position_attention(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -> Tensor:
-    """softmax(Q^T K) V + x, gamma already in the values.
+    """Compute softmax(Q^T K) V + x, gamma already in the values.
 
     Args:
         query: (B, d_qk, h, w), FP16 or BF16, contiguous.
-        key: As the query.
+        key: Same shape and type as the query.
         value: (B, d_v, h, w), of the same type.
-        residual: As the value.
+        residual: Same shape and type as the value.
 
     Returns:
-        As the value, rounded once from FP32.
+        (B, d_v, h, w) of the value's type, rounded once from FP32.
 
     Raises:
         KernelInputError: Shapes, types or devices do not fit; or CPU tensors outside

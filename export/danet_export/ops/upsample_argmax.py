@@ -36,19 +36,19 @@ _BODY: Final = """
 
 
 def body(attributes: Mapping[str, Any], opset: int = BODY_OPSET) -> onnx.FunctionProto:
-    """The function body.
+    """Return the function body.
 
     Args:
         attributes: The node's ``align_corners``, which a function cannot turn into the string that Resize
             wants.
-        opset: Of the standard operators.
+        opset: Version of the standard operators.
     """
     mode = "align_corners" if attributes["align_corners"] else "half_pixel"
     return parse_body(SPEC, "danet_ua", ("x",), _BODY.replace("MODE", mode), opset)
 
 
 def native_body(sizes: Sizes) -> onnx.FunctionProto:
-    """The same: there is nothing to fuse."""
+    """Return the same body: there is nothing to fuse."""
     return body(sizes, NATIVE_OPSET)
 
 
@@ -57,13 +57,13 @@ def reference(
     attributes: Mapping[str, Any],
     dtype: type[np.float32] | type[np.float64] = np.float64,
 ) -> Float64Array:
-    """Bilinear upsampling and the class with the largest logit, the lowest class at a tie.
+    """Compute bilinear upsampling and the class with the largest logit, the lowest class at a tie.
 
     Args:
         inputs: logits (B, C, h, w).
         attributes: ``height`` and ``width`` of the result; ``align_corners``: whether the outermost samples
             of both grids coincide, or their outer edges.
-        dtype: Of the interpolation; each operation is rounded to it.
+        dtype: Type of the interpolation; each operation is rounded to it.
 
     Returns:
         (B, height, width), whole numbers.
@@ -75,7 +75,7 @@ def reference(
 
 
 def _interpolate(values: npt.NDArray[Any], axis: int, size: int, align_corners: bool) -> npt.NDArray[Any]:
-    """Positions are exact fractions of whole numbers; only the weights are rounded."""
+    """Interpolate at positions that are exact fractions; only the weights are rounded."""
     length = values.shape[axis]
     out = np.arange(size)
     if align_corners:
@@ -92,7 +92,7 @@ def _interpolate(values: npt.NDArray[Any], axis: int, size: int, align_corners: 
 
 
 def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Drawing) -> Example:
-    """Logits of a deviation of 4, upsampled eight times."""
+    """Return logits with a deviation of 4, upsampled eight times."""
     logits = drawing.normal(channels[0], 4.0)
     height, width = (extent * 8 + 1 for extent in POSITIONS)
     fitted = {**attributes, "height": height, "width": width}
@@ -101,12 +101,12 @@ def example(channels: Sequence[int], attributes: Mapping[str, Any], drawing: Dra
 
 @torch.library.custom_op(f"{NAMESPACE}::{SPEC.stem}", mutates_args=())
 def upsample_argmax(logits: Tensor, height: int, width: int, align_corners: bool) -> Tensor:
-    """Bilinear upsampling and the class with the largest logit, the lowest at a tie.
+    """Compute bilinear upsampling and the class with the largest logit, the lowest at a tie.
 
     Args:
         logits: (B, C, h, w), FP16 or BF16, contiguous; C up to 2048 in FP16 and 256 in BF16.
-        height: Of the labels.
-        width: Of the labels.
+        height: Height of the labels.
+        width: Width of the labels.
         align_corners: Whether the outermost samples of both grids coincide, or their outer edges.
 
     Returns:

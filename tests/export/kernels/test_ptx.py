@@ -16,32 +16,32 @@ def module(parameters=4, body="\tret;"):
 
 def test_the_two_scratch_pointers_go_and_nothing_else():
     body = "\tld.param.b64 %rd1, [kernel_param_1];"
-    assert ptx.drop_scratch_parameters(module(4, body), 2) == module(2, body)
+    assert ptx.remove_scratch_parameters(module(4, body), 2) == module(2, body)
 
 
 def test_a_scratch_pointer_that_is_read_is_refused():
     body = "\tld.param.b64 %rd1, [kernel_param_3];"
     with pytest.raises(PtxError, match="kernel_param_3 is read 1 times"):
-        ptx.drop_scratch_parameters(module(4, body), 2)
+        ptx.remove_scratch_parameters(module(4, body), 2)
 
 
 def test_parameter_names_are_not_confused_with_longer_ones():
     body = "\tld.param.b64 %rd1, [kernel_param_10];"
-    assert len(ptx.parameter_names(ptx.drop_scratch_parameters(module(13, body), 11))) == 11
+    assert len(ptx.parameter_names(ptx.remove_scratch_parameters(module(13, body), 11))) == 11
     body = "\tld.param.b64 %rd1, [kernel_param_1];"
-    assert len(ptx.parameter_names(ptx.drop_scratch_parameters(module(13, body), 11))) == 11
+    assert len(ptx.parameter_names(ptx.remove_scratch_parameters(module(13, body), 11))) == 11
 
 
 @pytest.mark.parametrize("parameters", [2, 3, 5])
 def test_another_number_of_parameters_is_refused(parameters):
     with pytest.raises(PtxError, match="2 pointers and 2 scratch pointers"):
-        ptx.drop_scratch_parameters(module(parameters), 2)
+        ptx.remove_scratch_parameters(module(parameters), 2)
 
 
 def test_a_parameter_that_is_no_pointer_is_refused():
     text = module(4).replace(PARAMETER.format(1), "\t.param .u32 kernel_param_1")
     with pytest.raises(PtxError, match=r"got '\.param \.u32 kernel_param_1'"):
-        ptx.drop_scratch_parameters(text, 2)
+        ptx.remove_scratch_parameters(text, 2)
 
 
 @pytest.mark.parametrize("text", ["", module() + module()])
@@ -55,8 +55,8 @@ STRING = ".global .align 1 .b8 _$_str[11] = {95, 95, 67, 85, 68, 65, 95, 70, 84,
 
 def test_a_string_that_nothing_reads_goes_and_nothing_else():
     text = module().replace(".visible", STRING + ".visible")
-    assert ptx.drop_unread_strings(text) == module()
-    assert ptx.drop_unread_strings(module()) == module()
+    assert ptx.remove_unread_strings(text) == module()
+    assert ptx.remove_unread_strings(module()) == module()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_string_that_nothing_reads_goes_and_nothing_else():
 )
 def test_a_variable_that_may_be_read_stays(declaration, body):
     text = module(4, body).replace(".visible .entry", declaration + ".visible .entry")
-    assert ptx.drop_unread_strings(text) == text
+    assert ptx.remove_unread_strings(text) == text
 
 
 def test_version_and_target_are_read():

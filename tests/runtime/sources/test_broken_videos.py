@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import video_files
+from hypothesis import given
+from hypothesis import strategies as st
 from video_files import KINDS, Plan, make, number_in
 
 from danet_runtime.errors import SourceDamagedError, SourceError
 from danet_runtime.sources import open_source
 from danet_runtime.sources.protocol.damage import DamagePolicy
 from danet_runtime.sources.video_files.structure import Gaps, breaks_of
+from danet_runtime.sources.video_files.transport_gaps import gaps_of
 
 CHAINED = [one.name for one in KINDS if one.name.endswith((".mkv", ".webm", ".avi"))]
 FAST = ("open_gop.mkv", "vp9.webm", "mpeg4.avi")
@@ -109,12 +112,88 @@ def test_a_break_in_the_last_cluster_is_said_although_nothing_comes_behind_it(tm
     assert counts == {"lost packets": 3}
 
 
+STREAMS = [one.name for one in KINDS if one.name.endswith(".ts")]
+
+
+def without_pictures(path: Path, numbers: range) -> None:
+    """Leave all packets of a transport stream out that carry these pictures, as a network may lose them."""
+    import av
+
+    with av.open(str(path)) as container:
+        pid = container.streams.video[0].id
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    data = path.read_bytes()
+    lost = range(places[numbers.start], places[numbers.stop])
+    kept = [
+        data[at : at + 188]
+        for at in range(0, len(data), 188)
+        if at not in lost or int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF != pid
+    ]
+    path.write_bytes(b"".join(kept))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("lost", [range(16, 17), range(19, 22)])
+def test_pictures_that_a_transport_stream_lost_whole_are_counted(
+    tmp_path: Path, name: str, lost: range
+) -> None:
+    path = make(tmp_path, video_files.kind(name))
+    without_pictures(path, lost)
+    numbers, ids, error, counts = read_all(path)
+    assert isinstance(error, SourceDamagedError)
+    assert None not in numbers
+    assert len(numbers) + sum(counts.values()) == 40
+    assert numbers == sorted(set(numbers))
+    assert (numbers[-1], ids[-1]) == (39, 39)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("size", [188, 192, 204])
+def test_a_whole_transport_stream_lacks_nothing_whatever_stands_between_its_packets(
+    tmp_path: Path, name: str, size: int
+) -> None:
+    path = make(tmp_path, video_files.kind(name), Plan(12))
+    data = path.read_bytes()
+    pieces = [data[at : at + 188] for at in range(0, len(data), 188)]
+    if size == 192:
+        pieces = [bytes(4) + piece for piece in pieces]
+    path.write_bytes(b"".join(piece.ljust(size, b"\xff") for piece in pieces))
+    assert gaps_of(path, 256) == []
+    del pieces[len(pieces) // 2]
+    path.write_bytes(b"noise" + b"".join(piece.ljust(size, b"\xff") for piece in pieces))
+    assert len(gaps_of(path, 256)) <= 1
+
+
+@given(st.lists(st.booleans(), min_size=8, max_size=60))
+def test_every_loss_but_of_16_packets_is_found_at_its_place(
+    tmp_path_factory: pytest.TempPathFactory, kept: list[bool]
+) -> None:
+    kept = [True, *kept, *[True] * 8, *[False] * 15, True, *[False] * 17, *[True] * 8]
+    stream, expected, missing = b"", [], 0
+    for number, is_kept in enumerate(kept):
+        if is_kept:
+            if missing % 16:
+                expected.append(len(stream))
+            missing = 0
+            head = bytes([0x47, 0x01, 0x00, 0x10 | number % 16])
+            stream += (head + bytes([number])).ljust(188, b"\0") + bytes([0x47, 0x1F, 0xFF, 0x10]).ljust(
+                188, b"\xff"
+            )
+        else:
+            missing += 1
+    path = tmp_path_factory.mktemp("it") / "it.ts"
+    path.write_bytes(stream[:188] + stream)  # one was sent twice
+    expected = [place + 188 for place in expected]
+    assert gaps_of(path, 256) == expected
+
+
 def test_gaps_are_counted_by_times_or_by_what_is_lacking() -> None:
     gaps = Gaps([500, 900], 25.0, Fraction(1, 1000))
     packets = ((100, 0), (400, 40), (600, 200), (800, 240))
     assert [gaps.before(at, time) for at, time in packets] == [0, 0, 3, 0]
     assert gaps.has_more
-    gaps = Gaps([500, 900], 25.0, Fraction(1, 25))
-    gaps.lacking = 3
+    gaps = Gaps([500, 900], 25.0, Fraction(1, 25), lacking=3)
     assert [gaps.before(at, time) for at, time in ((100, 0), (600, 1), (950, 2))] == [0, 1, 2]
     assert not gaps.has_more
+    joined = Gaps([500], 25.0, Fraction(1, 1000), most_s=10.0)
+    assert [joined.before(at, time) for at, time in ((100, 0), (600, 60_000))] == [0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from collections.abc import Callable
@@ -444,6 +445,23 @@ def test_a_packet_that_a_transport_stream_lost_spoils_no_frame_that_comes(
         assert len(frames) >= 16
     path.write_bytes(content)
     assert read_all(open_source(path))[2] is None
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "mpeg4.mp4"])
+def test_two_videos_that_are_read_at_once_give_what_each_gives_alone(tmp_path: Path, name: str) -> None:
+    one, paths = kind(name), []
+    for place, way in ((13, "noise"), (7, "zero")):
+        paths.append(make(tmp_path, replace(one, name=f"{place}_{name}"), Plan(packet=spoil({place}, way))))
+    alone = [numbers(read_all(open_source(path))[0]) for path in paths]
+    assert None not in alone[0] + alone[1]
+    sources, at_once = [open_source(path) for path in paths], [[], []]  # type: ignore[var-annotated]
+    for _ in range(41):
+        for source, came in zip(sources, at_once, strict=True):
+            buffer = np.zeros((*source.size_hw, 3), np.uint8)
+            with contextlib.suppress(SourceDamagedError):
+                if source.read_into(buffer) is not None:
+                    came.append(number_in(buffer))
+    assert at_once == alone
 
 
 def test_a_picture_of_h265_of_which_nothing_comes_is_counted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How often an activation had which magnitude, in bounded memory, and where NVIDIA's calibrators clip it.
+"""Histograms of an activation's magnitudes in bounded memory, and the clipping of NVIDIA's calibrators.
 
 modelopt's own collector is not fed directly. Its counts are 32-bit: torch.histc stops counting at 2**24
 values a bin and thread, which one frame of 1024x2048 exceeds, and their sum is cast to int32, which 512
@@ -18,16 +18,16 @@ import torch
 from danet_calibration.int8.ranges.methods import CalibrationMethod
 
 BINS = 2048
-"""At most so many bins, and at least half of them: as many as modelopt's collector begins with."""
+"""Largest number of bins; there are at least half as many. modelopt's collector begins with this number."""
 
 SMALLEST, LARGEST = 2.0**-100, 2.0**120
-"""Between them float32 leaves room for bins: magnitudes below count as 0, those above are refused."""
+"""Limits between which float32 leaves room for bins: lower magnitudes count as 0, higher ones are refused."""
 
 PERCENTILE = 99.99
 """modelopt's default."""
 
 _FEWEST_LEVELS = 128
-"""INT8 has so many magnitudes; to clip to fewer bins than that gains nothing."""
+"""Number of INT8 magnitudes; to clip to fewer bins gains nothing."""
 
 _STEPS = 256
 """Entropy is tried at ranges one 256th of the histogram apart: each costs milliseconds, in a Python loop."""
@@ -42,7 +42,7 @@ class MagnitudeHistogram:
     Attributes:
         maximum: The largest magnitude so far.
         counts: (bins,) int64, of equal bins from 0 up; zeros are in the first.
-        width: Of a bin; 0 while there were only zeros.
+        width: Width of a bin; 0 while there were only zeros.
     """
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class MagnitudeHistogram:
         """Count more values.
 
         Args:
-            values: Of any shape; they are not kept.
+            values: Array of any shape; it is not kept.
 
         Raises:
-            ValueError: One is not finite, or beyond :data:`LARGEST`.
+            ValueError: A value is not finite, or beyond :data:`LARGEST`.
         """
         flat = torch.from_numpy(np.ascontiguousarray(values)).reshape(-1)
         if flat.numel() == 0:
@@ -75,17 +75,17 @@ class MagnitudeHistogram:
             self._count(chunk.abs() if low < 0 else chunk)
 
     def copy(self) -> MagnitudeHistogram:
-        """As it is now."""
+        """Return a copy of the histogram."""
         other = MagnitudeHistogram()
         other.maximum, other.counts, other.width = self.maximum, self.counts.copy(), self.width
         return other
 
     def amax(self, method: CalibrationMethod) -> float:
-        """The magnitude that becomes the largest INT8 value; 0 where all values were 0.
+        """Return the magnitude that becomes the largest INT8 value; 0 where all values were 0.
 
         Args:
-            method: ``max`` clips nothing, ``percentile`` the largest 0.01 %, ``entropy`` what lets the
-                distribution change least, ``mse`` what lets the values change least.
+            method: ``max`` clips nothing and ``percentile`` the largest 0.01 %; ``entropy`` clips so that the
+                distribution changes least, ``mse`` so that the values change least.
         """
         if method == "max" or self.width == 0.0:
             return self.maximum
@@ -96,7 +96,7 @@ class MagnitudeHistogram:
         return min(amax, self.maximum)
 
     def _cover(self, largest: float) -> None:
-        """Let the bins reach ``largest``: more of the same width; where they get too many, twice as wide."""
+        """Extend the bins to ``largest``; where there are too many, make them twice as wide."""
         if self.width == 0.0:
             if largest < SMALLEST:
                 return
@@ -138,7 +138,7 @@ def _amax_modelopt(
 
 
 def _amax_mse(counts: npt.NDArray[np.int64], edges: npt.NDArray[np.float64]) -> float:
-    """The centre of a bin whose choice as the largest value has the least mean square error.
+    """Return the bin's centre that has the least mean square error as the largest value.
 
     It is what modelopt's calibrator defines. modelopt 0.47 itself passes the number of bits where its
     rounding takes a bias, and rounds to other values: it clips a normal distribution at 0.3 sigma.

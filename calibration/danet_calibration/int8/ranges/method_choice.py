@@ -1,4 +1,4 @@
-"""Which calibration method serves a model best, by a score on frames that it was not calibrated on."""
+"""Choice of the calibration method by a score on frames that were not calibrated on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class MethodComparison:
     """Scores of the methods.
 
     Attributes:
-        scores: By method, in the order in which they were tried; higher is better.
-        best: The first with the highest score.
+        scores: Score of each method, in the order of trial; higher is better.
+        best: The first method with the highest score.
     """
 
     scores: dict[CalibrationMethod, float]
@@ -38,11 +38,12 @@ def compare_methods(
 
     Args:
         model: The file that is quantised, FP16 or FP32.
-        ranges: Of the same network's FP32 file.
+        ranges: Ranges of the same network's FP32 file.
         quantise: Puts scales into the model; :func:`danet_calibration.int8.placement.quantise`.
-        score: Of an INT8 file, higher is better: mIoU on labelled frames, or agreement with FP32.
-        methods: To try; where scores tie, the earlier wins.
-        progress: Is told which method comes next.
+        score: Returns the score of an INT8 file, higher is better: mIoU on labelled frames, or agreement with
+            FP32.
+        methods: Methods to try; where scores tie, the earlier wins.
+        progress: Called with the next method.
 
     Raises:
         CalibrationError: A score is not finite, or no method is given.

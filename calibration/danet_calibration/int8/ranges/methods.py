@@ -1,4 +1,4 @@
-"""Names of the ways to find a tensor's range, without anything heavy: the command line reads them too."""
+"""Names of the calibration methods; nothing heavy is imported, because the command line reads them too."""
 
 from __future__ import annotations
 

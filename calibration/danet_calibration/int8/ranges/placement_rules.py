@@ -1,8 +1,8 @@
-"""Which inputs of which nodes run on INT8: NVIDIA's modelopt decides, which knows where TensorRT wants Q/DQ.
+"""Placement of INT8: NVIDIA's modelopt decides which inputs are quantised, as TensorRT wants it.
 
-modelopt drops model-local functions. So it is given the FP32 model with the attention nodes inlined and
-excluded by name, and what it decided is read off its result: for each node that exists in the bundle's own
-model too, which of its inputs are quantised. The decision depends on the graph alone and the weights' scales
+modelopt removes model-local functions. So it gets the FP32 model with the attention nodes inlined and
+excluded by name, and its decision is read from its result: the quantised inputs of each node that exists in
+the bundle's own model too. The decision depends on the graph alone and the weights' scales
 on the weights alone, so one frame serves; the activations' scales come from
 :mod:`danet_calibration.int8.ranges.ranges`.
 """
@@ -27,11 +27,11 @@ from danet_runtime.frames.arrays import UInt8Array
 
 _INLINED = "inlined_"
 _APPLICATION = "channel_attention_"
-"""Begins the names of the standard nodes that apply the channel attention: like the custom nodes' bodies, a
-softmax and a product that stay in floating point."""
+"""Prefix of the names of the standard nodes that apply the channel attention: like the custom nodes' bodies,
+a softmax and a product that stay in floating point."""
 
 _CONVERSIONS = ("color_conversion_", "colour_conversion_")  # the second in bundles of version 0.1
-"""Begins the names of the nodes that turn a camera's luma and chroma into BGR: exact arithmetic on levels."""
+"""Prefixes of the names of the nodes that turn a camera's luma and chroma into BGR by exact arithmetic."""
 
 _EXCLUDED = (_INLINED, _APPLICATION, *_CONVERSIONS)
 
@@ -45,10 +45,10 @@ class Frames(Protocol):
     """
 
     def get_next(self) -> dict[str, UInt8Array] | None:
-        """The next frame by the name of the model's input, or None after the last."""
+        """Return the next frame by the name of the model's input, or None after the last."""
 
     def rewind(self) -> None:
-        """Begin again."""
+        """Start again at the first frame."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class PlacedInput:
 
     Attributes:
         node: Name of the node.
-        position: Which of its inputs.
-        tensor: The tensor whose values decide the scale: the input itself, but for what a MaxPool gave the
-            pool's own input. A pool only chooses among its values; with one scale on both sides it is INT8.
-        weight_scale: (C,) one scale a channel of axis 0; None for an activation.
+        position: Position of the input among the node's inputs.
+        tensor: Name of the tensor whose values decide the scale: the input itself, or, for the output of a
+            MaxPool, the pool's input. A pool only chooses among its values; with one scale on both sides it
+            is INT8.
+        weight_scale: (C,), one scale per channel of axis 0; None for an activation.
     """
 
     node: str
@@ -79,7 +80,7 @@ def find_placement(model: bytes, frames: Frames) -> list[PlacedInput]:
 
     Args:
         model: The bundle's FP32 file.
-        frames: Only the first is read; afterwards they are at their beginning.
+        frames: Calibration frames; only the first is read, and they are rewound afterwards.
 
     Raises:
         CalibrationError: modelopt failed, there is no frame, or the model holds Q/DQ already.
@@ -94,7 +95,7 @@ def find_placement(model: bytes, frames: Frames) -> list[PlacedInput]:
 
 
 def inline(model: bytes) -> onnx.ModelProto:
-    """The model with its functions inlined; outside them the names of nodes and tensors are kept.
+    """Return the model with its functions inlined; outside them the names of nodes and tensors are kept.
 
     Raises:
         CalibrationError: The model holds Q/DQ already.

@@ -27,8 +27,8 @@ class QuantisedInput:
 
     Attributes:
         node: Name of the node.
-        position: Which of its inputs.
-        scale: () for a whole tensor, (C,) for one scale a channel of axis 0 (weights).
+        position: Position of the input among the node's inputs.
+        scale: Shape () for a whole tensor, (C,) for one scale per channel of axis 0 (weights).
     """
 
     node: str
@@ -37,7 +37,7 @@ class QuantisedInput:
 
 
 class Convergence(TypedDict):
-    """How far the activations' scales of so many frames are from later ones, relative to the later ones."""
+    """Relative change of the activations' scales from one number of frames to the next, and to the last."""
 
     frames: int
     next_frames: int
@@ -51,11 +51,12 @@ class Convergence(TypedDict):
 
 @dataclass(frozen=True)
 class Ranges:
-    """What the calibration frames showed.
+    """Histograms of the activations over the calibration frames.
 
     Attributes:
-        placement: What is quantised.
-        snapshots: By number of frames: the histogram of each activation so far; the last is of all frames.
+        placement: The quantised inputs.
+        snapshots: Histogram of each activation after a number of frames, by that number; the last is of all
+            frames.
     """
 
     placement: Sequence[PlacedInput]
@@ -66,14 +67,14 @@ class Ranges:
 
     @property
     def frames(self) -> int:
-        """How many frames there were."""
+        """Number of calibration frames."""
         return max(self.snapshots)
 
     def inputs(self, method: CalibrationMethod) -> list[QuantisedInput]:
-        """What is quantised, with its scales; one scale a tensor, whatever reads it.
+        """Return the quantised inputs with their scales; a tensor has one scale for all its readers.
 
         Args:
-            method: How the range of an activation is found; weights always take their largest magnitude.
+            method: Calibration method of the activations; weights always take their largest magnitude.
         """
         scales = {tensor: _scale(amax) for tensor, amax in self.amax(method).items()}
         return [
@@ -86,11 +87,11 @@ class Ranges:
         ]
 
     def amax(self, method: CalibrationMethod, frames: int | None = None) -> dict[str, float]:
-        """Of each activation, the magnitude that becomes the largest INT8 value.
+        """Return the magnitude of each activation that becomes the largest INT8 value.
 
         Args:
-            method: How it is found. Entropy takes up to a second a tensor; results are kept.
-            frames: After how many frames, one of ``snapshots``; all without it.
+            method: Calibration method. Entropy takes up to a second per tensor; results are kept.
+            frames: Number of frames, one of ``snapshots``; None for all.
         """
         key = (method, self.frames if frames is None else frames)
         if key not in self._amax:
@@ -99,10 +100,10 @@ class Ranges:
         return self._amax[key]
 
     def convergence(self, method: CalibrationMethod) -> list[Convergence]:
-        """How the activations' scales moved from one snapshot to the next, and are from the last.
+        """Return how the activations' scales change from each snapshot to the next, and to the last.
 
         Returns:
-            One entry for each snapshot but the last; none where there was only one. It is fit for JSON.
+            One entry for each snapshot but the last, as JSON values; empty where there was only one.
         """
         counts = sorted(self.snapshots)
         rows = []
@@ -126,9 +127,9 @@ class Ranges:
 
 
 def plan_checkpoints(count: int) -> tuple[int, ...]:
-    """After how many frames the ranges are kept: 32, 64, 128, ... and ``count``, the number of all frames.
+    """Return the numbers of frames after which ranges are kept: 32, 64, 128, ... and ``count``, that of all.
 
-    Of fewer than 64 they are kept after a quarter, a half, and all.
+    With fewer than 64 frames they are kept after a quarter, a half, and all.
     """
     if count >= 64:
         return (*_doubling(32, count), count)
@@ -148,22 +149,22 @@ def collect_ranges(
     checkpoints: Sequence[int] = (32, 64, 128, 256, 512, 1024, 2048, 4096),
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Ranges:
-    """Run the model over the frames, once, and count the magnitudes of each activation that is quantised.
+    """Run the model over the frames once, and count the magnitudes of each quantised activation.
 
-    Memory does not grow with the number of frames, but by 16 KiB a tensor and checkpoint.
+    Memory does not grow with the number of frames, only by 16 KiB per tensor and checkpoint.
 
     Args:
         model: The bundle's FP32 file.
-        frames: Read from their beginning, one in memory at a time.
-        placement: As :func:`danet_calibration.int8.ranges.placement_rules.find_placement` gives it for this
-            model.
-        checkpoints: After how many frames the ranges are kept apart, for :meth:`Ranges.convergence`; see
-            :func:`plan_checkpoints`. After the last frame they are in any case.
-        progress: Is told the number of frames done.
+        frames: Calibration frames, read from the first on, one in memory at a time.
+        placement: The quantised inputs of this model, found by
+            :func:`danet_calibration.int8.ranges.placement_rules.find_placement`.
+        checkpoints: Numbers of frames after which the ranges are kept, for :meth:`Ranges.convergence`; see
+            :func:`plan_checkpoints`. After the last frame they are always kept.
+        progress: Called after each frame with the number done.
 
     Raises:
         CalibrationError: There is no frame, one cannot be read or run, or an activation is not finite.
-        DanetError: A frame could not be read; as the frames raised it.
+        DanetError: A frame could not be read; the error of ``frames`` is passed on.
     """
     tensors = list(dict.fromkeys(item.tensor for item in placement if not item.is_weight))
     if not tensors:

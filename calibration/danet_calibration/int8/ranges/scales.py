@@ -1,4 +1,4 @@
-"""Scales of everything that is quantised: found on calibration frames, or brought by a trained checkpoint."""
+"""Scales of all quantised inputs: found on calibration frames, or taken from a trained checkpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def find_scales(model: bytes, frames: Frames, method: CalibrationMethod) -> list
     Args:
         model: The bundle's FP32 file.
         frames: The calibration frames.
-        method: As :meth:`danet_calibration.int8.ranges.histograms.MagnitudeHistogram.amax` takes it.
+        method: Calibration method, see
+            :meth:`danet_calibration.int8.ranges.histograms.MagnitudeHistogram.amax`.
 
     Raises:
         CalibrationError: modelopt failed, the model holds Q/DQ already, or a frame cannot be used.
@@ -34,9 +35,9 @@ def with_trained_scales(
     """Replace the activations' scales by those that a quantisation-aware training ended with.
 
     Args:
-        inputs: What is quantised, as :func:`find_scales` gives it; the weights' scales stay.
-        trained: By node and position, the scale of every activation among ``inputs``: its largest magnitude
-            that is not clipped, / 127.
+        inputs: The quantised inputs, as :func:`find_scales` gives them; the weights' scales stay.
+        trained: Scale of every activation among ``inputs``, by node and position: its largest magnitude that
+            is not clipped, / 127.
 
     Raises:
         CalibrationError: A scale is missing, belongs to no activation, or is not a positive number.

@@ -1,4 +1,4 @@
-"""A model run piece by piece, so that many of its inner tensors can be seen without holding all of them.
+"""Runs a model in segments, so that many inner tensors can be read without holding all of them in memory.
 
 ONNX Runtime holds every output of a session until the run ends: with each quantised activation as an output,
 gigabytes for R-50 at 1024x2048. So the graph is cut into sessions whose wanted tensors fit a budget,
@@ -21,7 +21,7 @@ from danet_calibration.errors import CalibrationError
 from danet_runtime.backends.onnxruntime_session import open_session
 
 BUDGET_BYTES = 128 * 2**20
-"""Wanted tensors held at a time."""
+"""Bytes of wanted tensors that are held at a time."""
 
 Array = npt.NDArray[np.generic]
 
@@ -35,12 +35,12 @@ class _Segment:
 
 
 class SegmentedModel:
-    """Sessions that together compute the wanted tensors of a model; what comes after the last is not run.
+    """Sessions that together compute the wanted tensors of a model; nodes after the last one are not run.
 
     Args:
-        model: Without model-local functions.
-        wanted: Names of activations.
-        budget_bytes: As :data:`BUDGET_BYTES`.
+        model: ONNX model without model-local functions.
+        wanted: Names of the activations to compute.
+        budget_bytes: Bytes of wanted tensors that are held at a time.
 
     Raises:
         CalibrationError: The model has no such tensor, or ONNX Runtime refuses it.
@@ -64,14 +64,14 @@ class SegmentedModel:
 
     @property
     def segment_count(self) -> int:
-        """Of how many sessions it consists."""
+        """Number of sessions."""
         return len(self._steps)
 
     def run(self, inputs: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-        """Each wanted tensor with its name, in the order of computation.
+        """Yield each wanted tensor with its name, in the order of computation.
 
         Args:
-            inputs: By the names of the model's inputs.
+            inputs: Arrays by the names of the model's inputs.
         """
         live = dict(inputs)
         for name in self._wanted.intersection(live):
@@ -92,7 +92,7 @@ class SegmentedModel:
 def _cut(
     model: onnx.ModelProto, wanted: frozenset[str], types: Mapping[str, onnx.TypeProto], budget_bytes: int
 ) -> list[_Segment]:
-    """Cut between nodes, which ONNX demands in an order in which they can run."""
+    """Cut the graph between nodes; ONNX demands them in an order in which they can run."""
     groups: list[list[onnx.NodeProto]] = [[]]
     held, left = 0, set(wanted) - {value.name for value in model.graph.input}
     for node in model.graph.node:
@@ -127,7 +127,7 @@ def _reads(nodes: Sequence[onnx.NodeProto], constants: set[str]) -> frozenset[st
 
 
 def _inputs(node: onnx.NodeProto) -> Iterator[str]:
-    """The names a node reads, those of its subgraphs included."""
+    """Yield the names that a node reads, including its subgraphs'."""
     yield from filter(None, node.input)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):

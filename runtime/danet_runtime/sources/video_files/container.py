@@ -17,8 +17,8 @@ from danet_runtime.pictures.wholeness import JPEG_START
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import check_size, plausible_fps
 from danet_runtime.sources.video_files.structure import Gaps, breaks_of
-from danet_runtime.sources.video_files.times import Scan, Seen
-from danet_runtime.sources.video_files.transport_stream import lacks_in_its_first_picture
+from danet_runtime.sources.video_files.times import LEAP_S, Scan, Seen
+from danet_runtime.sources.video_files.transport_gaps import gaps_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,29 +114,37 @@ class VideoContainer:
         """Every packet of the video, with what is known to be wrong with it, or missing before it.
 
         Where the file cannot be read on, it is tried again from there, up to ten times in a row. What a
-        transport stream lacks of a picture is told with the picture before, of which FFmpeg's parser sees the
-        end as it meets the next: there both count.
+        transport stream lacks of a picture FFmpeg tells with the picture before, of which its parser sees the
+        end as it meets the next, and of the first picture never: so the breaks count too.
 
         Args:
             seen: What :meth:`scan` gave.
         """
-        gaps = Gaps([] if seen is None else breaks_of(self._path), self.fps, self._tick)
-        if self.is_timed_by_decoding and seen is not None and self.announced_frames is not None:
-            gaps.lacking = max(0, self.announced_frames - seen.places)
+        gaps = self._gaps(seen)
         before: Read | None = None
-        was_marked = self.name == "mpegts" and lacks_in_its_first_picture(self._path, self.stream.id)
         for packet in self._read():
-            lost = gaps.before(packet.pos, self._time(packet))
-            if before is not None:  # the one in front of a break may reach into what is damaged
-                yield before._replace(damage="lost packets") if lost else before
-            is_marked = bool(packet.is_corrupt)
-            before = Read(packet, "lost packets" if is_marked or was_marked else None, lost)
-            was_marked = is_marked and self.name == "mpegts"
-        if before is not None and gaps.has_more:
+            lost = gaps.before(packet.pos, self._time(packet, decoding=self.name == "mpegts"))
+            if before is not None:
+                is_broken = gaps.is_behind_a_break if self.name == "mpegts" else lost and gaps.reach_back
+                yield before._replace(damage="lost packets") if is_broken else before
+            before = Read(packet, "lost packets" if packet.is_corrupt else None, lost)
+        if before is not None and gaps.has_more and gaps.reach_back:
             yield before._replace(damage="lost packets")
             yield Read(None, None, self._lacking_at_the_end(seen))
         elif before is not None:
             yield before if before.damage is None else before._replace(damage="cut off")
+
+    def _gaps(self, seen: Scan | None) -> Gaps:
+        """What is known of places at which packets are missing; nothing of a file too large to look."""
+        if seen is None:
+            return Gaps([], self.fps, self._tick)
+        if self.name == "mpegts":
+            missing = gaps_of(self._path, self.stream.id)
+            return Gaps(missing, self.fps, self._tick, reach_back=False, most_s=LEAP_S)
+        lacking = None
+        if self.is_timed_by_decoding and self.announced_frames is not None:
+            lacking = max(0, self.announced_frames - seen.places)
+        return Gaps(breaks_of(self._path), self.fps, self._tick, lacking=lacking)
 
     def _lacking_at_the_end(self, seen: Scan | None) -> int:
         """How many packets are missing behind the last one, at least one; sound may last longer than they."""
@@ -162,8 +170,8 @@ class VideoContainer:
         for packet in self._read():
             yield Seen(self._time(packet), bool(packet.is_discard))
 
-    def _time(self, packet: Any) -> int | None:  # noqa: ANN401 - of PyAV
-        is_placed = self.is_timed_by_decoding or packet.pts is None
+    def _time(self, packet: Any, *, decoding: bool = False) -> int | None:  # noqa: ANN401 - of PyAV
+        is_placed = self.is_timed_by_decoding or packet.pts is None or (decoding and packet.dts is not None)
         return cast("int | None", packet.dts if is_placed else packet.pts)
 
     def close(self) -> None:

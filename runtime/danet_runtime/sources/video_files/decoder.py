@@ -84,7 +84,7 @@ class VideoDecoder:
         self._parameters = bytes(context.extradata or b"")
         self._numbers = FrameNumbers(self._parameters) if self._codec == "h264" else None
         self._checksums = SliceChecksums()
-        self._expected: set[int] = set()  # packets that give a frame if they are whole
+        self._expected: dict[int, DamageReason] = {}  # that give a frame if they are whole; else, why not
         self.has_finished = False
         self.hides_any = False
 
@@ -101,7 +101,8 @@ class VideoDecoder:
             self._sent += 1
         if damage is None and self._is_spoilt(data):
             damage = "decoder"
-        number = packet.opaque = self._sent
+        number = self._sent
+        packet.opaque = [number]  # of its own: PyAV knows it by its address, which equal numbers share
         self._sent += 1
         if packet.is_discard:  # never shown, as an edit list wants it, but others build on it
             self.hides_any = True
@@ -111,7 +112,7 @@ class VideoDecoder:
             self._open[number] = bool(packet.is_keyframe)
             may_give_none = self._codec != "hevc" or is_skipped_leading(data, self._parameters)
             if self._codec in _IN_ORDER or not may_give_none:
-                self._expected.add(number)
+                self._expected[number] = "decoder"
             if packet.dts is not None:
                 heapq.heappush(self._positions, packet.dts)
         if damage is not None:
@@ -119,13 +120,19 @@ class VideoDecoder:
         self._decode(packet)
 
     def miss(self, packets: int) -> None:
-        """So many packets are missing before the next one."""
-        for _ in range(packets):
-            self._open[self._sent] = False
+        """So many packets are missing before the next one.
+
+        Whether others build on them H.264 tells by itself; else they do.
+        """
+        if packets and self._numbers is None:
             self._break(self._sent, "lost packets", is_key=False)
-            self._sent += 1
-            if self._positions:
-                heapq.heappush(self._positions, max(self._positions))
+        latest = max(self._positions, default=None)
+        for number in range(self._sent, self._sent + packets):
+            self._open[number] = False
+            self._expected[number] = "lost packets"
+            if latest is not None:
+                heapq.heappush(self._positions, latest)
+        self._sent += packets
 
     def _is_spoilt(self, data: bytes) -> bool:
         """Whether the bytes of a packet show damage that its decoder keeps to itself."""
@@ -167,11 +174,16 @@ class VideoDecoder:
             self._place(frame)
 
     def _place(self, frame: Any) -> None:  # noqa: ANN401 - of PyAV
-        number = frame.opaque if isinstance(frame.opaque, int) else min(self._open, default=self._sent - 1)
+        number = frame.opaque[0] if frame.opaque else min(self._open, default=self._sent - 1)
         is_key = self._is_key(frame, self._open.pop(number, False))
-        self._expected.discard(number)
+        self._expected.pop(number, None)
         if self._codec in _IN_ORDER:
             self._miss_before(number)
+        for missed in [
+            one for one in self._open if one < number and self._expected.get(one) == "lost packets"
+        ]:
+            del self._open[missed]
+            self._lose(missed)
         for old in sorted(one for one in self._open if one < number - _FORGOTTEN):
             del self._open[old]
             if not self._lose(old):
@@ -206,10 +218,8 @@ class VideoDecoder:
 
     def _lose(self, number: int) -> bool:
         """Count a packet that gave no frame, where something was wrong with it; whether there was."""
-        reason = self._reason(number)
-        if reason is None and number in self._expected:
-            reason = "decoder"
-        self._expected.discard(number)
+        expected = self._expected.pop(number, None)
+        reason = self._reason(number) or expected
         if reason is not None:
             self._held.append(DecodedFrame(None, number, reason))
         return reason is not None

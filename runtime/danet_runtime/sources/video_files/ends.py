@@ -10,8 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from danet_runtime.sources.video_files.transport_stream import PACKETS
-
 _BOXES: Final = (
     *(b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"uuid", b"styp", b"sidx", b"mfra"),
     *(b"meta", b"emsg", b"pnot", b"udta"),
@@ -20,6 +18,8 @@ _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 _NO_SIZE: Final = (0, 0xFFFFFFFF)  # AVI whose recording was not closed
 _TRANSPORT_SYNC: Final = b"G"
+_TRANSPORT_PACKETS: Final = {188: 0, 192: 4}
+"""Bytes of a packet, and those that camcorders and discs (.m2ts, .mts) put before each."""
 _GIF_TRAILER: Final = b";"
 _GIF_TAIL: Final = 4096
 _MOST_PARTS: Final = 1 << 20
@@ -33,7 +33,7 @@ def missing_bytes(path: Path) -> int:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(2 * max(PACKETS))
+        head = file.read(2 * max(_TRANSPORT_PACKETS))
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             end = _end_of_riff(file, size)
         elif head[:4] == _EBML:
@@ -100,7 +100,7 @@ def _end_of_gif(file: BinaryIO, size: int) -> int:
 
 def _end_of_transport(file: BinaryIO, size: int, head: bytes) -> int:
     """MPEG-TS, plain or with four bytes before each packet: the end of its last packet, if it has begun."""
-    for length, before in PACKETS.items():
+    for length, before in _TRANSPORT_PACKETS.items():
         first, second = head[before : before + 1], head[before + length : before + length + 1]
         if first == second == _TRANSPORT_SYNC:
             rest = size % length

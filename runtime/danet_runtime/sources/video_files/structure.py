@@ -27,6 +27,9 @@ _CLUSTER_BYTES: Final = _CLUSTER.to_bytes(4, "big")
 
 _AVI_PART: Final = re.compile(rb"[0-9A-Za-z_ ]{4}")
 _AVI_FRAME: Final = re.compile(rb"\d\d(?:dc|db|wb)")
+_MOST_LOST: Final = 100_000
+"""Frames that are counted as missing in one place; a damaged time may tell of any number."""
+
 _NO_SIZE: Final = (0, 0xFFFFFFFF)  # of a list whose recording was not closed
 
 
@@ -51,16 +54,31 @@ class Gaps:
         breaks: The places, in bytes, in order.
         fps: Frames a second, where they are known.
         tick: Length of one, in seconds.
+        lacking: How many are missing in all, where the times do not tell, as those of AVI, which only count.
+        reach_back: Whether what is broken may reach into the packet before, and nobody else tells.
+        most_s: Where more is missing by the times, nothing is: two recordings were joined.
 
     Attributes:
-        lacking: How many are missing in all, where the times do not tell, as those of AVI, which only count.
+        is_behind_a_break: Whether there is a break between the last packet and the one before it.
     """
 
-    def __init__(self, breaks: list[int], fps: float | None, tick: Fraction) -> None:
+    def __init__(
+        self,
+        breaks: list[int],
+        fps: float | None,
+        tick: Fraction,
+        *,
+        lacking: int | None = None,
+        reach_back: bool = True,
+        most_s: float = float("inf"),
+    ) -> None:
         self._breaks = breaks
+        self.reach_back = reach_back
+        self._most_ticks = most_s / float(tick)
         self._ticks_a_frame = float(1 / (fps * tick)) if fps else None
         self._last: int | None = None
-        self.lacking: int | None = None
+        self._lacking = lacking
+        self.is_behind_a_break = False
 
     @property
     def has_more(self) -> bool:
@@ -72,20 +90,21 @@ class Gaps:
 
         Args:
             at: Its place in the file.
-            time: Of the packet, in ticks.
+            time: Of the packet in the order of decoding, in ticks.
         """
-        is_behind_a_break = False
-        while self._breaks and at is not None and self._breaks[0] < at:
+        self.is_behind_a_break = False
+        while self._breaks and at is not None and self._breaks[0] <= at:
             del self._breaks[0]
-            is_behind_a_break = True
+            self.is_behind_a_break = True
         last, self._last = self._last, time if self._last is None else max(self._last, time or 0)
-        if not is_behind_a_break or last is None or time is None:
+        if not self.is_behind_a_break or last is None or time is None or time - last > self._most_ticks:
             return 0
-        if self.lacking is not None:
-            lost = min(1, self.lacking) if self._breaks else self.lacking
-            self.lacking -= lost
-            return lost
-        return max(0, round((time - last) / self._ticks_a_frame) - 1) if self._ticks_a_frame else 0
+        if self._lacking is not None:
+            lost = min(1, self._lacking) if self._breaks else self._lacking
+            self._lacking -= lost
+            return min(lost, _MOST_LOST)
+        lost = round((time - last) / self._ticks_a_frame) - 1 if self._ticks_a_frame else 0
+        return min(max(0, lost), _MOST_LOST)
 
 
 def breaks_of(path: Path) -> list[int]:

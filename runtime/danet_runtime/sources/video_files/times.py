@@ -12,7 +12,7 @@ from danet_runtime.frames.rates import exact_rate
 _DISORDER: Final = 10
 """Frames' lengths: times that fall back by more begin anew, as where two recordings were joined."""
 
-_LEAP_S: Final = 10.0
+LEAP_S: Final = 10.0
 """Longest pause in which no frame of a transport or program stream comes; beyond it they were joined."""
 
 _UNTOLD_FPS: Final = 25.0
@@ -110,7 +110,7 @@ class DisplayTimes:
         if self._last is not None:
             before, before_s = self._last
             step_s = shown_s - before_s
-            if step_s < -_DISORDER * self._period_s or (self._may_leap and step_s > _LEAP_S):
+            if step_s < -_DISORDER * self._period_s or (self._may_leap and step_s > LEAP_S):
                 at_the_rate_s = before_s + (place - before) * self._period_s
                 self._shift_s += at_the_rate_s - shown_s
                 shown_s = at_the_rate_s
