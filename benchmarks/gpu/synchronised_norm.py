@@ -1,9 +1,9 @@
-"""Two processes with synchronised batch norm make the updates of one with the same batch.
+"""Two processes with synchronised batch norm make the steps of one with the same batch.
 
 python -m benchmarks.gpu.synchronised_norm
 
 By NCCL where there are two GPUs; on one, which NCCL does not let two processes share, both are on it and talk
-by gloo. Losses, weights and running statistics after some updates of a small DANet in float64, labels ignored
+by gloo. Losses, weights and running statistics after some steps of a small DANet in float64, labels ignored
 to very different degrees in the two halves of the batch. Exits 1 where they differ, 0 with a message where
 there is no GPU.
 """
@@ -55,8 +55,8 @@ CONFIG = TrainConfig.model_validate({
 })  # fmt: skip
 
 
-def run_updates(world: World, device: torch.device) -> dict[str, Any]:
-    """What this process has after the updates."""
+def run_steps(world: World, device: torch.device) -> dict[str, Any]:
+    """What this process has after the steps."""
     torch.manual_seed(0)
     model = make_learner(CONFIG, CLASSES, device).model.double()
     open_attentions(model, 0.5)
@@ -72,7 +72,7 @@ def run_updates(world: World, device: torch.device) -> dict[str, Any]:
         label = torch.randint(0, CLASSES, (BATCH, *SIZE), generator=generator)
         label[: BATCH // 2, 2:] = 255
         part = slice(world.rank * share, (world.rank + 1) * share)
-        losses.append(learner.update(Batch(image[part], label[part], ()), None).loss)
+        losses.append(learner.step(Batch(image[part], label[part], ()), None).loss)
     return {"losses": torch.tensor(losses), **{k: v.cpu() for k, v in model.state_dict().items()}}
 
 
@@ -89,7 +89,7 @@ def one_of_two(folder: Path) -> None:
     device = torch.device("cuda", world.local_rank if several else 0)
     torch.cuda.set_device(device)
     dist.init_process_group("nccl" if several else "gloo", timeout=timedelta(minutes=5))
-    torch.save(run_updates(world, device), folder / f"{world.rank}.pt")
+    torch.save(run_steps(world, device), folder / f"{world.rank}.pt")
     dist.destroy_process_group()
 
 
@@ -101,7 +101,7 @@ def main() -> int:
         return 0
     console = Console()
     backend = "NCCL on two GPUs" if torch.cuda.device_count() >= 2 else "gloo on one GPU"
-    alone = run_updates(World(), torch.device("cuda"))
+    alone = run_steps(World(), torch.device("cuda"))
     with tempfile.TemporaryDirectory() as name:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         done = subprocess.run(

@@ -21,7 +21,7 @@ def trained(document: Document, ladder: Document) -> str:
         f"{percent(best['miou'], 2)} after {best['step']}",
         f"{document['training_seconds'] / 60:.0f} min, {machine(ladder)}, other work beside it",
     ]
-    return markdown(["data", "network", "updates", "mIoU", "best on the way", "training"], [row])
+    return markdown(["data", "network", "steps", "mIoU", "best on the way", "training"], [row])
 
 
 def loader(document: Document) -> str:

@@ -32,10 +32,10 @@ def calibrate(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
-    count: Annotated[int, typer.Option(min=8, help="Calibrate on at most so many images.")] = 512,
+    count: Annotated[int, typer.Option(min=8, help="Largest number of images to calibrate on.")] = 512,
     method: Annotated[
         MethodChoice,
-        typer.Option(help="How the range of a tensor is found; auto compares with FP32 and takes the best."),
+        typer.Option(help="Method that finds the range of a tensor; auto compares all and takes the best."),
     ] = "auto",
     labelled: Annotated[
         Path | None,
@@ -47,10 +47,10 @@ def calibrate(
         typer.Option(help=f"{classes_help()} For data sets without one."),
     ] = None,
     max_miou_drop: Annotated[
-        float, typer.Option(min=0, help="Gate: most points of mIoU that INT8 may be under FP32.")
+        float, typer.Option(min=0, help="Gate: largest drop of the mIoU from FP32 to INT8, in points.")
     ] = GateRules.max_miou_drop,
     max_class_drop: Annotated[
-        float, typer.Option(min=0, help="Gate: most points of IoU that a guarded class may be under FP32.")
+        float, typer.Option(min=0, help="Gate: largest drop of a guarded class's IoU, in points.")
     ] = GateRules.max_class_drop,
     guard: Annotated[
         list[str] | None,
@@ -61,7 +61,7 @@ def calibrate(
     ] = None,
     min_share: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that it must leave on INT8."),
+        typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that stay on INT8."),
     ] = GateRules.min_int8_share,
     min_class_pixels: Annotated[
         int, typer.Option(min=1, help="Gate: a guarded class with fewer labelled pixels is not measured.")
@@ -72,7 +72,8 @@ def calibrate(
     allow_overlap: Annotated[
         bool,
         typer.Option(
-            "--allow-overlap", help="Gate: let labelled frames be among those of the calibration, and say so."
+            "--allow-overlap",
+            help="Gate: allow labelled frames that are calibration frames too, and report them.",
         ),
     ] = False,
     min_agreement: Annotated[
@@ -87,7 +88,7 @@ def calibrate(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Gate: bundle whose FP32 accuracy INT8 is held to, instead of this one's: that of the "
+            help="Gate: bundle whose FP32 accuracy INT8 is compared with, instead of this one's: that of the "
             "checkpoint before `danet train --quantize`."
         ),
     ] = None,
@@ -95,7 +96,7 @@ def calibrate(
         int | None,
         typer.Option(
             min=0,
-            help="Measure the range of FP16 on so many frames; 0: not at all  "
+            help="Number of frames to measure the range of FP16 on; 0: none  "
             "[default: 4, or 1 beyond 512x1024]",
         ),
     ] = None,
@@ -103,12 +104,13 @@ def calibrate(
         Path | None, typer.Option(help="JSON file for the gate's verdict  [default: OUTPUT.verdict.json]")
     ] = None,
     trusted_key: TrustedKeys = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
-    """Quantise a bundle to INT8 on real images, and hold it to its accuracy on labelled ones.
+    """Quantise a bundle to INT8 on real images, and check its accuracy on labelled ones.
 
-    Where INT8 everywhere fails the gate, the fewest layers go back to FP16 until it holds. Where it cannot
-    hold, no bundle is written and the exit code is 1. The verdict is written as JSON either way.
+    Where INT8 everywhere fails the accuracy gate, a mixed-precision search finds the fewest layers in FP16
+    with which it holds. Where it cannot hold, no bundle is written and the exit code is 1. The verdict is
+    written as JSON either way.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

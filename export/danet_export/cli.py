@@ -24,24 +24,25 @@ def export(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
     size: Annotated[
-        str, typer.Option(help="What the network sees, HxW: 8k or 8k+1, e.g. 512x1024 or 769x769.")
+        str, typer.Option(help="Size of the network's input, HxW: 8k or 8k+1, e.g. 512x1024 or 769x769.")
     ],
     frame_size: Annotated[
-        str | None, typer.Option(help="What the camera delivers, HxW; the model size where it is not given.")
+        str | None,
+        typer.Option(help="Size of the camera's frames, HxW; the model size where it is not given."),
     ] = None,
     fit: Annotated[
-        Literal["stretch", "letterbox"], typer.Option(help="How a frame is brought to the model size.")
+        Literal["stretch", "letterbox"], typer.Option(help="Fit of a frame into the model size.")
     ] = "stretch",
     align_corners: Annotated[
         bool | None,
         typer.Option(
             "--align-corners/--no-align-corners",
-            help="How logits are upsampled; by default as trained, else on for 8k+1 sizes only.",
+            help="Sampling of the logits' upsampling; by default as trained, else on for 8k+1 sizes only.",
         ),
     ] = None,
     pixel_format: Annotated[
         Literal["bgr", "nv12", "uyvy"],
-        typer.Option(help="What the camera delivers; the model file converts it."),
+        typer.Option(help="Pixel format of the camera's frames; the model file converts it."),
     ] = "bgr",
     color: Annotated[
         Literal["bt601", "bt709"] | None,
@@ -72,9 +73,9 @@ def export(
     ] = None,
     kernel_dtype: Annotated[
         Literal["fp16", "bf16"],
-        typer.Option(help="What the kernels read and write; engines take fp16, bf16 is for your own code."),
+        typer.Option(help="Type of the kernels' tensors; engines take fp16, bf16 is for your own code."),
     ] = "fp16",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
     from danet_export.graph.geometry import plan_geometry

@@ -37,7 +37,7 @@ class MonotonicTimes:
         self._noticed_ns = 0  # monotonic; times up to then are from before the last sleep
 
     def now_ns(self, time_ns: int) -> int:
-        """What this clock showed when the monotonic one showed ``time_ns``."""
+        """Return the time of this clock, in nanoseconds, at the moment ``time_ns`` of the monotonic clock."""
         monotonic_ns = time.monotonic_ns()
         ahead_ns = now_ns() - monotonic_ns
         if ahead_ns - self._ahead_ns > _SLEPT_NS:

@@ -20,8 +20,8 @@ class OptionalPackage:
     Attributes:
         module: The name to import.
         title: The name that people use.
-        purpose: What needs it.
-        install: What to do where it is missing.
+        purpose: Feature that needs it.
+        install: Advice how to install it.
     """
 
     module: str
@@ -35,10 +35,10 @@ class OptionalProgram:
     """One program of the system that some part of the runtime starts when it is there.
 
     Attributes:
-        program: What stands in the search path.
+        program: Name of the executable in the search path.
         title: The name that people use.
-        purpose: What needs it.
-        install: What to do where it is missing.
+        purpose: Feature that needs it.
+        install: Advice how to install it.
     """
 
     program: str
@@ -50,7 +50,7 @@ class OptionalProgram:
 Need: TypeAlias = OptionalPackage | OptionalProgram
 
 Needs: TypeAlias = tuple[tuple[Need, ...], ...]
-"""What must be there: of each group at least one."""
+"""Requirements as groups: at least one member of each group must be installed."""
 
 OPENCV = OptionalPackage(
     "cv2",
@@ -111,15 +111,15 @@ OPTIONAL_PACKAGES = (
     CRYPTOGRAPHY,
     POLYGRAPHY,
 )
-"""What ``danet doctor`` looks for."""
+"""Packages and programs that ``danet doctor`` looks for."""
 
 
 def require(package: OptionalPackage, purpose: str | None = None) -> ModuleType:
     """Import an optional package.
 
     Args:
-        package: Which one.
-        purpose: What needs it right now, for the message; by default the package's usual purpose.
+        package: The package to import.
+        purpose: Feature that needs it now, for the message; by default the package's usual purpose.
 
     Raises:
         MissingDependencyError: It is not installed, or cannot be loaded on this machine.
@@ -153,8 +153,8 @@ def require_program(program: OptionalProgram, purpose: str | None = None) -> Non
     """Make sure that a program is there.
 
     Args:
-        program: Which one.
-        purpose: What needs it right now, for the message; by default the program's usual purpose.
+        program: The program to look for.
+        purpose: Feature that needs it now, for the message; by default the program's usual purpose.
 
     Raises:
         MissingDependencyError: It is not installed.

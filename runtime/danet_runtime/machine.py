@@ -1,4 +1,4 @@
-"""The machine that a report or a diagnosis speaks of."""
+"""Description of the machine, for reports and for `danet doctor`."""
 
 from __future__ import annotations
 

@@ -16,23 +16,23 @@ from danet_runtime.dependencies import Needs
 
 
 class WrittenOptions(Protocol):
-    """The options of a class that has some."""
+    """Options of a registered class."""
 
     @classmethod
     def written(cls) -> str:
-        """How they are written behind its name."""
+        """Return how its options are written behind its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a registered class says of itself.
+    """Metadata of a registered class.
 
     Attributes:
         name: One word, for reports and `danet doctor`.
-        form: How it is written where one is asked for: ``camera:0 or /dev/video0``.
-        help: What it is, in a few words; nothing where ``form`` says it.
-        options: Those that may stand behind its name, with their types and limits.
-        needs: What must be installed.
+        form: How users write it, as in ``camera:0 or /dev/video0``.
+        help: Explanation in a few words; empty where ``form`` says enough.
+        options: Options that may stand behind its name, with their types and limits.
+        needs: Packages and programs that must be installed.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Registry(Generic[Kind]):
     """A list of classes, in the order in which they are asked and shown.
 
     Args:
-        places: Where they are, each as ``package.module:Class``.
+        places: Places of the classes, each as ``package.module:Class``.
     """
 
     def __init__(self, *places: str) -> None:
@@ -87,12 +87,12 @@ class Registry(Generic[Kind]):
 
     @property
     def forms(self) -> str:
-        """How they are written, for an error."""
+        """Return how the registered classes are written, for an error."""
         return _joined([one.statement.form for one in self], ", ")
 
     @property
     def explained(self) -> str:
-        """How they are written and what they are, for a help text."""
+        """Return how the registered classes are written and what they are, for a help text."""
         return _joined([one.statement.explained for one in self], "; ")
 
 

@@ -24,7 +24,7 @@ _NS_PER_MS = 1e6
 
 
 class DeviceTimes(NamedTuple):
-    """What one frame took on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
+    """Times of one frame on the device, by its own clock, in milliseconds; 0 where nothing was copied."""
 
     upload_ms: float
     inference_ms: float
@@ -47,10 +47,10 @@ class LatencySummary:
     """Latencies of many frames.
 
     Attributes:
-        frames: How many frames were measured.
-        window: The percentiles are over so many of the latest frames.
-        stages: By name, in order.
-        total: From the start of a frame's capture until the last sink is done with it.
+        frames: Number of measured frames.
+        window: Number of latest frames that the percentiles are over.
+        stages: Latency of the stages by name, in order.
+        total: Time from the start of a frame's capture until the last sink is done with it.
         remainder: ``total`` less all stages: waiting between threads.
     """
 
@@ -66,7 +66,7 @@ class LatencySummary:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> LatencySummary:
-        """What :meth:`to_dict` gave."""
+        """Restore a summary from the result of :meth:`to_dict`."""
         return cls(
             plain["frames"],
             plain["window"],
@@ -81,7 +81,7 @@ class LatencyRecorder:
 
     Args:
         stages: Names of the stages.
-        capacity: Percentiles are taken over the latest so many frames; the default holds 43 minutes at
+        capacity: Number of latest frames that the percentiles are taken over; the default holds 43 minutes at
             25 frames a second in 3.7 MB.
     """
 
@@ -98,7 +98,7 @@ class LatencyRecorder:
 
     @property
     def frames(self) -> int:
-        """How many frames were added."""
+        """Number of frames that were added."""
         return self._frames
 
     def add(self, stage_ns: Mapping[Stage, int], total_ns: int) -> None:
@@ -117,7 +117,7 @@ class LatencyRecorder:
         self._frames += 1
 
     def summary(self) -> LatencySummary:
-        """Everything so far; zeros where no frame was added."""
+        """Return the summary so far; zeros where no frame was added."""
         window = min(self._frames, len(self._window))
         rows = self._window[:window] if window else np.zeros((1, len(self._names)), np.int64)
         percentiles = np.percentile(rows, (50, 95, 99), axis=0) / _NS_PER_MS  # (3, columns) ms

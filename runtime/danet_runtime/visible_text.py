@@ -15,7 +15,8 @@ _BYTES_FROM: Final = 0xDC80  # where Python keeps a byte of a file name that is 
 _BYTES_TO: Final = 0xDCFF
 
 # What this program and its libraries send to a terminal by themselves: colors, and moves of progress bars.
-_OWN_SEQUENCE: Final = r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)"
+_SEQUENCE: Final = r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])"
+_OWN_SEQUENCE: Final = rf"{_SEQUENCE}|\r(?={_SEQUENCE}|\n)"
 _STREAMED: Final = {
     True: re.compile(rf"({_OWN_SEQUENCE}|\n)|[^ -~]"),
     False: re.compile(r"(\n)|[^ -~]"),
@@ -33,7 +34,7 @@ def visible(text: str) -> str:
 
 
 def visible_stream(text: str, *, has_colors: bool) -> str:
-    """What may be sent to a terminal or file as it is: lines, and where asked the sequences of rich's own.
+    """Return text that is safe for a terminal or file: it keeps line breaks and, if asked, rich's sequences.
 
     The last line of defence, for what did not pass through :func:`visible`.
     """

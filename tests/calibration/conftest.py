@@ -1,4 +1,4 @@
-"""Images to calibrate on, drawn here; bundles for the gate, and labels that their FP32 file says itself."""
+"""Drawn images to calibrate on, bundles for the gate, and labels that come from their FP32 file."""
 
 import cv2
 import numpy as np
@@ -15,10 +15,10 @@ from danet_train.classes import CITYSCAPES
 from danet_train.data.datasets.layouts import open_dataset
 
 UNSURE = 0.8
-"""Share of pixels left without a label: where the two largest logits are so close that rounding decides."""
+"""Share of pixels without a label: there the two largest logits are so close that rounding decides."""
 
 LEAST_PIXELS = 200
-"""Of a class in all labels; the IoU of one with fewer hangs on single pixels."""
+"""Least number of pixels of a class in all labels; with fewer, single pixels decide its IoU."""
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def balanced_bundle(exported_bundle, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def labelled(balanced_bundle, tmp_path_factory):
-    """A data set whose labels are what that bundle's FP32 file says where it is sure, and 255 elsewhere."""
+    """A data set labelled by that bundle's FP32 file where it is sure, with 255 elsewhere."""
     root = tmp_path_factory.mktemp("labelled")
     for kind in ("images", "labels"):
         (root / "val" / kind).mkdir(parents=True)
@@ -96,9 +96,9 @@ def with_uneven_channels(source, block, path, exponent=7):
 
     Args:
         source: Has FP32 and FP16.
-        block: As ``backbone.layer2.0``.
-        path: Of the new bundle.
-        exponent: Of the factors 2^exponent and 2^-exponent.
+        block: Name of the block, as ``backbone.layer2.0``.
+        path: Path of the new bundle.
+        exponent: Exponent of the factors 2^exponent and 2^-exponent.
     """
 
     def rescale(model):

@@ -54,10 +54,10 @@ def test_a_gate_that_holds_ends_with_0_and_its_verdict(calibrate, labelled_folde
     verdict = verdict_of(tmp_path)
     assert verdict["gate"] == "passed"
     assert verdict["rules"]["max_miou_drop_points"] == 40
-    said = capsys.readouterr().out
-    assert "INT8 everywhere" in said
-    assert "traffic light (at most 60 under)" in said
-    words = " ".join(said.split())
+    output = capsys.readouterr().out
+    assert "INT8 everywhere" in output
+    assert "traffic light (at most 60 under)" in output
+    words = " ".join(output.split())
     assert "gate: passed for mIoU, traffic light, bicycle; not measured: traffic sign, person, rider" in words
     assert "traffic sign (0 in 0)" in words
     written = Bundle.open(tmp_path / "out")
@@ -152,12 +152,12 @@ def test_a_verdict_inside_a_bundle_is_wrong_usage(calibrate, balanced_bundle, tm
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [(("--guard", "tram"), "no class 'tram'"), (("--max-miou-drop", "inf"), "expected a finite number")],
 )
-def test_rules_that_make_no_sense_are_wrong_usage(calibrate, tmp_path, capsys, option, said):
+def test_rules_that_make_no_sense_are_wrong_usage(calibrate, tmp_path, capsys, option, message):
     assert calibrate(*option) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -189,10 +189,10 @@ def test_a_full_disk_keeps_the_old_bundle_and_leaves_nothing_half_written(
 
     monkeypatch.setattr(Path, "write_bytes", write_until_full)
     assert calibrate("--overwrite", "--min-agreement", "0.5", bundle=exported_bundle) == 1
-    said = capsys.readouterr().err
-    assert "No space left on device" in said
-    assert name in said
-    assert str(tmp_path) in said
+    stderr = capsys.readouterr().err
+    assert "No space left on device" in stderr
+    assert name in stderr
+    assert str(tmp_path) in stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "out.verdict.json"]
     assert verdict_of(tmp_path)["gate"] == "failed"
     assert name in verdict_of(tmp_path)["reason"]
@@ -202,22 +202,22 @@ def test_a_full_disk_keeps_the_old_bundle_and_leaves_nothing_half_written(
 def test_with_a_trusted_key_an_unsigned_bundle_is_refused_before_it_is_parsed(
     calibrate, exported_bundle, monkeypatch, tmp_path, capsys
 ):
-    theirs = shutil.copytree(exported_bundle, tmp_path / "theirs")
-    (theirs / "manifest.json").write_text("not even JSON")
+    unsigned = shutil.copytree(exported_bundle, tmp_path / "unsigned")
+    (unsigned / "manifest.json").write_text("not even JSON")
     assert danet(monkeypatch, "keygen", tmp_path / "key") == 0
     trusted = ("--trusted-key", tmp_path / "key.pub")
-    for options, bundle in (((), theirs), (("--reference", theirs), None)):
+    for options, bundle in (((), unsigned), (("--reference", unsigned), None)):
         if bundle is None:  # the one that is calibrated is signed, the one that it is held to is not
             bundle = shutil.copytree(exported_bundle, tmp_path / "signed")
             assert danet(monkeypatch, "sign", bundle, "--key", tmp_path / "key") == 0
         capsys.readouterr()
         assert calibrate(*trusted, *options, bundle=bundle) == 1
-        assert f"{theirs} is not signed" in capsys.readouterr().err
+        assert f"{unsigned} is not signed" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         (("--labelled", "NOWHERE"), "NOWHERE is not a folder"),
         (("--labelled", "LABELLED", "--split", "nosuch"), "has no split 'nosuch'"),
@@ -227,9 +227,9 @@ def test_with_a_trusted_key_an_unsigned_bundle_is_refused_before_it_is_parsed(
     ],
 )
 def test_a_path_or_a_split_that_is_not_there_is_wrong_usage(
-    calibrate, labelled_folder, tmp_path, capsys, option, said
+    calibrate, labelled_folder, tmp_path, capsys, option, message
 ):
     places = {"NOWHERE": str(tmp_path / "nowhere"), "LABELLED": str(labelled_folder)}
     assert calibrate(*(places.get(word, word) for word in option)) == 2
-    assert said.replace("NOWHERE", places["NOWHERE"]) in capsys.readouterr().err
+    assert message.replace("NOWHERE", places["NOWHERE"]) in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from danet_command import DANET
 from forged_bundles import forge
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from recorded_box import record
 from rich.table import Table
@@ -73,6 +73,7 @@ def test_a_byte_that_is_no_text_is_shown_as_that_byte() -> None:
 
 
 @given(st.text(alphabet=st.characters()) | st.text(alphabet="\x1b[]0;m?25hlKA\r\n\x07\x9b"))
+@example("all is well\r\x1b[")  # a line is begun again by what is no sequence of rich's
 def test_a_stream_keeps_lines_and_richs_own_sequences_alone(text: str) -> None:
     shown = visible_stream(text, has_colors=True)
     left = re.sub(r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)|\n", "", shown)

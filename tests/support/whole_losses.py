@@ -1,4 +1,4 @@
-"""The loss of one batch that is an update by itself, put together from the parts that training sums."""
+"""The loss of one batch that is a step by itself, put together from the parts that training sums."""
 
 from __future__ import annotations
 

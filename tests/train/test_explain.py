@@ -152,9 +152,9 @@ def test_the_result_is_the_networks_own_for_every_head(image, options, size_wh):
     has_pam, has_cam = options.get("pam", True), options.get("cam", True)
     assert bool(explanation.pixels) == has_pam
     assert bool(explanation.channels) == has_cam
-    said = " ".join(explanation.notes)
-    assert ("no position attention" in said) != has_pam
-    assert ("no channel attention" in said) != has_cam
+    notes = " ".join(explanation.notes)
+    assert ("no position attention" in notes) != has_pam
+    assert ("no channel attention" in notes) != has_cam
 
 
 def test_a_file_of_the_authors_is_explained_with_aligned_corners(tmp_path, image):
@@ -230,9 +230,9 @@ def test_the_channels_that_tell_a_class_are_found():
 
 
 def test_a_gamma_of_0_is_said(image):
-    said = " ".join(explain_image(_network(gamma=0.0), image, NORMALISATION).notes)
-    assert "PAM's gamma is 0" in said
-    assert "CAM's gamma is 0" in said
+    notes = " ".join(explain_image(_network(gamma=0.0), image, NORMALISATION).notes)
+    assert "PAM's gamma is 0" in notes
+    assert "CAM's gamma is 0" in notes
     assert explain_image(_network(), image, NORMALISATION).notes == ()
 
 

@@ -111,11 +111,11 @@ def test_a_scale_is_found_on_what_is_observed_and_never_too_small_for_fp16():
     assert quantiser.scale == pytest.approx(SMALLEST_SCALE)
 
 
-@pytest.mark.parametrize("seen", [[], [math.nan], [1.0, math.inf]])
-def test_a_range_that_is_none_is_an_error_with_the_activations_name(seen):
+@pytest.mark.parametrize("ranges", [[], [math.nan], [1.0, math.inf]])
+def test_a_range_that_is_none_is_an_error_with_the_activations_name(ranges):
     quantiser = ActivationQuantiser("backbone.layer1.0", 100.0, torch.device("cpu"))
     quantiser.observing = True
-    for value in seen:
+    for value in ranges:
         quantiser(torch.tensor([value]))
     with pytest.raises(QuantisationError, match=r"backbone\.layer1\.0"):
         quantiser.adopt_range()

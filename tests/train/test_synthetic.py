@@ -60,10 +60,10 @@ def test_the_dataset_opens_as_cityscapes_and_no_scene_is_in_both_splits(syntheti
 
 
 def test_a_dozen_classes_and_more_occur_the_thin_ones_included():
-    seen = np.zeros(256, np.int64)
+    counts = np.zeros(256, np.int64)
     for index in range(12):
-        seen += np.bincount(scene("train", index, SIZE, 0)[1].ravel(), minlength=256)
-    present = {name for name, count in zip(CITYSCAPES.names, seen, strict=False) if count > 20}
+        counts += np.bincount(scene("train", index, SIZE, 0)[1].ravel(), minlength=256)
+    present = {name for name, count in zip(CITYSCAPES.names, counts, strict=False) if count > 20}
     assert {
         "road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
         "sky", "person", "rider", "car", "bicycle",

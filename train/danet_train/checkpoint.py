@@ -1,4 +1,4 @@
-"""Checkpoints: what training hands to evaluation, export and calibration.
+"""Checkpoints: the files that training hands to evaluation, export and calibration.
 
 A file of this project is a dict saved by ``torch.save``: ``format``, ``version``, ``state_dict``, ``config``,
 ``classes``, ``normalisation``, ``metadata``, and, where the network was fine-tuned for INT8, ``quantisation``
@@ -44,14 +44,14 @@ class Checkpoint:
     """A checkpoint, read and checked.
 
     Attributes:
-        model: In eval mode, float32, on the CPU. ``model.config`` is its shape.
-        classes: None where the file does not name them.
-        normalisation: Of the image; mmsegmentation's, where the file does not say.
-        metadata: Whatever training noted, e.g. ``step`` and ``miou``; plain values.
-        sha256: Of the file, 64 hexadecimal digits.
-        scales: Of every quantised activation by its name (:mod:`danet_train.quantisation.activations`), each
-            finite and positive; None where the network was not fine-tuned for INT8.
-        family: What the file was taken for, e.g. ``a DANet with its authors' names``.
+        model: The network, in eval mode, float32, on the CPU. ``model.config`` is its shape.
+        classes: The class table; None where the file names none.
+        normalisation: Normalisation of the image; mmsegmentation's where the file states none.
+        metadata: Notes of the training, e.g. ``step`` and ``miou``; plain values.
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        scales: Scale of every quantised activation by its name (:mod:`danet_train.quantisation.activations`),
+            each finite and positive; None where the network was not fine-tuned for INT8.
+        family: Kind of the file, e.g. ``a DANet with its authors' names``.
     """
 
     model: DANet
@@ -75,12 +75,12 @@ def save_checkpoint(
     """Write ``model`` to ``path``, whole or not at all. The same arguments give the same bytes.
 
     Args:
-        path: Its folder is made where it is missing.
-        model: In any mode, on any device.
-        classes: One entry a class of the model.
-        normalisation: That the model was trained with; None for ImageNet's.
-        metadata: Plain values only (numbers, strings, lists, dicts).
-        scales: Of every quantised activation, where the network was fine-tuned for INT8.
+        path: The file to write; its folder is made where it is missing.
+        model: The network, in any mode, on any device.
+        classes: The class table, one entry for each class of the model.
+        normalisation: The normalisation that the model was trained with; None for ImageNet's.
+        metadata: Notes as plain values (numbers, strings, lists, dicts).
+        scales: Scale of every quantised activation, where the network was fine-tuned for INT8.
 
     Raises:
         CheckpointError: ``classes`` has another number of classes than the model, or ``scales`` are not those
@@ -107,12 +107,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path | str) -> DANet:
-    """The DANet of a checkpoint, in eval mode, float32, on the CPU.
+    """Read the DANet of a checkpoint, in eval mode, float32, on the CPU.
 
-    Its forward gives the logits of the sum branch at stride 8; upsampling and argmax are the caller's.
+    Its forward gives the logits of the sum branch at stride 8; upsampling and argmax are left to the caller.
 
     Raises:
-        CheckpointError: As :func:`read_checkpoint`.
+        CheckpointError: See :func:`read_checkpoint`.
     """
     return read_checkpoint(path).model
 
@@ -130,12 +130,13 @@ def read_checkpoint(
     The architecture is read off the tensors; every tensor is accounted for.
 
     Args:
-        path: The tensors stand in its ``state_dict``, or are all that it holds.
-        multi_grid: Dilations of layer4, which no tensor tells; None for what the file or its family says.
-        align_corners: How logits are upsampled, which no tensor tells either; None likewise.
-        knows_classes: Whether the caller knows the classes: those that a file of another code names are not
-            looked at then.
-        say: Called with each thing that was left out or assumed, a sentence; the default logs it.
+        path: The file; its tensors stand in ``state_dict``, or are all that it holds.
+        multi_grid: Dilations of layer4, which no tensor shows; None takes those of the file or its family.
+        align_corners: Whether logits are upsampled with aligned corners, which no tensor shows either; None
+            takes that of the file or its family.
+        knows_classes: Whether the caller knows the classes; those that a file of another code names are then
+            ignored.
+        say: Called with one sentence for each part that was left out or assumed; the default logs it.
 
     Raises:
         NoCheckpointError: There is no such file.

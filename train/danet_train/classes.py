@@ -1,4 +1,4 @@
-"""Class tables: what the channels of the logits mean, and how the values of a label image map to them."""
+"""Class tables: the classes of the logits' channels, and the values of label images that map to them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class ClassTable(BaseModel):
     """Names and colors by train id, and the values that label images hold for them.
 
     Attributes:
-        names: By train id, 0 first.
-        colors: RGB, 0..255, by train id.
+        names: Names of the classes by train id, 0 first.
+        colors: RGB colors, 0..255, by train id.
         ignore: The train id of ignored pixels.
         label_ids: The value in a label image by train id; None where the value is the train id.
         ignored_values: Further values of a label image that mean an ignored pixel; 255 always does.
@@ -71,11 +71,11 @@ class ClassTable(BaseModel):
         return table
 
     def decode(self, values: npt.NDArray[np.uint8], source: str) -> npt.NDArray[np.uint8]:
-        """Train ids of a label image.
+        """Return the train ids of a label image.
 
         Args:
-            values: (H, W) as the label image holds them.
-            source: Names the image in an error.
+            values: (H, W) values of the label image.
+            source: Name of the image in an error.
 
         Returns:
             (H, W) train ids, 255 where ignored; a new array.
@@ -95,7 +95,7 @@ class ClassTable(BaseModel):
         return np.asarray(cv2.LUT(values, table.astype(np.uint8)), np.uint8)
 
     def encode(self, train_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """(H, W) train ids -> the values that a label image holds for them.
+        """Map (H, W) train ids to the values that a label image holds for them.
 
         Ignored pixels become the first ignored value (Cityscapes: 0, unlabeled), or 255 without one.
         """
@@ -104,16 +104,16 @@ class ClassTable(BaseModel):
         return table[train_ids]
 
     def palette(self) -> npt.NDArray[np.uint8]:
-        """(256, 3) RGB by train id; black where there is no class."""
+        """Return (256, 3) RGB colors by train id; black where there is no class."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = self.colors
         return table
 
 
 def first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:
-    """The first position at which two tables name different classes; None where there is none.
+    """Return the first position at which two tables name different classes; None where there is none.
 
-    White space around a name says nothing: mmsegmentation's table of ADE20K has ``'bed '``. Where one table
+    White space around a name is ignored: mmsegmentation's table of ADE20K has ``'bed '``. Where one table
     is longer, its first class beyond the other differs.
     """
     for index, (name, other) in enumerate(zip(names, others, strict=False)):
@@ -123,13 +123,13 @@ def first_difference(names: Sequence[str], others: Sequence[str]) -> int | None:
 
 
 def describe_difference(names: Sequence[str], others: Sequence[str], here: str, there: str) -> str | None:
-    """The first class that differs between two tables, in words; None where they name the same.
+    """Describe the first class that differs between two tables; None where they name the same.
 
     Args:
-        names: Of one table.
-        others: Of the other.
-        here: What to call the one, e.g. ``the bundle``.
-        there: What to call the other.
+        names: Class names of one table.
+        others: Class names of the other table.
+        here: Name of the one in the message, e.g. ``the bundle``.
+        there: Name of the other in the message.
     """
     index = first_difference(names, others)
     if index is None:

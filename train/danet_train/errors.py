@@ -5,7 +5,7 @@ DanetTrainError                  exit code 1: the work could not be done
 │   └── NoCheckpointError        exit code 2: the path that was given is not there
 ├── DataError                    a dataset, an image or a label is missing, damaged or inconsistent
 │   └── NoDatasetError           exit code 2: the folder or the split that was given is not there
-├── OutOfMemoryError             what was asked for takes more memory than there is
+├── OutOfMemoryError             the request takes more memory than there is
 ├── QuantisationError            a network cannot be fine-tuned for INT8, or its trained scales are damaged
 ├── InterruptedTrainingError     a training was asked to stop; its state is saved
 ├── TrainingError                training cannot go on (a loss that is not finite, a loader that died)
@@ -33,7 +33,7 @@ class CheckpointError(DanetTrainError):
 
 
 class NoCheckpointError(CheckpointError):
-    """The path that was given as a checkpoint's is not there: wrong usage, not a bad file."""
+    """The path of a checkpoint does not exist: wrong usage, not a bad file."""
 
     exit_code: ClassVar[int] = 2
 
@@ -43,13 +43,13 @@ class DataError(DanetTrainError):
 
 
 class NoDatasetError(DataError):
-    """The folder or the split that was given is not there: wrong usage, not a bad dataset."""
+    """The folder or the split of a dataset does not exist: wrong usage, not a bad dataset."""
 
     exit_code: ClassVar[int] = 2
 
 
 class OutOfMemoryError(DanetTrainError):
-    """What was asked for takes more memory than there is."""
+    """The request takes more memory than there is."""
 
 
 class QuantisationError(DanetTrainError):
@@ -75,4 +75,4 @@ class UsageError(DanetTrainError):
 
 
 class ConfigError(UsageError):
-    """A configuration does not say what this version understands."""
+    """A configuration has an unknown key, a wrong type or an impossible value."""

@@ -1,10 +1,11 @@
-"""How far the tensors of a model go into FP16's range on real frames.
+"""Measures how much of FP16's range the tensors of a model use on real frames.
 
-Two ways, both over every intermediate tensor, those inside the attention among them. First on the values of
-the FP32 file: what would become infinite, or vanish, if this tensor alone were rounded to FP16. Then by
-running the FP16 file with each stored tensor rounded before the next node reads it (see
-:mod:`danet_calibration.measure.node_by_node`), where one tensor's rounding reaches the next. Only tensors
-that are FP16 in the FP16 file are at risk: the energies of both attentions are FP32 there and may go beyond.
+There are two ways, both over every intermediate tensor, including those inside the attention. The first uses
+the values of the FP32 file: it counts the values that would become infinite or zero if this tensor alone were
+rounded to FP16. The second runs the FP16 file with each stored tensor rounded before the next node reads it
+(see :mod:`danet_calibration.measure.node_by_node`), so that one tensor's rounding reaches the next. Only
+tensors that are FP16 in the FP16 file are at risk: the energies of both attentions are FP32 there and may go
+beyond.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def _sources(exact: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[str, tupl
     counterparts = {(node.name, node.op_type): node for node in expanded_nodes(exact)}
     constants = {tensor.name for tensor in exact.graph.initializer}
     types = tensor_types(shipped)
-    # A constant that the export made for the FP16 file alone stands for itself.
+    # A constant that only the FP16 file has is mapped to itself.
     sources = {
         tensor.name: ("", tensor.name, True)
         for tensor in shipped.graph.initializer

@@ -34,7 +34,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Evidence:
-    """How much the labelled frames hold of a guarded class."""
+    """Labelled pixels and frames of a guarded class, and whether they are enough."""
 
     pixels: int
     frames: int

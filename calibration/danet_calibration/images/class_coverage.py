@@ -1,4 +1,4 @@
-"""Which classes a calibration set shows: by its labels where it has them, else as the model sees them."""
+"""Class shares of a calibration set: from its labels where it has them, else from the model's predictions."""
 
 from __future__ import annotations
 

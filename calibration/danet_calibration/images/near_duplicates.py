@@ -30,19 +30,19 @@ one second apart, 339, of 200 drawn scenes all. Of 20 of one picture, darker to 
 pixels to the side each, 1 to 4; moved up or down, 2 to 13: small pictures soon leave the shifts."""
 
 ALIKE_BELOW_GREY_LEVELS = 0.75
-"""And anyway below so many grey levels, which sensor noise alone makes between frames of a dark scene."""
+"""Frames also show the same below this difference in grey levels, which noise alone makes in a dark scene."""
 
 _MOVING_SHARE = 0.2
 """The part of the thumbnail that differs most is left out: a car that passes a standing camera."""
 
 _THUMBNAIL_HW = (36, 64)
 _SHIFT_HW = (4, 8)
-"""Farthest shift in cells of the thumbnail; the windows that are compared leave so much at each border."""
+"""Farthest shift in cells of the thumbnail; the compared windows leave this margin at each border."""
 _WINDOW_HW = ((_THUMBNAIL_HW[0] - 2 * _SHIFT_HW[0]) // 2, (_THUMBNAIL_HW[1] - 2 * _SHIFT_HW[1]) // 2)
 _CELLS = _WINDOW_HW[0] * _WINDOW_HW[1]
 _KEPT = round((1 - _MOVING_SHARE) * _CELLS)
 _LEAST_CORRELATION = 0.8
-"""Windows that correlate less do not show the same; only the others are compared cell by cell."""
+"""Least correlation of windows that may show the same; only these are compared cell by cell."""
 _REDUCTION = 8
 _MOST_THREADS = 4
 
@@ -155,7 +155,7 @@ def _shows_one_of(
 def _reduced(file: Path) -> UInt8Array:
     data = read_picture_bytes(file)
     if not data.startswith((b"II", b"MM")):  # OpenCV 5 leaves a reduced TIFF as it is stored
-        with suppress(SourceError):  # of another kind of values, or the next says what is wrong with it
+        with suppress(SourceError):  # another type of values, or a fault that decode_picture names
             return decode(data, str(file), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     picture = decode_picture(file)
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)

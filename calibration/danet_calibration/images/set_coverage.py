@@ -42,7 +42,7 @@ class GroupCoverage:
 
 @dataclass(frozen=True)
 class SetCoverage:
-    """How well a set covers the folder that it was chosen from.
+    """Coverage of the folder by the set that was chosen from it.
 
     Attributes:
         found: Number of frames in the folder.

@@ -1,4 +1,4 @@
-"""What every backend offers: one engine of one bundle, fed with bytes, giving bytes."""
+"""The interface of every backend: it runs one engine of one bundle on uint8 frames and gives uint8 labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Backend(Protocol):
         """
 
     def describe(self) -> dict[str, Any]:
-        """What was loaded and how it runs (library version, precision, threads), for reports."""
+        """Describe the loaded model and how it runs (library version, precision, threads), for reports."""
 
     def close(self) -> None:
         """Release the model; harmless when called twice."""
@@ -46,7 +46,7 @@ class PipelinedBackend(Backend, Protocol):
     their submission. A stream uses this where it is offered, and ``infer`` for the golden frame.
 
     Attributes:
-        depth: How many frames may be in flight; with 1 nothing overlaps.
+        depth: Most frames that may be in flight; with 1 nothing overlaps.
     """
 
     depth: int
@@ -55,8 +55,8 @@ class PipelinedBackend(Backend, Protocol):
         """Begin with a frame; does not wait for it.
 
         Args:
-            frame: As of ``infer``; unchanged until it is collected.
-            labels: As of ``infer``; written until it is collected.
+            frame: As for ``infer``; the caller must not change it until the result is collected.
+            labels: As for ``infer``; may be written at any time until the result is collected.
 
         Returns:
             A ticket to collect with.
@@ -70,7 +70,7 @@ class PipelinedBackend(Backend, Protocol):
         """Wait for a frame's labels.
 
         Args:
-            ticket: Of ``submit``; given back, whatever comes of it.
+            ticket: Ticket that ``submit`` returned; it is free again afterwards, even after an error.
 
         Raises:
             BackendError: The model failed with this frame.
@@ -116,7 +116,7 @@ class DeviceBackend(PipelinedBackend, Protocol):
         """
 
     def infer(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> None:
-        """As of :class:`Backend`.
+        """See :class:`Backend`.
 
         Raises:
             FrameError: An array on the GPU does not fit.
@@ -124,7 +124,7 @@ class DeviceBackend(PipelinedBackend, Protocol):
         """
 
     def submit(self, frame: UInt8Array | DeviceArray, labels: UInt8Array | DeviceArray) -> int:
-        """As of :class:`PipelinedBackend`.
+        """See :class:`PipelinedBackend`.
 
         Raises:
             FrameError: An array on the GPU does not fit.

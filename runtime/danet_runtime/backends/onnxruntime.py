@@ -25,7 +25,7 @@ class OnnxRuntimeBackend:
 
     Args:
         bundle: The model file is verified against its hash before it is parsed.
-        precision: Which variant.
+        precision: Variant of the bundle to run.
         threads: Threads of one inference; by default one a physical core.
 
     Raises:

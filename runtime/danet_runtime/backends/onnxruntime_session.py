@@ -31,7 +31,7 @@ def open_session(model: bytes, *, threads: int | None = None, keeps_memory: bool
 
     Args:
         model: The file's content.
-        threads: Of one inference; by default one a physical core.
+        threads: CPU threads of one inference; by default one per physical core.
         keeps_memory: Whether the session keeps the memory of its largest run. Many sessions that are open at
             a time must not.
 

@@ -30,7 +30,7 @@ class PolygraphyBackend:
 
     Args:
         bundle: The model file is verified against its hash before it is parsed.
-        precision: Which variant.
+        precision: Variant of the bundle to run.
 
     Raises:
         UsageError: The bundle does not hold the variant.

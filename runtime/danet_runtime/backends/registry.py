@@ -25,7 +25,7 @@ def backends(*, compared: bool = False) -> dict[str, type[RegisteredBackend]]:
     """The backends by name.
 
     Args:
-        compared: Those of `danet compare`, of which some are for nothing else.
+        compared: Return the backends of `danet compare`, which include some for comparisons alone.
     """
     return {
         kind.statement.name: kind for kind in BACKENDS if compared or not kind.statement.is_for_comparison
@@ -55,12 +55,12 @@ def open_backend(
     """Load one variant of a bundle into one backend; the caller closes it.
 
     Args:
-        bundle: Its files are verified before they are parsed.
-        precision: Which variant.
+        bundle: Bundle to run; its files are verified before they are parsed.
+        precision: Variant of the bundle to run.
         backend: A name out of :func:`backends`; there is no fallback to another.
         threads: CPU threads of one inference; by default the backend's own choice, one a core. Not for
             TensorRT.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
 
     Raises:
         UsageError: No backend has this name, the bundle does not hold this variant, or an option is not for

@@ -1,4 +1,4 @@
-"""What a class of backends says of itself, so that a name finds it."""
+"""Metadata that every backend class declares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danet_runtime.tensorrt.build.library import Flavour
 
 @dataclass(frozen=True, kw_only=True)
 class BackendStatement(Statement):
-    """What a class of backends says of itself; its form is its name.
+    """Metadata of a backend class; its ``form`` is its name.
 
     Attributes:
         flavour: The library whose engines it runs, which `danet build` makes; ``None``: it takes none.
@@ -33,11 +33,11 @@ class BackendStatement(Statement):
 
 
 class BackendWanted(NamedTuple):
-    """What is asked of a backend besides its bundle and variant.
+    """Settings of a backend besides its bundle and variant.
 
     Attributes:
         threads: CPU threads of one inference; ``None``: its own choice.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
     """
 
     threads: int | None = None
@@ -48,7 +48,7 @@ class RegisteredBackend(Protocol):
     """A class that opens backends of one name, often its own.
 
     Attributes:
-        statement: What it says of itself.
+        statement: Metadata of the class.
     """
 
     statement: ClassVar[BackendStatement]
@@ -58,13 +58,13 @@ class RegisteredBackend(Protocol):
         """Load one variant of a bundle.
 
         Args:
-            bundle: Its files are verified before they are parsed.
-            precision: Which variant.
-            wanted: What else is asked of it, as far as it states that it takes it.
+            bundle: Bundle to run; its files are verified before they are parsed.
+            precision: Variant of the bundle to run.
+            wanted: Further settings; those that its metadata does not list are not set.
 
         Raises:
             UsageError: The bundle does not hold the variant.
             IntegrityError: The model file is not the one that was written.
             BackendError: The model cannot be loaded.
-            MissingDependencyError: What it needs is not installed.
+            MissingDependencyError: A package that it needs is not installed.
         """

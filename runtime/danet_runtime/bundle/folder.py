@@ -49,7 +49,7 @@ def read_inside(folder: Path, path: str, *, limit_bytes: int) -> bytes:
 
     Args:
         folder: The bundle's folder; it may itself be reached through a link.
-        path: Relative to it, with ``/`` between the parts.
+        path: Path relative to the folder, with ``/`` between the parts.
         limit_bytes: A larger file is refused without being read.
 
     Raises:

@@ -25,7 +25,7 @@ GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
     "calibration": "a frame of the calibration",
     None: "what an older version did not tell: export again, with --frames of the camera",
 }
-"""What a golden frame shows, in words, with what to do about it."""
+"""Description of what a golden frame shows, by its origin, with what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class GoldenCheck:
     """How many of the golden frame's labels were given, and how many the bundle asks for.
 
     Attributes:
-        precision: Of the variant that gave them.
-        share: Of equal labels, 0..1.
+        precision: Precision of the variant that gave the labels.
+        share: Share of labels that are equal to the golden ones, 0..1.
         asked: The share that the bundle asks of this precision.
-        origin: What the golden frame shows, where the bundle tells.
+        origin: Origin of the golden frame; ``None`` where the bundle does not state it.
     """
 
     precision: Precision
@@ -50,10 +50,10 @@ class GoldenCheck:
         return self.share >= self.asked
 
     def complaint(self, who: str) -> str:
-        """What is wrong where it is not passed, in words, without an end.
+        """Describe what is wrong where the check is not passed, in words without a full stop.
 
         Args:
-            who: Gave the labels, as the name of a backend.
+            who: Name of the backend that gave the labels.
         """
         return (
             f"{who} gives {self.share:.2%} of the golden frame's labels in {self.precision}; expected "
@@ -64,7 +64,7 @@ class GoldenCheck:
         """Refuse to go on with wrong masks.
 
         Args:
-            who: Gave the labels, as the name of a backend.
+            who: Name of the backend that gave the labels.
 
         Raises:
             AgreementError: It is not passed.
@@ -82,9 +82,9 @@ def check_golden(
     """Have the golden frame labelled, and compare.
 
     Args:
-        bundle: Its frame and its labels.
-        precision: Of the variant that labels.
-        label: From a frame in the bundle's own format and size to its labels (H, W); as a segmenter.
+        bundle: The bundle whose golden frame and labels are used.
+        precision: Precision of the variant that labels the frame.
+        label: Maps a frame in the bundle's own format and size to its labels (H, W), as a segmenter does.
 
     Raises:
         BundleError: The golden frame cannot be used.

@@ -42,7 +42,7 @@ KernelVariant = Literal["tuned", "small"]
 """``small``: at most 48 KiB of shared memory a block, which every launch may use without asking for more."""
 
 GoldenOrigin = Literal["drawn", "frames", "calibration"]
-"""What a golden frame shows: nothing that the network knows, or what it was made for."""
+"""Origin of a golden frame: a drawn pattern, ``danet export --frames``, or a frame of the calibration."""
 
 
 def _inside_bundle(path: str) -> str:
@@ -354,7 +354,7 @@ def parse_manifest(text: str | bytes, origin: str) -> Manifest:
 
     Args:
         text: The content of ``manifest.json``.
-        origin: What to call it in an error.
+        origin: Name of the manifest in error messages.
 
     Raises:
         ManifestError: Not JSON, an unknown schema version, an unknown, missing or repeated key, a wrong type

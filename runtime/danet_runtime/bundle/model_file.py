@@ -1,4 +1,4 @@
-"""What a model file may hold: nothing that makes a library read or run anything besides the file itself.
+"""Checks that a model file holds nothing that makes a library read or run anything besides the file itself.
 
 ONNX lets a tensor lie in another file (``data_location: EXTERNAL``), named by a path that the libraries
 resolve by themselves: where they are given bytes, as here, against the working directory. Neither hash nor
@@ -68,7 +68,7 @@ def check_model_file(model: bytes, origin: str) -> None:
 
     Args:
         model: The content of an ONNX file, or of one with functions alone.
-        origin: What to call it in an error.
+        origin: Name of the model in error messages.
 
     Raises:
         IntegrityError: It names data outside of it, operators of other domains or options of a library, is of

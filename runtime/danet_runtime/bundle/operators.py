@@ -81,9 +81,9 @@ class GoldenCase:
     """Inputs that every type holds exactly, and the operator's true result.
 
     Attributes:
-        inputs: By name, nested as (batch, channels, height, width).
+        inputs: Values of each input by its name, nested as (batch, channels, height, width).
         attributes: The node's integer attributes.
-        output: Nested as the output's shape.
+        output: The true result, nested as the output's shape.
     """
 
     inputs: Mapping[str, Any]
@@ -96,7 +96,7 @@ class Energies:
     """The products of an operator that go beyond FP16's range, whose size is measured.
 
     Attributes:
-        product: What they are, in words.
+        product: Formula of the products, such as ``Q^T K``.
         tensor: Their name inside the function body; ``None`` where they are the output.
     """
 
@@ -114,10 +114,10 @@ class OperatorSpec:
         attributes: Names of the integer attributes, beside ``plugin_namespace`` and ``plugin_version``.
         output: The output's shape.
         output_type: ``input`` where the output has the inputs' type.
-        sizes: From the inputs' shapes and the attributes, the sizes that a kernel is specialised for.
+        sizes: Returns the sizes that a kernel is specialised for, from the inputs' shapes and the attributes.
         tolerance: Largest :meth:`error` against the true result, by the type that is computed in.
         golden: Cases with known results.
-        energies: What must be FP32 in it; ``None`` where nothing must.
+        energies: Products of the operator that must be FP32; ``None`` where there are none.
         counts_labels: Whether the output holds class indices, which are right or wrong and not near.
         divisible: Inputs of which a run of positions gives the same run of the output's positions, where the
             other inputs are whole; the output has the shape of the last of them. Empty where the operator
@@ -150,7 +150,7 @@ class OperatorSpec:
         """All attributes of a node, those of the plugin among them.
 
         Args:
-            values: Of every one of :attr:`attributes`.
+            values: Value of each attribute in :attr:`attributes`, by its name.
         """
         return {**PLUGIN_ATTRIBUTES, **{name: values[name] for name in self.attributes}}
 

@@ -37,7 +37,7 @@ class Bundle:
 
     Attributes:
         path: The folder.
-        manifest: What it says of itself.
+        manifest: The content of ``manifest.json``.
         sha256: Hash of ``manifest.json``, and with it of every file that the manifest vouches for.
         signed_by: Id of the trusted key whose signature was verified; ``None`` where none was asked for.
     """
@@ -98,7 +98,7 @@ class Bundle:
         """Check one file as :meth:`read` does; in constant memory, but for a model, which is looked into.
 
         Raises:
-            IntegrityError: As of :meth:`read`.
+            IntegrityError: The file fails a check of :meth:`read`.
         """
         if self._is_model(ref):
             self.read(ref)

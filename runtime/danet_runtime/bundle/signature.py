@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 DOMAIN = b"danet-bundle-manifest-v1\x00"
-"""What stands before the manifest's bytes in what is signed."""
+"""Prefix of the signed bytes; the manifest's bytes follow it."""
 
 _HEAD = "danet-bundle-signature 1 ed25519"
 _FORM = re.compile(
@@ -42,8 +42,8 @@ class Signature:
     """The content of ``manifest.json.sig``.
 
     Attributes:
-        key_id: Which key it claims to be made with; a claim until it is verified.
-        value: 64 bytes.
+        key_id: Id of the key that it claims to be made with; a claim until it is verified.
+        value: The signature itself, 64 bytes.
     """
 
     key_id: str
@@ -59,7 +59,7 @@ class PublicKey:
     """A key whose signatures are accepted.
 
     Attributes:
-        raw: Its 32 bytes.
+        raw: The key itself, 32 bytes.
         origin: The file it was read from, for messages.
     """
 
@@ -120,8 +120,8 @@ def verify_signature(
     Args:
         manifest: The exact bytes of ``manifest.json``.
         signature: The claim.
-        trusted: Whose signatures are accepted; none else is.
-        origin: What to call the signature in an error.
+        trusted: Keys whose signatures are accepted; no other signature is.
+        origin: Name of the signature in error messages.
 
     Returns:
         The key.
@@ -180,8 +180,8 @@ def read_signing_key(file: Path, passphrase: str | None = None) -> SigningKey:
     """Read a private key from a PEM file.
 
     Args:
-        file: PKCS8 in PEM.
-        passphrase: Of an encrypted key.
+        file: Path of the key's file, PKCS8 in PEM.
+        passphrase: Passphrase of the key, where it is encrypted.
 
     Raises:
         PassphraseNeededError: The key is encrypted and no passphrase was given.

@@ -17,7 +17,7 @@ from danet_runtime.files.atomic import replacing, sha256_of
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a bundle's verification found.
+    """The result of verifying a bundle.
 
     Attributes:
         sha256: Hash of the manifest.
@@ -51,7 +51,7 @@ def verify_bundle(path: Path, trusted_keys: Sequence[TrustedKey] | None = None) 
 
     Args:
         path: The bundle's folder.
-        trusted_keys: Whose signatures are accepted; ``None`` checks hashes alone, for which nobody vouches.
+        trusted_keys: Keys whose signatures are accepted; ``None``: only the hashes are checked.
 
     Raises:
         BundleError: There is no bundle there, or its manifest leads elsewhere or is of another version.
@@ -88,7 +88,7 @@ def sign_bundle(path: Path, key: SigningKey, *, overwrite: bool = False) -> Path
 
     Args:
         path: The bundle's folder.
-        key: Who vouches for it.
+        key: Private key that the bundle is signed with.
         overwrite: Whether a signature that is there may be replaced.
 
     Returns:

@@ -27,11 +27,11 @@ class Field(NamedTuple):
     """One field of a message.
 
     Attributes:
-        number: Of the schema.
+        number: Number of the field in the schema.
         wire_type: ``VARINT``, ``FIXED64``, ``LENGTH`` or ``FIXED32``.
-        start: Of the key, in bytes from the start of the message.
-        value_start: Of the value; of a ``LENGTH`` behind the length.
-        end: Behind the value.
+        start: Offset of the field's key, in bytes from the start of the message.
+        value_start: Offset of the field's value; where a length precedes it, the offset behind the length.
+        end: Offset of the first byte behind the value.
     """
 
     number: int

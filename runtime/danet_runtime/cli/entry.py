@@ -1,4 +1,4 @@
-"""Where ``danet`` begins, before anything is imported that takes time: signals, standard streams, exit codes.
+"""Entry point of ``danet``, before any slow import: signals, standard streams and exit codes.
 
 A signal in the first moments, while libraries are being loaded, ends the command as a later one does. Only
 before Python runs this module is a signal what the kernel makes of it, and then nothing has been done.
@@ -18,7 +18,7 @@ from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.visible_text import visible
 
 _INTERRUPTED = 130
-"""What typer makes of Ctrl-C inside a command: work that was not done, as other failures are."""
+"""Exit code that typer gives for Ctrl-C inside a command; `danet` exits as for any other failure instead."""
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class StatesExitCode(Protocol):
     """An error that was raised on purpose, of this package or of a sibling that imports none of it.
 
     Attributes:
-        exit_code: What the command ends with.
+        exit_code: Exit code of the command.
     """
 
     exit_code: int

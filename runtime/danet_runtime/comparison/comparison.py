@@ -24,7 +24,7 @@ from danet_runtime.sources.protocol.source import FrameInfo, Source
 
 
 class Side(NamedTuple):
-    """One of the two: a backend and a variant of the bundle, written ``onnxruntime:int8``."""
+    """One side of a comparison: a backend and a variant of the bundle, written ``onnxruntime:int8``."""
 
     backend: str
     precision: Precision
@@ -55,11 +55,11 @@ def parse_side(text: str, option: str) -> Side:
 
 @dataclass(frozen=True)
 class SideOptions:
-    """How the sides are opened.
+    """Settings for opening the two sides.
 
     Attributes:
         threads: CPU threads of one inference, for the sides that run on onnxruntime.
-        engine_folder: Where TensorRT's engines are kept; the user's cache where it is not given.
+        engine_folder: Folder of TensorRT's engines; by default the user's cache.
     """
 
     threads: int | None = None
@@ -68,11 +68,11 @@ class SideOptions:
 
 @dataclass(frozen=True)
 class Compared:
-    """What was compared, and how it went.
+    """Result of a comparison.
 
     Attributes:
         labels: The counts.
-        backends: What each of A and B says of itself.
+        backends: Descriptions of the backends of A and B.
         palette: (256, 3) uint8 BGR, one color a label.
     """
 
@@ -94,14 +94,14 @@ def compare(
     """Run two sides over the same frames.
 
     Args:
-        bundle: Holds the variants of both.
+        bundle: Bundle with the variants of both sides.
         sides: A and B.
         source: Read from here to its end, or to the last frame that is taken; the caller closes it.
-        frames: Compare so many, evenly spread over a source that knows its length, else the first ones;
-            ``None`` compares all.
-        worst: How many of the frames that agree least are kept, with their pixels.
-        options: How the sides are opened; as they are by default where it is not given.
-        on_frame: Called after each compared frame with how many are done.
+        frames: Number of frames to compare, evenly spread over a source that knows its length, else the first
+            ones; ``None`` compares all.
+        worst: Number of frames with the least agreement to keep, with their pixels.
+        options: Settings for opening the sides; the defaults if not given.
+        on_frame: Called after each compared frame with the number of frames that are done.
 
     Raises:
         UsageError: The bundle does not hold a precision, no backend has a name, or the source is a live one.

@@ -61,7 +61,7 @@ class LabelComparison:
 
     Args:
         classes: The bundle's classes; a label is a position among them, or 255.
-        worst: How many of the frames that agree least are kept, with their pixels.
+        worst: Number of frames with the least agreement to keep, with their pixels.
 
     Attributes:
         counts: (C + 1, C + 1) int64, row: label of A, column: label of B; the last is no class.
@@ -79,7 +79,7 @@ class LabelComparison:
         """Count one frame.
 
         Args:
-            info: Which one.
+            info: Facts about the frame, such as its id.
             frame: (H, W, 3) uint8 BGR; copied where it is kept.
             labels_a: (H, W) uint8; copied where it is kept.
             labels_b: (H, W) uint8; copied where it is kept.
@@ -125,7 +125,7 @@ class LabelComparison:
 
     @property
     def frames(self) -> int:
-        """How many frames were compared."""
+        """Number of frames that were compared."""
         return len(self._frames)
 
     @property

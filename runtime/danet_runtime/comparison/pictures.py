@@ -27,7 +27,7 @@ class DifferencePicture:
     """Draws frames on which A and B differ.
 
     Args:
-        names: What A and B are called.
+        names: Names of A and B.
         classes: The bundle's classes.
         palette: (256, 3) uint8 BGR, one color a label.
 

@@ -148,7 +148,7 @@ def check_room(path: Path, size: int) -> None:
 
     Args:
         path: A file or folder that will be written; it need not be there.
-        size: Bytes that it takes at the very least.
+        size: Size of the output in bytes, at the very least.
 
     Raises:
         OSError: There is no room, or nothing can be written there; it names ``path``.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 _NOT_FLUSHED: Final = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a pipe answers, and a file system that flushes no folders."""
+"""Errors of flushing a pipe, or a folder on a file system that flushes no folders."""
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2

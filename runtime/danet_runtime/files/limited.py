@@ -16,7 +16,7 @@ def read_limited(path: Path, limit_bytes: int, *, plain: bool = False) -> bytes:
 
     Args:
         path: The file.
-        limit_bytes: At most so much; also of what has no size, such as a pipe.
+        limit_bytes: Largest size that is read, also from a file that states none, such as a pipe.
         plain: Take only a plain file: no link, and nothing that could be waited for.
 
     Raises:

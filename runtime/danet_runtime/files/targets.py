@@ -1,4 +1,4 @@
-"""What stands at a path that is to be written: only regular files are replaced, never a device or a socket.
+"""Rules for a path that is to be written: only regular files are replaced, never a device or a socket.
 
 A link is followed: what it leads to is replaced, or made there, and the link stays. A *stream* is written
 through and never replaced, so it needs no leave to: a FIFO, a character device such as ``/dev/null`` or a
@@ -62,7 +62,7 @@ def check_seekable(path: Path) -> None:
 
 
 def followed(path: Path) -> Path:
-    """Where a link leads to; any other path as it is."""
+    """Return the path that a link leads to; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
@@ -73,7 +73,7 @@ def open_file(place: Path, *, overwrite: bool) -> int:
     ``place`` was looked at: it is not followed, and what was not to be replaced is not.
 
     Args:
-        place: Where no link is taken for the file, see :func:`followed`; its folder is there.
+        place: Path of the file, links followed already (see :func:`followed`); its folder exists.
         overwrite: Whether a file there may be replaced.
 
     Returns:

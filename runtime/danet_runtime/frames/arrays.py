@@ -48,9 +48,9 @@ def fault_of_target(name: str, array: UInt8Array, read: UInt8Array | None = None
     A write to a memmap of mode ``r`` ends the process with SIGSEGV.
 
     Args:
-        name: What to call it.
-        array: C-contiguous.
-        read: What is read meanwhile, C-contiguous.
+        name: Name of the array in the message.
+        array: The array that is to be written, C-contiguous.
+        read: The array that is read meanwhile, C-contiguous; ``None`` where there is none.
     """
     if not array.flags.writeable:
         return (

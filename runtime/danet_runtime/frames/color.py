@@ -76,8 +76,8 @@ class FromBgr:
     Chroma is the mean over the pixels that share it.
 
     Args:
-        size_hw: Of the frames.
-        pixels: What they become.
+        size_hw: Height and width of the frames.
+        pixels: Format that the frames are converted to.
 
     Raises:
         FrameError: The format has no such size.

@@ -69,9 +69,9 @@ class DeviceView:
     """Memory on the GPU whose content is complete, with the CUDA array interface (version 3, no stream).
 
     Args:
-        address: Of the first byte.
-        shape: Of uint8, C-contiguous.
-        owner: Kept alive with it.
+        address: Address of the first byte.
+        shape: Shape of the array, which is uint8 and C-contiguous.
+        owner: Object that holds the memory; it is kept alive with the array.
     """
 
     def __init__(self, address: int, shape: tuple[int, ...], owner: object = None) -> None:

@@ -14,7 +14,7 @@ def page_aligned(shape: tuple[int, ...]) -> UInt8Array:
     """A new array.
 
     Args:
-        shape: Of the array; every extent at least 1.
+        shape: Shape of the array; every extent is at least 1.
 
     Returns:
         C-contiguous uint8 zeros; the memory goes with the last view of it.

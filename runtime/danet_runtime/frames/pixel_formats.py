@@ -1,4 +1,4 @@
-"""How the bytes of a frame are laid out: blue-green-red, or luma and chroma as cameras deliver them.
+"""Layouts of the bytes of a frame: blue-green-red, or luma and chroma as cameras deliver them.
 
 ========  ===================  ================================================================
 format    array, uint8         what is where
@@ -23,7 +23,7 @@ from danet_runtime.frames.arrays import UInt8Array
 PixelFormat = Literal["bgr", "nv12", "uyvy"]
 
 Color = Literal["bt601", "bt709"]
-"""Which matrix makes luma and chroma of red, green and blue: ITU-R BT.601 or BT.709."""
+"""The matrix that makes luma and chroma of red, green and blue: ITU-R BT.601 or BT.709."""
 
 LevelRange = Literal["limited", "full"]
 """``limited``: Y from 16 to 235, U and V from 16 to 240; ``full``: 0 to 255."""
@@ -90,7 +90,7 @@ class Pixels:
 
 
 BGR = Pixels()
-"""What OpenCV delivers."""
+"""The pixel format of the frames that OpenCV delivers."""
 
 
 @runtime_checkable
@@ -105,5 +105,5 @@ class StatesPixels(Protocol):
 
 
 def pixels_of(source: object) -> Pixels:
-    """What a source writes: its attribute ``pixels``, or :data:`BGR` where it has none."""
+    """Return the format that a source writes: its ``pixels``, or :data:`BGR` where it has none."""
     return source.pixels if isinstance(source, StatesPixels) and isinstance(source.pixels, Pixels) else BGR

@@ -37,7 +37,7 @@ def run(words: list[str], attach: Callable[[Library, int], None] | None = None) 
     """Run a pipeline to its end.
 
     Args:
-        words: As a shell would give them to ``gst-launch-1.0``.
+        words: Words of the pipeline, as a shell would give them to ``gst-launch-1.0``.
         attach: Called with the library and the pipeline before it is started.
 
     Returns:

@@ -220,11 +220,11 @@ class Library:
         return fd
 
     def caps_of(self, pad: int) -> str:
-        """What passes a pad at the moment."""
+        """Return the caps of a pad at the moment, as text."""
         return self._caps_text(self.gst.gst_pad_get_current_caps(pad))
 
     def caps_in(self, event: int) -> str:
-        """What an event of caps says; it keeps them."""
+        """Return the caps of a caps event, as text; the event still owns them."""
         caps = c_void_p()
         self.gst.gst_event_parse_caps(event, byref(caps))
         return self.text(self.gst.gst_caps_to_string(caps))

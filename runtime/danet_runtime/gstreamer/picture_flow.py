@@ -55,7 +55,8 @@ class PictureFlow:
 
     Args:
         library: GStreamer.
-        fd: Where frames are written to, as :mod:`danet_runtime.sources.protocol.gdp` lays them out.
+        fd: File descriptor that frames are written to, in the form of
+            :mod:`danet_runtime.sources.protocol.gdp`.
         damaged: Whether damaged frames are kept back and counted, or written with the reason.
     """
 
@@ -209,7 +210,7 @@ class PictureFlow:
         return None
 
     def _arrival_ns(self, dts: int) -> int:
-        """When a packet came, by the time that its receiver gave it; it may have waited since."""
+        """Return when a packet came, by the time that its receiver gave it; it may have waited since."""
         now = now_ns()
         base = self._library.gst.gst_element_get_base_time(self._pipeline)
         if dts == NO_TIME or not base:

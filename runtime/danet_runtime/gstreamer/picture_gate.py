@@ -12,11 +12,11 @@ from danet_runtime.sources.protocol.damage import DamagePolicy, DamageReason
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a coded picture.
+    """The decision on one coded picture.
 
     Attributes:
-        passes: Whether the decoder gets it.
-        damage: Why what comes of it is not to be trusted.
+        passes: Whether the decoder gets the picture.
+        damage: Why the frame that is decoded from it is not to be trusted; ``None`` where it is.
         asks: Whether a key frame is to be asked for.
     """
 
@@ -62,7 +62,7 @@ class PictureGate:
         return picture.lost_inside or picture.gaps != self._gaps
 
     def lost(self, reason: DamageReason) -> None:
-        """What comes next builds on something that is missing."""
+        """Note that data is missing on which the next pictures build."""
         if self._waits is None:
             self._has_asked = False
         if self._waits != "no key frame yet":
@@ -70,12 +70,12 @@ class PictureGate:
         self._recovers_in = -1
 
     def judge(self, start: PictureStart, pts: int, picture: Picture | None) -> Verdict:
-        """What becomes of a picture.
+        """Decide whether the decoder gets a picture, and whether its frame is to be trusted.
 
         Args:
-            start: What it is; it counts only where :meth:`must_see`.
+            start: Kind of the picture; it makes a difference only where :meth:`must_see` says so.
             pts: Its timestamp, -1 where it has none.
-            picture: What its packets told, where they are known.
+            picture: Facts from the picture's RTP packets; ``None`` where they are not known.
         """
         if not start.is_picture:
             return GOOD  # parameters

@@ -1,4 +1,4 @@
-"""When the packets of RTP streams came, noted where they come off the network, before they wait anywhere."""
+"""Arrival times of RTP packets, noted where they come off the network, before they wait anywhere."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Arrivals:
         """One packet has come.
 
         Args:
-            data: It, or its beginning.
-            arrival_ns: When, on the clock of :mod:`danet_runtime.clock`.
+            data: The packet, or its first bytes.
+            arrival_ns: When it came, on the clock of :mod:`danet_runtime.clock`.
         """
         if len(data) < _HEADER_BYTES:
             return
@@ -35,7 +35,7 @@ class Arrivals:
                 self._by_picture.popitem(last=False)
 
     def of(self, data: bytes) -> int | None:
-        """When the picture of a packet came, where that was noted."""
+        """Return when the picture of a packet came; ``None`` where that was not noted."""
         if len(data) < _HEADER_BYTES:
             return None
         return self._by_picture.get(struct.unpack_from(">II", data, 4))

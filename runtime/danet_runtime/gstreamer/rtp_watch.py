@@ -1,4 +1,4 @@
-"""What the RTP packets of one stream tell: which pictures lost some, when each arrived and was captured."""
+"""Watches the RTP packets of a stream: which pictures lost some, when each arrived and was captured."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _LONG_NS: Final = 1_000_000_000
 
 @dataclass
 class Picture:
-    """What is known of one, besides its pixels.
+    """The facts about one picture, besides its pixels.
 
     Attributes:
-        rtp_time: Of its packets, extended beyond 32 bits.
+        rtp_time: RTP timestamp of the picture's packets, extended beyond 32 bits.
         arrival_ns: When its first packet came, on the clock of :mod:`danet_runtime.clock`.
-        source: Of the stream (SSRC).
+        source: Synchronization source of the stream (SSRC).
         gaps: How often packets had gone missing by its last one. A picture of which some are missing may come
             no further than to the depayloader, so what is lost is told by the next.
-        lost_inside: Some of its own are missing.
-        is_dated: It came at the pace of the stream; else it has waited somewhere, nobody knows for how long.
+        lost_inside: Whether some of the picture's own packets are missing.
+        is_dated: Whether it came at the pace of the stream; else it has waited for an unknown time.
     """
 
     rtp_time: int
@@ -47,9 +47,9 @@ class RtpWatch:
     """Follows the packets of one stream, in the order in which the depayloader gets them.
 
     Args:
-        codec: That it knows the beginnings of pictures of; of another none is known, so what follows a gap is
-            taken for the rest of a picture.
-        clock_rate: Ticks of RTP time a second.
+        codec: Codec whose beginnings of pictures it knows. Of another codec it knows none, so what follows a
+            gap is taken for the rest of a picture.
+        clock_rate: Number of ticks of RTP time a second.
     """
 
     def __init__(self, codec: Codec | None, clock_rate: int = 90_000) -> None:
@@ -116,7 +116,7 @@ class RtpWatch:
         return picture.rtp_time * 10**9 // self._rate
 
     def sent_unix_ns(self, picture: Picture, reports: SenderReports) -> int | None:
-        """When it was captured by its sender's wall clock, where that has been reported."""
+        """Return its capture time on its sender's wall clock, where that has been reported."""
         report = reports.of(picture.source)
         if report is None:
             return None

@@ -30,8 +30,8 @@ def keep_to(library: Library, pipeline: int, hosts: Sequence[str]) -> None:
 
     Args:
         library: GStreamer.
-        pipeline: Where it is.
-        hosts: In lower case; :data:`ANY` stands for all.
+        pipeline: The pipeline that holds the RTSP sources.
+        hosts: Names of the allowed hosts, in lower case; :data:`ANY` allows all.
     """
     parse: Any = ctypes.CDLL(_RTSP).gst_rtsp_message_parse_request
     parse.argtypes = (c_void_p, c_void_p, c_void_p, c_void_p)

@@ -1,4 +1,4 @@
-"""What a segmenter takes: frames and labels of the host in any size, those on a GPU in the bundle's own."""
+"""Checks of a segmenter's frames and labels: any size on the host, the bundle's own size on a GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FrameRules:
     Args:
         size_hw: Height and width that the model takes without a resize.
         pixels: The bundle's pixel format.
-        backend: Where frames go.
+        backend: Backend that runs the frames.
     """
 
     def __init__(self, size_hw: tuple[int, int], pixels: Pixels, backend: Backend) -> None:
@@ -55,7 +55,7 @@ class FrameRules:
         """The arrays as a backend may use them: of no subclass of NumPy's, whose views may differ.
 
         Raises:
-            FrameError: One of them is not such an array, or the labels are read-only.
+            FrameError: An array does not follow these rules, or the labels are read-only.
         """
         size_hw = self.size_of(frame)
         if isinstance(frame, np.ndarray):

@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 CLOSE_GRACE_S: Final = 2.0
-"""So long an inference that is under way is waited for when the segmenter is closed."""
+"""Longest wait for an inference that is under way when the segmenter is closed, in seconds."""
 
 
 class InferenceTimes(NamedTuple):
-    """Where the time of one frame went, in nanoseconds."""
+    """Times of the stages of one frame, in nanoseconds."""
 
     preprocess_ns: int
     inference_ns: int
@@ -57,7 +57,7 @@ class Submission(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What one frame took: for whoever waited, and on the device itself."""
+    """Times of one frame: those that the caller waited, and those on the device itself."""
 
     times: InferenceTimes
     device: DeviceTimes
@@ -79,8 +79,8 @@ class Segmenter:
 
     Args:
         bundle: An open bundle, or the path of one.
-        precision: Which variant. By default the most precise one that the bundle holds (fp32, then fp16, then
-            int8); what was chosen stands in :attr:`precision` and in the log.
+        precision: Variant of the bundle to run. By default the most precise one that it holds (fp32, then
+            fp16, then int8); the choice stands in :attr:`precision` and in the log.
         backend: Name of a backend (see :func:`danet_runtime.backends.registry.backends`), or one that is open
             already, which the segmenter then owns.
         threads: CPU threads of one inference, for a backend given by name.
@@ -206,7 +206,7 @@ class Segmenter:
 
     @property
     def depth(self) -> int:
-        """How many frames may be under way at a time (:meth:`submit`); 1: the backend offers no overlap."""
+        """Most frames that may be in flight at a time (:meth:`submit`); 1: the backend offers no overlap."""
         return self._pipeline.depth if self._pipeline is not None else 1
 
     def submit(self, frame: Array, labels: Array) -> Submission:
@@ -216,8 +216,8 @@ class Segmenter:
         frames may be under way, whoever submits.
 
         Args:
-            frame: As of :meth:`infer_into`; unchanged until it is collected.
-            labels: As of :meth:`infer_into`; written until it is collected.
+            frame: As for :meth:`infer_into`; the caller must not change it until the result is collected.
+            labels: As for :meth:`infer_into`; may be written at any time until the result is collected.
 
         Raises:
             FrameError: One of the arrays is not such an array, or the labels are read-only.
@@ -252,7 +252,7 @@ class Segmenter:
         """Wait for a frame's labels.
 
         Args:
-            submission: Of :meth:`submit`; spent, whatever comes of it.
+            submission: Returned by :meth:`submit`; it cannot be collected again, even after an error.
 
         Returns:
             Times of this frame; the inference is from its submission until now, also where it waited for the
@@ -278,8 +278,8 @@ class Segmenter:
         """Prepare buffers that will be used again and again, where that spares the backend a copy.
 
         Args:
-            frame: As of :meth:`infer_into`; its memory begins and ends with a page of its own.
-            labels: Likewise.
+            frame: As for :meth:`infer_into`; its memory begins and ends with a page of its own.
+            labels: As for :meth:`infer_into`; its memory, too, begins and ends with a page of its own.
 
         Raises:
             FaultError: The GPU is lost.
@@ -306,7 +306,7 @@ class Segmenter:
         """Height and width of a frame that this segmenter takes, and of its labels.
 
         Args:
-            frame: As of :meth:`infer_into`.
+            frame: As for :meth:`infer_into`.
 
         Raises:
             FrameError: It is no such array; the message names those that are.

@@ -16,7 +16,7 @@ class Turn:
         self._thread: int | None = None
 
     def begin(self, limit_s: float = -1) -> bool:
-        """Wait for the turn, so long at most; at once false where the calling thread has it already."""
+        """Wait up to ``limit_s`` seconds for the turn; at once false if the calling thread has it already."""
         if not self._lock.acquire(blocking=False) and (
             self._thread == threading.get_ident() or not self._lock.acquire(timeout=limit_s)
         ):
@@ -25,7 +25,7 @@ class Turn:
         return True
 
     def end(self) -> None:
-        """The next one has its turn."""
+        """End this turn and let the next caller begin."""
         self._thread = None
         self._lock.release()
 

@@ -1,1 +1,1 @@
-"""What a frame costs, measured."""
+"""Measurement of the latency of a frame."""

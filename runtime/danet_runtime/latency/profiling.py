@@ -28,7 +28,7 @@ class Measurement:
     """Latencies of one frame.
 
     Attributes:
-        latency: Of the rounds after the warm-up.
+        latency: Latency of the rounds after the warm-up.
         frame_size_hw: Height and width of the frame.
         agreement: Share of labels equal to the golden labels, or ``None`` for a frame of the user's own.
     """
@@ -53,7 +53,9 @@ class Measurement:
 
 
 def profile_frame(bundle: Bundle, image: Path | None) -> tuple[UInt8Array, UInt8Array | None, str]:
-    """What to measure with, and its name: a picture of the user's, or the golden frame with its labels.
+    """Return the frame to measure with, its labels, and its name.
+
+    The frame is the user's picture, without labels, or else the bundle's golden frame with its labels.
 
     Raises:
         SourceError: The picture cannot be read.
@@ -77,7 +79,7 @@ def measure(
     """Segment ``frame`` again and again into the same buffer.
 
     Args:
-        segmenter: What is measured.
+        segmenter: Segmenter to measure.
         frame: uint8 of the segmenter's own layout, or (H, W, 3) BGR of any size; C-contiguous, only read.
         golden_labels: (H, W) to compare with, where they are known.
         frames: Rounds that count.

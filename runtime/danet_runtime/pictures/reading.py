@@ -35,12 +35,12 @@ def decode(data: bytes, origin: str, flags: int, *, size_hw: tuple[int, int] | N
 
     Args:
         data: The whole file.
-        origin: What to call it in an error.
-        flags: Of ``cv2.imdecode``.
+        origin: Name of the picture in error messages.
+        flags: Flags for ``cv2.imdecode``.
         size_hw: The size that it must state, where that is known; nothing else limits it then.
 
     Raises:
-        SourceError: As :func:`danet_runtime.pictures.decoding.decode`.
+        SourceError: The picture is refused by :func:`danet_runtime.pictures.decoding.decode`.
         MissingDependencyError: OpenCV is not installed.
     """
     opencv(f"reading {origin}")

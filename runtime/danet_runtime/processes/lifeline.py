@@ -15,7 +15,7 @@ from contextlib import suppress
 
 
 def message(words: tuple[str, ...]) -> bytes:
-    """What the parent writes: the number of bytes, a line feed, and the words with a NUL between them."""
+    """Return the bytes for the child: their number, a line feed, and the words with a NUL between them."""
     text = "\0".join(words).encode()
     return b"%d\n" % len(text) + text
 

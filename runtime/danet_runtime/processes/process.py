@@ -17,24 +17,24 @@ _KEPT_LINES = 20
 _COUNT = b"COUNT "
 
 NOTHING_LEFT: Final = (OSError, RuntimeError, MemoryError)
-"""What starting a child raises where processes, threads, file descriptors or memory have run out."""
+"""Exceptions of starting a child when processes, threads, file descriptors or memory have run out."""
 
 
 class ChildProcess:
     """A child in a session of its own, with one pipe to or from it beside its standard input.
 
     Args:
-        command: What to start; ``{fd}`` in it becomes ``fd``.
-        words: Written to its standard input, which nobody else sees; ``{fd}`` in them becomes ``fd``, too.
+        command: Command to start; ``{fd}`` in it becomes ``fd``.
+        words: Words for its standard input, which nobody else sees; ``{fd}`` in them becomes ``fd``, too.
         fd: The child's end of a pipe; handed over, the caller closes its own copy.
         redact: Takes credentials out of what the child says.
-        name: Of the thread that listens to it.
+        name: Name of the thread that reads the child's standard error.
 
     Raises:
         OSError: It cannot be started; so are the others of :data:`NOTHING_LEFT`, and nothing stays behind.
 
     Attributes:
-        count: What it has counted so far, in lines such as ``COUNT 7`` on its standard error.
+        count: Number in the child's newest line ``COUNT N`` on its standard error; 0 before the first.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ChildProcess:
         return self._process.pid
 
     def said(self) -> str:
-        """What it has said of errors, as the end of a sentence; call it when the child has ended."""
+        """Return the child's error messages as the end of a sentence; call it when the child has ended."""
         self._listener.join(1.0)
         told = [line for line in list(self._lines) if line]
         errors = [line for line in told if "ERROR" in line or "error" in line] or told

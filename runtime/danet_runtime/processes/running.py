@@ -87,7 +87,7 @@ class Patience:
                 break
 
     Args:
-        limit_s: How long to wait in all.
+        limit_s: Longest time to wait in all, in seconds.
     """
 
     def __init__(self, limit_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What a child process of Python runs first: it imports from where its parent does, and from nowhere else.
+"""The first code of a Python child process: it imports from where its parent does, and nowhere else.
 
 ``python -m`` puts the working directory before everything else, so that a file ``numpy.py`` beside the videos
 would run in every camera's child. Python 3.11 has ``-P`` against that; a vehicle may have 3.10, where ``-I``
@@ -18,11 +18,11 @@ _PACKAGES = str(Path(__file__).resolve().parents[2])
 
 
 def module_command(module: str, *arguments: str) -> tuple[str, ...]:
-    """How to start a module of this package, as ``python -m`` does, but for the working directory.
+    """Return the command that starts a module as ``python -m`` does, but for the working directory.
 
     Args:
-        module: Its full name.
-        arguments: What it finds in ``sys.argv``.
+        module: Full name of the module.
+        arguments: Arguments that the module finds in ``sys.argv``.
 
     Returns:
         The words of the command.

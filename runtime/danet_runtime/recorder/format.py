@@ -1,4 +1,4 @@
-"""What a written black box looks like: a folder with a manifest, and a picture and a mask for every frame."""
+"""Format of a black box on disk: a folder with a manifest, and a picture and a mask for every frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]
 
 
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""What a clock or a counter gives; beyond, arithmetic with it may fail or take for ever."""
+"""Value of a clock or a counter; arithmetic with larger numbers may fail or take for ever."""
 
 
 class _Strict(BaseModel):
@@ -62,15 +62,15 @@ class RecordedEvent(_Strict):
 
 
 class Figures(_Strict):
-    """How full the box was.
+    """Fill level of the box when it was written.
 
     Attributes:
-        seen: Results that came.
-        skipped: Those that came while the box was busy with others.
-        kept: Those in the box.
-        kept_bytes: Of their pictures and masks, and what it takes to keep them.
+        seen: Results that arrived.
+        skipped: Results that arrived while the box was busy with others.
+        kept: Results in the box.
+        kept_bytes: Memory of their pictures and masks and of their records, in bytes.
         limit_s: Age up to which they are kept.
-        limit_bytes: Up to so much is kept.
+        limit_bytes: Most memory that the kept results may take, in bytes.
         failed: Results that could not be encoded.
     """
 
@@ -91,13 +91,13 @@ class BlackBoxManifest(_Strict):
         number: Above those of the boxes in its folder that were written before; ``None``: it was written to a
             path that was asked for.
         reason: Why it was written: ``fault: ...``, or whatever was given with the request.
-        written_unix_ns: When, on the wall clock.
-        written_monotonic_ns: When, on the clock of the frames and events.
-        classes: Of the labels.
+        written_unix_ns: Time of writing on the wall clock.
+        written_monotonic_ns: Time of writing on the clock of the frames and events.
+        classes: Names of the classes that the labels stand for.
         frames: Oldest first.
-        events: Of the health, oldest first; at most 512.
-        figures: How full the box was.
-        context: What the program says of itself: the bundle, the backend, the stream's report.
+        events: Changes of the health, oldest first; at most 512.
+        figures: Fill level of the box.
+        context: Description of the run: the bundle, the backend, the stream's report.
         machine: CPU, platform and versions.
     """
 
@@ -116,7 +116,7 @@ class BlackBoxManifest(_Strict):
 
 
 def box_name(number: int, reason: str) -> str:
-    """What a box that is written now is called: by its number, the time in UTC, and its reason's first words.
+    """Return the name of a new box: its number, the present time in UTC, and the first words of its reason.
 
     The letter before the number puts it behind boxes of versions before, which were called by time alone.
     """

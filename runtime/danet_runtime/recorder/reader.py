@@ -34,7 +34,7 @@ class BlackBoxRecording:
         SourceError: It is no black box, or its manifest is damaged or of another version.
 
     Attributes:
-        manifest: Everything but the pictures.
+        manifest: The manifest, which holds everything but the pictures.
         path: The folder.
     """
 
@@ -82,7 +82,7 @@ class BlackBoxRecording:
         ``frame`` went through JPEG, ``labels`` are exact, ``age_ms`` is that at the delivery.
 
         Args:
-            camera: Of this one only.
+            camera: Give only this camera's results; ``None``: those of all cameras.
 
         Raises:
             UsageError: There is no such camera.
@@ -95,7 +95,7 @@ class BlackBoxRecording:
                 yield self._result(entry)
 
     def event_at(self, monotonic_ns: int) -> RecordedEvent | None:
-        """The change of the health that held at a time; ``None`` before the first that is known."""
+        """Return the latest change of the health up to a time; ``None`` before the first known one."""
         return next((event for event in reversed(self.events) if event.monotonic_ns <= monotonic_ns), None)
 
     def _result(self, entry: RecordedFrame) -> Result:

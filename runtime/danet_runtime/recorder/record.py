@@ -1,4 +1,4 @@
-"""One frame as the box keeps it in memory."""
+"""A frame in the form that the box keeps in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from danet_runtime.results.result import Result
 
 _FACTS_BYTES: Final = 4096
-"""What the facts of one frame take in memory, generously."""
+"""Memory that the facts of one frame take, in bytes: a generous estimate."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Record:
     """A frame as JPEG, its labels as PNG, and what is known of them.
 
     Attributes:
-        facts: Its arrays are empty.
+        facts: The result without its pixels: its arrays are empty.
         frame: The frame.
-        labels: Its labels.
+        labels: Labels of the frame, as PNG.
     """
 
     facts: Result

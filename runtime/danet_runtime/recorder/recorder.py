@@ -55,22 +55,22 @@ class BlackBox:
     encoded at the moment.
 
     Args:
-        folder: Where boxes are written at a fault and by :meth:`request`, each into a folder of its own by
+        folder: Folder for boxes at a fault and by :meth:`request`, each in a folder of its own by
             number, time and reason; ``None``: only :meth:`save` writes.
         seconds: Frames captured longer ago than this, before the newest, are let go.
-        megabytes: What is kept at most.
-        quality: Of the JPEGs, 1..100.
-        keep: How many boxes stay in ``folder``: when one was written the oldest are removed, by their
+        megabytes: Most memory that the kept results may take.
+        quality: Quality of the JPEGs, 1..100.
+        keep: Number of boxes that stay in ``folder``: when one was written the oldest are removed, by their
             numbers, also those of runs before; ``None``: all, and boxes on request end when those of this
             run take :data:`~danet_runtime.recorder.writer.FULL_BOXES` times ``megabytes``.
-        context: Asked for what else belongs into the manifest, as plain data for JSON: the bundle, the
+        context: Returns further content of the manifest, as plain data for JSON: the bundle, the
             backend, ``lambda: stream.report().to_dict()``.
 
     Raises:
         UsageError: A number is out of range, or ``folder`` cannot be written to.
 
     Attributes:
-        context: As given; it may be set later, since the stream is made after its sinks.
+        context: The argument ``context``; it may be set later, since the stream is made after its sinks.
     """
 
     name = "blackbox"
@@ -127,7 +127,7 @@ class BlackBox:
 
     @property
     def unwritten(self) -> list[str]:
-        """Why those that were asked for and could not be written were not."""
+        """Reasons why boxes that were asked for could not be written."""
         return [] if self._writer is None else list(self._writer.unwritten)
 
     # As a sink.
@@ -173,7 +173,7 @@ class BlackBox:
                 self._done(displaced)
 
     def describe(self) -> dict[str, Any]:
-        """What is kept, and where boxes were written."""
+        """Describe how much is kept, and where boxes were written."""
         figures = self.figures()
         return {
             "kind": self.name,
@@ -274,7 +274,7 @@ class BlackBox:
         return path
 
     def figures(self) -> dict[str, Any]:
-        """How full the box is; see :class:`danet_runtime.recorder.format.Figures`."""
+        """Return the fill level of the box; see :class:`danet_runtime.recorder.format.Figures`."""
         with self._lock:
             return {
                 "seen": self._seen,

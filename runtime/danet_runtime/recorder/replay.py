@@ -51,9 +51,9 @@ def replay(
     after the last frame is shown over it for two seconds.
 
     Args:
-        recording: What was read.
+        recording: The recording to replay.
         output: The video; see :class:`danet_runtime.sinks.writing.video_file.VideoFile`.
-        camera: Which; by default the first.
+        camera: Name of the camera to replay; by default the first.
         fps: Frames a second; by default that of the recording.
         legend: Whether to draw the names of the classes.
         overwrite: Whether a file there may be replaced.
@@ -101,12 +101,12 @@ class StateDrawing:
     """Draws the overlay of a recorded result above a strip with its time and state.
 
     Args:
-        size_hw: Of the frames.
-        recording: Where the classes and events are.
+        size_hw: Height and width of the frames.
+        recording: The recording that holds the classes and events.
         legend: Whether to draw the names of the classes.
 
     Attributes:
-        size_hw: Of the pictures.
+        size_hw: Height and width of the pictures.
     """
 
     def __init__(

@@ -20,13 +20,16 @@ from danet_runtime.recorder.format import BOX_PREFIX, box_name, boxes_in, next_n
 logger = logging.getLogger(__name__)
 
 APART_S: Final = 5.0
-"""Two boxes on request lie so far apart, or half of what a box keeps: the later one holds both moments."""
+"""Least time between two boxes on request, in seconds; half the span of a box where that is shorter.
+
+So the later box holds both moments.
+"""
 
 FULL_BOXES: Final = 16
-"""Where no box is removed, those on request take so many times the memory of a box, and no more."""
+"""Most room for boxes on request where no box is ever removed, in multiples of a box's memory limit."""
 
 FINISH_S: Final = 60.0
-"""What is being written is waited for so long; a bad disk takes its time, a dead one for ever."""
+"""Longest wait for writing that is under way, in seconds: a bad disk is slow, a dead one never returns."""
 
 _PARTIALS: Final = re.compile(rf"\.{BOX_PREFIX}.+\.(partial|old)")
 
@@ -45,17 +48,17 @@ class BoxWriter:
     the clock does.
 
     Args:
-        folder: Where boxes go, each into a folder of its own.
-        save: Writes one: the path, the reason, the number.
-        seconds: How long back a box goes.
-        full_bytes: What a box takes at most.
-        keep: How many boxes stay in ``folder``; ``None``: all.
+        folder: Folder of the boxes, each in a folder of its own.
+        save: Writes one box; called with its path, its reason and its number.
+        seconds: Length of the time before the request that a box covers.
+        full_bytes: Most bytes that a box takes.
+        keep: Number of boxes that stay in ``folder``; ``None``: all.
 
     Attributes:
         written: Folders that were written, and are kept.
-        unwritten: Why those that were asked for and could not be written were not.
+        unwritten: Reasons why boxes that were asked for could not be written.
         refused: Boxes on request that were not written, because those before had taken all the room they may.
-        leftovers: What killed processes had left unfinished in the folder, and was removed.
+        leftovers: Unfinished boxes of killed processes that were removed from the folder.
     """
 
     def __init__(
@@ -149,7 +152,7 @@ class BoxWriter:
                         return
 
     def _next(self, is_waiting: bool) -> _Request | threading.Event | None:
-        """What is asked for next; ``None`` when it is time to answer what waits, or perhaps to end."""
+        """Return the next request; ``None`` when it is time to answer waiting requests, or perhaps to end."""
         try:
             return self._asked.get(timeout=max(0.0, self._next_s - time.monotonic()) if is_waiting else None)
         except Empty:

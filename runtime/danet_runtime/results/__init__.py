@@ -1,1 +1,1 @@
-"""What a frame becomes: labels with their age and health, and the overlay."""
+"""Results of segmentation: labels with their age and health, and the overlay."""

@@ -1,4 +1,4 @@
-"""The state of a running stream, with reasons: what a vehicle asks before it trusts a mask.
+"""The state of a running stream, with reasons, which a vehicle checks before it trusts a mask.
 
 A state is never set by hand. It follows from what holds at the moment::
 
@@ -38,11 +38,11 @@ class HealthEvent:
     """One change of the state or of its reasons.
 
     Attributes:
-        monotonic_ns: When, on the clock of :mod:`danet_runtime.clock`.
-        unix_ns: When, on the wall clock, which may jump.
-        state: From now on.
-        previous: Before.
-        reasons: All that hold from now on; empty when ready.
+        monotonic_ns: Time of the change on the clock of :mod:`danet_runtime.clock`.
+        unix_ns: Time of the change on the wall clock, which may jump.
+        state: State after the change.
+        previous: State before the change.
+        reasons: All reasons for the state after the change; empty when ready.
     """
 
     monotonic_ns: int
@@ -95,7 +95,7 @@ class Health:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is not ready."""
+        """Reasons why the stream is not ready."""
         return self._reasons
 
     @property
@@ -105,12 +105,12 @@ class Health:
 
     @property
     def changes(self) -> int:
-        """How many changes there were in all."""
+        """Number of changes in all."""
         return self._changes
 
     @property
     def thread(self) -> threading.Thread | None:
-        """Which calls the listeners, where there is one."""
+        """Thread that calls the listeners; ``None`` where there is none."""
         return self._thread
 
     def listen(self, listener: Listener) -> None:
@@ -119,20 +119,20 @@ class Health:
             self._listeners.append(listener)
 
     def started(self) -> None:
-        """The start-up checks have passed."""
+        """Note that the start-up checks have passed."""
         with self._lock:
             self._started = True
             self._update()
 
     def set(self, key: str, severity: Severity, reason: str) -> None:
-        """A condition holds; said again with another reason, the reason is replaced."""
+        """Note that a condition holds; if it held already, its reason is replaced."""
         with self._lock:
             if self._conditions.get(key) != (severity, reason):
                 self._conditions[key] = (severity, reason)
                 self._update()
 
     def clear(self, key: str) -> None:
-        """A condition holds no more; harmless where it did not."""
+        """Note that a condition no longer holds; harmless if it did not."""
         if key in self._conditions:
             with self._lock:
                 self._conditions.pop(key, None)

@@ -29,13 +29,13 @@ class Result:
         frame: uint8 as the source gave it, in the layout of ``pixels``: (H, W, 3) where that is BGR.
         labels: (H, W) uint8, positions in the bundle's classes; 255 where there is none.
         frame_id: The frame's number in its source; it grows, with gaps where frames were dropped.
-        capture_time_ns: When the frame was captured, on the clock of :mod:`danet_runtime.clock`.
+        capture_time_ns: Time when the frame was captured, on the clock of :mod:`danet_runtime.clock`.
         age_ms: Age of the frame at delivery to whoever holds this result, since ``capture_time_ns``.
         stages_ms: Time spent in ``capture``, ``preprocess``, ``inference`` and ``postprocess``.
         media_time_ms: Position in the file, where the source has one.
         name: Name of the picture, where the source has one.
         source: Name of the camera.
-        capture_clock: What the capture time was read from: the clock of the sensor or of the stream, or the
+        capture_clock: Source of the capture time: the clock of the sensor or of the stream, or the time of
             arrival.
         late: Whether the deadline was missed, at delivery to whoever holds this result; ``None`` where there
             is none.
@@ -75,7 +75,7 @@ class FrameSlot:
     Args:
         size_hw: Height and width of the source's frames.
         source: Name of the camera.
-        pixels: What the source writes.
+        pixels: Pixel format of the frames that the source writes.
         fps: Rate of the source, where it tells one.
 
     Attributes:
@@ -86,12 +86,12 @@ class FrameSlot:
         luma: A view of what is bright or dark in it; see
             :meth:`danet_runtime.frames.pixel_formats.Pixels.luma`.
         labels: (H, W) uint8, written by the segmenter.
-        info: What the source says of the frame.
-        started_ns: When its capture started, on the clock of :mod:`danet_runtime.clock`.
+        info: Facts about the frame from its source.
+        started_ns: Time when its capture started, on the clock of :mod:`danet_runtime.clock`.
         stage_ns: Nanoseconds of each of :data:`danet_runtime.timing.STAGES`.
         late: Whether it missed the deadline at the end of inference.
-        deadline_ms: Of the stream.
-        stale_after_ms: Of the stream, where the source is live: an older mask is stale.
+        deadline_ms: Deadline of the stream; ``None``: there is none.
+        stale_after_ms: Age beyond which a mask of a live source is stale; ``None``: it never is.
         is_pinned: Whether the segmenters have been shown its buffers.
         health: State of the stream when it was segmented.
     """
@@ -121,11 +121,11 @@ class FrameSlot:
 
     @property
     def model_input(self) -> UInt8Array | DeviceArray:
-        """Where the model reads the frame: on the GPU where its source has it there, else ``frame``."""
+        """Array that the model reads: the frame on the GPU if its source puts it there, else ``frame``."""
         return self.frame if self.info.on_device is None else self.info.on_device
 
     def result(self) -> Result:
-        """What a consumer gets at this moment: views of the buffers, and the frame's age."""
+        """Return the result as of now: views of the buffers, and the frame's present age."""
         age_ms = (now_ns() - self.info.capture_time_ns) / 1e6
         late = None if self.deadline_ms is None else bool(self.late) or age_ms > self.deadline_ms
         health = self.health

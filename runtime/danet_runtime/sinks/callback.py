@@ -17,7 +17,7 @@ class CallbackSink:
     Args:
         function: Called with each result, whose arrays it may read until it returns. What it raises counts as
             a failed write.
-        name: What to call it in health and reports.
+        name: Name of the sink in health and reports.
     """
 
     def __init__(self, function: Callable[[Result], object], name: str = "callback") -> None:

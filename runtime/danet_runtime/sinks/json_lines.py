@@ -39,7 +39,7 @@ class JsonLinesSink:
     through, see :mod:`danet_runtime.files.targets`.
 
     Args:
-        path: Where to.
+        path: Path of the file to write.
         overwrite: Whether a file there may be replaced.
 
     Raises:

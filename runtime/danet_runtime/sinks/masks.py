@@ -41,7 +41,7 @@ class MasksSink:
     removed, moved or replaced on the way is noticed within a second and at the end, and made again.
 
     Args:
-        folder: Where to; made where it is missing.
+        folder: Folder that the masks are written to; it is made where it is missing.
         overwrite: Whether masks may be written into a folder that holds files already. Only files of the same
             names are replaced, nothing is removed.
 
@@ -49,7 +49,7 @@ class MasksSink:
         UsageError: ``folder`` is a file, or holds files and ``overwrite`` is false.
 
     Attributes:
-        holes: What is missing, in sentences.
+        holes: Sentences, each on results that are missing in the output.
         recovers: Whether the failure of the last write may pass: a later one may succeed.
     """
 

@@ -70,7 +70,7 @@ class PushSink:
     that was given frames and has sent none for ten seconds hangs, too.
 
     Args:
-        uri: Where to.
+        uri: Address that frames are sent to, or a pipeline, as above.
         legend: Whether to draw the names of the classes.
 
     Raises:
@@ -155,7 +155,7 @@ class PushSink:
         """Send results of this size and format from now on, through a child of their own.
 
         Raises:
-            SinkError: As :meth:`open`.
+            SinkError: The output cannot be opened, see :meth:`open`.
         """
         self.close()
         self.open(stream_format)

@@ -31,11 +31,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # of an address, or a kind of
 
 @dataclass(frozen=True)
 class SinkTarget:
-    """What a text names.
+    """The class of sinks that a text names, and what the class is given.
 
     Attributes:
         sink: The class of the sink.
-        rest: What that class is given: its file, folder, name or address.
+        rest: The text that the class is given: a file, folder, name or address.
     """
 
     sink: type[RegisteredSink]
@@ -89,7 +89,7 @@ def open_sink(
 
 
 def sink_target(text: str | Path) -> SinkTarget:
-    """What a text names, without making anything.
+    """Find the class of sinks that a text names, without making a sink.
 
     What stands in the file system under the whole text is that file or folder, whatever it is called.
 

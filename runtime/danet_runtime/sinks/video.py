@@ -27,7 +27,7 @@ class VideoSink:
     :class:`danet_runtime.sinks.writing.video_file.VideoFile`. A file that it replaces is gone from then on.
 
     Args:
-        path: Where to; the suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 where
+        path: Path of the file; its suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 if
             FFmpeg has no x264; .avi: MJPEG).
         fps: Frames a second of a file; by default the source's, or 10 where it has none.
         opacity: Share of the classes' colors, 0..1.

@@ -22,7 +22,7 @@ class WindowSink:
     """Shows the overlay of every result; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
     Args:
-        title: Of the window.
+        title: Title of the window.
         on_quit: Called once, in the sink's thread, when q or escape is pressed or the window is closed; e.g.
             ``stream.stop``. It may be set later, since the stream is made after its sinks.
         legend: Whether to draw the names of the classes.

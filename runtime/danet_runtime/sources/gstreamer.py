@@ -31,12 +31,12 @@ GSTREAMER_CHILD: Final = "danet_runtime.gstreamer.child"
 
 
 class ChildCommand(NamedTuple):
-    """How a child process is started.
+    """The command and input with which a child process is started.
 
     Attributes:
-        command: What to start; ``{fd}`` in it becomes the number of the pipe to write to.
-        words: What to write to its standard input, which nobody else sees.
-        decoder: What decodes in it: ``gstreamer`` or ``ffmpeg``.
+        command: Command to start; ``{fd}`` in it becomes the number of the pipe to write to.
+        words: Words for the child's standard input, which nobody else sees.
+        decoder: Name of the decoder in the child: ``gstreamer`` or ``ffmpeg``.
     """
 
     command: Sequence[str]
@@ -54,12 +54,12 @@ class ChildSource(LiveSource):
     All of these are cameras: what ends is opened again.
 
     Args:
-        uri: What is read.
-        start_s: The first frame must have come by then.
+        uri: Text that names the camera, with its scheme.
+        start_s: Time in seconds within which the first frame must have come.
         pixels: The format that is wanted. GStreamer hands frames through that have it already, and converts
             others; what FFmpeg decodes stays BGR. :attr:`pixels` is what comes, with the matrix and range
             that the stream says of itself.
-        damaged: What becomes of frames that are known or likely to be corrupt.
+        damaged: How frames are treated that are known or likely to be corrupt.
         is_open: Whether to open it now; :meth:`reopen` does it later.
 
     Raises:
@@ -95,11 +95,11 @@ class ChildSource(LiveSource):
 
     @staticmethod
     def child_command(uri: str, pixels: Pixels, damaged: DamagePolicy) -> ChildCommand:
-        """How the child is started that reads a URI.
+        """Return the command of the child that reads a URI.
 
         Raises:
             UsageError: The URI makes no sense.
-            MissingDependencyError: What reads it is not installed.
+            MissingDependencyError: A program or library that it needs is not installed.
         """
         raise NotImplementedError
 
@@ -149,7 +149,7 @@ class CsiSource(ChildSource):
 
 
 class PipelineSource(ChildSource):
-    """What a GStreamer pipeline gives: ``gst:PIPELINE``; see :class:`ChildSource`.
+    """The frames of a GStreamer pipeline: ``gst:PIPELINE``; see :class:`ChildSource`.
 
     The pipeline ends with a source of video that ``videoconvert`` takes. One that comes to an end by itself
     (``num-buffers``, ``filesrc``) begins anew, again and again; give a file by its path.
@@ -184,7 +184,7 @@ def has_element(name: str) -> bool:
 
 
 def out_of_engine(pixels: Pixels) -> str:
-    """What brings frames out of the memory of a Jetson's video engine; nothing on other machines."""
+    """Return the pipeline part that fetches frames from a Jetson's video engine; empty on other machines."""
     # Its own converter has no BGR of 3 bytes.
     form = "BGRx" if pixels.format == "bgr" else pixels.format.upper()
     return f"nvvidconv ! video/x-raw,format={form} ! " if has_element("nvvidconv") else ""
@@ -193,15 +193,15 @@ def out_of_engine(pixels: Pixels) -> str:
 def gstreamer_command(
     head: str, uri: str, pixels: Pixels, damaged: DamagePolicy, hosts: Sequence[str] = ()
 ) -> ChildCommand:
-    """How a child is started that runs a pipeline.
+    """Return the command of a child that runs a pipeline.
 
     Args:
         head: The pipeline up to raw video, with the ``!`` behind it; ``videoconvert`` follows, which hands
             through what has the format already.
-        uri: What it was made of, for errors.
+        uri: The text that the pipeline was made of, for errors.
         pixels: The format that is wanted.
-        damaged: What becomes of frames that are known or likely to be corrupt.
-        hosts: That an RTSP source in it may ask; where there is none, any.
+        damaged: How frames are treated that are known or likely to be corrupt.
+        hosts: Names of the hosts that an RTSP source in it may ask; where there is none, any.
 
     Raises:
         UsageError: Its quotes do not match.

@@ -118,7 +118,7 @@ class ImagesSource:
 
     Args:
         files: The pictures.
-        origin: What to call them in errors and reports.
+        origin: Name of the pictures in errors and reports.
         skipped: How many files beside them were left out, for the report.
 
     Raises:

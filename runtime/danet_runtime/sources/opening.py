@@ -45,12 +45,12 @@ def open_sources(
     is assumed; a stream adopts the one that it comes with.
 
     Args:
-        named: What :func:`danet_runtime.sources.open_source` takes, by the names of the cameras.
+        named: Names of the cameras, each with the text for :func:`danet_runtime.sources.open_source`.
         sizes_hw: Height and width that are assumed for each camera where it is missing, by name.
         realtime: Play files at their own rate.
         pixels: The format that is wanted.
-        damaged: What becomes of frames that are known or likely to be corrupt.
-        wait_s: Wait and try for so long before a camera counts as missing.
+        damaged: How frames are treated that are known or likely to be corrupt.
+        wait_s: Time in seconds for which a camera is tried before it counts as missing.
         tell: Called for each that is missing, with why and what is assumed.
 
     Returns:
@@ -59,7 +59,7 @@ def open_sources(
     Raises:
         SourceError: None of them can be opened, or a file cannot be read.
         UsageError: One of the names makes no sense.
-        MissingDependencyError: What one of them needs is not installed.
+        MissingDependencyError: A program or library that one of them needs is not installed.
     """
     opened: dict[str, Source] = {}
     cameras: dict[str, AwaitableSource] = {}
@@ -85,8 +85,8 @@ class _Openings:
     """Cameras that are opened at the same time, each in a thread of its own.
 
     Args:
-        cameras: By name.
-        wait_s: One that cannot be opened is tried again for so long.
+        cameras: Sources to open, by the names of the cameras.
+        wait_s: Time in seconds for which one that cannot be opened is tried again.
     """
 
     def __init__(self, cameras: Mapping[str, AwaitableSource], wait_s: float) -> None:
@@ -108,7 +108,7 @@ class _Openings:
 
         Raises:
             UsageError: One of the names makes no sense.
-            MissingDependencyError: What one of them needs is not installed.
+            MissingDependencyError: A program or library that one of them needs is not installed.
         """
         until, settled_s = time.monotonic() + self._wait_s, 0.0
         try:

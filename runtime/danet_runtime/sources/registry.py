@@ -31,11 +31,11 @@ SOURCES: Final[Registry[RegisteredSource]] = Registry(
 
 
 class NamedSource(NamedTuple):
-    """What a text names.
+    """The class of sources that a text names, and what the class is given.
 
     Attributes:
         kind: The class of the source.
-        text: What that class is given.
+        text: The text that the class is given.
     """
 
     kind: type[RegisteredSource]
@@ -60,7 +60,7 @@ def open_source(
             deliver it untouched where they have it; what OpenCV or FFmpeg decodes (files, pictures, HTTP,
             RTSP without GStreamer) stays BGR, and the segmenter converts it. The source's own ``pixels`` say
             what comes.
-        damaged: What becomes of frames that are known or likely to be corrupt: left out and counted, or
+        damaged: How frames are treated that are known or likely to be corrupt: left out and counted, or
             delivered with ``FrameInfo.damage``, or (``stop``) the end of a file.
 
     Returns:
@@ -68,7 +68,7 @@ def open_source(
 
     Raises:
         UsageError: ``text`` names none of these.
-        SourceError: What it names cannot be read.
+        SourceError: The source that the text names cannot be read.
         MissingDependencyError: PyAV, OpenCV, or GStreamer, is not installed.
     """
     if realtime:
@@ -88,7 +88,7 @@ def live_source(text: str, pixels: Pixels = BGR, damaged: DamagePolicy = "drop")
 
     Raises:
         UsageError: It makes no sense.
-        MissingDependencyError: What it needs is not installed.
+        MissingDependencyError: A program or library that it needs is not installed.
     """
     found = named_source(text)
     if found is None or not found.kind.statement.is_awaited:

@@ -27,7 +27,7 @@ def _height_and_width(text: object) -> object:
 
 
 class SyntheticOptions(UriOptions):
-    """What stands behind ``synthetic:``.
+    """The options behind ``synthetic:``.
 
     Attributes:
         size: Height and width.

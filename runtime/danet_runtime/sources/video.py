@@ -72,7 +72,7 @@ class VideoSource:
 
     Args:
         path: The file.
-        damaged: What becomes of such frames: left out, delivered with the reason, or (``stop``) an error that
+        damaged: How such frames are treated: left out, delivered with the reason, or (``stop``) an error that
             ends the file.
 
     Raises:
@@ -85,10 +85,10 @@ class VideoSource:
             tell.
         count: How many frames will come: its packets, which are counted where the file has at most a
             gigabyte, else what the container says.
-        sample_aspect_ratio: Width to height of a pixel.
+        sample_aspect_ratio: Ratio of a pixel's width to its height.
         is_variable: Whether the rate does not tell when frames are shown: they come at no constant one, or
             the file is too large to look.
-        damage: Counts what is damaged.
+        damage: Counter of the damaged frames.
     """
 
     statement: ClassVar = SourceStatement(

@@ -1,4 +1,4 @@
-"""What the arguments of a stream must agree on before anything is opened."""
+"""Checks that the arguments of a stream fit together, before anything is opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 SINGLE = "source"
-"""What the one camera of a stream is called where nobody named it."""
+"""Name of a stream's only camera where the caller gave none."""
 
 
 def cameras_of(

@@ -1,4 +1,4 @@
-"""When a stream is started and closed: each once, whoever asks, in whatever thread and at whatever moment."""
+"""Start and close of a stream: each happens once, whatever thread calls it, at whatever moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOK_AGAIN_S = 0.1
 
 
 class Lifecycle:
-    """Who starts and who closes; everybody else waits for it, or returns where waiting would never end.
+    """Decides which thread starts and which closes; all others wait, or return where waiting would never end.
 
     Its lock may be taken again by the thread that has it: a handler of a signal comes between any two steps.
     """
@@ -37,12 +37,12 @@ class Lifecycle:
 
     @property
     def was_started(self) -> bool:
-        """Whether the start succeeded, whatever has come after."""
+        """Whether the start succeeded; stays true after the stream was closed."""
         return self._was_started
 
     @property
     def is_inside(self) -> bool:
-        """Whether the calling thread is inside a method that may hold locks: its signals' handlers ask."""
+        """Whether the calling thread is inside a method that may hold locks; signal handlers ask for this."""
         return threading.get_ident() in self._callers
 
     @contextmanager
@@ -58,9 +58,9 @@ class Lifecycle:
                 self._callers.discard(me)
 
     def begin_start(self) -> bool:
-        """Whether the calling thread has to start; then it calls :meth:`end_start`.
+        """Return whether the calling thread has to start the stream; it then calls :meth:`end_start`.
 
-        Where another one is at it, this waits for it.
+        Waits if another thread is starting it.
 
         Raises:
             UsageError: It is closed, or the start failed.
@@ -81,7 +81,7 @@ class Lifecycle:
             raise UsageError("the stream has ended, and its sources are closed; make another")
 
     def end_start(self, failed: BaseException | None = None) -> bool:
-        """The start is over.
+        """Note that the start is over.
 
         Args:
             failed: Why it did not succeed; everything is closed again.
@@ -97,10 +97,10 @@ class Lifecycle:
             return self._close_asked and failed is None
 
     def begin_close(self, *, may_wait: bool) -> State | None:
-        """Close, or wait for whoever is at it.
+        """Begin to close, or wait for the thread that is closing.
 
         Args:
-            may_wait: Whether the thread may wait: whoever closes does not wait for this very thread.
+            may_wait: Whether the thread may wait; false if the closing thread waits for this very thread.
 
         Returns:
             The state before, where the calling thread has to close, or see to it, and then calls
@@ -119,12 +119,12 @@ class Lifecycle:
             return None
 
     def hand_over(self) -> None:
-        """Another thread than the one that began closes."""
+        """Let another thread than the one that began finish the closing."""
         with self._changed:
             self._busy = None
 
     def end_close(self) -> None:
-        """Everything is closed."""
+        """Note that everything is closed."""
         with self._changed:
             self._state, self._busy = "closed", None
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What a stream runs: its cameras, inference and watchdog, from their start to their end."""
+"""The running part of a stream: its cameras, inference and watchdog, from their start to their end."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ logger = logging.getLogger(__name__)
 
 
 class Loop:
-    """What runs: held by its threads, and by the :class:`danet_runtime.Stream`, which nothing here refers to.
+    """The running part of a stream, held by its threads and by :class:`danet_runtime.Stream`.
 
-    So a stream that is dropped is collected although its threads live, and the watchdog closes the loop.
+    Nothing here refers to the ``Stream``. So a ``Stream`` that its user forgets is collected although its
+    threads live, and the watchdog closes the loop.
     Arguments and methods are the stream's.
 
     Attributes:
-        life: Who starts and closes.
+        life: Decides which thread starts and which closes.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class Loop:
             raise
 
     def take(self) -> tuple[Delivery, FrameSlot]:
-        """The next result for the caller; waits for it.
+        """Wait for the caller's next result and return it.
 
         Raises:
             ClosedError: There is no more.
@@ -157,7 +158,7 @@ class Loop:
         return self._lanes[number].delivery, slot
 
     def _leave(self) -> None:
-        """The caller takes no more results: let go of those that wait."""
+        """Release the results that wait, since the caller takes no more."""
         for number, slot in self._caller.abort():
             self._lanes[number].delivery.release(slot)
 
@@ -203,7 +204,7 @@ class Loop:
             close(before)
 
     def drop(self) -> None:
-        """Nobody holds the stream any more. Called by the collector, in whatever thread it happens to run."""
+        """Note that the stream was garbage-collected. Called by the collector, in any thread."""
         self._is_dropped = True  # the watchdog sees it
         if not self.life.was_started:
             self.close()
@@ -236,7 +237,7 @@ class Loop:
             self.life.end_close()
 
     def finish(self) -> None:
-        """The caller has taken the last result: wait for the threads, and close all."""
+        """Wait for the threads and close everything, after the caller has taken the last result."""
         if self.life.begin_close(may_wait=not self._is_own_thread()):
             try:
                 self._join()
@@ -259,7 +260,7 @@ class Loop:
     # The end.
 
     def raise_failure(self) -> None:
-        """Raise what ended the stream early, where nobody was told yet."""
+        """Raise the failure that ended the stream, unless the caller has learned of it already."""
         self._context.raise_failure()
 
     def _ending(self) -> Ending:
@@ -296,7 +297,7 @@ class Loop:
         self.health.close()
 
     def _give_up_sinks(self) -> None:
-        """The stream is to end: inference waits for no sink that does not come back."""
+        """End the stream: inference no longer waits for sinks that do not return."""
         for lane in self._lanes:
             lane.delivery.give_up_after(self._context.options.grace_s)
 

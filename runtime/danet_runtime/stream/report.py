@@ -1,4 +1,4 @@
-"""What a stream did, as one JSON document."""
+"""Report of a stream, as one JSON document."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Ending = Literal["source ended", "frame limit", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a stream did, over all its cameras.
+    """Report of a stream over all its cameras.
 
     ``frames_in = frames_out + frames_dropped + frames_late_dropped + frames_failed + frames_unfinished``.
 
     Attributes:
         frames_in: Frames that the source delivered.
-        frames_out: Frames that were segmented and that every sink is through with.
+        frames_out: Frames that were segmented and that every sink has finished with.
         frames_dropped: Frames displaced by newer ones under the policy ``latest``.
         frames_late: Frames that missed the deadline.
-        frames_late_dropped: Those of them that were not delivered.
+        frames_late_dropped: Late frames that were not delivered.
         frames_failed: Frames that could not be segmented.
         frames_unfinished: Frames in flight when the stream was stopped or failed.
         frames_damaged: Frames that came damaged; those left out are in none of the others.
         ending: Why it ended.
         error: The failure's message, or ``None``.
-        duration_s: From the start of the first capture until the last sink was done.
+        duration_s: Time from the start of the first capture until the last sink was done.
         fps: ``frames_out`` per second of ``duration_s``.
         policy: ``every`` or ``latest``; ``none`` where the stream could not be made.
-        latency: Of the frames that came out, of the first camera; ``cameras`` has that of each.
+        latency: Latency of the first camera's delivered frames; ``cameras`` has that of each camera.
         cameras: Figures, source and sinks of each camera.
         health: The state at the end, and the latest events.
         bundle: Path, hash of the manifest, precision, and share of convolution MACs on INT8.
-        backend: What ran the model.
+        backend: Description of the backend that ran the model.
     """
 
     frames_in: int
@@ -65,7 +65,7 @@ class StreamReport:
 
     @classmethod
     def not_started(cls, error: str, bundle: Path) -> StreamReport:
-        """That of a stream that never was: its model, a source or an output could not be opened.
+        """Return the report of a stream that never ran: its model, a source or an output could not be opened.
 
         Args:
             error: Why.

@@ -59,11 +59,11 @@ class Stream:
     a sink or a listener that refers to the stream holds it.
 
     Args:
-        segmenters: One, or several from the best to the fastest, of the same classes: with a deadline,
-            sustained misses step down and room steps up again.
+        segmenters: One segmenter, or several with the same classes, from the best to the fastest. With
+            several and a deadline, the stream steps down after sustained misses, and up again later.
         sources: An open source, or several by name: they share the model in turn, and every result says whose
             it is.
-        sinks: Of the source, or of each camera by name; opened when the stream starts.
+        sinks: Sinks of the source, or of each camera by name; opened when the stream starts.
         policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
             counted); by default ``latest`` for a live source, else ``every``.
         max_frames: Stop after so many frames were read, of each camera.
@@ -124,7 +124,7 @@ class Stream:
         """Run to the end of the sources and report.
 
         Raises:
-            DanetError: What ended the stream early; :meth:`report` tells what was done before.
+            DanetError: The error that ended the stream early; :meth:`report` covers the time before it.
         """
         with self:
             for _ in self:
@@ -132,11 +132,11 @@ class Stream:
         return self.report()
 
     def latest(self, max_age_ms: float, camera: str | None = None) -> Result | None:
-        """The newest result, as a copy that the caller owns, or nothing where there is none that young.
+        """Return the newest result as a copy that the caller owns; ``None`` if none is new enough.
 
         Args:
             max_age_ms: Older masks are not given out.
-            camera: Whose; by default the first.
+            camera: Name of the camera; by default the first.
 
         Raises:
             UsageError: There is no such camera.
@@ -157,7 +157,7 @@ class Stream:
         self._loop.close()
 
     def report(self) -> StreamReport:
-        """What was done so far; complete once the stream has ended. At any time."""
+        """Return the report up to now, at any time; it is complete once the stream has ended."""
         return self._loop.report()
 
     def __enter__(self) -> Stream:

@@ -1,4 +1,4 @@
-"""What a stream has done so far, gathered from its cameras."""
+"""Builds the report of a stream from the figures of its cameras."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from danet_runtime.stream.state.context import StreamContext
 def summarise(
     lanes: Sequence[Lane], segmenter: Segmenter, context: StreamContext, ending: Ending
 ) -> StreamReport:
-    """The report of a stream.
+    """Return the report of a stream.
 
     Args:
-        lanes: Its cameras.
-        segmenter: What runs at the moment.
-        context: Of the stream.
-        ending: Why it ended.
+        lanes: Cameras of the stream.
+        segmenter: Segmenter that runs at present.
+        context: Shared state of the stream.
+        ending: Reason for its end.
     """
     health, failure = context.health, context.failure
     cameras = [lane.describe() for lane in lanes]

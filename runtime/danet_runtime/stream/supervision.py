@@ -1,4 +1,4 @@
-"""What the watchdog looks at: cameras, inference and clocks, and what it tells systemd."""
+"""Checks of the watchdog: cameras, inference and clocks, and its messages to systemd."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from danet_runtime.stream.systemd import SystemdNotifier
 
 
 class Supervision:
-    """Looks at the parts of a stream again and again, and gives up those that will not answer any more.
+    """Checks the parts of a stream at regular intervals, and gives up those that no longer respond.
 
     Args:
         lanes: The cameras.
-        inference: The model.
-        context: Of the stream.
-        goes_on: Asked before each look: whether there is anything to look at.
+        inference: Inference of the stream.
+        context: Shared state of the stream.
+        goes_on: Called before each check; returns whether there is anything left to check.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ class SystemdNotifier:
     """Sends states to the socket that systemd names in the environment; does nothing where there is none.
 
     Args:
-        environment: Where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` are looked up.
+        environment: Environment that holds ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
 
     Attributes:
-        watchdog_s: systemd restarts the service when it hears nothing for so long; ``None``: never.
+        watchdog_s: Seconds of silence after which systemd restarts the service; ``None``: it never does.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:

@@ -1,4 +1,4 @@
-"""Who takes the results of a stream: one loop at a time, and nobody reads arrays that are used again."""
+"""Turns at the results of a stream: one loop takes them at a time, and nobody reads reused arrays."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Turns:
         self._left: _Held | None = None  # what a loop holds whose turn is over
 
     def begin(self) -> int:
-        """A loop begins in the calling thread; its turn."""
+        """Begin a loop in the calling thread, and return its turn."""
         with self._begun:
             if self._thread != threading.get_ident():
                 self._thread = threading.get_ident()
@@ -48,7 +48,7 @@ class Turns:
             return self.newest
 
     def next(self, turn: int) -> Result:
-        """The next result; what this loop got before is used again.
+        """Return the next result; the arrays of the one before are used again.
 
         Raises:
             UsageError: Another thread is asking, or has begun a loop since.

@@ -27,13 +27,13 @@ class TensorRTBackend:
 
     Args:
         bundle: The engine must have been built from exactly this bundle.
-        precision: Which variant.
+        precision: Variant of the bundle to run.
         flavour: TensorRT, or TensorRT for RTX.
-        engine_folder: Where engines are kept; the user's cache where it is not given.
-        depth: How many frames may be in flight: one is uploaded while another is computed.
+        engine_folder: Folder of the engines; by default the user's cache.
+        depth: Most frames that may be in flight: one is uploaded while another is computed.
 
     Attributes:
-        depth: How many frames may be in flight.
+        depth: Most frames that may be in flight.
 
     Raises:
         UsageError: The bundle does not hold the variant.

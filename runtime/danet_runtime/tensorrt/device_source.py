@@ -27,9 +27,9 @@ class DeviceSource:
             the stream's thread of this camera: a context that it needs it makes current itself.
         size_hw: Height and width of all of them, as :attr:`Segmenter.frame_size_hw
             <danet_runtime.inference.segmenter.Segmenter.frame_size_hw>`.
-        pixels: Their format.
+        pixels: Pixel format of the frames.
         fps: Frames a second, where there is a rate.
-        live: Whether they come when they come, so that a stream takes the latest one.
+        live: Whether frames arrive at their own rate, so that a stream takes the latest one.
         reader: Copies them; by default one of its own.
 
     Raises:

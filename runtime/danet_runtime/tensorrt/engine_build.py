@@ -1,4 +1,4 @@
-"""One engine from a bundle: what exactly is asked for, and how it is built.
+"""One engine from a bundle: the exact request for it, and its build.
 
 The same for TensorRT on the device and TensorRT for RTX ahead of time; what differs is the targets, the
 plugins and the timing cache.
@@ -40,13 +40,13 @@ class EngineBuild:
     """An engine that can be built here; use :func:`plan_build`.
 
     Attributes:
-        bundle: What it is built from.
-        library: What builds it.
-        lowering: How the attention is built, and why.
-        request: Everything that decides what it is.
+        bundle: Bundle that it is built from.
+        library: Library that builds it.
+        lowering: Form in which the attention is built, and the reason.
+        request: Everything that decides what the builder makes.
         device: This machine's GPU, if there is one.
         model: The ONNX file as it is parsed.
-        configure: Sets the targets, where the builder must be told.
+        configure: Function that sets the targets on the builder's configuration; ``None``: not needed.
         driver_cuda: The CUDA release of the driver, where there is one.
     """
 
@@ -68,8 +68,8 @@ class EngineBuild:
         """Build the engine; nothing is stored but timings.
 
         Args:
-            folder: Where engines are kept, and timings with them.
-            progress: Is told how far the builder is.
+            folder: Folder of the engines and of the layer timings.
+            progress: Receives the progress of the builder.
 
         Raises:
             BackendError: The model cannot be parsed or built; the message holds what the library said. Or an
@@ -121,15 +121,15 @@ def plan_build(
 
     Args:
         bundle: Holds the model, and the kernels where plugins are used.
-        precision: Which variant.
+        precision: Variant of the bundle to build.
         flavour: TensorRT for this machine's GPU, or TensorRT for RTX for the targets.
         targets: GPU architectures as ``sm_89``, for TensorRT for RTX alone; this GPU's where none is given.
-        asked: How the attention is built; chosen where nothing is asked.
+        asked: Form of attention to build; ``None``: chosen automatically.
         kernel_variant: ``small`` for kernels that need at most 48 KiB of shared memory.
         options: Limits and effort of the builder; its defaults where they are not given.
 
     Raises:
-        UsageError: What is asked does not go together, or the bundle does not hold the precision.
+        UsageError: The options contradict each other, or the bundle does not hold the precision.
         MissingDependencyError: The library is not installed, or cuda-python where a GPU is needed.
         BackendError: There is no GPU, and it takes one; or no lowering serves.
         BundleError: The bundle lacks kernels or bodies, or they are not what was written.

@@ -20,11 +20,11 @@ def open_engine(
     """Deserialise an engine and make everything that its frames need.
 
     Args:
-        bundle: Says which tensors there are.
+        bundle: Bundle that states the tensors of the engine.
         plan: The engine, whose hash has been checked: it is native code.
-        library: What deserialises it.
-        origin: What to call it in an error.
-        depth: How many frames may be in flight.
+        library: Library that deserialises the engine.
+        origin: Name of the engine in errors.
+        depth: Most frames that may be in flight.
         graph: Capture its enqueue in CUDA graphs.
 
     Raises:

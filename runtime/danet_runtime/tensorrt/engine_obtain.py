@@ -44,7 +44,7 @@ class ThisGpu:
 
     Attributes:
         device: An engine that is stored already must be for it.
-        trial: How a new engine is tried before it is stored.
+        trial: Test run of a new engine before it is stored.
     """
 
     device: Device
@@ -75,9 +75,9 @@ def obtain_engine(
     engine that fails its trial is not stored, and the one that was there stays.
 
     Args:
-        folder: Where engines are kept.
-        request: What is wanted.
-        library: What builds it.
+        folder: Folder of the engines.
+        request: Request for the engine.
+        library: Library that builds it.
         build: Builds it.
         here: This machine's GPU, where the engine is for it; elsewhere it is stored untried, and its manifest
             says so.

@@ -23,9 +23,9 @@ class EngineExecution:
     Args:
         library: TensorRT, or TensorRT for RTX; the release that built the engine.
         plan: The engine, whose hash has been checked: it is native code.
-        origin: What to call it in an error.
-        inputs: Names and shapes that the engine must have; all are uint8.
-        outputs: Likewise.
+        origin: Name of the engine in errors.
+        inputs: Names and shapes of the inputs that the engine must have; all are uint8.
+        outputs: Names and shapes of the outputs, likewise uint8.
 
     Raises:
         BackendError: The library does not load it, or its tensors are others.

@@ -1,4 +1,4 @@
-"""What goes beyond FP16's range is kept in FP32, and nothing else; the attention cannot be moved.
+"""Only tensors beyond FP16's range are kept in FP32, and the attention cannot be moved.
 
 ReLU networks are homogeneous: a convolution times 1e5 and the next one through 1e5 is the same function. So
 the labels of the bundle itself are the truth for a bundle whose FP16 file overflows.

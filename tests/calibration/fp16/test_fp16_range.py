@@ -1,4 +1,4 @@
-"""What is measured of FP16's range: against NumPy's own rounding, ONNX Runtime's whole run, and float64."""
+"""Measured FP16 ranges agree with NumPy's own rounding, ONNX Runtime's whole run, and float64."""
 
 import json
 
@@ -89,9 +89,9 @@ def rounding_model(scale, bias):
 
 
 def stored_of(model, frame):
-    seen = {}
-    NodeByNode(model)(frame, lambda name, values: seen.__setitem__(name, values.copy()))
-    return seen
+    observed = {}
+    NodeByNode(model)(frame, lambda name, values: observed.__setitem__(name, values.copy()))
+    return observed
 
 
 def test_each_stored_value_is_rounded_to_fp16():
@@ -116,15 +116,17 @@ def test_a_whole_run_in_onnx_runtime_would_not_show_it():
 def test_node_by_node_gives_what_a_whole_run_gives(bundle):
     model = load(bundle, "fp32")
     frame = pattern(SIZE, 7)
-    seen = {}
-    labels = NodeByNode(model)(frame, lambda name, values: seen.__setitem__(name, values.copy()))
+    observed = {}
+    labels = NodeByNode(model)(frame, lambda name, values: observed.__setitem__(name, values.copy()))
     names = [name for node in model.graph.node for name in node.output if name != "labels"]
-    assert set(names) < set(seen)
+    assert set(names) < set(observed)
     for name, expected in whole_run(load(bundle, "fp32"), [*names, "labels"], frame).items():
         if name == "labels":
             assert (labels == expected[0]).mean() > 0.999
         elif name != "_symbolic_2":  # labels as numbers: near ties differ
-            np.testing.assert_allclose(seen[name], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+            np.testing.assert_allclose(
+                observed[name], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()
+            )
 
 
 def test_every_floating_tensor_of_the_fp16_file_is_measured(bundle, measured):
@@ -188,9 +190,9 @@ def test_attention_in_parts_of_any_length_is_the_papers(part_values, monkeypatch
 
 def test_parts_never_hold_the_map(monkeypatch):
     monkeypatch.setattr(divided_node, "PART_VALUES", 2**16)
-    _, _, seen = run_divided((2, 2), (24, 32))  # 768 positions: the map has 589824 values
-    assert max(values.size for values in seen) <= 2**16
-    assert sum(values.size for values in seen) > 4 * 768**2, "energies, weights and both their copies"
+    _, _, observed = run_divided((2, 2), (24, 32))  # 768 positions: the map has 589824 values
+    assert max(values.size for values in observed) <= 2**16
+    assert sum(values.size for values in observed) > 4 * 768**2, "energies, weights and both their copies"
 
 
 def run_divided(channels, hw):
@@ -199,15 +201,15 @@ def run_divided(channels, hw):
     of = dict(zip("qkvx", (channels[0], channels[0], channels[1], channels[1]), strict=True))
     inputs = {name: random.standard_normal((1, count, *hw)).astype(np.float32) for name, count in of.items()}
     body = position_attention.body({})
-    seen = []
+    observed = []
 
     def run(node, values):
         results = run_node(node, values, body.opset_import)
-        seen.extend(results)
+        observed.extend(results)
         return results
 
     divided = DividedNode(OPERATORS["PositionAttention"], list(body.input), list(body.node))
-    return divided(list(inputs.values()), run), inputs, seen
+    return divided(list(inputs.values()), run), inputs, observed
 
 
 def run_node(node, values, opsets):

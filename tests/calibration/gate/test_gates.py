@@ -1,4 +1,4 @@
-"""What `calibrate_bundle` refuses, and that nothing is written and nothing long begun when it does."""
+"""`calibrate_bundle` refuses before anything is written and before anything long begins."""
 
 import json
 import shutil
@@ -142,8 +142,8 @@ def test_without_labels_agreement_with_fp32_decides_and_the_bundle_says_so(
         ("FP32", "not measured", None),
     ]
     monkeypatch.setattr(pipeline, "measure_agreement", lambda *_: 0.96)
-    told = r"the same label to 96.00% of the pixels .* expected 97.0% or more \(--min-agreement\)"
-    with pytest.raises(GateError, match=told) as raised:
+    message = r"the same label to 96.00% of the pixels .* expected 97.0% or more \(--min-agreement\)"
+    with pytest.raises(GateError, match=message) as raised:
         calibrate_bundle(bundle, images, None, tmp_path / "other", settings=QUICK)
     assert raised.value.verdict["gate"] == raised.value.verdict["ladder"][0]["gate"] == "failed"
     assert raised.value.verdict["agreement"]["label_agreement_int8_fp32"] == 0.96

@@ -1,4 +1,4 @@
-"""The gate at work on models that hold it, that hold it with one layer back in FP16, and that cannot."""
+"""Mixed-precision search on models that meet the gate, need one layer in FP16, or cannot meet it."""
 
 import json
 from dataclasses import replace
@@ -102,10 +102,10 @@ def test_the_file_in_the_bundle_is_the_one_that_was_measured(mixed):
     assert variant.accuracy.iou == held["class_iou"]
 
 
-def test_the_sensitivity_tells_each_layer_and_names_its_frames(mixed, labelled):
+def test_the_sensitivity_reports_each_layer_and_names_its_frames(mixed, labelled):
     _, report, steps = mixed
-    told = [(done, of) for what, done, of in steps if what.startswith("sensitivity of ")]
-    assert told == [(index, len(report["sensitivity"])) for index in range(len(report["sensitivity"]))]
+    progress = [(done, of) for what, done, of in steps if what.startswith("sensitivity of ")]
+    assert progress == [(index, len(report["sensitivity"])) for index in range(len(report["sensitivity"]))]
     assert report["sensitivity_frames"] == list(labelled.dataset.names)
 
 
@@ -122,12 +122,13 @@ def test_guarded_classes_that_do_not_occur_are_named(mixed):
 
 
 def ious(pairs):
-    """Of each class that occurs among the labels or the answers of some frames, by position."""
-    sure = [(label[label != 255], said[label != 255]) for label, said in pairs]
-    label, said = (np.concatenate(part) for part in zip(*sure, strict=True))
-    found = np.union1d(label, said)
+    """Return the IoU of each class that occurs in the labels or predictions of some frames, by position."""
+    sure = [(label[label != 255], predicted[label != 255]) for label, predicted in pairs]
+    label, predicted = (np.concatenate(part) for part in zip(*sure, strict=True))
+    found = np.union1d(label, predicted)
     return {
-        int(at): ((label == at) & (said == at)).sum() / ((label == at) | (said == at)).sum() for at in found
+        int(at): ((label == at) & (predicted == at)).sum() / ((label == at) | (predicted == at)).sum()
+        for at in found
     }
 
 

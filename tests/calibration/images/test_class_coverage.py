@@ -1,4 +1,4 @@
-"""Which classes a set shows: by labels where they fit, else by the model, and which of the two is said."""
+"""The classes of a set come from its labels where they fit, else from the model; the report says which."""
 
 import cv2
 import numpy as np
@@ -33,13 +33,13 @@ def labelled_root(tmp_path):
 
 
 def test_labels_are_counted_where_the_folder_has_them(labelled_root, exported_bundle):
-    seen = class_coverage(Bundle.open(exported_bundle), choose_images(labelled_root, 8))
-    assert (seen.source, seen.reason, seen.frames) == ("labels", "", 8)
-    assert seen.shares["road"] == pytest.approx(6 / 7)
-    assert seen.shares["car"] == pytest.approx(1 / 7)
-    assert len(seen.never_seen) == 17
-    assert "person" in seen.never_seen
-    assert seen.to_json()["never_seen"] == list(seen.never_seen)
+    coverage = class_coverage(Bundle.open(exported_bundle), choose_images(labelled_root, 8))
+    assert (coverage.source, coverage.reason, coverage.frames) == ("labels", "", 8)
+    assert coverage.shares["road"] == pytest.approx(6 / 7)
+    assert coverage.shares["car"] == pytest.approx(1 / 7)
+    assert len(coverage.never_seen) == 17
+    assert "person" in coverage.never_seen
+    assert coverage.to_json()["never_seen"] == list(coverage.never_seen)
 
 
 def test_a_label_image_that_cannot_be_read_is_an_error_and_no_reason_to_guess(labelled_root, exported_bundle):
@@ -52,19 +52,21 @@ def test_a_label_image_that_cannot_be_read_is_an_error_and_no_reason_to_guess(la
 
 def test_without_labels_the_model_is_asked_and_the_reason_given(image_folder, exported_bundle, monkeypatch):
     monkeypatch.setattr("danet_calibration.images.class_coverage.PREDICTED_FRAMES", 3)
-    images, told = choose_images(image_folder, 8), []
-    seen = class_coverage(Bundle.open(exported_bundle), images, progress=lambda *done: told.append(done))
-    assert (seen.source, seen.frames) == ("prediction", 3)
-    assert "no folder of a labelled data set" in seen.reason
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    images, progress = choose_images(image_folder, 8), []
+    coverage = class_coverage(
+        Bundle.open(exported_bundle), images, progress=lambda *done: progress.append(done)
+    )
+    assert (coverage.source, coverage.frames) == ("prediction", 3)
+    assert "no folder of a labelled data set" in coverage.reason
+    assert progress == [(1, 3), (2, 3), (3, 3)]
     with Segmenter(exported_bundle, "fp32") as segmenter:
         labels = np.stack(
             [segmenter(frame) for frame, _ in zip(images.frames((64, 128)), range(3), strict=False)]
         )
-        assert class_coverage(segmenter, images) == seen
-    for index, share in enumerate(seen.shares.values()):
+        assert class_coverage(segmenter, images) == coverage
+    for index, share in enumerate(coverage.shares.values()):
         assert share == pytest.approx((labels == index).mean())
-    assert set(seen.never_seen) == {name for name, share in seen.shares.items() if share == 0}
+    assert set(coverage.never_seen) == {name for name, share in coverage.shares.items() if share == 0}
 
 
 @pytest.mark.parametrize("lack", ["a label", "its classes", "the right classes"])
@@ -80,14 +82,14 @@ def test_labels_that_do_not_fit_leave_the_model_to_say(labelled_root, tmp_path, 
             (root / f"train/images/{number}.png").write_bytes(file.read_bytes())
             cv2.imwrite(str(root / f"train/labels/{number}.png"), np.zeros((64, 128), np.uint8))
     classes = "camvid" if lack == "the right classes" else None
-    seen = class_coverage(Bundle.open(exported_bundle), choose_images(root, 8), classes=classes)
-    assert seen.source == "prediction"
+    coverage = class_coverage(Bundle.open(exported_bundle), choose_images(root, 8), classes=classes)
+    assert coverage.source == "prediction"
     expected = {
         "a label": "have no labels",
         "its classes": "classes.yaml",
         "the right classes": "class 0 is 'road' in the bundle",
     }
-    assert expected[lack] in seen.reason
+    assert expected[lack] in coverage.reason
 
 
 def test_a_set_without_a_pixel_of_any_class_is_refused(labelled_root, exported_bundle):

@@ -1,4 +1,4 @@
-"""Noise is told from photographs, also dark and textured ones, and every refusal names its files."""
+"""Noise is distinguished from photographs, also dark and textured ones; every refusal names its files."""
 
 import cv2
 import numpy as np

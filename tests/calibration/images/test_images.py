@@ -1,4 +1,4 @@
-"""The calibration set: what is found, chosen and refused."""
+"""Finding, choosing and refusing the images of a calibration set."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ from danet_runtime.pictures.reading import decode_picture
 
 
 def put(file, picture=None):
-    """Write a picture, by default a photograph's like, where its folder need not be yet."""
+    """Write a picture, by default like a photograph, and make its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(file), pattern((32, 32), 0) if picture is None else picture)
     return file
@@ -44,7 +44,7 @@ def drive_folder(tmp_path_factory):
 
 
 def copied(folder, to, order=iter):
-    """The pictures of a folder in another one, written in another order."""
+    """Copy the pictures of a folder to another one, in another order."""
     for file in order([file for file in sorted(folder.rglob("*")) if file.is_file()]):
         target = to / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the coverage of a set says: groups, brightness, shapes, and what is thin, in words."""
+"""The coverage of a set counts groups, brightness and shapes, and has a sentence for each lack."""
 
 import json
 
@@ -67,10 +67,10 @@ def test_a_chosen_set_carries_its_coverage_as_json(tmp_path):
     for number in range(9):
         cv2.imwrite(str(tmp_path / f"{number}.png"), pattern((48, 64) if number == 8 else (64, 128), number))
     coverage = choose_images(tmp_path, 9, frame_hw=(64, 128)).coverage
-    told = json.loads(json.dumps(coverage.to_json()))
-    assert told["groups"] == {"": {"found": 9, "used": 9}}
-    assert (told["found"], told["examined"], told["distinct"], told["used"]) == (9, 9, 9, 9)
-    assert sum(told["luma_used"]) == sum(told["luma_examined"]) == 9
-    assert told["sizes"] == [{"size_hw": [64, 128], "frames": 8}, {"size_hw": [48, 64], "frames": 1}]
-    assert (told["resized"], told["aspect_changed"]) == (1, 1)
-    assert any("9 frames are few" in thin for thin in told["thin"])
+    report = json.loads(json.dumps(coverage.to_json()))
+    assert report["groups"] == {"": {"found": 9, "used": 9}}
+    assert (report["found"], report["examined"], report["distinct"], report["used"]) == (9, 9, 9, 9)
+    assert sum(report["luma_used"]) == sum(report["luma_examined"]) == 9
+    assert report["sizes"] == [{"size_hw": [64, 128], "frames": 8}, {"size_hw": [48, 64], "frames": 1}]
+    assert (report["resized"], report["aspect_changed"]) == (1, 1)
+    assert any("9 frames are few" in thin for thin in report["thin"])

@@ -1,4 +1,4 @@
-"""Counts of magnitudes in bounded memory, and the ranges that NVIDIA's calibrators make of them."""
+"""Counts of magnitudes in bounded memory, and the ranges that NVIDIA's calibrators find in them."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def histogram(*batches):
 
 @pytest.fixture(scope="module")
 def modelopt():
-    """The module of modelopt's own calibrator; its import warns of what torch deprecates."""
+    """The module of modelopt's own calibrator; its import warns of torch's deprecations."""
     import warnings
 
     with warnings.catch_warnings():
@@ -93,7 +93,7 @@ def test_a_copy_stays_as_it_was():
     assert (copy.maximum, copy.counts.sum(), copy.width) == (2.0, 2, 2.0 / BINS)
 
 
-@pytest.mark.parametrize("method", ["entropy", "percentile", "mse"])
+@pytest.mark.parametrize("method", [pytest.param("entropy", marks=pytest.mark.slow), "percentile", "mse"])
 def test_no_method_exceeds_the_largest_magnitude_or_forgets_the_sign(method, normal):
     held = histogram(normal, -2 * normal)
     amax = held.amax(method)

@@ -1,4 +1,4 @@
-"""Which quantised inputs form a layer, on the exported network."""
+"""Grouping of the quantised inputs into layers, on the exported network."""
 
 import onnx
 import pytest

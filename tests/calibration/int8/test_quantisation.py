@@ -1,4 +1,4 @@
-"""From the bundle's FP32 file to an INT8 file: what is quantised, what is not, and whether it computes."""
+"""The INT8 file that is made from a bundle's FP32 file: its quantised inputs, the others, and its results."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""Ranges of activations: equal to modelopt's, in one pass and memory that does not grow with the frames."""
+"""Ranges of activations equal modelopt's, in one pass and in memory that does not grow with the frames."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ SIZE_HW = (64, 128)
 
 
 class Given:
-    """Frames made by a function of their index; reads what it is asked, and counts."""
+    """Frames made by a function of their index; counts how many are read."""
 
     def __init__(self, make, count):
         self.make, self.count, self.read = make, count, 0
@@ -59,7 +59,7 @@ def ranges(model, reader, placement):
 
 
 def modelopts_scales(model, reader, method):
-    """The scales that modelopt itself finds on all frames, but of the attention, by node and position."""
+    """The scales that modelopt itself finds on all frames, without the attention, by node and position."""
     reader.rewind()
     placed = placement_rules._run_modelopt(inline(model), reader, method)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in placed.graph.initializer}

@@ -1,4 +1,4 @@
-"""Scales that a training brought take the place of the calibrated ones, all of them or none."""
+"""Trained scales replace the calibrated ones, all of them or none."""
 
 import numpy as np
 import pytest

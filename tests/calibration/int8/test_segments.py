@@ -1,4 +1,4 @@
-"""A model run piece by piece gives the tensors that it gives in one piece."""
+"""A model run in segments gives the same tensors as in one run."""
 
 import numpy as np
 import onnx

@@ -50,7 +50,7 @@ def network(checkpoint_file):
 
 @pytest.fixture(scope="module")
 def bundle(network, checkpoint_file, tmp_path_factory):
-    """What `danet export` writes of a checkpoint with those scales."""
+    """The bundle that `danet export` writes for a checkpoint with those scales."""
     folder = tmp_path_factory.mktemp("trained")
     classes = read_checkpoint(checkpoint_file).classes
     save_checkpoint(folder / "q.pt", network.plain_model(), classes=classes, scales=network.scales())
@@ -155,6 +155,6 @@ def test_the_placement_is_modelopts_for_every_kind_of_network(depth, options, im
     exported = ExportedDANet(model, GEOMETRY, (120.0,) * 3, (60.0,) * 3, torch.float32)
     onnx_model = to_onnx(exported, GEOMETRY)
     scales = {activation.name: 1.0 for activation in quantised_activations(model)}
-    ours = {(entry.node, entry.position) for entry in locate_scales(onnx_model, model, scales)}
-    theirs = found_by_modelopt(onnx_model.SerializeToString(), image_folder)
-    assert ours == {(item.node, item.position) for item in theirs if item.scale.ndim == 0}
+    located = {(entry.node, entry.position) for entry in locate_scales(onnx_model, model, scales)}
+    expected = found_by_modelopt(onnx_model.SerializeToString(), image_folder)
+    assert located == {(item.node, item.position) for item in expected if item.scale.ndim == 0}

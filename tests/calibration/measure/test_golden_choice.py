@@ -1,4 +1,4 @@
-"""The golden frame of an INT8 bundle is one of the camera's: a drawn pattern vetoes nothing."""
+"""The golden frame of an INT8 bundle is one of the camera's; a drawn pattern refuses no bundle."""
 
 import json
 import logging
@@ -109,7 +109,7 @@ def test_without_held_out_frames_it_is_one_of_the_calibrations_own(balanced_bund
 
 
 def test_a_frame_of_one_class_throughout_is_never_taken(balanced_bundle, images, tmp_path, caplog):
-    """An engine that gives this class for everything would pass it; asking none stands for such frames."""
+    """An engine that gives one class everywhere would pass such a frame; a limit of 0 stands for it here."""
     drawn = with_golden(balanced_bundle, tmp_path / "drawn", "drawn")
     strict = drawn.manifest.golden.model_copy(update={"agreement": {"fp32": 0.0, "fp16": 0.0, "int8": 0.0}})
     bundle = Bundle(drawn.path, drawn.manifest.model_copy(update={"golden": strict}), drawn.sha256)

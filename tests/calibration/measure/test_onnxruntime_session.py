@@ -1,4 +1,4 @@
-"""What ONNX Runtime measures is what the file says: no optimiser may change the labels of a variant."""
+"""ONNX Runtime computes what the file says: no optimiser may change the labels of a variant."""
 
 import cv2
 import numpy as np
@@ -69,7 +69,7 @@ def as_the_file_says(model, frames):
 
 
 def overflowing_biases(model):
-    """How many biases are infinite when they are counted in steps of their convolution, in FP16."""
+    """Count the biases that are infinite in FP16 when they are measured in steps of their convolution."""
     graph = onnx.load_from_string(model).graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     makers = {output: node for node in graph.node for output in node.output}

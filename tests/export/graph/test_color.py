@@ -141,12 +141,12 @@ def test_int8_can_tell_the_conversion_by_its_names(model):
 
 
 def test_odd_sizes_are_refused_with_the_reason():
-    for pixels, frame_hw, words in (
+    for pixels, frame_hw, message in (
         (NV12, (89, 200), r"nv12 has one U and V for 2x2 pixels.*even \(got 89x200\).*--frame-size"),
         (NV12, (90, 201), r"even \(got 90x201\)"),
         (UYVY, (90, 201), r"uyvy has one U and V for two pixels"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=message):
             plan_geometry((64, 128), frame_hw, pixels=pixels)
     with pytest.raises(UsageError, match=r"even \(got 769x769\)"):
         plan_geometry((769, 769), pixels=NV12)

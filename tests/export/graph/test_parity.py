@@ -59,7 +59,7 @@ def test_fp16_labels_are_close_to_pytorchs(model):
 
 def without(operator, source):
     def mutate(exported):
-        """Take the operator out: its consumers read its input ``source`` instead."""
+        """Remove the operator: its readers read its input ``source`` instead."""
         node = next(node for node in exported.graph.node if node.op_type == operator)
         for consumer in exported.graph.node:
             for position, name in enumerate(consumer.input):
@@ -71,7 +71,7 @@ def without(operator, source):
 
 
 def without_channels(exported):
-    """Take CAM out: what reads its sum reads its input instead."""
+    """Remove CAM: the readers of its sum read its input instead."""
     x = next(node for node in exported.graph.node if node.op_type == "ChannelEnergy").input[0]
     total = next(node for node in exported.graph.node if node.name == "channel_attention_add")
     for consumer in exported.graph.node:

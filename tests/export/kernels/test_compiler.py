@@ -187,7 +187,7 @@ def test_the_cache_is_used_and_a_damaged_file_is_compiled_again(tmp_path, monkey
 
 @pytest.mark.parametrize("what", ["the file", "the folder", "a link"])
 def test_code_that_others_could_have_put_into_the_cache_is_compiled_again(tmp_path, what, caplog):
-    """It would go into a bundle and be signed with it; its hash stands in the same file."""
+    """The kernel would go into a bundle and be signed with it; its hash is in the same file."""
     architecture = ARCHITECTURES["sm_87"]
     spec = upsample_argmax.specify(LABELS, architecture, "tuned")
     folder = tmp_path / "kernels"

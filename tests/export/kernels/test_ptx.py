@@ -1,4 +1,4 @@
-"""What is done to PTX as text."""
+"""Reading and changing PTX as text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The PyTorch operators without a GPU: what they refuse, and the plain ops where they are asked for."""
+"""The PyTorch operators without a GPU: their refusals, and the plain operators on request."""
 
 import numpy as np
 import pytest

@@ -44,7 +44,7 @@ class Disk:
 
     def flush(self, _descriptor: int) -> None:
         self.begun.set()
-        self.works.wait(30)
+        assert self.works.wait(30), "somebody waited for a disk that hangs"
         if self.fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -96,9 +96,11 @@ def test_a_disk_that_hangs_holds_up_no_write_and_how_long_is_known(
     tmp_path: Path, disk: Disk, kind: int
 ) -> None:
     sink = sinks(tmp_path)[kind]
+    write(sink, 0)  # which makes a folder, and waits until that is on the disk
+    until(lambda: sink.unflushed_s == 0)
     disk.begun.clear()
     disk.works.clear()
-    number = 0
+    number = 1
     while not disk.begun.is_set():  # the muxer holds back what it has
         write(sink, number)
         number += 1

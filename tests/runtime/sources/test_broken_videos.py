@@ -197,3 +197,6 @@ def test_gaps_are_counted_by_times_or_by_what_is_lacking() -> None:
     assert not gaps.has_more
     joined = Gaps([500], 25.0, Fraction(1, 1000), most_s=10.0)
     assert [joined.before(at, time) for at, time in ((100, 0), (600, 60_000))] == [0, 0]
+    damaged = Gaps([500, 700], 25.0, Fraction(1, 1000), most=5)
+    times = ((100, 0), (600, 10**12), (800, 10**15))
+    assert [damaged.before(at, time) for at, time in times] == [0, 5, 0]

@@ -29,49 +29,50 @@ def _run(command, *arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
 
 
-def test_from_scenes_to_a_checkpoint_to_its_scores(tmp_path):
-    data, out, scores = tmp_path / "data", tmp_path / "c.pt", tmp_path / "scores.json"
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    result = _run(synthesize, data, "--train", 4, "--val", 2, "--video-frames", 0, "--size", "64x96")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with drawn scenes, a configuration, and a checkpoint of two steps on them."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(TINY)
+    result = _run(
+        synthesize, folder / "data", "--train", 4, "--val", 2, "--video-frames", 0, "--size", "64x96"
+    )
     assert result.exit_code == 0, result.output
-    result = _run(train, "--data", data, "--config", tmp_path / "tiny.yaml", "-o", out, "--steps", 2)
+    where = ("--data", folder / "data", "--config", folder / "tiny.yaml")
+    result = _run(train, *where, "-o", folder / "c.pt", "--steps", 2)
     assert result.exit_code == 0, result.output
     assert "mIoU" in result.output
     assert "step 1 of 2, loss" in result.output
+    return folder
+
+
+def test_from_scenes_to_a_checkpoint_to_its_scores(trained, tmp_path):
+    scores = tmp_path / "scores.json"
+    result = _run(evaluate, trained / "c.pt", "--data", trained / "data", "--split", "val", "--json", scores)
+    assert result.exit_code == 0, result.output
+    assert "traffic light" in result.output
+    assert json.loads(scores.read_text())["iou"] == json.loads((trained / "c.json").read_text())["iou"]
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_with_quantisation_says_what_it_does_and_scores(trained, tmp_path):
     tuned = tmp_path / "q.pt"
-    result = _run(
-        train,
-        "--quantize",
-        out,
-        "--data",
-        data,
-        "--config",
-        tmp_path / "tiny.yaml",
-        "-o",
-        tuned,
-        "--steps",
-        1,
-        "--threads",
-        2,
-    )
+    where = ("--data", trained / "data", "--config", trained / "tiny.yaml")
+    result = _run(train, "--quantize", trained / "c.pt", *where, "-o", tuned, "--steps", 1, "--threads", 2)
     assert result.exit_code == 0, result.output
     assert "under INT8's rounding" in result.output
-    said = (
+    messages = (
         "finding the first scales on 4 frames",
         "scoring INT8 before",
         "fine-tuning\n",
         "step 1 of 1, loss ",
     )
-    places = [result.output.find(words) for words in (*said, "scoring INT8\n", "scoring floating point")]
+    places = [result.output.find(words) for words in (*messages, "scoring INT8\n", "scoring floating point")]
     assert -1 not in places
     assert places == sorted(places)
     record = json.loads(tuned.with_suffix(".json").read_text())
     assert record["int8"]["miou"] is not None
     assert record["config"]["threads"] == 2
-    result = _run(evaluate, out, "--data", data, "--split", "val", "--json", scores)
-    assert result.exit_code == 0, result.output
-    assert "traffic light" in result.output
-    assert json.loads(scores.read_text())["iou"] == json.loads((tmp_path / "c.json").read_text())["iou"]
 
 
 @pytest.mark.parametrize("size", ["128", "128x", "ax1", "128X256"])
@@ -167,6 +168,7 @@ def test_importing_a_command_loads_nothing_heavy(module):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow  # of their text, tests/pipeline/test_import_rule.py says it fast
 def test_no_module_imports_a_sibling_package():
     code = (
         "import pkgutil, importlib, sys, danet_train\n"

@@ -53,7 +53,7 @@ def test_calibration_takes_its_photographs_to_learn_from_and_finds_their_labels(
     images = choose_images(toybox, 99, least=1)
     labels, _ = find_labels(images, find_classes("camvid").names, None)
     assert labels == [file.with_name(f"{file.stem}_mask.png") for file in images.files]
-    (toybox / "toybox.txt").unlink()  # of no layout any more, and its masks are still told
+    (toybox / "toybox.txt").unlink()  # of no layout any more, but its masks are still recognised
     assert len(find_pictures(toybox).groups) == 10
 
 

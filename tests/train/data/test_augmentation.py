@@ -13,7 +13,7 @@ FILL = (103.53, 116.28, 123.675)
 
 
 def _sample(height=20, width=30):
-    """Every pixel's color tells its label, so that an augmented sample can be checked pixel by pixel."""
+    """Every pixel's color encodes its label, so that an augmented sample can be checked pixel by pixel."""
     label = (np.arange(height * width).reshape(height, width) // 7 % 5).astype(np.uint8)
     return Sample(np.repeat(label[..., None] * 40, 3, axis=2), label, "x")
 
@@ -87,9 +87,9 @@ def test_item_k_is_the_same_whoever_loads_it_and_an_epoch_holds_every_sample_onc
     ]
     for index in reversed(range(10)):
         torch.testing.assert_close(samples[0][index][0], samples[1][index][0], rtol=0, atol=0)
-    seen = [int(samples[0][index][1][0, 0]) for index in range(10)]
-    assert sorted(seen[:5]) == sorted(seen[5:]) == list(range(5))
-    assert seen[:5] != seen[5:]
+    order = [int(samples[0][index][1][0, 0]) for index in range(10)]
+    assert sorted(order[:5]) == sorted(order[5:]) == list(range(5))
+    assert order[:5] != order[5:]
     np.testing.assert_array_equal(samples[0].count_pixels(6), [16, 16, 16, 16, 16, 0])
 
 

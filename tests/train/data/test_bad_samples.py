@@ -83,13 +83,13 @@ def test_an_image_without_labels_ends_a_run_that_stops_before_it_begins(folder):
 
 def test_every_item_of_a_run_that_skips_is_a_good_one_and_tells_what_it_replaced(folder):
     samples = _samples(folder)
-    seen = [samples[index] for index in range(len(samples))]
-    assert {_name(item) for item in seen} == set(GOOD)
-    assert {skipped.name for item in seen for skipped in item.skipped} == set("bfhj")
+    items = [samples[index] for index in range(len(samples))]
+    assert {_name(item) for item in items} == set(GOOD)
+    assert {skipped.name for item in items for skipped in item.skipped} == set("bfhj")
     for epoch in range(4):  # of ten samples: the good ones in their own places, four replaced
-        items = seen[10 * epoch : 10 * epoch + 10]
-        assert {_name(item) for item in items if not item.skipped} == set(GOOD)
-        assert sum(bool(item.skipped) for item in items) == 4
+        epoch_items = items[10 * epoch : 10 * epoch + 10]
+        assert {_name(item) for item in epoch_items if not item.skipped} == set(GOOD)
+        assert sum(bool(item.skipped) for item in epoch_items) == 4
 
 
 def test_the_same_sample_takes_its_place_whoever_loads_it(folder):

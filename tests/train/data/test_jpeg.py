@@ -1,4 +1,4 @@
-"""Where a JPEG ends, told from pictures of an encoder, whatever stands before and behind."""
+"""The end of a JPEG is found in pictures of an encoder, with any data before and behind."""
 
 import cv2
 import numpy as np

@@ -18,7 +18,7 @@ from danet_train.data.datasets.survey import survey, survey_lines
 from danet_train.errors import DataError
 
 
-def said(root, split="val"):
+def survey_text(root, split="val"):
     dataset = open_dataset(root, split)
     return " ".join(survey_lines(dataset, split, survey(dataset, split)))
 
@@ -76,7 +76,7 @@ def test_hidden_folders_are_left_out_by_training_and_calibration_alike(tmp_path,
         put(tmp_path / split / "images" / folder / "s1-checkpoint.png", scene(1)[0])
     dataset = open_dataset(tmp_path, "val")
     assert dataset.names == ("s0", "s1", "s2", "s3")
-    assert re.search(rf"left out 1 file: \S*/{folder.split('/')[0]}: a hidden folder", said(tmp_path))
+    assert re.search(rf"left out 1 file: \S*/{folder.split('/')[0]}: a hidden folder", survey_text(tmp_path))
     found = find_pictures(tmp_path)
     assert len(found.groups) == 4
     assert [entry.why for entry in found.left_out] == ["a hidden folder"]
@@ -102,7 +102,7 @@ def test_a_second_label_of_one_name_is_counted_and_named(tmp_path, second):
     dataset = open_dataset(tmp_path, "val")
     assert len(dataset) == 4
     pattern = r"left out 1 file: \S*s1\.(PNG|png|bmp|tif): a second label beside s1\.(png|PNG)"
-    assert re.search(pattern, said(tmp_path))
+    assert re.search(pattern, survey_text(tmp_path))
 
 
 def test_calibration_names_links_that_lead_nowhere_and_pipes(tmp_path):
@@ -129,7 +129,7 @@ def test_other_files_are_counted_and_named_by_training_and_calibration_alike(tmp
         (tmp_path / split / "images" / name).write_bytes(b"\0\5\x16\7")
     dataset = open_dataset(tmp_path, "val")
     assert len(dataset) == 4
-    assert re.search("left out 1 file: .*" + LEFT[name], said(tmp_path))
+    assert re.search("left out 1 file: .*" + LEFT[name], survey_text(tmp_path))
     found = find_pictures(tmp_path)
     assert len(found.groups) == 4
     assert [entry.why for entry in found.left_out] == [entry.why for entry in dataset.left_out]
@@ -140,7 +140,7 @@ def test_a_label_without_an_image_is_counted_and_named(tmp_path):
     for name in ("s3.png", "s2.png"):
         (tmp_path / "val/images" / name).unlink()
     (tmp_path / "val/labels/._s0.png").write_bytes(b"")
-    text = said(tmp_path)
+    text = survey_text(tmp_path)
     assert "left out 3 files" in text
     assert "labels/s2.png and 1 more: a label without an image in" in text
     assert "._s0.png" in text
@@ -172,7 +172,7 @@ def test_cityscapes_names_what_does_not_fit(tmp_path):
     put(tmp_path / "gtFine/val/a/a_003_gtFine_labelIds.png", scene(0)[1] + 7)
     dataset = open_dataset(tmp_path, "val")
     assert dataset.names == ("a/a_000", "a/a_001")
-    text = said(tmp_path)
+    text = survey_text(tmp_path)
     assert "a_002_leftImg8bit.jpg: not named *_leftImg8bit.png" in text
     assert "a_003_gtFine_labelIds.png: a label without an image" in text
 

@@ -67,17 +67,17 @@ def _files(folder):
         ((*ROAD_FIRST, "car"), "the training split has 3 classes, the validation split 4; give both splits"),
     ],
 )
-def test_splits_of_other_classes_are_refused_before_the_first_update(tmp_path, val_classes, words):
+def test_splits_of_other_classes_are_refused_before_the_first_step(tmp_path, val_classes, words):
     splits = _splits(tmp_path / "data", ROAD_FIRST, val_classes)
-    updates = []
+    steps = []
     with pytest.raises(DataError, match=words):
         train_to_file(
             TrainConfig.model_validate(SETTINGS),
             Splits(*splits),
             RunFiles(tmp_path / "out/c.pt"),
-            listeners=Listeners(on_step=updates.append),
+            listeners=Listeners(on_step=steps.append),
         )
-    assert updates == []
+    assert steps == []
     assert _files(tmp_path / "out") == []
 
 

@@ -1,4 +1,4 @@
-"""Labels of which nothing can be learned or told are refused before the first step."""
+"""Labels that cannot be learned from or scored on are refused before the first step."""
 
 import numpy as np
 import pytest

@@ -233,10 +233,10 @@ def test_many_classes_never_stand_at_full_size(monkeypatch, changes):
     picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8)
     band = 2**19
     monkeypatch.setattr(prediction, "BAND_VALUES", band)
-    with _Largest() as seen:
+    with _Largest() as largest:
         predict(model, picture, NORMALISATION, EvaluationConfig(**changes))
     assert 18 * band < 150 * 256 * 256
-    assert seen.numel < 1.25 * band
+    assert largest.numel < 1.25 * band
 
 
 sizes = st.tuples(st.integers(1, 150), st.integers(1, 150))

@@ -45,16 +45,16 @@ def test_bad_samples_stop_by_name_or_are_left_out_named_and_counted(broken):
     dataset = open_dataset(broken, "val", bad_samples="skip")
     with pytest.raises(DataError, match=r"b_cut_off\.png"):
         score(model, dataset, NORMALISATION)
-    seen, steps = [], []
+    kept, steps = [], []
     scored = score(
         model,
         dataset,
         NORMALISATION,
         faults="skip",
-        keep=lambda name, labels: seen.append((name, labels.shape)),
+        keep=lambda name, labels: kept.append((name, labels.shape)),
         advance=lambda: steps.append(1),
     )
-    assert seen == [("a_good", (40, 56))]
+    assert kept == [("a_good", (40, 56))]
     assert len(steps) == len(dataset) == 4
     assert scored.samples == 1
     names = [skipped.name for skipped in scored.skipped]

@@ -83,7 +83,7 @@ def test_its_own_weights_start_a_training_and_others_are_refused(model, tmp_path
 
 
 def test_what_only_a_resnet_can_is_refused_in_words(model, tmp_path):
-    with pytest.raises(QuantisationError, match="'toy' does not tell which of its tensors"):
+    with pytest.raises(QuantisationError, match="'toy' does not list which of its tensors"):
         quantised_activations(model)
     with pytest.raises(CheckpointError, match="stands on a ResNet, this one on the backbone 'toy'"):
         save_mmseg(tmp_path / "m.pth", model)

@@ -37,14 +37,14 @@ def test_the_gradients_are_those_of_finite_differences(rows):
     seed=st.integers(0, 1000),
 )
 def test_values_and_gradients_are_the_whole_maps(batch, positions, inner, channels, rows, seed):
-    ours = _operands(batch, positions, inner, channels, seed=seed)
-    theirs = [tensor.detach().clone().requires_grad_() for tensor in ours]
+    operands = _operands(batch, positions, inner, channels, seed=seed)
+    copies = [tensor.detach().clone().requires_grad_() for tensor in operands]
     above = torch.randn(batch, channels, positions, dtype=torch.float64)
-    got, expected = blockwise_context(*ours, rows), _plain(*theirs)
+    got, expected = blockwise_context(*operands, rows), _plain(*copies)
     torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
     got.backward(above)
     expected.backward(above)
-    for one, other in zip(ours, theirs, strict=True):
+    for one, other in zip(operands, copies, strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-11, atol=1e-11)
 
 

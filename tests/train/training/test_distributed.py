@@ -56,20 +56,20 @@ def _write(folder, text, loop=FROZEN, dropout="0.0"):
     ids=["weighted", "accumulated", "all-without-branches"],
 )
 def test_two_processes_make_the_updates_of_one(tmp_path, loss, loop):
-    """In float64 only the order of sums differs between them: six updates agree to 1e-10.
+    """In float64 only the order of sums differs between them: six steps agree to 1e-10.
 
     Almost all that counts is with the second process. A mean over each process's own pixels would weigh the
     first one's few pixels as much as the second one's many.
     """
     config = _write(tmp_path, MODEL + f"loss: {loss}\n", loop)
     generator = torch.Generator().manual_seed(0)
-    updates = []
+    batches = []
     for _ in range(6):
         labels = torch.randint(0, 4, (4, 32, 48), generator=generator)
         labels[:2, 1:] = 255
-        updates.append((torch.randn(4, 3, 32, 48, generator=generator, dtype=torch.float64), labels))
-    torch.save(updates, tmp_path / "updates.pt")
-    script = SUPPORT / "distributed_updates.py"
+        batches.append((torch.randn(4, 3, 32, 48, generator=generator, dtype=torch.float64), labels))
+    torch.save(batches, tmp_path / "steps.pt")
+    script = SUPPORT / "distributed_steps.py"
     subprocess.run([sys.executable, script, tmp_path, config], check=True)
     subprocess.run(_torchrun(script, tmp_path, config), check=True, capture_output=True)
     alone = torch.load(tmp_path / "0-of-1.pt", weights_only=True)
@@ -96,7 +96,7 @@ def _by_two(folder, data, config, *options):
 
 @pytest.mark.slow
 def test_the_command_by_two_processes_gives_one_checkpoint_of_the_same_training(tmp_path, synthetic_root):
-    """Tolerances are of float32 over six updates; the scores are those of all samples, each once."""
+    """Tolerances are of float32 over six steps; the scores are those of all samples, each once."""
     config = _write(tmp_path, MODEL)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -137,9 +137,9 @@ def test_interrupted_together_and_resumed_together_two_processes_end_as_if_nothi
         if "step 8 of 40" in line:
             break
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert said.count("interrupted after update") == 1, said
+    assert stderr.count("interrupted after step") == 1, stderr
     step = torch.load(tmp_path / "parts" / "c.state.pt", weights_only=True)["step"]
     assert 8 <= step < 40
 

@@ -1,4 +1,4 @@
-"""What does not fit into half precision costs an update, and only again and again the training."""
+"""An overflow in half precision costs one step; only many in a row end the training."""
 
 import json
 import math
@@ -40,28 +40,28 @@ TOO_LARGE = 1e6  # the largest number of half precision is 65504
 
 
 def test_an_overflow_on_the_way_forward_leaves_everything_as_it_was_and_the_scale_falls(learner):
-    learner.update(_batch(), None)
+    learner.step(_batch(), None)
     before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
-    update = learner.update(_batch(TOO_LARGE), None)
-    assert not math.isfinite(update.loss)
-    assert not math.isfinite(update.gradient_norm)
+    result = learner.step(_batch(TOO_LARGE), None)
+    assert not math.isfinite(result.loss)
+    assert not math.isfinite(result.gradient_norm)
     after = learner.model.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert learner.scaler.get_scale() == 128.0
-    assert math.isfinite(learner.update(_batch(), None).loss)
+    assert math.isfinite(learner.step(_batch(), None).loss)
     assert any(not torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
-def test_many_in_a_row_end_the_training_and_one_good_update_forgets_them(learner):
+def test_many_in_a_row_end_the_training_and_one_good_step_forgets_them(learner):
     for _ in range(2):
         for _ in range(OVERFLOWS_IN_A_ROW - 1):
-            learner.update(_batch(TOO_LARGE), None)
+            learner.step(_batch(TOO_LARGE), None)
         learner.scaler.update(256.0)
-        learner.update(_batch(), None)
+        learner.step(_batch(), None)
     for _ in range(OVERFLOWS_IN_A_ROW - 1):
-        learner.update(_batch(TOO_LARGE), None)
-    with pytest.raises(TrainingError, match="for the 20th update in a row"):
-        learner.update(_batch(TOO_LARGE), None)
+        learner.step(_batch(TOO_LARGE), None)
+    with pytest.raises(TrainingError, match="for the 20th step in a row"):
+        learner.step(_batch(TOO_LARGE), None)
 
 
 def test_the_loss_curve_stays_json_without_the_losses_that_overflowed():

@@ -42,8 +42,8 @@ def _disk():
         limit(before[0])
 
 
-def test_a_state_that_cannot_be_saved_on_the_way_is_told_of_once_and_the_training_goes_on(tmp_path, splits):
-    said, states = [], []
+def test_a_state_that_cannot_be_saved_on_the_way_is_reported_once_and_the_training_goes_on(tmp_path, splits):
+    warnings, states = [], []
     with _disk() as (fill, make_room):
 
         def on_step(progress):
@@ -56,13 +56,13 @@ def test_a_state_that_cannot_be_saved_on_the_way_is_told_of_once_and_the_trainin
             CONFIG,
             Splits(*splits),
             RunFiles(tmp_path / "c.pt"),
-            listeners=Listeners(on_step=on_step, say=said.append),
+            listeners=Listeners(on_step=on_step, say=warnings.append),
         )
-    assert len(said) == 1
-    assert "c.state.pt cannot be written (File too large" in said[0]
-    assert "after update 2 " in said[0]
-    assert "to continue after update 1 of 4" in said[0]
-    assert states[1] == states[2] == states[3] != b""  # the one of update 1 stands meanwhile
+    assert len(warnings) == 1
+    assert "c.state.pt cannot be written (File too large" in warnings[0]
+    assert "after step 2 " in warnings[0]
+    assert "to continue after step 1 of 4" in warnings[0]
+    assert states[1] == states[2] == states[3] != b""  # the one of step 1 stands meanwhile
     train_to_file(CONFIG, Splits(*splits), RunFiles(tmp_path / "whole.pt"))
     one, other = (read_checkpoint(tmp_path / name).model.state_dict() for name in ("c.pt", "whole.pt"))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -70,7 +70,7 @@ def test_a_state_that_cannot_be_saved_on_the_way_is_told_of_once_and_the_trainin
 
 
 def test_best_weights_that_cannot_be_written_do_not_end_the_training(tmp_path, splits):
-    said = []
+    warnings = []
     config = CONFIG.model_copy(update={"loop": CONFIG.loop.model_copy(update={"evaluate_every": 2})})
     with _disk() as (fill, make_room):
         train_to_file(
@@ -78,16 +78,16 @@ def test_best_weights_that_cannot_be_written_do_not_end_the_training(tmp_path, s
             Splits(*splits),
             RunFiles(tmp_path / "c.pt"),
             listeners=Listeners(
-                say=said.append, on_step=lambda progress: (make_room if progress.step != 2 else fill)()
+                say=warnings.append, on_step=lambda progress: (make_room if progress.step != 2 else fill)()
             ),
         )
-    assert any("update 2 gave the best weights so far, which are lost" in words for words in said)
+    assert any("step 2 gave the best weights so far, which are lost" in words for words in warnings)
     assert (tmp_path / "c.pt").exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_at_the_end_leaves_the_state_to_go_on_from(tmp_path, splits):
     out = tmp_path / "c.pt"
-    message = r"after the last update .*c\.pt cannot be written .* after update 4 of 4, .*with --resume"
+    message = r"after the last step .*c\.pt cannot be written .* after step 4 of 4, .*with --resume"
     with _disk() as (fill, _), pytest.raises(TrainingError, match=message):
         train_to_file(
             CONFIG, Splits(*splits), RunFiles(out), listeners=Listeners(on_score=lambda step, scored: fill())

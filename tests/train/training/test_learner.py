@@ -1,4 +1,4 @@
-"""One update: by parts, in several precisions, with the switches of the loop."""
+"""One step: by parts, in several precisions, with the switches of the loop."""
 
 import functools
 import math
@@ -48,7 +48,7 @@ def _batch(size=4, seed=0, dtype=torch.float64):
     return Batch(image, label, ())
 
 
-def _updated(config, count=3, dtype=torch.float64, weights=(0.2, 1.0, 3.0, 0.7)):
+def _trained(config, count=3, dtype=torch.float64, weights=(0.2, 1.0, 3.0, 0.7)):
     torch.manual_seed(0)
     model = make_learner(config, CLASSES, torch.device("cpu")).model.to(dtype)
     for attention in (model.decode_head.pam, model.decode_head.cam):
@@ -56,7 +56,7 @@ def _updated(config, count=3, dtype=torch.float64, weights=(0.2, 1.0, 3.0, 0.7))
     learner = Learner(model, config, [make_optimiser(model, config.optimiser)])
     set_learning_rate(learner.optimisers, config.optimiser.lr)
     given = None if weights is None else torch.tensor(weights, dtype=dtype)
-    return learner, [learner.update(_batch(seed=seed, dtype=dtype), given) for seed in range(count)]
+    return learner, [learner.step(_batch(seed=seed, dtype=dtype), given) for seed in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def _updated(config, count=3, dtype=torch.float64, weights=(0.2, 1.0, 3.0, 0.7))
 @pytest.mark.parametrize("parts", [2, 4])
 def test_a_batch_in_parts_is_the_batch_where_statistics_are_frozen(loss, parts):
     """In float64, where nothing but the order of sums differs."""
-    whole, expected = _updated(_config(loss=loss, loop={"frozen_batch_norm": True}))
-    cut, got = _updated(_config(loss=loss, loop={"frozen_batch_norm": True, "accumulate": parts}))
+    whole, expected = _trained(_config(loss=loss, loop={"frozen_batch_norm": True}))
+    cut, got = _trained(_config(loss=loss, loop={"frozen_batch_norm": True, "accumulate": parts}))
     for one, other in zip(got, expected, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-12)
         assert one.heads == pytest.approx(other.heads, rel=1e-12)
@@ -76,19 +76,19 @@ def test_a_batch_in_parts_is_the_batch_where_statistics_are_frozen(loss, parts):
 
 
 def test_parts_differ_from_the_whole_where_statistics_are_of_the_batch():
-    whole, _ = _updated(_config())
-    cut, _ = _updated(_config(loop={"accumulate": 2}))
+    whole, _ = _trained(_config())
+    cut, _ = _trained(_config(loop={"accumulate": 2}))
     name = "decode_head.conv_seg.weight"
     assert not torch.allclose(whole.model.state_dict()[name], cut.model.state_dict()[name], rtol=1e-6)
 
 
 def test_frozen_statistics_stay_and_what_batch_norm_learns_moves():
-    learner, _ = _updated(_config(loop={"frozen_batch_norm": True}))
+    learner, _ = _trained(_config(loop={"frozen_batch_norm": True}))
     norm = learner.model.backbone.stem[1]
     assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
     assert not torch.equal(norm.weight, torch.ones_like(norm.weight))
     assert learner.model.decode_head.training
-    moved, _ = _updated(_config())
+    moved, _ = _trained(_config())
     assert not torch.equal(moved.model.backbone.stem[1].running_mean, torch.zeros(2, dtype=torch.float64))
 
 
@@ -102,34 +102,34 @@ def test_the_gradient_is_clipped_after_the_loss_scale_is_taken_out():
         learner.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, enabled=precision == "fp16")
         set_learning_rate(learner.optimisers, 1.0)
         before = [parameter.detach().clone() for parameter in learner.model.parameters()]
-        update = learner.update(_batch(dtype=torch.float32), None)
+        result = learner.step(_batch(dtype=torch.float32), None)
         moved = math.sqrt(
             sum(
                 float((p.detach() - old).square().sum())
                 for p, old in zip(learner.model.parameters(), before, strict=True)
             )
         )
-        assert 0.1 < update.gradient_norm < 1000
+        assert 0.1 < result.gradient_norm < 1000
         assert moved == pytest.approx(0.01, rel=0.01)
 
 
-def test_an_update_whose_gradients_overflow_is_left_out_and_the_scale_falls():
+def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_falls():
     config = _config(precision="fp16")
     learner = make_learner(config, CLASSES, torch.device("cpu"))
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
     set_learning_rate(learner.optimisers, 0.1)
     before = [parameter.detach().clone() for parameter in learner.model.parameters()]
-    update = learner.update(_batch(dtype=torch.float32), None)
-    assert math.isfinite(update.loss)
-    assert not math.isfinite(update.gradient_norm)
+    result = learner.step(_batch(dtype=torch.float32), None)
+    assert math.isfinite(result.loss)
+    assert not math.isfinite(result.gradient_norm)
     assert all(torch.equal(p, old) for p, old in zip(learner.model.parameters(), before, strict=True))
     assert learner.scaler.get_scale() == 2.0**59
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_reduced_precisions_are_near_float32_and_leave_the_weights_in_it(precision):
-    reference, expected = _updated(_config(), dtype=torch.float32)
-    learner, got = _updated(_config(precision=precision), dtype=torch.float32)
+    reference, expected = _trained(_config(), dtype=torch.float32)
+    learner, got = _trained(_config(precision=precision), dtype=torch.float32)
     assert [u.loss for u in got] == pytest.approx([u.loss for u in expected], rel=0.05)
     assert all(tensor.dtype == torch.float32 for tensor in learner.model.parameters())
     assert not torch.equal(
@@ -140,8 +140,8 @@ def test_reduced_precisions_are_near_float32_and_leave_the_weights_in_it(precisi
 def test_the_kind_of_attention_and_of_layout_changes_nothing_but_rounding():
     loop = {"attention": "blockwise", "attention_rows": 5, "channels_last": False}
     wide = {"depth": 18, **SMALL, "base_channels": 8, "dropout": 0.0}
-    plain, expected = _updated(_config(model=wide))
-    other, got = _updated(_config(model=wide, loop=loop))
+    plain, expected = _trained(_config(model=wide))
+    other, got = _trained(_config(model=wide, loop=loop))
     assert plain.model.backbone.stem[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert other.model.decode_head.pam.block_rows == 5
     assert other.model.backbone.stem[0].weight.is_contiguous()
@@ -151,7 +151,7 @@ def test_the_kind_of_attention_and_of_layout_changes_nothing_but_rounding():
 
 
 def test_channels_are_not_last_where_convolutions_would_write_outside_of_their_memory():
-    learner, _ = _updated(_config(loop={"channels_last": True}))
+    learner, _ = _trained(_config(loop={"channels_last": True}))
     assert SMALL["base_channels"] < 8
     assert learner.model.backbone.stem[0].weight.is_contiguous()
 
@@ -171,21 +171,21 @@ def test_a_compiled_network_learns_the_same(synthetic_root, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_moves_nothing():
-    learner, _ = _updated(_config(), count=0)
+    learner, _ = _trained(_config(), count=0)
     before = [parameter.detach().clone() for parameter in learner.model.parameters()]
     batch = _batch()
     batch.image[0, 0, 0, 0] = np.nan
     with pytest.raises(TrainingError, match="the loss is nan"):
-        learner.update(batch, None)
+        learner.step(batch, None)
     assert all(torch.equal(p, old) for p, old in zip(learner.model.parameters(), before, strict=True))
 
 
-def test_left_out_samples_are_counted_with_the_update():
-    learner, _ = _updated(_config(), count=0)
+def test_left_out_samples_are_counted_with_the_step():
+    learner, _ = _trained(_config(), count=0)
     batch = _batch()._replace(skipped=(Skipped("a", "cut off"), Skipped("b", "no picture")))
-    update = learner.update(batch, None, asked_to_stop=True)
-    assert update.skipped == 2
-    assert update.stop
+    result = learner.step(batch, None, asked_to_stop=True)
+    assert result.skipped == 2
+    assert result.stop
 
 
 def test_a_batch_that_cannot_be_cut_is_refused():

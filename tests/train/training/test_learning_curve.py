@@ -47,16 +47,16 @@ def _matrix(*counts):
 def test_evaluations_on_the_way_leave_the_weights_bit_for_bit(tmp_path, synthetic_root, workers):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     config = _config(workers=workers, loop={"evaluate_every": 1})
-    threads, seen = torch.get_num_threads(), []
+    threads, scored = torch.get_num_threads(), []
     train_to_file(
         config,
         Splits(train, val),
         RunFiles(tmp_path / "c.pt"),
-        listeners=Listeners(on_score=lambda step, matrix: seen.append(step)),
+        listeners=Listeners(on_score=lambda step, matrix: scored.append(step)),
     )
     plain = train_model(_config(workers=workers), train).state_dict()
     state = read_checkpoint(tmp_path / "c.pt").model.state_dict()
-    assert seen == [1, 2, 3, 4, 5]
+    assert scored == [1, 2, 3, 4, 5]
     assert all(torch.equal(state[name], plain[name]) for name in plain)
     assert torch.get_num_threads() == threads
 

@@ -1,4 +1,4 @@
-"""What TensorBoard is told of a training, read back from its event files."""
+"""The curves of a training in TensorBoard, read back from its event files."""
 
 import json
 import sys
@@ -71,7 +71,7 @@ def test_the_curves_are_those_of_the_record(tmp_path, splits):
 
 
 def test_after_a_resume_the_curves_go_on_without_a_step_twice(tmp_path, splits):
-    """The run is cut off after update 3, but the state is that of update 2: update 3 is made twice."""
+    """The run is cut off after step 3, but the state is that of step 2: step 3 is made twice."""
 
     class CutOffError(Exception):
         pass

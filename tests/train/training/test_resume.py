@@ -74,8 +74,8 @@ def whole(tmp_path_factory, splits):
     return _files(out)
 
 
-# With each update and with each of the 3 validation samples it is asked once: every place is reached, the
-# evaluations after updates 2, 4 and 5 included.
+# With each step and with each of the 3 validation samples it is asked once: every place is reached, the
+# evaluations after steps 2, 4 and 5 included.
 @pytest.mark.parametrize(
     "ask",
     [
@@ -100,7 +100,7 @@ def test_interrupted_anywhere_and_resumed_it_ends_as_if_nothing_had_been(tmp_pat
 
 
 @pytest.mark.slow
-def test_interrupted_at_every_update_it_still_ends_the_same(tmp_path, splits, whole):
+def test_interrupted_at_every_step_it_still_ends_the_same(tmp_path, splits, whole):
     out, resume = tmp_path / "c.pt", False
     for _ in range(STEPS):
         with pytest.raises(InterruptedTrainingError):
@@ -142,7 +142,7 @@ def test_it_ends_the_same_where_workers_load(tmp_path, splits, whole, workers):
     ids=["sgd", "fp16", "accumulated-blockwise"],
 )
 def test_optimiser_and_scaler_go_on_where_they_stood(tmp_path, splits, changes):
-    """The state before the last evaluation holds all that the updates made of them."""
+    """The state before the last evaluation holds all that the steps made of them."""
     states = []
     for name, stop in (("whole", None), ("parts", 3)):
         out, resume = tmp_path / name / "c.pt", False
@@ -155,15 +155,15 @@ def test_optimiser_and_scaler_go_on_where_they_stood(tmp_path, splits, changes):
                     listeners=Listeners(asked_to_stop=_after(stop)),
                 )
             resume = True
-        updates = []
+        steps = []
         with pytest.raises(InterruptedTrainingError):
             train_to_file(
                 _config(**changes),
                 Splits(*splits),
                 RunFiles(out, resume=resume),
                 listeners=Listeners(
-                    on_step=updates.append,
-                    asked_to_stop=lambda: bool(updates) and updates[-1].step == STEPS,  # noqa: B023 - called before
+                    on_step=steps.append,
+                    asked_to_stop=lambda: bool(steps) and steps[-1].step == STEPS,  # noqa: B023 - called before
                 ),
             )
         states.append(torch.load(state_path(out), weights_only=True))
@@ -236,7 +236,7 @@ def test_the_best_weights_are_kept_where_the_rest_is_scored_at_the_end_alone(spl
     with pytest.raises(InterruptedTrainingError):
         train_to_file(
             _config(), Splits(*splits), RunFiles(out), listeners=Listeners(asked_to_stop=_after(6))
-        )  # after the scores of update 2
+        )  # after the scores of step 2
     train_to_file(_config(loop={}), Splits(*splits), RunFiles(out, resume=True))
     _, best, record = _files(out)
     assert [point["step"] for point in record["val_curve"]] == [2, STEPS]
@@ -292,7 +292,7 @@ def test_there_must_be_something_to_resume_and_nothing_is_begun_anew_over_it(tmp
         train_to_file(_config(), Splits(*splits), RunFiles(interrupted))
 
 
-def test_an_evaluation_that_fails_loses_no_update(tmp_path, splits, whole, monkeypatch):
+def test_an_evaluation_that_fails_loses_no_step(tmp_path, splits, whole, monkeypatch):
     def fail(*arguments, **options):
         raise DataError("val/x.png is cut off")
 

@@ -53,19 +53,19 @@ def _wait_for(process, words):
 
 
 def _interrupt(folder, data, number):
-    """Start, send the signal to the loaders too, as a terminal or a service manager does; the last update."""
+    """Start, send the signal to the loaders too, as a terminal or a service manager does; the last step."""
     folder.mkdir()
     process = _start(folder, data)
     _wait_for(process, "step 6 of 60")
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1, said
-    assert "interrupted after update" in said
-    assert "the same command with --resume" in said
-    assert "Traceback" not in said
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert "interrupted after step" in stderr
+    assert "the same command with --resume" in stderr
+    assert "Traceback" not in stderr
     step = torch.load(folder / "c.state.pt", weights_only=True)["step"]
     assert 6 <= step < 60
-    assert f"after update {step} of 60" in said
+    assert f"after step {step} of 60" in stderr
     assert sorted(path.name for path in folder.iterdir()) == ["c.state.pt", "tiny.yaml"]
     return step
 
@@ -106,13 +106,13 @@ def test_a_first_signal_only_asks_and_a_second_does_what_it_did_before(first):
 def test_a_second_signal_ends_the_process_at_once_and_leaves_nothing_half_written(tmp_path, synthetic_root):
     process = _start(tmp_path, synthetic_root, "--steps", "1000000")
     _wait_for(process, "to learn from")
-    time.sleep(1)  # it is on its way to the first update, which a first signal lets it finish
+    time.sleep(1)  # it is on its way to the first step, which a first signal lets it finish
     for _ in range(2):
         os.kill(process.pid, signal.SIGTERM)
         time.sleep(0.05)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "danet: interrupted" in said
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert "danet: interrupted" in stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"c.state.pt", "tiny.yaml"}
 
 
@@ -120,6 +120,7 @@ def _children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the loaders in Linux's /proc")
 def test_a_loader_that_is_killed_for_memory_ends_the_training_in_words_and_the_other_loader_too(
     tmp_path, synthetic_root
@@ -130,17 +131,17 @@ def test_a_loader_that_is_killed_for_memory_ends_the_training_in_words_and_the_o
         loaders = _children(process.pid)
         assert len(loaders) == 2
         os.kill(loaders[0], signal.SIGKILL)
-        _, said = process.communicate(timeout=40)
+        _, stderr = process.communicate(timeout=40)
     finally:
         for number in (process.pid, *loaders):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-    assert process.returncode == 1, said
-    assert "danet: error: a process that loads samples " in said
-    assert "memory ran out" in said
-    assert "to continue after update" in said
-    assert "with --resume" in said
-    assert "Traceback" not in said
+    assert process.returncode == 1, stderr
+    assert "danet: error: a process that loads samples " in stderr
+    assert "memory ran out" in stderr
+    assert "to continue after step" in stderr
+    assert "with --resume" in stderr
+    assert "Traceback" not in stderr
     assert not any(Path(f"/proc/{loader}").exists() for loader in loaders)
 
 
@@ -173,8 +174,8 @@ def test_a_loader_ends_by_its_parents_sigterm_and_by_no_others(synthetic_root):
     )
     os.kill(int(process.stdout.readline()), signal.SIGTERM)
     time.sleep(0.3)
-    said, _ = process.communicate("\n", timeout=40)
-    assert said.split() == ["True", "0"]
+    stdout, _ = process.communicate("\n", timeout=40)
+    assert stdout.split() == ["True", "0"]
 
 
 def test_an_ignored_signal_stays_ignored():

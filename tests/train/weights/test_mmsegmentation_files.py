@@ -83,12 +83,12 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_of_mmsegmentations_files_imports_whole(tmp_path, state, form):
-    content, said, save, how = FORMS[form]
+    content, details, save, how = FORMS[form]
     path = tmp_path / "danet.pth"
     if save is torch.save:
-        torch.save(content(state, **said), path, **how)
+        torch.save(content(state, **details), path, **how)
     else:
-        save(path, content(state, **said), **how)
+        save(path, content(state, **details), **how)
     loaded, notes = _read(path)
     assert _holds(loaded, state)
     assert loaded.model.config.align_corners is True
@@ -202,13 +202,13 @@ def test_a_hostile_file_runs_nothing_and_imports_nothing(tmp_path, state, monkey
             content["meta" if at == "in meta" else "beside"] = planted
         torch.save(content, "c.pth", **how)
         before = set(sys.modules)
-        said = ""
+        message = ""
         try:
-            _, said = _read("c.pth")
+            _, message = _read("c.pth")
         except CheckpointError as error:
-            said = f"refused: {error}"
-        assert "can run code" in said
-        assert at != "as a tensor" or said.startswith("refused")
+            message = f"refused: {error}"
+        assert "can run code" in message
+        assert at != "as a tensor" or message.startswith("refused")
         assert set(sys.modules) == before
         assert not pathlib.Path("planted").exists()
 
@@ -328,7 +328,7 @@ def test_other_forms_of_weights_are_named_with_what_to_do(tmp_path, network, wri
 
 
 @pytest.mark.parametrize(
-    ("text", "align", "said"),
+    ("text", "align", "words"),
     [
         (files.config_text(True, old=True), True, "as the file's own configuration says"),
         (files.config_text(False), False, "as the file's own configuration says"),
@@ -349,10 +349,10 @@ def test_other_forms_of_weights_are_named_with_what_to_do(tmp_path, network, wri
     ],
 )
 @pytest.mark.parametrize("key", ["cfg", "config"])
-def test_align_corners_is_read_from_the_files_own_configuration_and_said(text, align, said, key):
+def test_align_corners_is_read_from_the_files_own_configuration_with_a_note(text, align, words, key):
     found = settings_of_meta({key: text})
     assert found.align_corners is align
-    assert said in "\n".join(found.notes)
+    assert words in "\n".join(found.notes)
     assert f"meta.{key}" in "\n".join(found.notes)
 
 
@@ -426,33 +426,33 @@ def test_each_published_row_says_where_mmsegmentation_1_2_2_differs(name):
     assert "1.2.2 by one less" in text
     assert ("in 1.2.2 before it (black)" in " ".join(text.split("\n# "))) == name.startswith("voc2012")
     table = (pathlib.Path(__file__).parents[3] / "docs" / "mmsegmentation.md").read_text(encoding="utf-8")
-    for said in ("padding of a picture", "1216x1214", "(1 - i / n) ** 0.9"):
-        assert said in table
+    for words in ("padding of a picture", "1216x1214", "(1 - i / n) ** 0.9"):
+        assert words in table
 
 
 def test_white_space_around_names_of_classes_says_nothing_and_stays():
-    ours = find_classes("ade20k")
-    names = tuple("bed " if name == "bed" else name for name in ours.names)
-    theirs = ClassTable(names=names, colors=ours.colors)
-    assert theirs.names[7] == "bed "
-    check_classes_agree(theirs, 150, ours)
-    check_splits_agree(theirs, ours)
-    assert first_difference(names, ours.names) is None
-    other = ours.model_copy(update={"names": (*ours.names[:9], "lawn", *ours.names[10:])})
+    packaged = find_classes("ade20k")
+    names = tuple("bed " if name == "bed" else name for name in packaged.names)
+    spaced = ClassTable(names=names, colors=packaged.colors)
+    assert spaced.names[7] == "bed "
+    check_classes_agree(spaced, 150, packaged)
+    check_splits_agree(spaced, packaged)
+    assert first_difference(names, packaged.names) is None
+    other = packaged.model_copy(update={"names": (*packaged.names[:9], "lawn", *packaged.names[10:])})
     with pytest.raises(DataError, match="class 9 is 'grass' in the checkpoint, but 'lawn' in the dataset"):
-        check_classes_agree(theirs, 150, other)
+        check_classes_agree(spaced, 150, other)
 
 
 def test_ade20ks_row_is_scored_with_mmsegmentations_own_names(tmp_path):
-    ours = find_classes("ade20k")
-    names = ["bed " if name == "bed" else name for name in ours.names]
+    packaged = find_classes("ade20k")
+    names = ["bed " if name == "bed" else name for name in packaged.names]
     state = build_model(18, **SMALL, stem_channels=4, num_classes=150).state_dict()
-    said = {
+    details = {
         "names": names,
-        "palette": [list(color) for color in ours.colors],
+        "palette": [list(color) for color in packaged.colors],
         "text": files.config_text(False),
     }
-    torch.save(files.content_of_0x(state, **said), tmp_path / "ade.pth")
+    torch.save(files.content_of_0x(state, **details), tmp_path / "ade.pth")
     for folder, values in (("images", (40, 40, 3)), ("annotations", (40, 40))):
         place = tmp_path / "ADEChallengeData2016" / folder / "validation"
         place.mkdir(parents=True)

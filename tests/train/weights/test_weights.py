@@ -251,8 +251,8 @@ def test_code_in_a_published_file_is_not_run(tmp_path, monkeypatch):
 def test_what_no_tensor_tells_is_assumed_aloud_or_taken_from_the_caller(tmp_path, caplog):
     path = _saved(tmp_path, authors_file(deep=False, fc=True))
     load_checkpoint(path)
-    for said in ("pretrained.fc.weight", "dilations 2,4,4", "aligned corners"):
-        assert said in caplog.text
+    for words in ("pretrained.fc.weight", "dilations 2,4,4", "aligned corners"):
+        assert words in caplog.text
     notes = []
     config = read_checkpoint(path, multi_grid=(4, 8, 16), align_corners=False, say=notes.append).model.config
     assert (config.multi_grid, config.align_corners) == (((4, 8, 16)), False)
@@ -287,11 +287,11 @@ def test_the_classes_that_mmsegmentation_names_are_read_and_checked(tmp_path, me
 
 def test_a_palette_that_has_not_a_color_a_class_keeps_no_weights_out(tmp_path):
     meta = {"dataset_meta": {"classes": ["road", "car"], "palette": [[1, 2, 3]] * 19}}
-    path, said = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta), []
-    loaded = read_checkpoint(path, say=said.append)
+    path, notes = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta), []
+    loaded = read_checkpoint(path, say=notes.append)
     assert loaded.classes.names == ("road", "car")
     assert len(set(loaded.classes.colors)) == 2
-    assert any("left out: the palette of 19 colors, as there are 2 classes" in line for line in said)
+    assert any("left out: the palette of 19 colors, as there are 2 classes" in line for line in notes)
 
 
 def test_classes_of_another_number_are_replaced_by_the_callers_own(tmp_path):
@@ -366,26 +366,26 @@ def _import(*arguments):
 
 def test_the_command_turns_an_authors_file_into_a_checkpoint_and_into_mmsegmentations_and_back(tmp_path):
     path = _saved(tmp_path, authors_file(deep=False, classes=19, fc=True))
-    own, theirs, back = tmp_path / "own.pt", tmp_path / "theirs.pth", tmp_path / "back.pt"
+    own, mmseg, back = tmp_path / "own.pt", tmp_path / "mmseg.pth", tmp_path / "back.pt"
     result = _import(path, "-o", own, "--classes", "cityscapes", "--multi-grid", "4,8,16")
     assert result.exit_code == 0, result.output
-    for said in (
+    for words in (
         "pretrained.fc.weight",
         "aligned corners",
         "DANet-R50",
         "road, sidewalk",
         "its authors' names",
     ):
-        assert said in result.output
+        assert words in result.output
     loaded = read_checkpoint(own)
     assert loaded.model.config.multi_grid == (4, 8, 16)
     assert loaded.model.config.align_corners is True
     assert len(loaded.metadata["imported"]["sha256"]) == 64
 
-    result = _import(own, "-o", theirs, "--to", "mmseg")
+    result = _import(own, "-o", mmseg, "--to", "mmseg")
     assert result.exit_code == 0, result.output
     assert "backbone.multi_grid=(4, 8, 16)" in result.output
-    result = _import(theirs, "-o", back)
+    result = _import(mmseg, "-o", back)
     assert result.exit_code == 0, result.output
     again = read_checkpoint(back)
     assert again.model.config == loaded.model.config
@@ -442,5 +442,5 @@ def test_a_tensor_that_is_larger_than_what_is_stored_of_it_is_refused(tmp_path, 
         ),
     }[kind]()
     torch.save({"state_dict": {"w": tensor}}, tmp_path / "it.pt")
-    with pytest.raises(CheckpointError, match="repeating view, sparse, or without values"):
+    with pytest.raises(CheckpointError, match="expanded from fewer values, sparse, or without values"):
         read_stored(tmp_path / "it.pt")

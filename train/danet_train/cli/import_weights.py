@@ -40,15 +40,15 @@ def import_weights(
         typer.Option(
             "--align-corners/--no-align-corners",
             help="How logits are upsampled. Unless given: as the file says, aligned for the authors' files, "
-            "as its own configuration says for mmsegmentation's, else by the input's size, which is said.",
+            "as its own configuration says for mmsegmentation's, else by the input's size; it is printed.",
         ),
     ] = None,
     multi_grid: Annotated[
         str | None,
         typer.Option(
             metavar="D,D,D",
-            help="Dilations of layer4's blocks, e.g. 4,8,16; no tensor tells them. Unless given: as the file "
-            "says, or as its family is trained, which is then said.",
+            help="Dilations of layer4's blocks, e.g. 4,8,16; no tensor shows them. Unless given: as the file "
+            "says, or as its family is trained; then it is printed.",
         ),
     ] = None,
     to: Annotated[
@@ -105,7 +105,7 @@ def import_weights(
         f"{model.config.num_classes} classes ({known}), from {loaded.family}"
     )
     if to == "mmseg":
-        said = ", ".join(f"{key}={value!r}" for key, value in mmseg_settings(model).items())
-        typer.echo(f"mmsegmentation's configuration must say: {said}")
+        settings = ", ".join(f"{key}={value!r}" for key, value in mmseg_settings(model).items())
+        typer.echo(f"mmsegmentation's configuration must say: {settings}")
         if loaded.scales is not None:
             typer.echo("left out: the scales of activations for INT8, which mmsegmentation does not know")

@@ -1,4 +1,4 @@
-"""Running out of memory, told in words instead of a traceback."""
+"""Report running out of memory as a message instead of a traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def telling_of_memory(advice: str) -> Iterator[None]:
     """Raise an :class:`OutOfMemoryError` where the block runs out of memory.
 
     Args:
-        advice: The options that make it take less.
+        advice: The options that reduce the memory.
     """
     import torch
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def score_table(matrix: ConfusionMatrix, classes: ClassTable) -> Table:
-    """Per-class IoU and accuracy in percent, each class's share of the scored pixels, and the means below."""
+    """Return IoU, accuracy and share of the scored pixels by class, in percent, and the means below."""
     from rich.table import Table
 
     table = Table("class", title=f"{int(matrix.counts.sum()):,} pixels", show_footer=True)
@@ -28,7 +28,7 @@ def score_table(matrix: ConfusionMatrix, classes: ClassTable) -> Table:
 
 
 def config_table() -> Table:
-    """Name, network, and the published mIoU in percent at one scale and at several, and by whom."""
+    """Return name, network, and the published mIoU in percent at one scale and at several, and by whom."""
     from rich import box
     from rich.table import Table
 

@@ -51,7 +51,7 @@ def train(
         typer.Option(
             "--output",
             "-o",
-            help="The checkpoint to write, of the last update. Beside NAME.pt stand NAME.json, the record, "
+            help="The checkpoint to write, of the last step. Beside NAME.pt stand NAME.json, the record, "
             "and, where the run evaluates on its way, NAME.best.pt, the weights of the highest mIoU.",
         ),
     ],
@@ -77,22 +77,24 @@ def train(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Updates, instead of the configuration's (with --quantize a tenth of them)."),
+        typer.Option(
+            help="Number of steps, instead of the configuration's (with --quantize a tenth of them)."
+        ),
     ] = None,
     evaluate_every: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Score the validation split after so many updates, instead of the configuration's "
+            help="Score the validation split after so many steps, instead of the configuration's "
             "loop.evaluate_every, and keep the best weights.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed, instead of the configuration's.")] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Instead of the configuration's.")
+        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device, instead of the configuration's.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Of torch on a CPU, instead of the configuration's.")
+        int | None, typer.Option(min=1, help="Threads of torch on a CPU, instead of the configuration's.")
     ] = None,
     resume: Annotated[
         bool,
@@ -135,7 +137,7 @@ def train(
 ) -> None:
     """Train a DANet and write a checkpoint with its scores, or fine-tune one for INT8.
 
-    A first Ctrl-C or SIGTERM finishes the update under way, saves the state beside the checkpoint and ends
+    A first Ctrl-C or SIGTERM finishes the step under way, saves the state beside the checkpoint and ends
     with exit code 1; a second one ends at once. The same command with --resume continues.
 
     On several GPUs or machines: torchrun --nproc-per-node 4 --no-python danet train ... (the batch is that of

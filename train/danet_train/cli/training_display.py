@@ -1,4 +1,4 @@
-"""What ``danet train`` shows while it works: a bar on a terminal, a few lines elsewhere."""
+"""The progress of ``danet train``: a bar on a terminal, a few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from danet_train.training.loop import Progress as Step
 from danet_train.training.scoring import SplitScore
 
 _LINES = 10
-"""So many lines tell of the updates where the output is no terminal."""
+"""Number of lines about the steps where the output is no terminal."""
 _SMOOTHING = 0.1
-"""The share of the newest update in the speed that is shown."""
+"""Weight of the newest step in the speed that is shown."""
 
 
 class TrainingDisplay:
-    """Shows the updates, their loss and speed, and what is scored.
+    """Shows the steps, their loss and speed, and the evaluations.
 
     Args:
-        console: To print on.
-        what: Is done, in a word.
-        steps: Updates in all.
-        batch_size: Images an update.
-        scored: Samples that are scored in all.
+        console: The console to print on.
+        what: Name of the work, in a word.
+        steps: Number of steps.
+        batch_size: Images in a step.
+        scored: Number of samples that are scored in all.
     """
 
     def __init__(self, console: Console, what: str, *, steps: int, batch_size: int, scored: int) -> None:
         self._console, self._what = console, what
         self._steps, self._batch_size = steps, batch_size
-        self._plain = not console.is_terminal  # where no bar is seen, lines tell how far it is
+        self._plain = not console.is_terminal  # lines in place of the bar
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,7 +61,7 @@ class TrainingDisplay:
         self._progress.stop()
 
     def listeners(self, asked_to_stop: Callable[[], bool] = lambda: False) -> Listeners:
-        """This display as a run's listeners, with who is asked whether to stop."""
+        """Return the listeners of a run that call this display, and ``asked_to_stop``."""
         return Listeners(
             asked_to_stop=asked_to_stop,
             on_start=self.on_start,
@@ -73,14 +73,14 @@ class TrainingDisplay:
         )
 
     def on_start(self, first: int) -> None:
-        """The updates begin, after ``first`` of an earlier run."""
+        """Show the start, after ``first`` steps of an earlier run."""
         if first:
             self._console.print(f"resumed after step {first} of {self._steps}")
         self._progress.update(self._training, completed=first)
         self._since = time.perf_counter()
 
     def on_step(self, step: Step) -> None:
-        """An update was made."""
+        """Show a step."""
         now = time.perf_counter()
         if self._since is not None:
             newest = now - self._since
@@ -94,8 +94,8 @@ class TrainingDisplay:
         )
         tenth = step.step * _LINES // self._steps
         if self._plain and tenth > (step.step - 1) * _LINES // self._steps:
-            told = (f"step {step.step} of {self._steps}", loss, speed)
-            self._console.print(", ".join(part for part in told if part))
+            parts = (f"step {step.step} of {self._steps}", loss, speed)
+            self._console.print(", ".join(part for part in parts if part))
         self._note_skipped(step)
 
     def _note_skipped(self, step: Step) -> None:
@@ -107,27 +107,27 @@ class TrainingDisplay:
                     self._console.print(f"left out {name}: {why}", markup=False, highlight=False)
 
     def on_sample(self) -> None:
-        """A sample was scored."""
+        """Show that a sample was scored."""
         self._progress.advance(self._scoring)
-        self._since = None  # the time of an evaluation is none of an update's
+        self._since = None  # the time of an evaluation is no time of a step
 
     def on_phase(self, phase: str) -> None:
-        """Another part of the work begins."""
+        """Show that another part of the work begins."""
         self._progress.update(self._scoring, description=phase)
         if self._plain:
             self._console.print(phase)
 
     def on_score(self, step: int, scored: SplitScore) -> None:
-        """The validation split was scored."""
+        """Show the scores of the validation split."""
         without = f" without {scored.skipped} samples that cannot be read" if scored.skipped else ""
         self._console.print(f"step {step} of {self._steps}, mIoU {scored.matrix.miou:.4f}{without}")
 
     def warn(self, what: str) -> None:
-        """Something went wrong that does not end the training."""
+        """Print a warning, which does not end the training."""
         self._console.print(f"warning: {what}", markup=False, highlight=False)
 
     def summary(self) -> str | None:
-        """How many samples were left out; None where there were none."""
+        """Return how many samples were left out, in words; None where there were none."""
         if not self._skips:
             return None
         return f"{len(self._skipped)} samples were left out, {self._skips} times: see the record"

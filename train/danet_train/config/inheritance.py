@@ -1,4 +1,4 @@
-"""Settings in layers: a file over its ``base:``, ``key=value`` over the file; and what is wrong with them."""
+"""Settings in layers: a file over its ``base:``, ``key=value`` over the file; and messages about errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FOLDER = Path(str(files("danet_train"))) / "configs"
 CLASS_TABLES = _FOLDER / "classes"
 """The folder of the packaged class tables but Cityscapes'."""
 _OWN = "published"
-"""What was published of the base says nothing of what begins from it."""
+"""The section that is not inherited: scores of the base do not hold for what begins from it."""
 
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -42,17 +42,17 @@ _Loader.add_implicit_resolver(
 
 
 def packaged_names() -> list[str]:
-    """The names of the packaged configurations, in order."""
+    """Return the names of the packaged configurations, in order."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def packaged_class_tables() -> list[str]:
-    """The names of the packaged class tables, in order; Cityscapes' is in no file of this package."""
+    """Return the names of the packaged class tables, in order; Cityscapes' is in no file of this package."""
     return sorted(["cityscapes", *(path.stem for path in CLASS_TABLES.glob("*.yaml"))])
 
 
 def find_config(name_or_path: str) -> Path:
-    """The file of a packaged configuration, or else the file at that path.
+    """Return the file of a packaged configuration, or else the file at that path.
 
     Raises:
         ConfigError: There is neither.
@@ -68,14 +68,15 @@ def find_config(name_or_path: str) -> Path:
 
 
 def read_settings(path: Path, assignments: Sequence[str] = ()) -> dict[str, Any]:
-    """The settings of a YAML file over those of its ``base:``, and so on down.
+    """Read the settings of a YAML file over those of its ``base:``, and so on down.
 
     ``base:`` is the name of a packaged configuration, or the path of a file, relative to the file that names
     it. A mapping is merged with the base's key by key, ``null`` included; anything else replaces.
 
     Args:
         path: The file.
-        assignments: Stand over it, each as ``optimiser.lr=0.02``: a key with a value in YAML.
+        assignments: Settings that replace the file's, each as ``optimiser.lr=0.02``: a key with a value in
+            YAML.
 
     Raises:
         ConfigError: A file is no mapping in YAML, a base is not there, or a file is its own base; or an
@@ -91,17 +92,17 @@ def read_settings(path: Path, assignments: Sequence[str] = ()) -> dict[str, Any]
 
 
 def _assigned(assignments: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """What each of them sets, as a mapping of mappings."""
-    seen: dict[str, str] = {}
+    """Yield the setting of each assignment, as a mapping of mappings."""
+    earlier: dict[str, str] = {}
     for text in assignments:
         key, _, value = text.partition("=")
         if _KEY.fullmatch(key) is None or not value.strip():
             raise ConfigError(
                 f"expected KEY=VALUE, e.g. optimiser.lr=0.02, or =null for none (got {text!r:.60})"
             )
-        if key in seen:
-            raise ConfigError(f"{key} is set twice, by {seen[key]!r:.60} and {text!r:.60}; leave one out")
-        seen[key] = text
+        if key in earlier:
+            raise ConfigError(f"{key} is set twice, by {earlier[key]!r:.60} and {text!r:.60}; leave one out")
+        earlier[key] = text
         setting = parse_yaml(value, f"the value of {key}", _Loader)
         for name in reversed(key.split(".")):
             setting = {name: setting}
@@ -109,13 +110,13 @@ def _assigned(assignments: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _lineage(path: Path) -> Iterator[dict[str, Any]]:
-    """The settings of a file, of its base, of that one's base, ..."""
-    seen: list[Path] = []
+    """Yield the settings of a file, of its base, of that one's base, ..."""
+    chain: list[Path] = []
     while True:
-        if path.resolve() in seen:
-            chain = " -> ".join(str(place) for place in [*seen, path.resolve()])
-            raise ConfigError(f"{seen[0]} is its own base: {chain}; take one 'base:' out")
-        seen.append(path.resolve())
+        if path.resolve() in chain:
+            circle = " -> ".join(str(place) for place in [*chain, path.resolve()])
+            raise ConfigError(f"{chain[0]} is its own base: {circle}; take one 'base:' out")
+        chain.append(path.resolve())
         settings = _read_mapping(path)
         base = settings.pop("base", None)
         yield settings
@@ -155,7 +156,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 
 def explain(source: str, error: ValidationError) -> ConfigError:
-    """The first findings of ``error`` as a ConfigError that names ``source`` (a file or a call)."""
+    """Return the first findings of ``error`` as a ConfigError that names ``source`` (a file or a call)."""
     findings = []
     for finding in error.errors()[:3]:
         where = ".".join(str(part) for part in finding["loc"]) or "the whole"

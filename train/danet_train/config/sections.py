@@ -27,7 +27,7 @@ class Normalisation(BaseModel):
 
 
 class AugmentationConfig(BaseModel):
-    """How a sample is varied; the defaults are mmsegmentation's for Cityscapes.
+    """The augmentation of a sample; the defaults are mmsegmentation's for Cityscapes.
 
     Attributes:
         kind: The order of the steps, and the details of each. ``mmsegmentation``: resize within ``base_hw``
@@ -37,7 +37,7 @@ class AugmentationConfig(BaseModel):
         scale: Range of the random resize, keeping the aspect ratio.
         base_hw: The size that the scale multiplies; None for each image's own. ``mmsegmentation`` takes the
             largest size of the image's proportions within it, ``authors`` its short side.
-        crop_hw: Of the random crop in pixels; a smaller picture is padded with ignored pixels.
+        crop_hw: Size of the random crop in pixels; a smaller picture is padded with ignored pixels.
         crop_max_ratio: A crop of which one class fills more is drawn again, up to ten times; 1 takes any.
         flip: Probability of mirroring.
         photometric: Probability of each distortion of brightness, contrast, saturation and hue.
@@ -70,14 +70,14 @@ class AugmentationConfig(BaseModel):
 
 
 class OptimiserConfig(BaseModel):
-    """What moves the weights.
+    """The optimiser.
 
     Attributes:
         kind: ``sgd`` with momentum, or ``adamw``.
         lr: Learning rate at the start, after the warm-up.
-        momentum: Of SGD.
-        weight_decay: On every parameter for SGD; on weights of two axes and more for AdamW.
-        head_lr_factor: On the learning rate of both heads (10 in the paper, 1 in mmsegmentation).
+        momentum: Momentum of SGD.
+        weight_decay: Applied to every parameter by SGD, to weights of two axes and more by AdamW.
+        head_lr_factor: Factor on the learning rate of both heads (10 in the paper, 1 in mmsegmentation).
         clip_norm: Largest norm of the gradient; None for no limit.
     """
 
@@ -92,12 +92,12 @@ class OptimiserConfig(BaseModel):
 
 
 class ScheduleConfig(BaseModel):
-    """How the learning rate falls.
+    """The schedule of the learning rate.
 
     Attributes:
-        power: Of the polynomial in the part of steps that are left.
-        eta_min: The learning rate does not fall below it.
-        warmup_steps: The learning rate first rises linearly over so many steps.
+        power: Power of the polynomial in the share of steps that are left.
+        eta_min: Lowest learning rate.
+        warmup_steps: Number of steps over which the learning rate first rises linearly.
     """
 
     model_config = CLOSED
@@ -108,12 +108,12 @@ class ScheduleConfig(BaseModel):
 
 
 class OhemConfig(BaseModel):
-    """Which pixels are hard enough to count in a loss; see :mod:`danet_train.training.objective.ohem`.
+    """Online hard example mining in a loss; see :mod:`danet_train.training.objective.ohem`.
 
     Attributes:
         threshold: A pixel counts where the probability of its class is below; None takes the pixels of the
             greatest loss.
-        min_kept: So many pixels an image count at least.
+        min_kept: Least number of pixels that count in an image.
     """
 
     model_config = CLOSED
@@ -123,18 +123,18 @@ class OhemConfig(BaseModel):
 
 
 class LossConfig(BaseModel):
-    """What is minimised.
+    """The loss.
 
     Attributes:
-        branch_weight: On the losses of the two branches' own classifiers; the sum's weight is 1.
-        aux_weight: On the auxiliary head's.
+        branch_weight: Weight of the losses of the two branches' own classifiers; that of their sum is 1.
+        aux_weight: Weight of the auxiliary head's loss.
         mean_over: ``all`` divides by all pixels, ignored ones included (mmsegmentation's default);
             ``valid`` by those that count.
         class_balance: Each class weighs (median frequency / its frequency) to this power; 0 for equal
             weights, 1 for median frequency balancing (Eigen and Fergus 2015).
-        label_stride: The loss uses the middle pixel of each cell of so many pixels a side. 3 makes the
+        label_stride: The loss uses the middle pixel of each cell of this many pixels a side. 3 makes the
             loss nine times cheaper, which is half of a step of a small network on a CPU.
-        ohem: Leaves the easy pixels of each classifier out; None counts all.
+        ohem: Counts the hard pixels of each classifier alone; None counts all.
     """
 
     model_config = CLOSED
@@ -155,15 +155,15 @@ class LossConfig(BaseModel):
 
 
 class LoopConfig(BaseModel):
-    """How the updates are run.
+    """The training loop.
 
     Attributes:
-        evaluate_every: The validation split is scored after so many updates, and the best weights are kept;
-            None scores it only at the end.
-        save_every: What the training is resumed from is saved after so many updates, besides around each
-            evaluation and when the training is interrupted.
-        accumulate: The batch of an update goes through the network in so many parts, for less memory. The
-            update is the same where batch statistics are frozen; else they are those of each part.
+        evaluate_every: Number of steps after which the validation split is scored, and the best weights are
+            kept; None scores it only at the end.
+        save_every: Number of steps after which the state of the training is saved. It is also saved around
+            each evaluation and when the training is interrupted.
+        accumulate: Number of parts in which the batch of a step goes through the network, for less memory.
+            The step is the same where batch statistics are frozen; else they are those of each part.
         frozen_batch_norm: Keep the running statistics as they are, and normalise with them; the weights and
             biases of batch norm are still trained. For fine-tuning, and for small batches.
         channels_last: Lay tensors out as (B, H, W, C) in memory, which convolutions are faster on; on a CPU
@@ -172,7 +172,7 @@ class LoopConfig(BaseModel):
         attention: ``plain`` keeps position attention's whole map of N x N positions; ``blockwise`` computes
             it again on the way back, a block of rows at a time, in memory that grows with N alone. The
             weights are the same, and so is the arithmetic but for its order.
-        attention_rows: Of a block of ``blockwise``.
+        attention_rows: Number of rows in a block of ``blockwise``.
     """
 
     model_config = CLOSED
@@ -188,15 +188,16 @@ class LoopConfig(BaseModel):
 
 
 class QuantisationConfig(BaseModel):
-    """How a checkpoint is fine-tuned for INT8; says nothing on a training from scratch.
+    """The fine-tuning of a checkpoint for INT8; without effect on a training from scratch.
 
     Attributes:
-        steps: Updates; None for a tenth of the training's.
-        lr_factor: On the optimiser's learning rate, its floor included; there is no warm-up.
-        scale_lr: Of the logarithms of the activations' scales, by Adam: at first a step changes a scale by
-            this share. It falls with the weights' learning rate. 0 leaves the scales as they were found.
-        frames: Of the training split, evenly chosen, not augmented, on which the scales are found at first.
-        percentile: Of a frame's magnitudes that a scale reaches at first; 100 is the largest.
+        steps: Number of steps; None for a tenth of the training's.
+        lr_factor: Factor on the optimiser's learning rate, its floor included; there is no warm-up.
+        scale_lr: Learning rate of the logarithms of the activations' scales, by Adam: at first a step changes
+            a scale by this share. It falls with the weights' learning rate. 0 leaves the scales unchanged.
+        frames: Number of frames of the training split, evenly chosen, not augmented, on which the first
+            scales are found.
+        percentile: Percentile of a frame's magnitudes that the first scales reach; 100 is the largest.
     """
 
     model_config = CLOSED
@@ -209,19 +210,19 @@ class QuantisationConfig(BaseModel):
 
 
 class EvaluationConfig(BaseModel):
-    """How a network is scored; the default is mmsegmentation's for 512x1024: the whole image, once.
+    """The evaluation of a network; the default is mmsegmentation's for 512x1024: the whole image, once.
 
     Attributes:
         mode: ``whole`` shows the network the image at once, ``slide`` window by window.
-        window_hw: Of a window.
-        stride_hw: From a window to the next; None for two thirds of a window, rounded up: 513 for
+        window_hw: Size of a window.
+        stride_hw: Distance from a window to the next; None for two thirds of a window, rounded up: 513 for
             mmsegmentation's 769, 512 for the authors' 768.
         scales: Factors on the image's size; more than one is multi-scale evaluation.
         flip: Whether the mirror image is predicted too.
         base_hw: The short and the long side within which the image is resized, keeping its ratio, before
             ``scales``; e.g. (512, 2048) for ADE20K. ``authors`` use the long side alone. None keeps the
             image's own size.
-        windows_at_once: Windows that the network is shown in one batch.
+        windows_at_once: Number of windows in one batch.
         protocol: Where the references differ. ``mmsegmentation``: the picture is resized in 8 bits, the last
             windows are moved inside it, logits are averaged over windows and softmax over test-time
             augmentations, and the mirror image is one of them. ``authors`` (MultiEvalModule): the normalised
@@ -264,11 +265,11 @@ class EvaluationConfig(BaseModel):
 
 
 class PublishedResult(BaseModel):
-    """What somebody else reports of a training by this recipe; a configuration has it from no base.
+    """The scores that others report of a training by this recipe; not inherited from a base.
 
     Attributes:
-        source: Who.
-        miou: On the validation split, in percent, at a single scale.
+        source: Name of the publisher.
+        miou: mIoU on the validation split, in percent, at a single scale.
         multi_scale_miou: The same with several scales and flipped images.
     """
 

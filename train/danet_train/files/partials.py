@@ -120,9 +120,10 @@ def remove_dead_in(folder: Path, names: re.Pattern[str], home: Path | None = Non
     """Remove what killed processes left unfinished in a folder; what has a writer, or another owner, stays.
 
     Args:
-        folder: Need not be there.
-        names: Of unfinished files and folders.
-        home: Of all of them; without it each one's own name tells, which a shortened one does not.
+        folder: Folder to clean; it need not exist.
+        names: Pattern of the names of unfinished files and folders.
+        home: Path that they are to have when finished; by default each one's own name tells it, which a
+            shortened name does not.
 
     Returns:
         What was removed; each is logged.
@@ -211,7 +212,7 @@ def _end_unlocked(partial: Path, home: Path | None) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """What cannot be removed is left for the next start."""
+    """Remove a file or folder; one that cannot be removed is left for the next start."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

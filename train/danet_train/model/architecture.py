@@ -1,4 +1,4 @@
-"""Reading the shape of a DANet off the tensors of its state dict."""
+"""Read the shape of a DANet off the tensors of its state dict."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def infer_config(
     align_corners: bool | None = None,
     own_name: Callable[[str], str] = str,
 ) -> DANetConfig:
-    """The config of the DANet that ``state`` belongs to.
+    """Return the config of the DANet that ``state`` belongs to.
 
-    Widths, classes, which branches and heads exist, and what the backbone can tell of itself are read off
-    names and shapes.
+    Widths, classes, the branches and heads that exist, and most options of the backbone are read off names
+    and shapes.
 
     Args:
         state: Tensors by mmsegmentation's names.
-        backbone: Its name, which no shape tells.
-        stated: Options of the backbone that no shape tells, ``multi_grid`` of a ResNet for example; an option
+        backbone: Name of the backbone, which no shape shows.
+        stated: Options of the backbone that no shape shows, for example ``multi_grid`` of a ResNet; an option
             that is left out has its default.
-        align_corners: How logits are upsampled, which no shape tells either.
-        own_name: What the file itself calls a tensor, for messages.
+        align_corners: Whether logits are upsampled with aligned corners, which no shape shows either.
+        own_name: Maps a name to that in the file itself, for messages.
 
     Raises:
         CheckpointError: ``state`` is not a DANet's.
@@ -66,12 +66,12 @@ def infer_config(
 def model_from_state(
     config: DANetConfig, state: Mapping[str, Tensor], own_name: Callable[[str], str] = str
 ) -> DANet:
-    """A DANet of ``config`` that holds ``state``, in eval mode, float32.
+    """Return a DANet of ``config`` that holds ``state``, in eval mode, float32.
 
     Args:
-        config: As :func:`infer_config` reads it.
+        config: The config that :func:`infer_config` read.
         state: Tensors by mmsegmentation's names.
-        own_name: What the file itself calls a tensor, for messages.
+        own_name: Maps a name to that in the file itself, for messages.
 
     Raises:
         CheckpointError: A tensor is missing, left over, of another shape, or not finite.
@@ -89,13 +89,13 @@ def accounted(
     what: str,
     own_name: Callable[[str], str] = str,
 ) -> dict[str, Tensor]:
-    """``state`` in the order and the types of ``expected``, every tensor accounted for.
+    """Return ``state`` in the order and the types of ``expected``, every tensor accounted for.
 
     Args:
         state: Tensors by mmsegmentation's names.
-        expected: Of the network that is to hold them; only names, shapes and types are looked at.
-        what: The network, for messages.
-        own_name: What the file itself calls a tensor, for messages.
+        expected: Tensors of the network that is to hold them; only names, shapes and types are used.
+        what: Name of the network, for messages.
+        own_name: Maps a name to that in the file itself, for messages.
 
     Raises:
         CheckpointError: A tensor is missing, left over, of another shape, or not finite.

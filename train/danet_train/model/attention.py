@@ -24,7 +24,7 @@ class Scale(nn.Module):
 
 
 class PositionAttention(nn.Module):
-    """PAM: every position gathers from all positions that look alike (eq. 1 and 2).
+    """PAM: every position gathers from all similar positions (eq. 1 and 2).
 
     The softmax is over the keys and its argument is **not** divided by sqrt(d), unlike a transformer's.
     The map has (H * W)^2 entries an image; the exported model computes the same without storing it, and so
@@ -78,7 +78,7 @@ class ChannelAttention(nn.Module):
 
 
 def use_blockwise_attention(model: nn.Module, rows: int) -> None:
-    """Let every position attention of ``model`` compute so many rows of its map at a time."""
+    """Let every position attention of ``model`` compute ``rows`` rows of its map at a time."""
     for module in model.modules():
         if isinstance(module, PositionAttention):
             module.block_rows = rows

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 
 def energies(query: Tensor, key: Tensor) -> Tensor:
-    """``query @ key``; in float32 where it would be float16, whose range it leaves without a 1/sqrt(d).
+    """Compute ``query @ key``; in float32 instead of float16, whose range it leaves without a 1/sqrt(d).
 
     Args:
         query: (B, n, d).
@@ -31,7 +31,7 @@ def energies(query: Tensor, key: Tensor) -> Tensor:
 
 
 def blockwise_context(query: Tensor, key: Tensor, value: Tensor, rows: int) -> Tensor:
-    """``value @ softmax(query @ key).T``, differentiable once, without a tensor of N x N.
+    """Compute ``value @ softmax(query @ key).T``, differentiable once, without a tensor of N x N.
 
     The softmax is in float32, in float64 for float64. Products are in the operands' precision, and in that
     of autocast where it is on; the energies as :func:`energies` says.
@@ -52,7 +52,7 @@ def blockwise_context(query: Tensor, key: Tensor, value: Tensor, rows: int) -> T
 
 
 def _product_dtype(operand: Tensor) -> torch.dtype:
-    """The type in which a product of ``operand`` is made: its own, or that of autocast."""
+    """Return the dtype of a product of ``operand``: its own, or that of autocast."""
     kind = operand.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
@@ -99,5 +99,5 @@ def _blocks(count: int, rows: int) -> list[slice]:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """In float32 where it is narrower."""
+    """Return the tensor in float32 where it is narrower."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

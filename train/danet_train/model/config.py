@@ -35,27 +35,27 @@ _KEYS_OF_BEFORE = (
     "dropout",
     "align_corners",
 )
-"""Of a ResNet's config in files, in their order; ``backbone`` is left out, as when there was no other."""
+"""Keys of a ResNet's config in files, in order; ``backbone`` is left out, as in files of before."""
 
 
 class DANetConfig(BaseModel):
     """Everything that decides a DANet's modules and their shapes.
 
     The options of the backbone stand beside those below, as attributes too: ``depth``, ``base_channels``,
-    ``stem``, ``stem_channels`` and ``multi_grid`` of the ResNet, say
+    for example ``stem``, ``stem_channels`` and ``multi_grid`` of the ResNet
     (:class:`danet_train.model.backbones.resnet.ResNetOptions`).
 
     Attributes:
-        backbone: Its name, as :mod:`danet_train.model.backbones.registry` lists it.
+        backbone: Name of the backbone, as :mod:`danet_train.model.backbones.registry` lists it.
         num_classes: Channels of the logits.
         head_channels: Width of both branches of the head.
         attention_channels: Width of PAM's queries and keys.
         aux_channels: Width of the auxiliary head on the backbone's c3, None (or 0) for no auxiliary head.
         pam: Whether the head has the position attention branch.
         cam: Whether the head has the channel attention branch.
-        dropout: Probability of dropping a channel before each classifier.
-        align_corners: How logits are upsampled. None is mmsegmentation's rule by input size: false for
-            8k, true for 8k+1.
+        dropout: Probability of dropout of a channel before each classifier.
+        align_corners: Whether logits are upsampled with aligned corners. None is mmsegmentation's rule by
+            input size: false for 8k, true for 8k+1.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)  # the backbone refuses what is not its
@@ -98,7 +98,7 @@ class DANetConfig(BaseModel):
 
     @property
     def options(self) -> BackboneOptions:
-        """Those of the backbone."""
+        """The options of the backbone."""
         checked: BackboneOptions = find_backbone(self.backbone).options.model_validate(self._stated())
         return checked
 
@@ -124,7 +124,7 @@ class DANetConfig(BaseModel):
 
 
 def make_config(source: str = "DANet", **options: Any) -> DANetConfig:  # noqa: ANN401 - pydantic checks them
-    """A DANetConfig of ``options``.
+    """Return the DANetConfig of ``options``.
 
     Raises:
         ConfigError: An option is unknown, of a wrong type or impossible; the message begins with ``source``.

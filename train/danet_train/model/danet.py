@@ -15,13 +15,13 @@ OUTPUT_STRIDE = 8
 
 
 class TrainingLogits(NamedTuple):
-    """What a DANet returns in train mode, each (B, num_classes, h, w) at stride 8.
+    """The outputs of a DANet in train mode, each (B, num_classes, h, w) at stride 8.
 
     Attributes:
-        fused: Of the sum of the branches; the only one that inference computes.
-        pam: Of the position branch, None unless both branches exist.
-        cam: Of the channel branch, None unless both branches exist.
-        aux: Of the auxiliary head on layer3, None without one.
+        fused: Logits of the sum of the branches; the only ones that inference computes.
+        pam: Logits of the position branch, None unless both branches exist.
+        cam: Logits of the channel branch, None unless both branches exist.
+        aux: Logits of the auxiliary head on layer3, None without one.
     """
 
     fused: Tensor
@@ -60,7 +60,7 @@ class DANet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor | TrainingLogits:
-        """Logits at stride 8; upsampling and argmax are the caller's.
+        """Compute logits at stride 8; upsampling and argmax are left to the caller.
 
         Args:
             x: (B, 3, H, W) float, normalised RGB. Any H and W; h = ceil(H / 8), w = ceil(W / 8).
@@ -78,7 +78,7 @@ class DANet(nn.Module):
 
 
 def build_model(depth: int | None = None, **options: Any) -> DANet:  # noqa: ANN401 - DANetConfig checks them
-    """A DANet with fresh weights, in train mode.
+    """Return a DANet with fresh weights, in train mode.
 
     Args:
         depth: Of the ResNet: 18, 34, 50 (where it is not given) or 101.

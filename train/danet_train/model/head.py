@@ -34,7 +34,7 @@ def _classifier(channels: int, num_classes: int) -> nn.Conv2d:
 
 
 class HeadFeatures(NamedTuple):
-    """What the classifiers see, each (B, head_channels, h, w).
+    """The inputs of the classifiers, each (B, head_channels, h, w).
 
     Attributes:
         fused: The sum of the branches that exist.
@@ -59,7 +59,7 @@ class DAHead(nn.Module):
     """Two parallel branches (convolution, attention, convolution), classified apart and as a sum (Fig. 2).
 
     With one attention left out only the other's branch remains, and ``conv_seg`` reads it. With neither,
-    the head is an FCN: ``convs.0`` (3x3) and ``conv_seg``. What does not exist is None.
+    the head is an FCN: ``convs.0`` (3x3) and ``conv_seg``. A module that does not exist is None.
     """
 
     def __init__(

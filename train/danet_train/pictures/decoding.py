@@ -37,7 +37,7 @@ class PictureError(ValueError):
 
 
 def check(data: bytes, *, size_hw: tuple[int, int] | None = None) -> PictureHeader:
-    """What a picture states, where it is whole and not too large.
+    """Read the header of a picture, and check that it is whole and not too large.
 
     Args:
         data: The whole file.
@@ -71,11 +71,11 @@ def decode(data: bytes, flags: int, *, size_hw: tuple[int, int] | None = None) -
 
     Args:
         data: The whole file.
-        flags: Of ``cv2.imdecode``.
-        size_hw: As for :func:`check`.
+        flags: Flags for ``cv2.imdecode``.
+        size_hw: The size that the picture must state, as for :func:`check`.
 
     Raises:
-        PictureError: As :func:`check` and :func:`decode_checked`.
+        PictureError: The picture is refused by :func:`check` or :func:`decode_checked`.
     """
     return decode_checked(data, check(data, size_hw=size_hw), flags)
 

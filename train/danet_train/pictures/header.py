@@ -1,4 +1,4 @@
-"""What the bytes of a picture say of its size and its end, before anything is allocated and decoded.
+"""Reads a picture's size, and where it ends, from its bytes, before anything is allocated and decoded.
 
 A PNG of 2.5 MiB may state 30000 x 30000 pixels, which OpenCV takes 5.3 GiB to decode. Read are the formats
 that this project takes: PNG, JPEG, BMP, TIFF, WebP, PBM, PGM and PPM, each as OpenCV's decoder reads it.
@@ -36,12 +36,12 @@ _WITHOUT_LENGTH: Final = (0x01, *range(0xD0, 0xD9))
 
 
 class PictureHeader(NamedTuple):
-    """What a picture states.
+    """The format and size that a picture states.
 
     Attributes:
-        format: By its first bytes, whatever its name ends in.
-        height: In pixels, before any turn that EXIF asks for.
-        width: In pixels.
+        format: Format by the first bytes of the file, whatever its name ends in.
+        height: Height in pixels, before any turn that EXIF asks for.
+        width: Width in pixels, before any such turn.
     """
 
     format: PictureFormat
@@ -54,8 +54,8 @@ class JpegFrame(NamedTuple):
 
     Attributes:
         marker: The byte that says how the frame is coded, C0 to CF.
-        height: In pixels.
-        width: In pixels.
+        height: Height in pixels.
+        width: Width in pixels.
     """
 
     marker: int

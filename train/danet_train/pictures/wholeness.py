@@ -27,7 +27,7 @@ _BMP_UNCOMPRESSED: Final = (0, 3)
 
 
 def damage(data: bytes) -> str | None:
-    """What is wrong with the bytes of a picture, as words to follow its name; None where nothing shows.
+    """Describe the damage of a picture's bytes, in words to follow its name; None where nothing shows.
 
     A JPEG has no checksums: that it is cut off is found out, and that it states a size for which its bytes
     are too few; damage in its middle is not. Of a TIFF, a PNM and the pixels of a WebP OpenCV's decoders find

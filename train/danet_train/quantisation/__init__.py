@@ -1,1 +1,1 @@
-"""Training a network for INT8: what is quantised, fake quantisation there, trained scales."""
+"""Training a network for INT8: the quantised tensors, fake quantisation, trained scales."""

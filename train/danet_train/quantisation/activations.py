@@ -1,6 +1,6 @@
-"""Which tensors of a DANet an INT8 engine quantises, and who reads them quantised.
+"""The tensors of a DANet that an INT8 engine quantises, and the modules that read them quantised.
 
-This is modelopt's placement for TensorRT, told in the network's own terms: the input of every convolution
+This is modelopt's placement for TensorRT, in the names of the network: the input of every convolution
 that is wide enough, the input of the max-pooling, the skip connection of every residual sum, and one side of
 the sum of the two branches. Outputs of convolutions are left to fuse with what follows; both attentions, the
 heads that only train, and everything behind the classifier stay in floating point.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from danet_train.errors import QuantisationError
-from danet_train.model.backbones.reads import Read, Reader, TellsReads, read_by_convolution
+from danet_train.model.backbones.reads import ListsReads, Read, Reader, read_by_convolution
 from danet_train.model.danet import DANet
 
 WIDE = 16
@@ -23,13 +23,13 @@ WIDE = 16
 
 @dataclass(frozen=True)
 class Activation:
-    """A tensor that is quantised, with one scale for all who read it so.
+    """A tensor that is quantised, with one scale for all its readers.
 
     Attributes:
-        name: ``image``, or the module whose output it is: ``backbone.layer1.0`` is what that block gives,
-            ``backbone.layer1.0.conv1`` what comes of that convolution behind its ReLU, ``decode_head`` the
+        name: ``image``, or the module whose output it is: ``backbone.layer1.0`` is the output of that
+            block, ``backbone.layer1.0.conv1`` that of the convolution behind its ReLU, ``decode_head`` the
             sum of the branches.
-        readers: At least one.
+        readers: The places that read it, at least one.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Activation:
 
 
 def quantised_activations(model: DANet) -> tuple[Activation, ...]:
-    """The tensors of ``model`` that INT8 quantises, in the order in which they are computed.
+    """Return the tensors of ``model`` that INT8 quantises, in the order in which they are computed.
 
     Raises:
-        QuantisationError: The backbone does not tell its own.
+        QuantisationError: The backbone does not list its own.
     """
     convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     readers: dict[str, list[Reader]] = {}
@@ -51,7 +51,7 @@ def quantised_activations(model: DANet) -> tuple[Activation, ...]:
 
 
 def runs_on_int8(convolution: nn.Conv2d) -> bool:
-    """Whether modelopt quantises a convolution: both widths from 16 on, or one, with a multiple of 8."""
+    """Return whether modelopt quantises it: both widths from 16 on, or one, with a multiple of 8."""
     widths = convolution.out_channels, convolution.in_channels
     if min(widths) >= WIDE:
         return True
@@ -60,9 +60,9 @@ def runs_on_int8(convolution: nn.Conv2d) -> bool:
 
 
 def _reads(model: DANet) -> Iterator[Read]:
-    if not isinstance(model.backbone, TellsReads):
+    if not isinstance(model.backbone, ListsReads):
         raise QuantisationError(
-            f"the backbone {model.config.backbone!r} does not tell which of its tensors INT8 quantises, as a "
+            f"the backbone {model.config.backbone!r} does not list which of its tensors INT8 quantises, as a "
             "fine-tuning needs it; train it without --quantize, and let `danet calibrate` find the scales"
         )
     tensor = yield from model.backbone.quantised_reads("image")

@@ -19,28 +19,28 @@ from torch.nn import functional as F
 from danet_train.errors import QuantisationError
 
 LOWEST, HIGHEST = -128, 127
-"""Of INT8. Weights use -127..127 only, so that they are symmetric."""
+"""The range of INT8. Weights use -127..127 only, so that they are symmetric."""
 
 _LEAST_MAGNITUDE = 1e-30
-"""Of a channel of weights: the reciprocal of its scale must be finite too."""
+"""Least magnitude of a channel of weights: the reciprocal of its scale must be finite too."""
 
 SMALLEST_SCALE = 2.0**-18
 """Scales are FP16 in the exported file; below this they would lose their own precision."""
 
 
 def fake_quantise(x: Tensor, scale: Tensor) -> Tensor:
-    """``scale * clamp(round(x / scale), -128, 127)``.
+    """Compute ``scale * clamp(round(x / scale), -128, 127)``.
 
     The gradient passes the rounding as if it were not there, and is 0 for ``x`` where it was clamped. That of
-    ``scale`` is what follows (Esser et al., Learned Step Size Quantization, ICLR 2020, eq. 3):
+    ``scale`` is (Esser et al., Learned Step Size Quantization, ICLR 2020, eq. 3):
     ``round(x / scale) - x / scale`` inside, -128 or 127 where it was clamped.
 
     Args:
-        x: Any shape, any floating type.
+        x: Tensor of any shape and any floating type.
         scale: (), positive, float32.
 
     Returns:
-        Of the shape of ``x``, float32.
+        Tensor of the shape of ``x``, float32.
     """
     levels = (x.float() / scale).clamp(LOWEST, HIGHEST)
     rounded: Tensor = levels + (levels.round() - levels).detach()
@@ -48,13 +48,13 @@ def fake_quantise(x: Tensor, scale: Tensor) -> Tensor:
 
 
 def fake_quantise_weight(weight: Tensor) -> Tensor:
-    """Each output channel rounded to the 255 levels between plus and minus its largest magnitude.
+    """Round each output channel to the 255 levels between plus and minus its largest magnitude.
 
     Args:
         weight: (out, in, h, w) float32.
 
     Returns:
-        Of the same shape; its gradient is passed to ``weight`` unchanged.
+        Tensor of the same shape; its gradient is passed to ``weight`` unchanged.
     """
     scale = weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=_LEAST_MAGNITUDE) / HIGHEST
     zero = torch.zeros_like(scale, dtype=torch.int32)
@@ -68,9 +68,9 @@ class ActivationQuantiser:
     itself, be it large or small (Jain et al., Trained Quantization Thresholds, MLSys 2020, appendix B).
 
     Args:
-        name: Of the activation, for messages.
-        percentile: Of a frame's magnitudes, 0..100, which the scale must reach.
-        device: Of the tensor.
+        name: Name of the activation, for messages.
+        percentile: Percentile of a frame's magnitudes, 0..100, that the scale must reach.
+        device: Device of the tensor.
     """
 
     def __init__(self, name: str, percentile: float, device: torch.device) -> None:
@@ -78,17 +78,17 @@ class ActivationQuantiser:
         self.log_scale = torch.zeros((), device=device, requires_grad=True)
         self.observing = False
         self._percentile = percentile
-        self._seen: list[float] = []
+        self._magnitudes: list[float] = []
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Quantise ``x``, or, while observing, look at it and give it back as it is."""
+        """Quantise ``x``; while observing, note its magnitude and return it unchanged."""
         if not self.observing:
             return fake_quantise(x, self.log_scale.exp())
         magnitudes = x.detach().float().abs().flatten()
         rank = max(1, math.ceil(magnitudes.numel() * self._percentile / 100))
         # The least of the few largest: over four times as fast as kthvalue, which orders all of them.
         largest = magnitudes.topk(magnitudes.numel() - rank + 1).values
-        self._seen.append(float(largest[-1]))
+        self._magnitudes.append(float(largest[-1]))
         return x
 
     @property
@@ -107,21 +107,22 @@ class ActivationQuantiser:
         Raises:
             QuantisationError: Nothing was observed, or something that is not finite.
         """
-        if not self._seen or not all(math.isfinite(value) for value in self._seen):
+        if not self._magnitudes or not all(math.isfinite(value) for value in self._magnitudes):
             raise QuantisationError(
-                f"the activation {self.name} has no finite range on {len(self._seen)} frames; check that the "
-                "checkpoint labels them well before it is fine-tuned"
+                f"the activation {self.name} has no finite range on {len(self._magnitudes)} frames; check "
+                "that the checkpoint labels them well before it is fine-tuned"
             )
-        self.scale = max(self._seen) / HIGHEST
-        self._seen.clear()
+        self.scale = max(self._magnitudes) / HIGHEST
+        self._magnitudes.clear()
 
 
 class QuantisedConv2d(nn.Conv2d):
     """A convolution of fake-quantised input and weight; its parameters are those of the one it replaces.
 
     Args:
-        convolution: Whose parameters it shares.
-        activation: Of its input. Kept out of the module's own state, which stays that of a convolution.
+        convolution: The convolution whose parameters it shares.
+        activation: Quantiser of its input. Kept out of the module's own state, which stays that of a
+            convolution.
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: ActivationQuantiser) -> None:

@@ -13,20 +13,20 @@ from danet_train.quantisation.activations import quantised_activations
 from danet_train.quantisation.fake_quantisation import ActivationQuantiser, QuantisedConv2d
 
 PERCENTILE = 99.99
-"""Of a frame's magnitudes that a scale reaches at first, unless another is asked for; 100 is the largest."""
+"""Default percentile of a frame's magnitudes that the first scales reach; 100 is the largest."""
 
 
 class QuantisedNetwork:
     """Puts fake quantisation into a model.
 
     Args:
-        model: Taken over: its convolutions are replaced by quantised ones that share their parameters. The
-            names in its state dict stay what they are.
-        percentile: Of a frame's magnitudes, 0..100, which :meth:`calibrate` makes a scale reach.
+        model: The network to change: its convolutions are replaced by quantised ones that share their
+            parameters. The names in its state dict stay.
+        percentile: Percentile of a frame's magnitudes, 0..100, that :meth:`calibrate` makes a scale reach.
 
     Attributes:
         model: The network; in eval mode it gives the logits of the INT8 file, up to the rounding of FP16.
-        quantisers: By the name of the activation.
+        quantisers: The quantisers by the names of the activations.
     """
 
     def __init__(self, model: DANet, *, percentile: float = PERCENTILE) -> None:
@@ -45,7 +45,7 @@ class QuantisedNetwork:
         """Find the scales on images, with the network in eval mode and in floating point.
 
         Args:
-            images: Each (B, 3, H, W) float, normalised RGB, on the model's device.
+            images: Batches of images, each (B, 3, H, W) float, normalised RGB, on the model's device.
 
         Raises:
             QuantisationError: There were no images, or an activation is not finite on them.
@@ -60,7 +60,7 @@ class QuantisedNetwork:
             quantiser.adopt_range()
 
     def set_scales(self, scales: Mapping[str, float]) -> None:
-        """Take over scales by the names of the activations, all of them."""
+        """Set all scales, by the names of the activations."""
         for name, quantiser in self.quantisers.items():
             quantiser.scale = scales[name]
 
@@ -70,11 +70,11 @@ class QuantisedNetwork:
             quantiser.scale = float(torch.tensor(quantiser.scale).half())
 
     def scales(self) -> dict[str, float]:
-        """The scale of each activation."""
+        """Return the scale of each activation."""
         return {name: quantiser.scale for name, quantiser in self.quantisers.items()}
 
     def train_with_frozen_statistics(self) -> None:
-        """Train mode for everything but the batch norms, whose running statistics stay what they are.
+        """Set train mode, with batch norms that keep and use their running statistics.
 
         A folded batch norm has no statistics of a batch: the network is trained as it will be exported. Their
         weights and biases are trained.
@@ -83,7 +83,7 @@ class QuantisedNetwork:
         freeze_statistics(self.model)
 
     def plain_model(self) -> DANet:
-        """A copy of the network without quantisation, in eval mode, on the CPU."""
+        """Return a copy of the network without quantisation, in eval mode, on the CPU."""
         plain = DANet(self.model.config)
         plain.load_state_dict(self.model.state_dict())
         return plain.eval()

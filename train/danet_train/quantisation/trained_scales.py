@@ -17,9 +17,9 @@ class TrainedScale(BaseModel):
 
     Attributes:
         node: Name of the node, the same in the FP32 and the FP16 file.
-        position: Which of its inputs.
-        scale: Of the whole tensor, symmetric: one level of INT8 in the tensor's units.
-        activation: What the trained network calls the tensor.
+        position: Position of the input.
+        scale: Scale of the whole tensor, symmetric: one level of INT8 in the tensor's units.
+        activation: Name of the tensor in the trained network.
     """
 
     model_config = _CLOSED

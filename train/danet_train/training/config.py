@@ -39,21 +39,21 @@ class TrainConfig(BaseModel):
 
     Attributes:
         model: The network; ``num_classes`` follows the dataset unless it is stated.
-        normalisation: Of the input.
+        normalisation: Mean and deviation of the input.
         augmentation, optimiser, schedule, loss, loop, quantisation, evaluation: See their classes.
-        published: What the reference of the configuration reports, None where there is none.
-        steps: Updates of the weights.
-        batch_size: Crops an update, over all processes that train together.
-        seed: Of the weights, the order of samples and their augmentation.
-        workers: Processes that load samples; 0 loads in the training process.
+        published: The scores that the reference of the configuration reports, None where there are none.
+        steps: Number of training steps.
+        batch_size: Crops in a step, over all processes that train together.
+        seed: Seed of the weights, the order of samples and their augmentation.
+        workers: Number of processes that load samples; 0 loads in the training process.
         in_memory: Keep the decoded training set in memory.
         bad_samples: ``stop`` ends the run at a sample that cannot be read; ``skip`` gives another in its
             place, the same one whoever loads it, and counts.
-        threads: Of torch on a CPU.
+        threads: Threads of torch on a CPU.
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
             stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
             ``fp16`` is for GPUs without bfloat16: the loss is scaled so that small gradients survive, and
-            updates whose loss or gradients overflow are left out; slow on a CPU.
+            steps whose loss or gradients overflow are left out; slow on a CPU.
         device: ``auto`` takes CUDA where there is one.
         backbone_weights: A file with the backbone's weights to start from: ImageNet's by torchvision's or
             mmsegmentation's names, or any DANet that ``danet import`` takes.
@@ -109,10 +109,10 @@ class TrainConfig(BaseModel):
 
 
 def read_config(name_or_path: str, *assignments: str, **overrides: Any) -> TrainConfig:  # noqa: ANN401 - TrainConfig checks them
-    """The packaged configuration of that name (e.g. ``demo``), or else the YAML file at that path.
+    """Read the packaged configuration of that name (e.g. ``demo``), or else the YAML file at that path.
 
     Args:
-        name_or_path: What to read; what it says stands over its ``base:``.
+        name_or_path: The configuration to read; its settings replace those of its ``base:``.
         *assignments: Settings of any section, as ``optimiser.lr=0.02``; the value is YAML.
         **overrides: Top-level fields to replace; those that are None stay as the file has them.
 
@@ -130,9 +130,9 @@ def read_config(name_or_path: str, *assignments: str, **overrides: Any) -> Train
 
 
 def as_yaml(config: TrainConfig) -> str:
-    """A configuration with its defaults, as a file that would be read as the same one.
+    """Return a configuration with its defaults as YAML, which is read as the same configuration.
 
-    A number of classes that follows the dataset is left out, and so is what was published.
+    A number of classes that follows the dataset is left out, and so are published scores.
     """
     stated = "num_classes" in config.model.model_fields_set
     content = config.model_dump(

@@ -1,11 +1,11 @@
-"""Several processes that train one network: who they are, and what they tell each other.
+"""Several processes that train one network: their ranks, and what they exchange.
 
-``torchrun`` starts them and tells each its place through the environment:
+``torchrun`` starts them and gives each its rank through the environment:
 
     torchrun --nproc-per-node 4 --no-python danet train --data DATA --config CONFIG -o checkpoint.pt
 
 Every process reads its share of each batch. Gradients are averaged by DistributedDataParallel; losses and
-what they are divided by are summed over all processes, so that an update is that of the whole batch.
+their divisors are summed over all processes, so that a step is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from danet_train.errors import ConfigError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(minutes=30)
-"""A process may wait so long for the others, e.g. while rank 0 writes to a slow disk."""
+"""Longest time that a process waits for the others, e.g. while rank 0 writes to a slow disk."""
 
 
 class World(NamedTuple):
     """The processes of a training, as one of them sees it.
 
     Attributes:
-        rank: Of this process, 0 to ``size`` - 1. Rank 0 alone prints and writes.
-        size: How many there are.
-        local_rank: Of this process among those of its machine, and so the number of its GPU.
+        rank: Number of this process, 0 to ``size`` - 1. Rank 0 alone prints and writes.
+        size: Number of processes.
+        local_rank: Number of this process among those of its machine, and of its GPU.
     """
 
     rank: int = 0
@@ -47,13 +47,13 @@ class World(NamedTuple):
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of ``tensor`` over all processes, in place; each must call this with the same shape."""
+        """Sum ``tensor`` over all processes, in place; each must call this with the same shape."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def gather(self, value: T) -> list[T]:
-        """``value`` of every process by rank; each must call this."""
+        """Return the ``value`` of every process by rank; each must call this."""
         if self.size == 1:
             return [value]
         gathered: list[Any] = [None] * self.size
@@ -61,7 +61,7 @@ class World(NamedTuple):
         return gathered
 
     def seed(self, seed: int) -> int:
-        """A seed of this process's own; rank 0 keeps ``seed``."""
+        """Return a seed of this process's own; rank 0 keeps ``seed``."""
         if self.rank == 0:
             return seed
         return int(np.random.SeedSequence([seed, self.rank]).generate_state(1, np.uint64)[0] >> 1)
@@ -72,7 +72,7 @@ ALONE = World()
 
 
 def world_from_environment() -> World:
-    """The place that torchrun gave this process; alone where it was not started by torchrun."""
+    """Return the place that torchrun gave this process; alone where torchrun did not start it."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return ALONE
     rank = int(os.environ["RANK"])
@@ -100,7 +100,7 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"], world: World = ALONE) -> torch.device:
-    """The device of that name; ``auto`` is CUDA where there is one, else the CPU.
+    """Return the device of that name; ``auto`` is CUDA where there is one, else the CPU.
 
     Raises:
         ConfigError: ``cuda`` is asked for and there is none, or there are fewer GPUs than processes.
@@ -122,14 +122,14 @@ def pick_device(name: Literal["auto", "cpu", "cuda"], world: World = ALONE) -> t
 
 
 def check_world(world: World, device: torch.device, batch_size: int, accumulate: int, frozen: bool) -> None:
-    """Find out before training that a configuration cannot be trained by so many processes.
+    """Refuse, before training, a configuration that so many processes cannot train.
 
     Args:
         world: The processes.
-        device: That each trains on.
-        batch_size: Of an update, over all of them.
-        accumulate: Into so many parts each process cuts its share.
-        frozen: Whether batch statistics are.
+        device: The device of each process.
+        batch_size: Samples of a step, over all processes.
+        accumulate: Number of parts into which each process cuts its share.
+        frozen: Whether batch statistics are frozen.
 
     Raises:
         ConfigError: The batch cannot be cut, or batch statistics would have to be shared on a CPU.

@@ -27,23 +27,23 @@ from danet_train.training.config import TrainConfig
 from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.listeners import NOBODY, Listeners
-from danet_train.training.loop import prepare, updates
+from danet_train.training.loop import prepare, training_steps
 from danet_train.training.objective.optimiser import make_optimiser
 from danet_train.training.outputs import check_output, reserved, write_record
 
 EVALUATIONS = 3
-"""How often the validation split is scored: INT8 before, INT8 after, and floating point after."""
+"""Number of evaluations of the validation split: INT8 before, INT8 after, and floating point after."""
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What came of a fine-tuning, on the validation split.
+    """The result of a fine-tuning, on the validation split.
 
     Attributes:
-        int8_before: Fake-quantised, with the first scales, before the first update.
-        int8: Fake-quantised, after the last.
-        float32: The same weights without quantisation.
-        seconds: That the updates took.
+        int8_before: Counts of the fake-quantised network with the first scales, before the first step.
+        int8: Counts of the fake-quantised network after the last step.
+        float32: Counts of the same weights without quantisation.
+        seconds: Time that the steps took.
     """
 
     int8_before: ConfusionMatrix
@@ -55,15 +55,15 @@ class FineTuned:
 def fine_tuning_config(
     config: TrainConfig, checkpoint: Checkpoint, *, steps: int | None = None
 ) -> TrainConfig:
-    """The configuration of the fine-tuning that follows a training with ``config``.
+    """Return the configuration of the fine-tuning that follows a training with ``config``.
 
-    The network and its normalisation are the checkpoint's. Dropout, which no tensor tells, is the
-    configuration's.
+    The network and its normalisation are the checkpoint's. Dropout, which no tensor
+    shows, is the configuration's.
 
     Args:
-        config: Of the training.
-        checkpoint: To continue from.
-        steps: Instead of the configuration's.
+        config: The configuration of the training.
+        checkpoint: The checkpoint to continue from.
+        steps: Number of steps; None for the configuration's.
 
     Raises:
         ConfigError: ``config`` states another network or normalisation than the checkpoint holds.
@@ -114,15 +114,17 @@ def fine_tune_to_file(
     """Fine-tune under quantisation, evaluate, and write ``out`` and its record.
 
     Args:
-        config: As :func:`fine_tuning_config` gives it.
-        checkpoint: To continue from. Where it has scales already, they are the first ones.
-        splits: To learn from, and to find the first scales on; and to score on, ``EVALUATIONS`` times.
+        config: The result of :func:`fine_tuning_config`.
+        checkpoint: The checkpoint to continue from. Where it has scales, they are the first ones.
+        splits: The training split, which also gives the first scales, and the validation split, which is
+            scored ``EVALUATIONS`` times.
         out: The checkpoint to write, with any suffix but ``.json``.
         overwrite: Whether a checkpoint and a record there may be replaced.
-        listeners: Told of phases, updates and samples.
+        listeners: Callbacks for phases, steps and samples.
 
     Raises:
-        UsageError: As :func:`danet_train.training.outputs.check_output`; another run writes the same files.
+        UsageError: :func:`danet_train.training.outputs.check_output` refuses ``out``; another run writes the
+            same files.
         DataError: The dataset is empty, its classes are not the checkpoint's, or the splits' classes differ.
         QuantisationError: An activation is not finite.
         TrainingError: The loss is not finite, or a process that loads died.
@@ -161,7 +163,7 @@ def fine_tune_to_file(
             factor = config.quantisation.scale_lr / config.optimiser.lr
             optimisers.append((torch.optim.Adam(learned, lr=config.quantisation.scale_lr), [factor]))
         learner = Learner(network.model, config, optimisers)
-        with naming_lost_workers(), closing(updates(learner, config, train)) as stream:
+        with naming_lost_workers(), closing(training_steps(learner, config, train)) as stream:
             for progress in stream:
                 history.note(progress)
                 listeners.on_step(progress)

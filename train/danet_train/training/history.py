@@ -1,4 +1,4 @@
-"""What a training was like: its loss and learning rate by update, its scores on the way, its lost samples."""
+"""The history of a training: loss and learning rate by step, scores on the way, lost samples."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from danet_train.training.loop import Progress
 
 _CURVE_POINTS = 100
 NAMED_SKIPPED = 5
-"""So many samples that were left out are named; the others are counted."""
+"""Number of left-out samples that are named; the others are counted."""
 
 
 class Score(NamedTuple):
-    """The scores on the validation split after update ``step``; NaN where nothing was scored.
+    """The scores on the validation split after step ``step``; NaN where nothing was scored.
 
     ``skipped`` samples of the split could not be read and do not count.
     """
@@ -30,14 +30,14 @@ class Score(NamedTuple):
 
 @dataclass
 class History:
-    """Grows with every update; part of what a training is resumed from.
+    """The curves and counts of a training; part of the state that it is resumed from.
 
     Attributes:
-        losses: Of each update.
-        rates: The learning rate of each update.
-        scores: Of each evaluation on the validation split, in order.
-        skipped: How many samples were left out; one that comes again counts again.
-        first_skipped: The first few that differ.
+        losses: The loss of each step.
+        rates: The learning rate of each step.
+        scores: The scores of each evaluation on the validation split, in order.
+        skipped: Number of samples that were left out; one that comes again counts again.
+        first_skipped: The first few of them, each once.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -47,7 +47,7 @@ class History:
     first_skipped: list[Skipped] = field(default_factory=list)
 
     def note(self, progress: Progress) -> None:
-        """Add one update."""
+        """Add one step."""
         self.losses.append(progress.loss)
         self.rates.append(progress.lr)
         self.skipped += len(progress.skipped)
@@ -58,9 +58,10 @@ class History:
                 self.first_skipped.append(skipped)
 
     def score(self, matrix: ConfusionMatrix, skipped: int = 0) -> bool:
-        """Add an evaluation after the updates so far; whether it is the best one yet.
+        """Add an evaluation after the steps so far, and return whether it is the best one yet.
 
-        Of equal scores the first is the best. One where nothing was scored is the best only of its kind.
+        Of equal scores the first is the best. An evaluation without scored pixels is the best only where
+        there is no other.
         """
         best = self.best
         self.scores.append(Score(len(self.losses), matrix.miou, matrix.pixel_accuracy, skipped))
@@ -68,11 +69,11 @@ class History:
 
     @property
     def best(self) -> Score | None:
-        """The first of the highest mIoU; None before the first evaluation."""
+        """The first score of the highest mIoU; None before the first evaluation."""
         return max(self.scores, key=_rank, default=None)
 
     def state(self) -> dict[str, Any]:
-        """All of it as plain values, for :meth:`of_state`."""
+        """Return all of it as plain values, for :meth:`of_state`."""
         return {
             "losses": self.losses,
             "rates": self.rates,
@@ -83,7 +84,7 @@ class History:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> History:
-        """What :meth:`state` gave."""
+        """Make the history that :meth:`state` stored."""
         return cls(
             losses=list(map(float, state["losses"])),
             rates=list(map(float, state["rates"])),
@@ -96,10 +97,10 @@ class History:
         )
 
     def document(self) -> dict[str, Any]:
-        """Plain values for JSON: ``loss_curve``, ``val_curve``, ``best``, ``skipped``.
+        """Return plain values for JSON: ``loss_curve``, ``val_curve``, ``best``, ``skipped``.
 
-        The loss curve has at most about a hundred points: means over equal stretches of updates, each with
-        its last update's number and learning rate. Losses that overflowed do not count; None where all did.
+        The loss curve has at most about a hundred points: means over equal stretches of steps, each with
+        its last step's number and learning rate. Losses that overflowed do not count; None where all did.
         """
         return {
             "loss_curve": list(self._curve()),

@@ -1,4 +1,4 @@
-"""Asking a training to stop from outside."""
+"""Ask a training to stop by a signal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import FrameType
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], bool]]:
-    """While the block runs, a first SIGINT or SIGTERM asks to stop, and nothing is raised.
+    """While the block runs, take a first SIGINT or SIGTERM as a request to stop; raise nothing.
 
     A second one does what the first would have done without this: it ends the process. A signal that is
     ignored (``nohup``) stays ignored. Outside of the main thread, which alone gets signals, nothing changes.
 
     Yields:
-        Tells whether a signal came.
+        A function that returns whether a signal came.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""A network with what moves its weights, and one update of them."""
+"""A network with its optimisers, and one training step."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from danet_train.training.objective.optimiser import Optimisers, clip_gradients
 _LEAST_STRIDED_CHANNELS = 8
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 OVERFLOWS_IN_A_ROW = 20
-"""So many updates in a row whose loss overflows in ``fp16`` end the training; fewer are left out."""
+"""Number of steps in a row whose loss overflows in ``fp16`` that end the training; fewer are left out."""
 
 
-class Update(NamedTuple):
-    """What an update was like, over all processes.
+class StepResult(NamedTuple):
+    """The result of a step, over all processes.
 
     Attributes:
-        loss: Before it; not finite where ``fp16`` overflowed and the update was left out.
+        loss: The loss before the step; not finite where ``fp16`` overflowed and the step was left out.
         heads: The loss of each classifier by name, without its weight.
-        gradient_norm: Of all parameters together, before it was clipped; not finite where ``fp16``
-            overflowed, in the loss or in the gradients alone, and the update was left out.
-        skipped: How many samples were left out on the way to its batch.
+        gradient_norm: Norm of the gradients of all parameters, before clipping; not finite where ``fp16``
+            overflowed, in the loss or in the gradients alone, and the step was left out.
+        skipped: Number of samples that were left out of its batch.
         stop: Whether any process was asked to stop.
     """
 
@@ -56,15 +56,15 @@ class Learner:
     """A network in training.
 
     Args:
-        model: On its device, in the mode to be trained in.
+        model: The network, on its device, in the mode to be trained in.
         config: Everything about the run.
-        optimisers: Of its parameters.
+        optimisers: The optimisers of its parameters.
         world: The processes that train together.
 
     Attributes:
         model: The network itself, without what wraps it for training.
-        optimisers: As given.
-        scaler: Of the loss, for ``fp16``; does nothing at another precision.
+        optimisers: The optimisers that were given.
+        scaler: Scales the loss for ``fp16``; does nothing at another precision.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class Learner:
             parallel.broadcast_buffers = False
             self._network = parallel
 
-    def update(self, batch: Batch, weights: Tensor | None, *, asked_to_stop: bool = False) -> Update:
-        """Update the weights once; the learning rate is set.
+    def step(self, batch: Batch, weights: Tensor | None, *, asked_to_stop: bool = False) -> StepResult:
+        """Run one step: forward, backward, clip, step, zero. The learning rate is set by the caller.
 
         Args:
-            batch: This process's share.
-            weights: (C,) of each class in the loss, None for 1; on the network's device.
-            asked_to_stop: Whether this process was.
+            batch: The share of this process.
+            weights: (C,) weight of each class in the loss, None for 1; on the network's device.
+            asked_to_stop: Whether this process was asked to stop.
 
         Raises:
             TrainingError: The loss is not finite; under ``fp16`` ``OVERFLOWS_IN_A_ROW`` times.
@@ -118,7 +118,7 @@ class Learner:
         named = {name: float(mean) for name, mean in heads.items()}
         if not math.isfinite(loss):
             self._leave_out(loss, buffers)
-            return Update(loss, named, math.nan, int(skipped), bool(stop))
+            return StepResult(loss, named, math.nan, int(skipped), bool(stop))
         self._overflows = 0
         for optimiser, _ in self.optimisers:
             self.scaler.unscale_(optimiser)
@@ -126,27 +126,27 @@ class Learner:
         for optimiser, _ in self.optimisers:
             self.scaler.step(optimiser)
         self.scaler.update()
-        return Update(loss, named, float(norm), int(skipped), bool(stop))
+        return StepResult(loss, named, float(norm), int(skipped), bool(stop))
 
     def _copied_buffers(self) -> dict[str, Tensor]:
         return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
 
     def _leave_out(self, loss: float, buffers: dict[str, Tensor]) -> None:
-        """Make no update of a loss that is not finite, where ``fp16`` may be the cause; else raise.
+        """Leave out a step whose loss is not finite, where ``fp16`` may be the cause; else raise.
 
-        The running statistics have seen what overflowed, so they are put back.
+        The overflow went into the running statistics, so they are put back.
         """
         if not self.scaler.is_enabled():
             raise TrainingError(f"the loss is {loss}")
         self._overflows += 1
         if self._overflows >= OVERFLOWS_IN_A_ROW:
-            raise TrainingError(f"the loss is {loss} for the {self._overflows}th update in a row")
+            raise TrainingError(f"the loss is {loss} for the {self._overflows}th step in a row")
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
         self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
 
     def _backward(self, batch: Batch, weights: Tensor | None) -> dict[str, Tensor]:
-        """Add up the gradients of the batch; this process's part of each classifier's loss, by name."""
+        """Add up the gradients of the batch; return this process's part of each loss, by classifier."""
         loop, form = self._config.loop, self._config.loss
         label = batch.label.to(self._device)
         known = None
@@ -181,7 +181,7 @@ class Learner:
         return logits
 
     def _divided(self, parts: dict[str, Part], known: Tensor | None) -> dict[str, Tensor]:
-        """The parts over what the whole update is divided by: ``known`` beforehand, or summed now."""
+        """Divide the parts by the divisor of the whole step: ``known`` beforehand, or summed now."""
         if known is not None:
             return {name: divided(part.total, known) for name, part in parts.items()}
         divisors = self._world.sum(torch.stack([part.divisor for part in parts.values()])).unbind()
@@ -191,14 +191,14 @@ class Learner:
         }
 
     def _alone_unless(self, last: bool) -> AbstractContextManager[None]:
-        """Only the last part of a batch exchanges gradients, which are the sum of all parts' by then."""
+        """Exchange gradients in the last part of a batch alone, when they are the sum of all parts'."""
         if last or not isinstance(self._network, DistributedDataParallel):
             return nullcontext()
         unsynchronised: AbstractContextManager[None] = self._network.no_sync()
         return unsynchronised
 
     def state(self) -> dict[str, Any]:
-        """All that an update changes, as tensors and plain values; they are the learner's own, not copies."""
+        """Return all that a step changes, as tensors and plain values; not copies."""
         return {
             "model": self.model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser, _ in self.optimisers],
@@ -214,7 +214,7 @@ class Learner:
 
 
 def _layout(model: DANet, config: TrainConfig) -> torch.memory_format:
-    """Channels last as configured, but not where the processor's convolutions write outside of their memory.
+    """Return channels last as configured, but not where convolutions write outside of their memory.
 
     oneDNN 3.12 (in torch 2.13) does that for AVX2: in the backward pass of a 1x1 convolution with a stride,
     in channels-last order, of fewer than 8 channels. Networks that small are for tests, and gain nothing.

@@ -1,4 +1,4 @@
-"""Who is told how a run goes, and asked whether it shall end."""
+"""Callbacks of a run: for its progress, and to ask whether it shall stop."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listeners:
-    """What a run calls on its way, on every process; by default nothing, but warnings are logged.
+    """The callbacks of a run, on every process; by default they do nothing, and warnings are logged.
 
     Attributes:
-        asked_to_stop: Asked with each update and each sample of a training; when it is true on any process
-            the run saves its state and ends.
-        on_start: Before the first update of a training, with how many there were already.
-        on_step: After each update.
-        on_sample: After each validation sample of this process.
-        on_score: After each evaluation of a training, with the number of updates before it and what the split
-            gave.
-        on_phase: Before each part of a fine-tuning with what it is, in words.
-        say: With what went wrong without ending the run, a sentence: a state or the best weights could not be
-            saved on the way.
+        asked_to_stop: Called at each step and each sample of a training; when it is true on any process the
+            run saves its state and ends.
+        on_start: Called before the first step of a training, with the number of steps before.
+        on_step: Called after each step.
+        on_sample: Called after each validation sample of this process.
+        on_score: Called after each evaluation of a training, with the number of steps before it and the
+            scores of the split.
+        on_phase: Called before each part of a fine-tuning, with its name.
+        say: Called with a warning, one sentence: a state or the best weights could not be saved on the way.
     """
 
     asked_to_stop: Callable[[], bool] = lambda: False
@@ -39,4 +38,4 @@ class Listeners:
 
 
 NOBODY = Listeners()
-"""Who listens where nobody is named."""
+"""The listeners of a run that is given none."""

@@ -1,4 +1,4 @@
-"""The training loop: a fixed number of updates, then the weights."""
+"""The training loop: a fixed number of steps, then the weights."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from danet_train.weights.backbone import load_backbone
 
 
 class Progress(NamedTuple):
-    """What the loop reports after an update, over all processes.
+    """The report of the loop after a step, over all processes.
 
     Attributes:
-        step: The update's number, from 1.
-        loss: Before it.
-        lr: The learning rate that it was made with, without the factors of parameter groups.
-        skipped: Samples that were left out on the way to its batch.
+        step: Number of the step, from 1.
+        loss: The loss before the step.
+        lr: The learning rate of the step, without the factors of parameter groups.
+        skipped: Samples that were left out of its batch.
         heads: The loss of each classifier by name, without its weight.
-        gradient_norm: Before it was clipped.
-        stop: Whether a process was asked to stop: this is the update to stop after.
+        gradient_norm: Norm of the gradients before clipping.
+        stop: Whether a process was asked to stop: this is the step to stop after.
     """
 
     step: int
@@ -57,7 +57,7 @@ class Generators(NamedTuple):
 
     @classmethod
     def now(cls, device: torch.device) -> Generators:
-        """As they are."""
+        """Return the states as they are."""
         return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None)
 
     def restore(self, device: torch.device) -> None:
@@ -75,7 +75,7 @@ def train_model(
     Args:
         config: Everything about the run.
         dataset: The training split.
-        report: Called after each update.
+        report: Called after each step.
 
     Returns:
         The model in eval mode, on the device it was trained on.
@@ -89,7 +89,7 @@ def train_model(
     """
     device = prepare(config, dataset)
     learner = make_learner(config, len(dataset.classes), device)
-    with naming_lost_workers(), closing(updates(learner, config, dataset)) as stream:
+    with naming_lost_workers(), closing(training_steps(learner, config, dataset)) as stream:
         for progress in stream:
             report(progress)
     trained: DANet = learner.model.eval()
@@ -120,14 +120,14 @@ def make_learner(
     *,
     fresh: bool = True,
 ) -> Learner:
-    """The network that a training begins with, and its optimiser.
+    """Return the network that a training begins with, and its optimiser.
 
     Args:
         config: Everything about the run.
-        num_classes: Of the dataset.
-        device: To train on.
+        num_classes: Number of classes of the dataset.
+        device: The device to train on.
         world: The processes that train together.
-        fresh: Whether the backbone's weights are read; they need not be where all weights are loaded next.
+        fresh: Whether the backbone's weights are read; not needed where all weights are loaded next.
 
     Raises:
         ConfigError: The config states another number of classes.
@@ -146,7 +146,7 @@ def make_learner(
     return learner
 
 
-def updates(
+def training_steps(
     learner: Learner,
     config: TrainConfig,
     dataset: Dataset,
@@ -156,19 +156,19 @@ def updates(
     generators: Generators | None = None,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Progress, None, None]:
-    """Update the weights until there were ``config.steps`` updates; yields after each.
+    """Run steps until there were ``config.steps``; yield after each.
 
-    What the caller does between two updates must leave the weights, the modes of the modules and torch's
-    generators as they are.
+    Between two steps the caller must leave the weights, the modes of the modules and torch's generators as
+    they are.
 
     Args:
-        learner: In the state after ``first`` updates.
+        learner: The learner, in its state after ``first`` steps.
         config: Everything about the run.
         dataset: The training split.
         world: The processes that train together.
-        first: How many updates there were already.
-        generators: As they were after them; None for as they are.
-        asked_to_stop: Whether this process is to stop; told to all with each update.
+        first: Number of steps that were run before.
+        generators: Their states after those steps; None keeps the present ones.
+        asked_to_stop: Whether this process is to stop; shared with all processes at each step.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -194,14 +194,14 @@ def updates(
             lr = learning_rate(step, config.steps, config.optimiser.lr, config.schedule)
             set_learning_rate(learner.optimisers, lr)
             try:
-                update = learner.update(batch, weights, asked_to_stop=asked_to_stop())
+                result = learner.step(batch, weights, asked_to_stop=asked_to_stop())
             except TrainingError as error:
                 raise TrainingError(
                     f"{error} at step {step + 1}; lower optimiser.lr (now {lr:.2g})"
                 ) from error
-            skipped = _skipped_everywhere(batch.skipped, world) if update.skipped else ()
+            skipped = _skipped_everywhere(batch.skipped, world) if result.skipped else ()
             yield Progress(
-                step + 1, update.loss, lr, skipped, update.heads, update.gradient_norm, update.stop
+                step + 1, result.loss, lr, skipped, result.heads, result.gradient_norm, result.stop
             )
 
 

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 PICTURES = 3
-"""So many validation samples are shown, the first ones."""
+"""Number of validation samples that are shown, the first ones."""
 _PANEL_SIDE = 512
-"""The longer side of one panel of a picture in pixels, at most."""
+"""Longest side of a panel of a picture, in pixels."""
 _FLUSH_SECONDS = 20
 _EVENT_FILES = "events.out.tfevents.*"
 
 
 class Monitor:
-    """Watches a training; this one writes nothing."""
+    """Follows a training; this one writes nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,24 +45,24 @@ class Monitor:
         self.close()
 
     def note(self, progress: Progress, skipped: int) -> None:
-        """An update was made; ``skipped`` samples were left out so far."""
+        """Take note of a step; ``skipped`` samples were left out so far."""
 
     def score(self, step: int, matrix: ConfusionMatrix, model: DANet) -> None:
-        """The validation split was scored after update ``step``."""
+        """Take note of the scores of the validation split after step ``step``."""
 
     def close(self) -> None:
-        """Finish what is written."""
+        """Finish the files."""
 
 
 class TensorBoardMonitor(Monitor):
     """Writes an event file.
 
     Args:
-        folder: Is made where it is missing.
-        samples: Of which the first ``PICTURES`` are shown at each evaluation.
-        config: Of the run.
-        first: How many updates there were already; what the folder's files tell of later ones is dropped by
-            TensorBoard, since it is made again.
+        folder: The folder to write to; made where it is missing.
+        samples: The validation split; its first ``PICTURES`` samples are shown at each evaluation.
+        config: The configuration of the run.
+        first: Number of steps that were run before; TensorBoard discards what the folder's files hold of
+            later ones, since those steps are run again.
 
     Raises:
         UsageError: The library is not installed.
@@ -123,13 +123,13 @@ class TensorBoardMonitor(Monitor):
 
 
 def side_by_side(image: Image, label: Image, prediction: Image, classes: ClassTable) -> Image:
-    """Image, label and prediction in the classes' colors, from left to right.
+    """Draw image, label and prediction in the classes' colors, from left to right.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         label: (H, W) train ids; black where ignored.
         prediction: (H, W) train ids.
-        classes: For the colors.
+        classes: The class table, for the colors.
 
     Returns:
         (h, 3 * w, 3) uint8 RGB, smaller than the image where that is large.
@@ -144,7 +144,7 @@ def side_by_side(image: Image, label: Image, prediction: Image, classes: ClassTa
 
 
 def check_tensorboard(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    """Find out before training that nothing can be written to ``folder``, or would mix with another run.
+    """Refuse, before training, a folder that cannot be written to or holds the curves of another run.
 
     Raises:
         UsageError: It holds the curves of another run, is a file, or TensorBoard is not installed.

@@ -5,11 +5,11 @@ Beside the checkpoint that is asked for, ``checkpoint.pt``, stand:
 - ``checkpoint.json``: the record: scores, curves, configuration.
 - ``checkpoint.best.pt``: the weights of the best evaluation so far, where the run evaluates on its way
   (``loop.evaluate_every``). Written whenever there is a better one.
-- ``checkpoint.state.pt``: what the training is resumed from, while it is unfinished. Written every
-  ``loop.save_every`` updates, around each evaluation and at an interruption; removed at the end.
+- ``checkpoint.state.pt``: the state that an unfinished training is resumed from. Written every
+  ``loop.save_every`` steps, around each evaluation and at an interruption; removed at the end.
 - ``.checkpoint.lock``: while a run is at work, so that no second one writes the same files.
 
-``checkpoint.pt`` itself holds the weights of the last update; it and the record appear when all went well.
+``checkpoint.pt`` itself holds the weights of the last step; it and the record appear when all went well.
 Each file is written whole or not at all. Where the checkpoint's own name leaves no room for what these add,
 they have its beginning and a hash (:mod:`danet_train.files.names`).
 """
@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run writes, and what becomes of what stands there.
+    """The files that a run writes, and whether it may replace others.
 
     Attributes:
         out: The checkpoint to write, with any suffix but ``.json``; the others stand beside it.
@@ -53,17 +53,17 @@ class RunFiles:
 
 
 def record_path(checkpoint: Path) -> Path:
-    """Where the JSON record of a checkpoint lies: beside it, ``checkpoint.pt`` -> ``checkpoint.json``."""
+    """Return the path of the JSON record of a checkpoint: ``checkpoint.pt`` -> ``checkpoint.json``."""
     return _beside(checkpoint, ".json")
 
 
 def best_path(checkpoint: Path) -> Path:
-    """Where the best weights of a run lie: ``checkpoint.pt`` -> ``checkpoint.best.pt``."""
+    """Return the path of the best weights of a run: ``checkpoint.pt`` -> ``checkpoint.best.pt``."""
     return _beside(checkpoint, f".best{checkpoint.suffix}")
 
 
 def state_path(checkpoint: Path) -> Path:
-    """Where the state of an unfinished run lies: ``checkpoint.pt`` -> ``checkpoint.state.pt``."""
+    """Return the path of the state of an unfinished run: ``checkpoint.pt`` -> ``checkpoint.state.pt``."""
     return _beside(checkpoint, f".state{checkpoint.suffix}")
 
 
@@ -72,13 +72,13 @@ def _beside(checkpoint: Path, ending: str) -> Path:
 
 
 def check_output(out: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-    """Find out before training that a checkpoint cannot be written to ``out``, or would replace a file.
+    """Refuse, before training, an ``out`` that cannot be written to or would replace a file.
 
     Args:
         out: The checkpoint to write.
-        overwrite: Whether what stands there may be replaced.
-        resume: Whether the run goes on from the state that stands there. All files beside it are the run's
-            own then: it began only where there was none, or to replace them.
+        overwrite: Whether files that exist may be replaced.
+        resume: Whether the run continues from the state that stands there. All files beside it are then
+            the run's own, since it began only where there were none, or with ``overwrite``.
 
     Raises:
         UsageError: ``out`` is the path of a record or of a folder, cannot be written, or, where ``overwrite``
@@ -124,7 +124,7 @@ def reserved(out: Path) -> Iterator[None]:
 
 
 def _locked(path: Path, out: Path) -> int:
-    """The descriptor of the locked file that stands at ``path``."""
+    """Lock the file at ``path``, and return its descriptor."""
     while True:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
@@ -137,7 +137,7 @@ def _locked(path: Path, out: Path) -> int:
             raise UsageError(
                 f"another run is writing {out}; wait until it ends, or give another path"
             ) from error
-        except OSError as error:  # as some file systems of clusters say
+        except OSError as error:  # some file systems of clusters have no locks
             _logger.warning("%s cannot be locked (%s); start no second run into it", path, error.strerror)
             return descriptor
         if _stands_at(path, descriptor):
@@ -159,10 +159,10 @@ def write_record(
 
     Args:
         out: The checkpoint.
-        config: Of the run.
-        scores: What was measured, by name; plain values.
-        seconds: That the updates took.
-        history: Of the updates.
+        config: The configuration of the run.
+        scores: The measured scores by name, as plain values.
+        seconds: Time that the steps took.
+        history: The history of the steps.
 
     Raises:
         WriteError: The file cannot be written.

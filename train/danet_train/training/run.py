@@ -20,7 +20,7 @@ from danet_train.training.distributed import ALONE, World, joined
 from danet_train.training.history import History
 from danet_train.training.learner import Learner
 from danet_train.training.listeners import NOBODY, Listeners
-from danet_train.training.loop import Progress, make_learner, prepare, updates
+from danet_train.training.loop import Progress, make_learner, prepare, training_steps
 from danet_train.training.monitor import (
     Monitor,
     TensorBoardMonitor,
@@ -53,22 +53,22 @@ def train_to_file(
     So are those of a run that was interrupted and resumed, on a CPU bit for bit.
 
     Args:
-        config: Of the run.
-        splits: To learn from and to score on.
+        config: The configuration of the run.
+        splits: The training split and the validation split.
         files: The checkpoint to write and what stands beside it (:mod:`danet_train.training.outputs`).
         world: The processes that train together, each of which calls this.
-        listeners: Who is told, and asked whether to stop.
+        listeners: Callbacks for progress, scores and warnings, and whether to stop.
 
     Returns:
-        The counts on the validation split after the last update, and the seconds that the updates took.
+        The counts on the validation split after the last step, and the seconds that the steps took.
 
     Raises:
-        UsageError: As :func:`check_output` before training; another run writes the same files; TensorBoard is
+        UsageError: :func:`check_output` refuses the files; another run writes the same files; TensorBoard is
             asked for and not there.
         DataError: The classes of the two splits differ.
         InterruptedTrainingError: It was asked to stop.
         TrainingError: A process that loads died, or a file at the end could not be written.
-        DanetTrainError: As :func:`danet_train.training.loop.train_model`; on ``resume`` as
+        DanetTrainError: See :func:`danet_train.training.loop.train_model`, and on ``resume``
             :func:`danet_train.training.state.load_state`.
     """
     out, resume, tensorboard = files.out, files.resume, files.tensorboard
@@ -99,7 +99,7 @@ def train_to_file(
 
 @dataclass
 class _Run:
-    """The updates that are left, and what happens between them."""
+    """Runs the steps that are left; saves and scores between them."""
 
     config: TrainConfig
     splits: Splits
@@ -113,25 +113,25 @@ class _Run:
         self._history, self._seconds = self.start.history, self.start.seconds
         self._matrix = ConfusionMatrix(len(self.splits.val.classes))
         self._saved_step = self.start.step
-        """How many updates the state tells of; 0 where there is none."""
+        """The number of steps of the saved state; 0 where there is none."""
         self._saving_fails = False
 
     def way_on(self) -> str:
-        """How a run that ends now is continued, to be added to a message."""
+        """Return how a run that ends now is continued, to be added to a message."""
         if not self._saved_step:
             return "; no state was saved before, so begin anew"
         return (
-            f"; to continue after update {self._saved_step} of {self.config.steps}, give the same command "
+            f"; to continue after step {self._saved_step} of {self.config.steps}, give the same command "
             f"with --resume (the state is {state_path(self.out)})"
         )
 
     def finish(self, monitor: Monitor) -> tuple[ConfusionMatrix, float]:
-        """Make the updates, and write what comes of them."""
+        """Run the steps, and write the checkpoint and the record."""
         config, first = self.config, self.start.step
         self.listeners.on_start(first)
         if first and self._is_due(first) and first not in [score.step for score in self._history.scores]:
             self._score(first, monitor)
-        stream = updates(
+        stream = training_steps(
             self.learner,
             config,
             self.splits.train,
@@ -147,7 +147,7 @@ class _Run:
         return self._matrix, self._seconds
 
     def _follow(self, stream: Iterator[Progress], monitor: Monitor) -> None:
-        """Save and score between the updates."""
+        """Save and score between the steps."""
         config, started = self.config, time.perf_counter()
         for progress in stream:
             self._seconds += time.perf_counter() - started
@@ -172,7 +172,7 @@ class _Run:
             self._save(self.out)
             write_record(self.out, self.config, scores, self._seconds, self._history)
         except (UsageError, WriteError) as error:
-            raise TrainingError(f"after the last update {error}{self.way_on()}") from error
+            raise TrainingError(f"after the last step {error}{self.way_on()}") from error
         state_path(self.out).unlink(missing_ok=True)
 
     def _is_due(self, step: int) -> bool:
@@ -202,7 +202,7 @@ class _Run:
         try:
             self._save(best_path(self.out))
         except (UsageError, WriteError) as error:
-            self.listeners.say(f"update {step} gave the best weights so far, which are lost: {error}")
+            self.listeners.say(f"step {step} gave the best weights so far, which are lost: {error}")
 
     def _save(self, path: Path) -> None:
         save_checkpoint(
@@ -218,7 +218,7 @@ class _Run:
         )
 
     def _try_to_save_state(self) -> None:
-        """Save the state; a failure is told of once and does not end the run, for the next may succeed."""
+        """Save the state; a failure is reported once and does not end the run: the next may succeed."""
         try:
             self._save_state()
         except TrainingError as error:
@@ -241,10 +241,10 @@ class _Run:
                 self.world,
             )
         except (UsageError, WriteError) as error:
-            raise TrainingError(f"after update {step} {error}{self.way_on()}") from error
+            raise TrainingError(f"after step {step} {error}{self.way_on()}") from error
         self._saved_step = step
 
     def _interrupt(self) -> NoReturn:
         raise InterruptedTrainingError(
-            f"interrupted after update {len(self._history.losses)} of {self.config.steps}{self.way_on()}"
+            f"interrupted after step {len(self._history.losses)} of {self.config.steps}{self.way_on()}"
         )

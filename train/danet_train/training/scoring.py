@@ -1,4 +1,4 @@
-"""Scoring a network in the middle of its training, by all processes, without a trace in what is trained."""
+"""Score a network in the middle of its training, by all processes, without any effect on the training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from danet_train.training.distributed import World
 
 
 class SplitScore(NamedTuple):
-    """What a split gave.
+    """The result of scoring a split.
 
     Attributes:
-        matrix: The counts over what could be read.
-        skipped: So many samples could not, or have no labels.
+        matrix: The counts over the samples that could be read.
+        skipped: Number of samples that could not be read, or have no labels.
     """
 
     matrix: ConfusionMatrix
@@ -43,15 +43,15 @@ def score_split(
     on_sample: Callable[[], None],
     asked_to_stop: Callable[[], bool],
 ) -> SplitScore | None:
-    """The counts of the whole split; each process predicts its share, and all call this.
+    """Score the whole split; each process predicts its share, and all call this.
 
     Args:
-        model: In training; its modes and torch's generators are put back.
-        split: To score on.
-        config: Says how the network looks at an image, and what becomes of one that cannot be read.
+        model: The network in training; its modes and torch's generators are put back.
+        split: The split to score on.
+        config: States the evaluation, and whether a sample that cannot be read is skipped.
         world: The processes that train together.
         on_sample: Called after each sample of this process.
-        asked_to_stop: Asked after each sample.
+        asked_to_stop: Called after each sample.
 
     Returns:
         The same on every process; None where any was asked to stop.
@@ -83,8 +83,8 @@ def score_split(
     except _StoppedError:
         stopped = True
     device = next(model.parameters()).device
-    told = [*matrix.counts.ravel().tolist(), readable, len(skipped), int(stopped)]
-    counts = world.sum(torch.tensor(told, device=device)).cpu()
+    own_counts = [*matrix.counts.ravel().tolist(), readable, len(skipped), int(stopped)]
+    counts = world.sum(torch.tensor(own_counts, device=device)).cpu()
     all_readable, all_skipped, any_stopped = counts[-3:].tolist()
     if any_stopped:
         return None

@@ -1,7 +1,7 @@
-"""The state of an unfinished training: all that the next update depends on, as one file.
+"""The state of an unfinished training: everything that the next step depends on, in one file.
 
 A file is a dict saved by ``torch.save`` of tensors and plain values alone: ``format``, ``version``,
-``config``, ``train`` and ``val`` (what tells the two splits from others), ``step``, ``learner``, ``history``,
+``config``, ``train`` and ``val`` (the identities of the two splits), ``step``, ``learner``, ``history``,
 ``generators`` (one entry a process) and ``seconds``. It is read without running anything that it holds.
 """
 
@@ -49,19 +49,19 @@ _FREE = {
     "quantisation",
     "workers",
 }
-"""What may differ when a training is resumed, sections as a whole: the weights do not depend on it."""
+"""Fields and whole sections that may differ when a training is resumed: the weights do not depend on them."""
 _MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """Where a training stands.
+    """The state that a training continues from.
 
     Attributes:
-        step: How many updates there were.
-        history: Of them.
-        generators: Of this process after them; None for a training that begins.
-        seconds: That they took.
+        step: Number of steps that were run.
+        history: The history of those steps.
+        generators: States of this process's generators after them; None for a training that begins.
+        seconds: Time that they took.
     """
 
     step: int
@@ -79,15 +79,15 @@ def save_state(
     seconds: float,
     world: World,
 ) -> None:
-    """Write the state after the updates of ``history``, whole or not at all; all processes call this.
+    """Write the state after the steps of ``history``, whole or not at all; all processes call this.
 
     Args:
-        path: Rank 0 writes to it.
-        config: Of the run.
-        splits: To learn from and to score on.
-        learner: After those updates.
-        history: Of the updates.
-        seconds: That they took.
+        path: The file to write; rank 0 writes it.
+        config: The configuration of the run.
+        splits: The training split and the validation split.
+        learner: The learner, after those steps.
+        history: The history of the steps.
+        seconds: Time that they took.
         world: The processes that train together.
 
     Raises:
@@ -119,10 +119,11 @@ def load_state(path: Path, config: TrainConfig, splits: Splits, learner: Learner
     """Put ``learner`` into the state of a file that :func:`save_state` wrote.
 
     Args:
-        path: Every process reads it.
-        config: Of the run; the same as when it began, but for what the result does not depend on.
-        splits: To learn from and to score on; likewise.
-        learner: Made for ``config``.
+        path: The file to read; every process reads it.
+        config: The configuration of the run; the same as at its start, but for fields that the result does
+            not depend on.
+        splits: The training split and the validation split; the same as at its start.
+        learner: The learner to change, made for ``config``.
         world: The processes that train together; as many as then.
 
     Raises:
@@ -150,7 +151,7 @@ def load_state(path: Path, config: TrainConfig, splits: Splits, learner: Learner
     except _MALFORMED as error:
         raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
     if step != len(history.losses) or step > config.steps:
-        raise CheckpointError(f"{path} is damaged: it tells of {step} updates, and of {len(history.losses)}")
+        raise CheckpointError(f"{path} is damaged: it states {step} steps, but holds {len(history.losses)}")
     if (generators.cuda is None) != (device.type != "cuda"):
         raise ConfigError(f"{path} was saved on another kind of device than {device.type}; resume it there")
     return Resumed(step, history, generators, seconds)
@@ -219,7 +220,7 @@ def _check_data(path: Path, name: str, saved: object, split: Dataset) -> None:
     if saved == came:
         return
     if not isinstance(saved, dict) or set(saved) != set(came):
-        raise CheckpointError(f"{path} is damaged: it does not tell its data")
+        raise CheckpointError(f"{path} is damaged: it does not name its data")
     if saved["samples"] != came["samples"]:
         what = f"{saved['samples']} samples, not {came['samples']}"
     elif saved["classes"] != came["classes"]:

@@ -19,10 +19,10 @@ class AuthorsWeights(NamedTuple):
     """An authors' file in mmsegmentation's terms.
 
     Attributes:
-        state: By mmsegmentation's names.
-        naming: The way back to the file's own names.
+        state: The tensors by mmsegmentation's names.
+        naming: Maps them back to the file's own names.
         multi_grid: Dilations of layer4 that such a file was trained with; None for (2, 4, 4).
-        notes: What was left out or assumed, a sentence each, apart from ``multi_grid``.
+        notes: One sentence for each part that was left out or assumed, apart from ``multi_grid``.
     """
 
     state: dict[str, Tensor]
@@ -32,7 +32,7 @@ class AuthorsWeights(NamedTuple):
 
 
 def translate_authors(stored: Mapping[str, Tensor]) -> AuthorsWeights:
-    """Mmsegmentation's names and shapes for an authors' file; nothing is checked but that no tensor is lost.
+    """Give the tensors of an authors' file mmsegmentation's names and shapes; check only that none is lost.
 
     The ImageNet classifier ``pretrained.fc`` of 2018 is left out. The gammas, (1,) here, become ().
 
@@ -52,10 +52,10 @@ def translate_authors(stored: Mapping[str, Tensor]) -> AuthorsWeights:
 
 
 def _multi_grid(stored: Mapping[str, Tensor]) -> tuple[int, ...] | None:
-    """What the published files' training says, since no shape does.
+    """Return the dilations that the published files were trained with, since no shape shows them.
 
     (4, 8, 16) (the paper's Table 2) for a plain stem: the R-101 of 2018, R-50 and R-101 of 2020. (2, 4, 4)
-    for a deep stem, and for the R-50 of 2018, which is told by its ``pretrained.fc``.
+    for a deep stem, and for the R-50 of 2018, which is recognised by its ``pretrained.fc``.
     """
     deep = "pretrained.conv1.weight" not in stored
     of_2018 = any(name in stored for name in _CLASSIFIER)

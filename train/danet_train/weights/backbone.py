@@ -72,13 +72,13 @@ def _load_resnet(backbone: nn.Module, stored: Mapping[str, Tensor]) -> None:
 
 
 def _naming(state: Mapping[str, Tensor], own: str) -> Naming:
-    """To the backbone's own names; ``stem.`` is called the same in every family that has it."""
+    """Return the naming to the backbone's own names; every family that has ``stem.`` names it so."""
     pairs = torchvision_naming(state, own=own).pairs
     return Naming((*pairs, (f"{own}stem.", "stem."))) if f"{own}stem.0.weight" in state else Naming(pairs)
 
 
 def _check_stem(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """The commonest mistake, said in the configuration's words before names are compared."""
+    """Report the commonest mistake in the configuration's terms, before names are compared."""
     stems = []
     for tensors in (expected, state):
         deep = "stem.6.weight" in tensors

@@ -10,18 +10,18 @@ from torch import Tensor
 _VARIANCE, _COUNTER = ".running_var", ".num_batches_tracked"
 
 NO_COUNTERS = "num_batches_tracked is set to 0 throughout: the file is older than torch 0.4.1 and has none"
-"""What to say where :func:`with_counters` added them."""
+"""The note where :func:`with_counters` added them."""
 
 
 def has_counters(state: Mapping[str, Tensor]) -> bool:
-    """Whether any batch normalisation of ``state`` has its counter, or there is none at all."""
+    """Return whether any batch normalisation has its counter, or ``state`` has no batch normalisation."""
     return any(name.endswith(_COUNTER) for name in state) or not any(
         name.endswith(_VARIANCE) for name in state
     )
 
 
 def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` with a counter of 0 for each batch normalisation; none changes an output.
+    """Return ``state`` with a counter of 0 for each batch normalisation; none changes an output.
 
     Only for a file that has none at all: where some are there, a missing one is a missing tensor.
     """

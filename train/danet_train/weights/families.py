@@ -1,4 +1,4 @@
-"""Whose file it is, told by the names of its tensors."""
+"""The families of files, recognised by the names of their tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 4
 
 
 class Family(StrEnum):
-    """Where a file's names come from; the value is how messages call it."""
+    """The origin of a file's names; the value is its name in messages."""
 
     MMSEG = "a DANet with mmsegmentation's names"
     AUTHORS = "a DANet with its authors' names"
@@ -33,7 +33,7 @@ _EXPECTED = (
 
 
 def recognise(names: Iterable[str]) -> Family:
-    """The family that most of ``names`` belong to; what else is there is the reader's to refuse.
+    """Return the family that most of ``names`` belong to; the reader refuses other names.
 
     Raises:
         CheckpointError: No name is of any family.

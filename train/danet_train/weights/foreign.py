@@ -1,4 +1,4 @@
-"""A DANet out of a file that another code wrote, whichever family it is of."""
+"""Read a DANet from a file that another code wrote."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from danet_train.weights.mmseg_settings import FileSettings, settings_of_meta
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """What a file of another code holds.
+    """The content of a file of another code.
 
     Attributes:
-        model: In eval mode, float32, on the CPU.
-        family: Whose names the file has.
-        classes: None where the file does not name them.
-        normalisation: ImageNet's unless the file says otherwise; both families train with that.
-        notes: What was left out or assumed, a sentence each.
+        model: The network, in eval mode, float32, on the CPU.
+        family: The family of the file's names.
+        classes: The class table; None where the file names no classes.
+        normalisation: Normalisation of the image; ImageNet's, which both families train with, unless the file
+            states another.
+        notes: One sentence for each part that was left out or assumed.
     """
 
     model: DANet
@@ -48,13 +49,14 @@ def read_foreign(
     multi_grid: tuple[int, ...] | None = None,
     align_corners: bool | None = None,
 ) -> ForeignWeights:
-    """The DANet of a file with mmsegmentation's or the authors' names, every tensor accounted for.
+    """Read the DANet of a file with mmsegmentation's or the authors' names, every tensor accounted for.
 
     Args:
-        content: Of the file; its ``meta`` is looked at.
+        content: Content of the file; its ``meta`` is read.
         state: The tensors by the file's own names.
-        multi_grid: Dilations of layer4, which no shape tells; None for what the family is trained with.
-        align_corners: How logits are upsampled, which no shape tells either; None likewise.
+        multi_grid: Dilations of layer4, which no shape shows; None for those that the family is trained with.
+        align_corners: Whether logits are upsampled with aligned corners, which no shape shows either; None
+            for the setting of the file or its family.
 
     Raises:
         CheckpointError: The file is of neither family, holds another network, or a ResNet alone.
@@ -81,14 +83,14 @@ def _mmseg(
 ) -> ForeignWeights:
     meta = content.get("meta")
     own = meta.get(OWN_META) if isinstance(meta, dict) else None
-    said = _own_settings(own) if isinstance(own, dict) else settings_of_meta(meta)
+    settings = _own_settings(own) if isinstance(own, dict) else settings_of_meta(meta)
     notes = [
         note
-        for note in said.notes
+        for note in settings.notes
         if not (align_corners is not None and note.startswith("align_corners"))
         and not (multi_grid is not None and note.startswith("layer4"))
     ]
-    align_corners = said.align_corners if align_corners is None else align_corners
+    align_corners = settings.align_corners if align_corners is None else align_corners
     if align_corners is None and not isinstance(own, dict):
         notes.append(
             "assumed: logits are upsampled by the rule of the input's size, with aligned corners for 8k + 1 "
@@ -98,16 +100,16 @@ def _mmseg(
     if not has_counters(state):
         state = with_counters(state)
         notes.append(NO_COUNTERS)
-    stated = {"multi_grid": multi_grid or said.multi_grid}
+    stated = {"multi_grid": multi_grid or settings.multi_grid}
     config = infer_config(state, stated=stated, align_corners=align_corners)
     model = model_from_state(config, state)
-    normalisation = said.normalisation or Normalisation()
+    normalisation = settings.normalisation or Normalisation()
     classes = classes_of_meta(meta)
     return ForeignWeights(model, Family.MMSEG, classes.table, normalisation, (*notes, *classes.notes))
 
 
 def _own_settings(own: Mapping[str, Any]) -> FileSettings:
-    """What this project noted when it wrote a file for mmsegmentation."""
+    """Read the settings that this project stored in a file for mmsegmentation."""
     grid, align = own.get("multi_grid"), own.get("align_corners")
     try:
         normalisation = Normalisation.model_validate(own.get("normalisation"))
@@ -135,7 +137,7 @@ def _authors(
         dilations = ",".join(map(str, layer_dilations(options.depth, options.multi_grid)[3]))
         notes.append(
             f"assumed: layer4 has the dilations {dilations}, as the authors trained a file with these "
-            "tensors; no tensor tells (`danet import --multi-grid` sets others)"
+            "tensors; no tensor shows them (`danet import --multi-grid` sets others)"
         )
     if align_corners is None:
         notes.append(

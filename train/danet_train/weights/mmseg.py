@@ -18,15 +18,15 @@ from danet_train.model.backbones.resnet import ResNetOptions, layer_dilations
 from danet_train.model.danet import DANet
 
 OWN_META = "danet_edge"
-"""Where ``meta`` keeps what mmsegmentation keeps in its configuration: see :func:`save_mmseg`."""
+"""Key of ``meta`` for settings that mmsegmentation has in its configuration: see :func:`save_mmseg`."""
 
 
 class NamedClasses(NamedTuple):
     """The classes that a file names.
 
     Attributes:
-        table: None where it names none.
-        notes: What was made of its palette, a sentence each.
+        table: The class table; None where the file names no classes.
+        notes: One sentence for each change of its palette.
     """
 
     table: ClassTable | None
@@ -34,12 +34,12 @@ class NamedClasses(NamedTuple):
 
 
 def classes_of_meta(meta: object) -> NamedClasses:
-    """The classes of a file's ``meta``.
+    """Read the classes of a file's ``meta``.
 
     0.x notes ``CLASSES`` and ``PALETTE`` in ``meta``, 1.x ``classes`` and ``palette`` in its
     ``dataset_meta``, 1.x before its release ``CLASSES`` and ``PALETTE`` there; colors are RGB. Names stay as
-    they are, with white space around them. A palette that has not one color a class, which matters to
-    nobody while a network is trained, is left out.
+    they are, with white space around them. A palette that has not one color a class is left out: no
+    training uses it.
 
     Raises:
         CheckpointError: They are not names and colors.
@@ -67,7 +67,7 @@ def classes_of_meta(meta: object) -> NamedClasses:
 
 
 def _stated_in(meta: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Names and colors wherever a version keeps them."""
+    """Yield names and colors from each place where a version keeps them."""
     dataset = meta.get("dataset_meta")
     for place in (dataset, meta) if isinstance(dataset, dict) else (meta,):
         yield place.get("classes"), place.get("palette")
@@ -83,14 +83,14 @@ def save_mmseg(
 ) -> None:
     """Write ``model`` as mmsegmentation's file, ``meta`` and ``state_dict``, whole or not at all.
 
-    Its configuration, a file of its own there, has to say the rest: :func:`mmseg_settings`. The same stands
-    under ``meta["danet_edge"]``, so that a way there and back gives the same network.
+    Its configuration, a file of its own there, has to state the rest: :func:`mmseg_settings`. The same stands
+    under ``meta["danet_edge"]``, so that a round trip gives the same network.
 
     Args:
-        path: Its folder is made where it is missing.
-        model: In any mode, on any device.
-        classes: Noted as 0.x and as 1.x does.
-        normalisation: That the model was trained with; None for ImageNet's.
+        path: The file to write; its folder is made where it is missing.
+        model: The network, in any mode, on any device.
+        classes: The class table, stored as 0.x and as 1.x does.
+        normalisation: The normalisation that the model was trained with; None for ImageNet's.
 
     Raises:
         CheckpointError: The head has one of the two branches alone, or the backbone is no ResNet, which
@@ -120,9 +120,9 @@ def save_mmseg(
 
 
 def mmseg_settings(model: DANet) -> dict[str, object]:
-    """What mmsegmentation's configuration must say for ``model`` to compute the same there, by its keys.
+    """Return the settings, by key, with which mmsegmentation computes the same as ``model``.
 
-    What is not said is as in mmsegmentation's own configuration of a DANet at stride 8.
+    All other settings are as in mmsegmentation's own configuration of a DANet at stride 8.
 
     Raises:
         CheckpointError: The backbone is no ResNet.

@@ -1,4 +1,4 @@
-"""What a file of mmsegmentation says in the text of its own configuration, read without running it.
+"""The settings in the text of a mmsegmentation file's own configuration, read without running it.
 
 0.x keeps the text in ``meta["config"]``, 1.x in ``meta["cfg"]``: Python, of which only values written out are
 taken: numbers, strings, lists, ``dict(...)``, and names that the text gave such a value before.
@@ -22,7 +22,7 @@ _KEYS = ("cfg", "config")
 _LONGEST: Final = 1 << 19  # characters; mmsegmentation's own take some ten thousand
 _ALIGN = re.compile(r"align_corners[\"']?\s*[=:]\s*(True|False|true|false)\b")
 _UNREAD: Final = object()
-"""In place of what is no plain value."""
+"""Stands in place of a value that is not plain."""
 
 _AT_STRIDE_8: Final[Mapping[str, object]] = {
     "strides": (1, 2, 1, 1),
@@ -30,18 +30,18 @@ _AT_STRIDE_8: Final[Mapping[str, object]] = {
     "contract_dilation": True,
     "style": "pytorch",
 }
-"""What no tensor tells of a backbone, by mmsegmentation's names, as this project's network has it."""
+"""Settings of this project's backbone that no tensor shows, by mmsegmentation's names."""
 
 
 @dataclass(frozen=True)
 class FileSettings:
-    """What no tensor tells, as the file's own configuration has it.
+    """Settings that no tensor shows, from the file's own configuration.
 
     Attributes:
-        align_corners: How logits are upsampled; None where it is not said.
-        multi_grid: Dilations of layer4; None for (2, 4, 4), or where it is not said.
-        normalisation: None where it is not said.
-        notes: What was read, and what could not be, a sentence each.
+        align_corners: Whether logits are upsampled with aligned corners; None where it is not stated.
+        multi_grid: Dilations of layer4; None for (2, 4, 4), or where they are not stated.
+        normalisation: Normalisation of the image; None where it is not stated.
+        notes: One sentence for each setting that was read, or could not be read.
     """
 
     align_corners: bool | None = None
@@ -51,7 +51,7 @@ class FileSettings:
 
 
 def settings_of_meta(meta: object) -> FileSettings:
-    """The settings that a file's ``meta`` states.
+    """Read the settings that a file's ``meta`` states.
 
     Raises:
         CheckpointError: The configuration is of another network than this project's, or of BGR pictures.
@@ -85,8 +85,8 @@ def settings_of_meta(meta: object) -> FileSettings:
     grid = backbone.get("multi_grid")
     multi_grid = tuple(grid) if isinstance(grid, list) and all(type(item) is int for item in grid) else None
     if multi_grid is not None:
-        said = ",".join(map(str, multi_grid))
-        notes.append(f"layer4 has the dilations {said}, as the file's own configuration says ({where})")
+        dilations = ",".join(map(str, multi_grid))
+        notes.append(f"layer4 has the dilations {dilations}, as the file's own configuration says ({where})")
     normalisation = _normalisation(read, model, where)
     if normalisation not in (None, Normalisation()):
         notes.append(f"the normalisation is {normalisation}, as the file's own configuration says ({where})")
@@ -94,25 +94,25 @@ def settings_of_meta(meta: object) -> FileSettings:
 
 
 def _found_in_text(text: str, where: str) -> FileSettings:
-    """align_corners alone, of a text that is no Python, or has its head from elsewhere."""
-    said = {found.lower() for found in _ALIGN.findall(text[:_LONGEST])}
-    if len(said) == 1:
-        align = said == {"true"}
+    """Find align_corners alone, in a text that is no Python or takes its head from elsewhere."""
+    values = {found.lower() for found in _ALIGN.findall(text[:_LONGEST])}
+    if len(values) == 1:
+        align = values == {"true"}
         note = f"align_corners is {align}, found in the text of the file's own configuration ({where})"
         return FileSettings(align, notes=(note,))
-    why = "says both True and False" if said else "does not say it where it can be read without being run"
+    why = "says both True and False" if values else "does not say it where it can be read without being run"
     return FileSettings(notes=(f"align_corners could not be read: the file's configuration ({where}) {why}",))
 
 
 def _check_backbone(backbone: Mapping[str, Any], where: str) -> None:
-    for key, ours in _AT_STRIDE_8.items():
-        stated = backbone.get(key, ours)
+    for key, expected in _AT_STRIDE_8.items():
+        stated = backbone.get(key, expected)
         stated = tuple(stated) if isinstance(stated, list) else stated
-        if stated is not _UNREAD and stated != ours:
+        if stated is not _UNREAD and stated != expected:
             raise CheckpointError(
                 f"the file's own configuration ({where}) has backbone.{key} {stated!r}, where this network "
-                f"has {ours!r}: its weights would compute something else here; give weights of a DANet at "
-                "stride 8"
+                f"has {expected!r}: its weights would compute something else here; give weights of a DANet "
+                "at stride 8"
             )
 
 
@@ -133,9 +133,9 @@ def _normalisation(read: Mapping[str, Any], model: Mapping[str, Any], where: str
         try:
             return Normalisation.model_validate({"mean": mean, "std": std})
         except ValidationError as error:
-            said = error.errors()[0]["msg"]
+            message = error.errors()[0]["msg"]
             raise CheckpointError(
-                f"the file's own configuration ({where}) has a normalisation that is none: {said}"
+                f"the file's own configuration ({where}) has a normalisation that is none: {message}"
             ) from error
     return None
 
@@ -146,7 +146,7 @@ def _section(above: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _values_of(text: str) -> dict[str, Any] | None:
-    """The values of the names that ``text`` assigns; None where it is no Python, or too long."""
+    """Return the values of the names that ``text`` assigns; None where it is no Python, or too long."""
     if len(text) > _LONGEST:
         return None
     try:
@@ -164,8 +164,8 @@ def _values_of(text: str) -> dict[str, Any] | None:
     return values
 
 
-def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the text says
-    """A plain value, with tuples and sets as lists; ``_UNREAD`` for anything that would have to be run."""
+def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any value of the text
+    """Return a plain value, with tuples and sets as lists; ``_UNREAD`` where code would have to be run."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
@@ -185,7 +185,7 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - w
 
 
 def _mapping(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """The pairs whose key is a string; one without a key holds more of them, as ``**`` gives them."""
+    """Return the pairs whose key is a string; one without a key holds more of them, as ``**`` gives them."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         if key is None and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The names of the authors' DANet and of torchvision's ResNets, and what mmsegmentation calls them.
+"""The names of the authors' DANet and of torchvision's ResNets, and mmsegmentation's names for them.
 
 The authors' code (2018 and 2020) puts a torchvision-like ResNet under ``pretrained.`` and the attention head
 under ``head.``: ``conv5a``, ``sa``, ``conv51``, ``conv6`` are the position branch, ``conv5c``, ``sc``,
@@ -41,20 +41,20 @@ _LAYERS = tuple((f"layer{level}.", f"layer{level}.") for level in range(1, 5))
 
 @dataclass(frozen=True)
 class Naming:
-    """How a file calls tensors, as pairs of prefixes: the file's own, and mmsegmentation's."""
+    """The naming of tensors in a file, as pairs of prefixes: the file's own, and mmsegmentation's."""
 
     pairs: tuple[tuple[str, str], ...]
 
     def to_mmseg(self, name: str) -> str:
-        """Mmsegmentation's name; one that follows no rule of the file's family stays as it is."""
+        """Return mmsegmentation's name; one that follows no rule of the file's family stays as it is."""
         return _exchange(name, self.pairs)
 
     def from_mmseg(self, name: str) -> str:
-        """The file's own name, the inverse of :meth:`to_mmseg`."""
+        """Return the file's own name, the inverse of :meth:`to_mmseg`."""
         return _exchange(name, tuple((mmseg, own) for own, mmseg in self.pairs))
 
     def translate(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``state`` by mmsegmentation's names, none lost.
+        """Return ``state`` by mmsegmentation's names, none lost.
 
         Raises:
             CheckpointError: Two names of the file are one in mmsegmentation.
@@ -76,12 +76,12 @@ AS_IT_IS = Naming(())
 
 
 def torchvision_naming(state: Mapping[str, Tensor], *, own: str = "", mmseg: str = "") -> Naming:
-    """The naming of a ResNet like torchvision's, whose deep stem, where it has one, is ``conv1.0`` and on.
+    """Return the naming of a ResNet like torchvision's; a deep stem is ``conv1.0`` and on.
 
     Args:
-        state: By the file's own names.
-        own: What the file puts before each of them.
-        mmseg: What mmsegmentation puts there.
+        state: The tensors by the file's own names.
+        own: Prefix of each name in the file.
+        mmseg: Prefix of each name in mmsegmentation.
     """
     deep = any(re.match(rf"{re.escape(own)}conv1\.\d", name) for name in state)
     stem = _DEEP_STEM if deep else _PLAIN_STEM
@@ -89,7 +89,7 @@ def torchvision_naming(state: Mapping[str, Tensor], *, own: str = "", mmseg: str
 
 
 def authors_naming(state: Mapping[str, Tensor]) -> Naming:
-    """The naming of an authors' file, with or without a deep stem."""
+    """Return the naming of an authors' file, with or without a deep stem."""
     backbone = torchvision_naming(state, own="pretrained.", mmseg="backbone.")
     head = tuple((f"head.{file}", f"decode_head.{mmseg}") for file, mmseg in _HEAD)
     return Naming((*backbone.pairs, *head))

@@ -66,7 +66,7 @@ def _bundle_facts(bundle: Bundle, verdict: Verdict) -> dict[str, Any]:
 
 
 def _int8_gate(bundle: Bundle) -> dict[str, Any] | None:
-    """What was measured of the INT8 variant; None where the bundle has none."""
+    """Return the measurements of the INT8 variant; ``None`` if the bundle has no such variant."""
     variant = bundle.manifest.variants.get("int8")
     if variant is None:
         return None

@@ -1,4 +1,4 @@
-"""What this machine can do for a bundle, and what is missing."""
+"""Checks of `danet doctor`: which parts of the runtime work on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Package:
     """An optional package on this machine.
 
     Attributes:
-        name: What people call it.
-        version: Its version, or ``None`` where it cannot be used.
-        detail: What is in it, or what to install.
+        name: Name that people use for it.
+        version: Version of the package; ``None`` if it cannot be used.
+        detail: Details about it, or advice what to install.
     """
 
     name: str
@@ -46,17 +46,17 @@ class Package:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found.
+    """Findings of `danet doctor` about this machine.
 
     Attributes:
         danet: Version of this package.
         machine: CPU, memory, platform and versions (:func:`danet_runtime.machine.describe_machine`).
         gpus: One entry a GPU: name, driver, memory, compute capability, as far as they can be found out.
-        gpu_detail: How the GPUs were looked for, or why none was found.
+        gpu_detail: The tool that found the GPUs, or the reason why none was found.
         packages: The optional packages.
         backends: For each backend, whether it can be used, and why not.
         sources: For each kind of source, whether what it needs is installed, and what to install.
-        sinks: For each kind of sink likewise.
+        sinks: The same for each kind of sink.
     """
 
     danet: str
@@ -126,7 +126,7 @@ def find_gpus() -> tuple[list[dict[str, str]], str]:
 
 
 def _facts(gpu: object) -> dict[str, str]:
-    """Of a GPU, as ``nvidia-smi --query-gpu`` names them; a Jetson's driver does not tell its memory."""
+    """Facts about a GPU, named as in ``nvidia-smi --query-gpu``; a Jetson's driver reports no memory."""
     readers: dict[str, Callable[[], str]] = {
         "driver_version": pynvml.nvmlSystemGetDriverVersion,
         "memory.total": lambda: f"{pynvml.nvmlDeviceGetMemoryInfo(gpu).total >> 20} MiB",

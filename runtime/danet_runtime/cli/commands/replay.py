@@ -73,7 +73,7 @@ def replay(
 
 
 def _chosen(folder: Path) -> list[Path]:
-    """The folder itself, or the black boxes in it; it again where there is none, for the reader to refuse."""
+    """Return the black boxes in a folder; the folder itself if it is a box, or holds none."""
     from danet_runtime.recorder.format import MANIFEST_NAME, boxes_in
 
     return [folder] if (folder / MANIFEST_NAME).exists() else boxes_in(folder) or [folder]

@@ -1,1 +1,1 @@
-"""What commands print, and the terminal they print to."""
+"""Output of the commands, and the terminal that they print to."""

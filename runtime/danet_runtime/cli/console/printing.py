@@ -16,8 +16,8 @@ def tell(text: str, *, err: bool = False) -> None:
     """Print one line; whatever is in it stays in it and is seen (:func:`danet_runtime.visible_text.visible`).
 
     Args:
-        text: May hold names and words of others.
-        err: On standard error.
+        text: Text to print; it may hold names and messages from outside this program.
+        err: Print to standard error instead of standard output.
     """
     typer.echo(visible(text), err=err)
 

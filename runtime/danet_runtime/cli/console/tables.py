@@ -16,9 +16,9 @@ def latency_table(latency: LatencySummary, remainder: str, camera: str | None = 
     The column of means adds up; percentiles do not.
 
     Args:
-        latency: Of one camera.
-        remainder: What to call what no stage takes.
-        camera: Whose it is, where there are several.
+        latency: Latency of one camera.
+        remainder: Name of the row for the time outside all stages.
+        camera: Name of the camera, where there are several.
     """
     from rich.table import Table
 

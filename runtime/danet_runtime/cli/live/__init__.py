@@ -1,1 +1,1 @@
-"""What ``danet run`` asks of a live stream: cameras, outputs, status, interruption and the end."""
+"""Parts of ``danet run``: cameras, outputs, status line, interruption and the summary at the end."""

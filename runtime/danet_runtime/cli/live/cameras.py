@@ -1,4 +1,4 @@
-"""What ``danet run`` reads: the names of its cameras, and what is said of each."""
+"""The cameras of ``danet run``: their names, and the options that belong to each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sizes_of(texts: list[str], named: dict[str, str]) -> dict[str, tuple[int, in
     """The sizes of cameras by name, from ``NAME=HxW``, or ``HxW`` for all.
 
     Raises:
-        UsageError: One is no size, or names no source.
+        UsageError: A text is no size, or names no source.
     """
     from danet_runtime.cli.options.arguments import parse_size
     from danet_runtime.errors import UsageError

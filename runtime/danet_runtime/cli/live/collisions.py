@@ -1,4 +1,4 @@
-"""What ``danet run`` reads and writes: no output stands where a source, a bundle or another output is."""
+"""Check of the paths of ``danet run``: no output may overwrite a source, a bundle or another output."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PlaceKind = Literal["file", "masks", "folder"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where one output goes.
+    """Path of one output.
 
     Attributes:
-        option: What named it, for messages: ``--output``, ``--sink of front``.
+        option: Option that named it, for messages: ``--output``, ``--sink of front``.
         path: The file or the folder.
         kind: ``masks`` is a folder that gets PNG files, ``folder`` one that gets folders only.
     """
@@ -42,7 +42,7 @@ def check_apart(sources: dict[str, str], bundles: Iterable[Path], places: Sequen
         places: The outputs.
 
     Raises:
-        UsageError: Two are the same.
+        UsageError: Two of the paths are the same file or folder.
     """
     read = [(f"SOURCE {name}", file) for name, text in sources.items() for file in files_of_source(text)]
     read_identities = {identity: (name, file) for name, file in read for identity in _identities(file)}
@@ -96,7 +96,10 @@ def files_of_source(text: str) -> list[Path]:
 
 
 def _identities(path: Path) -> frozenset[object]:
-    """What two paths share where writing to one changes the other; nothing for a device such as /dev/null."""
+    """Return keys of a path: writing to one of two paths changes the other exactly if they share a key.
+
+    Empty for a device such as /dev/null, which several outputs may share.
+    """
     try:
         status = path.stat()
     except OSError:

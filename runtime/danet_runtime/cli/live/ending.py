@@ -1,4 +1,4 @@
-"""What ``danet run`` leaves when a stream has ended: its report as a file, and in words."""
+"""The end of ``danet run``: it writes the report to a file and prints a summary."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.live.interruption import was_interrupted
 
 if TYPE_CHECKING:
     from danet_runtime.stream.report import StreamReport
     from danet_runtime.stream.stream import Stream
 
 _MOST_PARTS: Final = 8
-"""So many parts of one output are listed, each; the report has all."""
+"""Most parts of one output that the summary lists; the report lists all."""
 
 
 def write_report(report: StreamReport, path: Path) -> list[str]:
@@ -36,10 +37,10 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
 
 @contextmanager
 def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
-    """Write the report also of a stream that fails before it runs.
+    """Write the report also of a stream that fails before it runs; none of a start that was interrupted.
 
     Args:
-        path: Where to, if anywhere.
+        path: File to write; ``None``: no report is written.
         bundle: Folder of the bundle.
 
     Yields:
@@ -52,7 +53,7 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
     try:
         yield made
     except DanetError as error:
-        if path is not None and not isinstance(error, UsageError):
+        if path is not None and not isinstance(error, UsageError) and not was_interrupted():
             report = made[0].report() if made else StreamReport.not_started(str(error), bundle)
             for problem in write_report(replace(report, ending="failed", error=str(error)), path):
                 tell(f"danet: error: {problem}", err=True)
@@ -65,8 +66,8 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
     On standard output, or on standard error where an output goes to the former.
 
     Args:
-        report: Of the stream.
-        report_path: Where it was written to, if anywhere.
+        report: Report of the stream.
+        report_path: File that it was written to; ``None``: it was not written.
         boxes: Folders of black boxes that were written.
 
     Returns:
@@ -121,7 +122,7 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
 
 
 def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
-    """Whether an output goes to standard output, and whoever reads it there expects nothing else."""
+    """Return whether an output goes to standard output, so that nothing else may be printed there."""
     from danet_runtime.files.targets import descriptor_of
 
     paths = [*written, *(sink.get("path", "") for camera in report.cameras for sink in camera["sinks"])]
@@ -129,7 +130,7 @@ def _is_stdout_taken(report: StreamReport, written: Sequence[str]) -> bool:
 
 
 def _sent_of(report: StreamReport) -> list[str]:
-    """What was sent to the network, and whether anybody has said that it came."""
+    """Return a line for each sink that sent frames to the network, and whether they were confirmed."""
     return [
         f"sent: {sink['uri']}, {sink['written']} frames"
         + ("" if sink["confirmed"] else "; nobody confirms that they came")

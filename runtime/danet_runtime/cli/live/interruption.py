@@ -21,11 +21,14 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _STOP_S = 1.0
 _EARLY: Final[dict[int, bool]] = {}
-"""Whether SIGUSR1 came before it could be answered."""
+"""Whether SIGUSR1 arrived before there was a handler for it."""
+
+_RAISED: Final[list[int]] = []
+"""Signals that were raised in the command that runs."""
 
 
 class InterruptedByUser(KeyboardInterrupt):
-    """What SIGINT, SIGTERM and SIGHUP raise while nothing better is known to be done.
+    """Raised on SIGINT, SIGTERM and SIGHUP where no command handles the signal itself.
 
     CPython remembers an exact ``KeyboardInterrupt`` that passes code which was compiled from text, as every
     data class is, and then ends by SIGINT whatever exit code was chosen; a subclass it lets pass.
@@ -42,7 +45,8 @@ def signals_as_interrupt() -> Iterator[Sequence[int]]:
         The signals that were raised so far. Native code that is being loaded may make another error of what
         was raised in it: ONNX Runtime then says that its initialisation failed.
     """
-    came: list[int] = []
+    came = _RAISED
+    came.clear()
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
@@ -62,6 +66,11 @@ def signals_as_interrupt() -> Iterator[Sequence[int]]:
         for number, handler in previous.items():
             if signal.getsignal(number) is interrupt:
                 signal.signal(number, handler)
+
+
+def was_interrupted() -> bool:
+    """Whether a signal was raised in this command, whatever error native code made of it on its way."""
+    return bool(_RAISED)
 
 
 @contextmanager

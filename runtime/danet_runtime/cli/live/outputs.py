@@ -1,4 +1,4 @@
-"""What ``danet run`` writes: the outputs of each camera, with their names filled in and checked."""
+"""Outputs of ``danet run``: those of each camera, with the placeholders in their paths filled in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OutputOptions:
         further: Further sinks.
         black_box: Folder of black boxes.
         report: The report; ``None``: beside the others.
-        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
     """
 
@@ -43,10 +43,10 @@ class Outputs:
     """Everything that a run is asked to write, with the placeholders filled in.
 
     Attributes:
-        sinks: What names the sinks, by camera.
+        sinks: Texts that name the sinks, by camera.
         boxes: Folders of the black boxes, by camera.
         report: The report; ``None``: there is none.
-        split_minutes: Videos and JSON lines begin a new part after so many minutes; ``None``: never.
+        split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
     """
 
@@ -58,7 +58,7 @@ class Outputs:
 
     @classmethod
     def of(cls, cameras: Sequence[str], options: OutputOptions) -> Outputs:
-        """What the options of ``danet run`` ask for.
+        """Return the outputs that the options of ``danet run`` ask for.
 
         Raises:
             UsageError: A placeholder is unknown, or is missing with several cameras; or there is nothing to
@@ -176,7 +176,7 @@ class Outputs:
 
 
 def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
-    """What names a sink, with everything filled in."""
+    """Return the text that names a sink, with its placeholders filled in."""
     from danet_runtime.sinks.registry import sink_by_scheme
 
     sink = sink_by_scheme(text)
@@ -191,7 +191,7 @@ def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
-    """Where the report goes that nobody named: beside the video, or into the folder of masks."""
+    """Return the default path of the report: beside the video, or in the folder of masks."""
     from danet_runtime.files.names import fitting_name
 
     if output is not None:

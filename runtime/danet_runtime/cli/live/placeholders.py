@@ -1,4 +1,4 @@
-"""What stands for something else in the paths of outputs: ``{camera}`` and ``{start}``."""
+"""Placeholders in the paths of outputs: ``{camera}`` and ``{start}``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass, field
 
 CAMERA = "{camera}"
-"""The camera's name."""
+"""Placeholder for the camera's name."""
 
 START = "{start}"
-"""The start of the run in UTC, as in 20261121T151042Z: a run that a supervisor starts again has its own."""
+"""Placeholder for the start of the run in UTC, as 20261121T151042Z: a restarted run gets a new one."""
 
 ALL_CAMERAS = "cameras"
-"""What stands for the camera in the path of the one report of several."""
+"""Value of ``{camera}`` in the path of a report about several cameras."""
 
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 
@@ -25,11 +25,11 @@ def start_now() -> str:
 
 @dataclass(frozen=True)
 class Placeholders:
-    """Fills in what one run puts into the paths of its outputs.
+    """Replaces the placeholders in the paths of one run's outputs.
 
     Attributes:
-        cameras: How many there are.
-        start: What ``{start}`` becomes.
+        cameras: Number of cameras.
+        start: Value of ``{start}``.
     """
 
     cameras: int
@@ -41,9 +41,9 @@ class Placeholders:
         """The text with everything filled in.
 
         Args:
-            text: As it was given.
+            text: Text with placeholders, as the user gave it.
             camera: Name of the camera.
-            option: What gave it, for messages.
+            option: Option that gave it, for messages.
             needs_camera: Whether each of several cameras must have a text of its own.
             has_braces: Whether it may have braces of its own; else one that stands for nothing is refused.
 

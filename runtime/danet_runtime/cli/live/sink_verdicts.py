@@ -1,4 +1,4 @@
-"""What ``danet run`` says at the end of outputs that did not get everything."""
+"""Messages of ``danet run`` at its end about outputs that did not get every frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def failed_sinks(report: StreamReport) -> list[str]:
-    """One line for each output that nothing got through, that was given up, or that is not whole.
+    """Return a line for each output that received nothing, was given up, or is incomplete.
 
     The exit code is 1 then. A file or folder with a hole is not whole; what is sent to a network only has
     gaps, see :func:`impaired_sinks`.
@@ -44,7 +44,7 @@ def failed_sinks(report: StreamReport) -> list[str]:
 
 
 def impaired_sinks(report: StreamReport) -> list[str]:
-    """One line for each output that went on although something is missing, and told so meanwhile.
+    """Return a line for each output that went on although something is missing, as it reported meanwhile.
 
     Writes that failed are named for what is sent to a network only: a file with a hole is a failure.
     """
@@ -63,7 +63,7 @@ def impaired_sinks(report: StreamReport) -> list[str]:
 
 
 def _all_late(report: StreamReport) -> list[str]:
-    """One line for each camera whose results were all too late to be delivered."""
+    """Return a line for each camera whose results were all too late to be delivered."""
     return [
         f"{camera['name']}: nothing got through to its outputs: all {frames['late_dropped']} results were "
         "late and dropped; give a longer --deadline-ms, a --ladder of faster bundles, or --late mark"
@@ -73,14 +73,14 @@ def _all_late(report: StreamReport) -> list[str]:
 
 
 def _is_kept(sink: Mapping[str, Any]) -> bool:
-    """Whether it writes files, which somebody will rely on later."""
+    """Return whether a sink writes files, which somebody will rely on later."""
     from danet_runtime.sinks import SINKS
 
     return sink["kind"] in {one.statement.name for one in SINKS if one.statement.writes is not None}
 
 
 def _sinks_of(report: StreamReport) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every sink under the name that the health calls it by."""
+    """Yield every sink under the name that the health uses for it."""
     for camera in report.cameras:
         sinks: Sequence[Mapping[str, Any]] = camera["sinks"]
         kinds = [sink["kind"] for sink in sinks]
@@ -98,6 +98,6 @@ def _never_sent(sink: Mapping[str, Any]) -> str:
 
 
 def _reason(sink: Mapping[str, Any]) -> str:
-    """Why it failed the last time, in one line."""
+    """Return the reason of a sink's latest failure, in one line."""
     why = sink["last_failure"]
     return f"; last: {' '.join(why.split())}" if why else ""

@@ -1,4 +1,4 @@
-"""What `danet build`, `run` and `profile` share: building an engine with its progress shown, opening it."""
+"""Building an engine with a progress bar, and opening it, for `danet build`, `run` and `profile`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
     """Build an engine or find it built, with a progress bar on stderr.
 
     Args:
-        planned: What is to be built.
-        folder: Where engines are kept; the user's cache where it is not given.
+        planned: The engine to build.
+        folder: Folder of the engines; by default the user's cache.
         rebuild: Build it although it is there.
 
     Raises:
@@ -82,8 +82,8 @@ def tell_what_is_trusted(bundle: Bundle, folder: Path | None) -> None:
     """Say on stderr, once a folder, what a trusted key does not vouch for; nothing where none was asked for.
 
     Args:
-        bundle: Opened with trusted keys or without.
-        folder: Where engines are kept; the user's cache where it is not given.
+        bundle: The bundle, opened with or without trusted keys.
+        folder: Folder of the engines; by default the user's cache.
 
     Raises:
         BackendError: Others can write to the folder, so it is not to be trusted.
@@ -135,10 +135,10 @@ def open_segmenter(
 
     Args:
         bundle: An open bundle, or the path of one.
-        precision: Which variant; by default what the backend states, else the most precise.
-        backend: Its name.
+        precision: Variant of the bundle; by default the one that the backend states, else the most precise.
+        backend: Name of the backend.
         threads: CPU threads, for ONNX Runtime alone.
-        engine_folder: Where engines are kept, for TensorRT alone.
+        engine_folder: Folder of the engines, for TensorRT alone.
         build: Build the engine first where none runs here, for TensorRT alone.
 
     Raises:

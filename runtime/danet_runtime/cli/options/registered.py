@@ -1,4 +1,4 @@
-"""What the command line says of sources, sinks and backends, filled in from their registries.
+"""Help texts about sources, sinks and backends, filled in from their registries.
 
 Modules with commands import nothing heavy, and a registry imports the classes that it lists. So a help text
 holds a placeholder such as ``{sources}``, and only `danet COMMAND --help` asks.

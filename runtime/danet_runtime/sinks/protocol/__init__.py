@@ -1,1 +1,1 @@
-"""What every sink offers, and what all of them share."""
+"""The protocol of a sink, and the code that all sinks share."""

@@ -1,4 +1,4 @@
-"""What a sink may offer besides: each ability is a protocol, and a sink that fits it has the ability.
+"""Optional abilities of a sink: each is a protocol, and a sink that fits it has the ability.
 
 A stream asks by ``isinstance`` and uses what is there; a sink states nothing twice.
 """
@@ -72,7 +72,7 @@ class GappySink(Protocol):
     """A sink that goes on after it has lost something, and tells so.
 
     Attributes:
-        holes: What is missing, in sentences; it only grows.
+        holes: Sentences, each on results that are missing in the output; the list only grows.
     """
 
     holes: list[str]
@@ -110,5 +110,5 @@ def comes_back(sink: Sink) -> bool:
 
 
 def holes_of(sink: Sink) -> Sequence[str]:
-    """What a sink has lost and went on after."""
+    """Return the sink's sentences on results that are missing; empty where it keeps none."""
     return sink.holes if isinstance(sink, GappySink) else ()

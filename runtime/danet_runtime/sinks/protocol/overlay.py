@@ -14,7 +14,7 @@ class OverlayPicture:
     """Draws the results of one format into a picture of its own, which is used again.
 
     Args:
-        stream_format: Of the results.
+        stream_format: Format of the results.
         opacity: Share of the classes' colors, 0..1.
         legend: Whether to draw the names of the classes.
 

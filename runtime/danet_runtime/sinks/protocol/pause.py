@@ -1,4 +1,4 @@
-"""How long a sink that has failed waits before it tries again."""
+"""The pauses of a sink that has failed, before it tries again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Pause:
     """Half a second after the first failure, doubled with each further one, up to 15 seconds.
 
     Attributes:
-        length_s: Of the last pause that was begun; 0 after :meth:`forget`.
+        length_s: Length of the last pause that was begun, in seconds; 0 after :meth:`forget`.
     """
 
     def __init__(self) -> None:
@@ -35,5 +35,5 @@ class Pause:
         self._until_s = time.monotonic() + FIRST_PAUSE_S
 
     def forget(self) -> None:
-        """It works: the next failure is the first."""
+        """Note a success: the next failure counts as the first."""
         self.length_s = 0.0

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 LOOK_EVERY_S: Final = 1.0
-"""How often a sink that is given results looks."""
+"""Seconds between two looks of a sink whether its output is still at its path."""
 
 
 class Gone(NamedTuple):
-    """What has become of an output.
+    """The way in which an output has gone from its path.
 
     Attributes:
-        words: Behind its path: ``was removed``.
-        fate: What its content is since then: ``lost``, or ``not there any more`` where it may be elsewhere.
+        words: Words that follow the path in a message, such as ``was removed``.
+        fate: State of the content: ``lost``, or ``not there any more`` where it may be elsewhere.
     """
 
     words: str
@@ -23,14 +23,14 @@ class Gone(NamedTuple):
 
 
 def gone_from(path: Path, opened: os.stat_result) -> Gone | None:
-    """What has become of an output.
+    """Find out whether an output is still at its path, and if not, why.
 
     Args:
-        path: Where it was made.
-        opened: Its status, of the open file or as it was when the folder was made.
+        path: Path at which the output was made.
+        opened: Status of the output: of the open file, or of the folder when it was made.
 
     Returns:
-        Nothing where it is still there.
+        ``None`` where the output is still there.
     """
     try:
         there = path.stat()

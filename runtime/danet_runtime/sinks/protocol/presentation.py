@@ -1,4 +1,4 @@
-"""When a result is shown in a recording: by the clock of its file, or by the time it was captured."""
+"""Times of results in a recording: by the clock of their file, or by the time they were captured."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PresentationClock:
         self._shown_ns = 0
 
     def seconds(self, result: Result) -> float:
-        """When this result is shown; called once for each, in order."""
+        """Return when this result is shown; call it once for each, in order."""
         if self._first_id is None:
             self._first_id, self._origin_ns = result.frame_id, result.capture_time_ns
         if self._is_variable and result.media_time_ms is not None:

@@ -1,4 +1,4 @@
-"""What every sink offers: results go in, a finished output comes out."""
+"""The protocol of every sink: results go in, a finished output comes out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from danet_runtime.results.result import Result
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """What all results of one stream have in common.
+    """The properties that all results of one stream share.
 
     Attributes:
         size_hw: Height and width of the frames and labels.
@@ -23,7 +23,7 @@ class StreamFormat:
         classes: The bundle's classes.
         palette: (256, 3) uint8 BGR, one color a label; read-only.
         pixels: Format of the frames; :func:`danet_runtime.frames.color.to_bgr` makes them BGR.
-        sample_aspect_ratio: Width to height of a pixel.
+        sample_aspect_ratio: Ratio of a pixel's width to its height.
         is_variable: Whether results of a file have times that ``fps`` does not tell: their
             ``media_time_ms`` counts.
     """
@@ -70,7 +70,7 @@ class Sink(Protocol):
         """
 
     def describe(self) -> dict[str, Any]:
-        """What is written and where, for reports."""
+        """Return what is written and where, for reports."""
 
     def close(self) -> None:
         """Finish the output; leave none where nothing was written. Harmless when called twice.

@@ -1,4 +1,4 @@
-"""What a class of sinks says of itself, so that a text finds it."""
+"""The statement of a class of sinks: the texts that name it, and how it writes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from danet_runtime.sinks.protocol.sink import Sink
 
 @dataclass(frozen=True, kw_only=True)
 class SinkStatement(Statement):
-    """What a class of sinks says of itself.
+    """The statement of a class of sinks: the texts that name it, and how it writes.
 
     Attributes:
-        schemes: What stands before the colon of its texts.
-        suffixes: Of the files that it writes, in lower case with their dots: a path with one needs no scheme.
-        writes: What its name is the path of. A sink that writes a file is a
-            :class:`danet_runtime.sinks.writing.parts.FileSink`: it is split in time, and goes on in another
-            file where one breaks. Of those that write a folder, the first takes paths without a suffix.
+        schemes: Schemes of the texts that name it, each without the colon that follows it.
+        suffixes: Suffixes of the files that it writes, in lower case with their dots; a path with one of them
+            needs no scheme.
+        writes: Whether its name is the path of a file, of a folder, or of neither. A sink that writes a file
+            is a :class:`danet_runtime.sinks.writing.parts.FileSink`: its output is split in time, and goes on
+            in another file where one breaks. The first class that writes a folder takes paths without a
+            suffix.
         may_stream: Whether the file may be a FIFO or a device, which is written through.
         is_address: Whether its name is the whole text, with its scheme.
         is_shared: Whether several outputs may have one name.
@@ -35,7 +37,7 @@ class SinkStatement(Statement):
 
 
 class SinkWanted(NamedTuple):
-    """What is asked of a sink besides its name.
+    """The settings of a sink besides its name.
 
     Attributes:
         legend: Whether overlays have the names of the classes.
@@ -50,7 +52,7 @@ class RegisteredSink(Sink, Protocol):
     """A class of sinks that a text can name.
 
     Attributes:
-        statement: What it says of itself.
+        statement: The texts that name the class, and how it writes.
     """
 
     statement: ClassVar[SinkStatement]
@@ -60,8 +62,8 @@ class RegisteredSink(Sink, Protocol):
         """Make the sink that a text names.
 
         Args:
-            rest: What stands behind the scheme, options among it; a path; or the whole address.
-            wanted: What else is asked of it.
+            rest: The text behind the scheme, with its options; or a path; or the whole address.
+            wanted: The other settings.
 
         Raises:
             UsageError: It makes no sense, or a file that exists may not be replaced.

@@ -68,11 +68,11 @@ NEWEST_AT: Final = 40
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything is.
+    """The layout of a segment: its slots, their size and what each holds.
 
     Attributes:
         size_hw: Height and width of the labels.
-        slots: Masks that are kept.
+        slots: Number of masks that are kept.
         has_frame: Whether the frame is there, too.
     """
 
@@ -101,7 +101,7 @@ class Layout:
         return HEADER_BYTES + self.slots * self.slot_bytes
 
     def header(self, name: str) -> bytes:
-        """What a segment of this name begins with, before the first mask."""
+        """Return the first bytes of a segment of this name, as they are before the first mask."""
         height, width = self.size_hw
         return HEADER.pack(
             MAGIC, VERSION, self.slots, height, width, self.has_frame, 0, self.slot_bytes, 0, name.encode()
@@ -113,15 +113,15 @@ class Layout:
 
 
 def read_header(data: bytes, name: str, size: int) -> Layout:
-    """The layout of a segment, where its header, its name and its size say one thing.
+    """Return the layout of a segment whose header, name and size agree.
 
     Args:
-        data: What it begins with.
-        name: That it was looked for by.
-        size: Of the file, in bytes.
+        data: First bytes of the segment.
+        name: Name that the segment was looked for by.
+        size: Size of the file in bytes.
 
     Raises:
-        SourceError: They do not, or it is none, or of another version.
+        SourceError: They do not agree, or it is no segment, or one of another version.
     """
     if len(data) < HEADER.size or size < HEADER_BYTES or not data.startswith(MAGIC):
         raise SourceError(

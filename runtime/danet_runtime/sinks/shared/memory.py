@@ -39,7 +39,7 @@ _TRIES = 8
 
 
 class SharedMemoryOptions(UriOptions):
-    """What stands behind ``shm:NAME``.
+    """The options behind ``shm:NAME``.
 
     Attributes:
         frame: Whether to share the frame beside its labels.
@@ -58,7 +58,7 @@ class SharedMemorySink:
     is somebody else's is not, and nothing is written through it.
 
     Args:
-        name: Of the segment: letters, digits, ``.``, ``_`` and ``-``.
+        name: Name of the segment: letters, digits, ``.``, ``_`` and ``-``.
         frame: Whether to share the frame beside its labels, in BGR whatever the camera delivers.
         group: Who may read it beside this user, by name or number; by default nobody. Nobody else writes.
 
@@ -110,7 +110,7 @@ class SharedMemorySink:
         """Share masks of this size from now on, in a new segment of the same name; readers find it.
 
         Raises:
-            SinkError: As :meth:`open`.
+            SinkError: The segment cannot be made, see :meth:`open`.
         """
         self.close()
         self.open(stream_format)
@@ -178,7 +178,7 @@ class SharedMask:
         number: How many masks the writer had written with it, from 1; a gap is masks that were not read.
         frame_id: Number of the frame in its source.
         capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
-        age_ms: Since then, when it was read.
+        age_ms: Time from the capture until the mask was read, in milliseconds.
         health: State of the stream when it was segmented.
         late: Whether its deadline was missed; ``None`` where there is none.
         source: Name of the camera.
@@ -205,7 +205,7 @@ class SharedMaskReader:
     and nobody else can write to it.
 
     Args:
-        name: Of the segment.
+        name: Name of the segment.
         owner: The user that the writer runs as, by name or number; by default the reader's own.
 
     Raises:
@@ -332,7 +332,7 @@ class SharedMaskReader:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What must stay as it was checked; another segment, or another owner or mode, is looked at anew."""
+    """Return what must not change after the check; another segment, owner or mode is checked anew."""
     return (
         status.st_dev, status.st_ino, status.st_uid, status.st_mode, status.st_nlink, status.st_size
     )  # fmt: skip

@@ -61,9 +61,9 @@ def make_segment(path: Path, size: int, header: bytes, group: int | None) -> int
     stands at the name is written to.
 
     Args:
-        path: Where.
-        size: Bytes, all of which are reserved.
-        header: What it begins with.
+        path: Path of the segment.
+        size: Size in bytes, all of which are reserved.
+        header: First bytes of the segment.
         group: Who may read it beside this user; ``None``: nobody.
 
     Returns:
@@ -115,7 +115,7 @@ def refuse_foreign(path: Path, status: os.stat_result, owner: int) -> None:
     """Refuse what somebody else than ``owner``, or root, could have written.
 
     Raises:
-        SourceError: That is so; the message says what to do.
+        SourceError: It could have been written by somebody else; the message says what to do.
     """
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(f"{path} is no plain file, so no segment of danet; remove it")

@@ -1,4 +1,4 @@
-"""What is written all day reaches the disk within a second or so, while its sink goes on writing."""
+"""Flushes growing files, so that results reach the disk within about a second while the sink writes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Flusher:
     of it.
 
     Args:
-        name: What is flushed, for the thread's name.
+        name: Name of the file or folder that is flushed; it is part of the thread's name.
         flush: Called in the thread, and at last by :meth:`close`: flushes what was written until now.
 
     Attributes:
@@ -39,7 +39,7 @@ class Flusher:
 
     @classmethod
     def of_file(cls, path: Path, descriptor: int) -> Flusher:
-        """What flushes an open file that grows, and once its name."""
+        """Make a flusher of an open file that grows; its first flush also flushes the file's name."""
         is_named = False
 
         def flush() -> None:

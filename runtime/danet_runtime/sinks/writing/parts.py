@@ -74,8 +74,8 @@ class PartedSink:
     said in :attr:`holes`; such an output is not whole.
 
     Args:
-        make: Makes the sink of one part, of a path.
-        path: As :func:`part_path` takes it.
+        make: Makes the sink of one part, given its path.
+        path: Path of the output, from which :func:`part_path` makes the paths of the parts.
         minutes: How much a part holds; ``None``: there is one file, at ``path``, unless it breaks.
         overwrite: Whether parts that are there may be replaced.
 
@@ -84,7 +84,7 @@ class PartedSink:
             refuses the path.
 
     Attributes:
-        holes: What is missing, in sentences.
+        holes: Sentences, each on results that are missing in the output.
         recovers: Whether the failure of the last write may pass: a later one may succeed.
     """
 

@@ -22,10 +22,10 @@ class PushChild:
     """A child process that reads raw frames from a pipe of its own.
 
     Args:
-        command: What to start; ``{fd}`` in it becomes the number of the pipe to read from.
-        name: What to call it in errors.
+        command: Command to start; ``{fd}`` in it becomes the number of the pipe to read from.
+        name: Name of the child in error messages.
         redact: Takes credentials out of what the child says.
-        words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
+        words: Words for its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
 
     Raises:
         SinkError: It cannot be started.
@@ -67,7 +67,7 @@ class PushChild:
         """Hand over one frame.
 
         Args:
-            frame: C-contiguous; only read.
+            frame: The frame, C-contiguous; only read.
             within_s: The child must have taken all of it by then.
 
         Raises:

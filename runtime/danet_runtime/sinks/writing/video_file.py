@@ -74,10 +74,10 @@ class VideoFile:
     H.264 needs even sizes: an odd one is extended by one repeated row or column.
 
     Args:
-        path: Where to; its folder is made.
-        size_hw: Of the pictures.
+        path: Path of the file; its folder is made.
+        size_hw: Height and width of the pictures.
         fps: Pictures a second; where they have times of their own, about so many.
-        aspect: Width to height of a pixel. AVI has no place for it.
+        aspect: Ratio of a pixel's width to its height. AVI has no place for it.
         target: The file itself, where ``path`` is a link to it; by default ``path``. No link is followed that
             stands there when the first picture comes.
         overwrite: Whether a file that stands there then is replaced.
@@ -87,9 +87,9 @@ class VideoFile:
         MissingDependencyError: PyAV is not installed.
 
     Attributes:
-        size_hw: Of the video, even.
-        codec: Which encoder is used.
-        frames: Pictures that are in the file.
+        size_hw: Height and width of the video, both even.
+        codec: Name of the encoder that is used.
+        frames: Number of pictures in the file.
         has_own_times: Whether pictures come at times of their own and not at the rate; set before the first.
     """
 
@@ -219,7 +219,7 @@ class VideoFile:
         self._stream = stream
 
     def _place(self, time_s: float | None) -> int:
-        """Where a picture stands, in ticks: never before or on the one before."""
+        """Return the time of a picture in ticks: always later than that of the picture before."""
         if time_s is None or (self.has_own_times and self._format == "avi"):
             return self._next_place
         return max(self._next_place, round(time_s / self._tick))
@@ -250,7 +250,7 @@ class _GuardedFile:
     eight bytes at the beginning that lead to it are written, since a disk may have the later write first.
 
     Attributes:
-        error: What failed, a write or a flush; set to tell that it was raised.
+        error: Error of a failed write or flush; the setter takes note that it was raised.
         flusher: Flushes it while it is written.
     """
 

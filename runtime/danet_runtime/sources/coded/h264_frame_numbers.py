@@ -108,7 +108,7 @@ class FrameNumbers:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """What of a sequence parameter set is needed to read on (7.3.2.1)."""
+    """The fields of a sequence parameter set that are needed to read on (7.3.2.1)."""
 
     number_bits: int
     may_have_gaps: bool
@@ -121,7 +121,7 @@ class _Sequence:
 
 @dataclass(frozen=True)
 class _Picture:
-    """What of a picture parameter set is (7.3.2.2)."""
+    """The fields of a picture parameter set that are needed to read on (7.3.2.2)."""
 
     sequence: int
     has_bottom_order: bool

@@ -1,4 +1,4 @@
-"""What a coded picture of H.264 or H.265 is, read from its first bytes: a place to begin, or one to build on.
+"""Reads the kind of a coded H.264 or H.265 picture from its first bytes: whether decoding may begin there.
 
 (ITU-T H.264, 7.3 and D.1.8; H.265, 7.3 and D.2.8; RFC 6184 and 7798 for the packets.)
 """
@@ -27,13 +27,13 @@ _H265_SKIPPED_LEADING: Final = (8, 9)
 
 @dataclass(frozen=True)
 class PictureStart:
-    """Where decoding may begin.
+    """The kind of a coded picture: whether decoding may begin there, and from where on all is right.
 
     Attributes:
         is_picture: Whether there is a slice at all, and not only parameters.
         is_key: Whether decoding may begin here.
-        is_closed: Nothing from here on builds on what was before; else only what is shown later does not.
-        recovered_after: So many pictures on, all is right: that of a stream which renews itself bit by bit.
+        is_closed: Whether no picture from here on builds on an earlier one; else those shown later do not.
+        recovered_after: Pictures until all is right, in a stream that renews itself bit by bit.
     """
 
     is_picture: bool
@@ -64,7 +64,7 @@ def units_of(data: bytes, is_byte_stream: bool) -> Iterator[bytes]:
 
 
 def read_start(data: bytes, codec: Codec, is_byte_stream: bool) -> PictureStart:
-    """What a picture is, by its units up to the first slice."""
+    """Read the kind of a picture from its units up to the first slice."""
     recovered_after: int | None = None
     for unit in units_of(data, is_byte_stream):
         if len(unit) < 3:
@@ -159,8 +159,8 @@ def has_hole(data: bytes, parameters: bytes, codec: Codec) -> bool:
 
     Args:
         data: The packet.
-        parameters: Of the stream, by which it is known how its units are told apart.
-        codec: Of the stream.
+        parameters: Parameters of the stream, which tell how its units are separated.
+        codec: Codec of the stream.
     """
     if _ZEROS not in data:
         return False
@@ -178,7 +178,7 @@ def is_skipped_leading(data: bytes, parameters: bytes) -> bool:
 
     Args:
         data: The packet.
-        parameters: Of the stream, by which it is known how its units are told apart.
+        parameters: Parameters of the stream, which tell how its units are separated.
     """
     kinds = (unit[0] >> 1 & 0x3F for unit in units_of(data, parameters[:1] != b"\1") if unit)
     return any(kind in _H265_SKIPPED_LEADING for kind in kinds)

@@ -23,24 +23,24 @@ _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux; fcntl.F_SETPIPE_SZ has its name from Python 3.10 on
 _LARGEST_FRAME = 3 * MOST_SIDE**2
 _KEY_FRAME_S = 30.0
-"""What is joined between two key frames may give no frame for so long while others are left out."""
+"""Longest wait for the first frame while others are left out, as between two key frames; in seconds."""
 
 
 class FrameChild:
     """A child process that writes frames as the GStreamer Data Protocol to a pipe of its own.
 
     Args:
-        command: What to start; ``{fd}`` in it becomes the number of the pipe to write to.
-        name: What to call it in errors.
+        command: Command to start; ``{fd}`` in it becomes the number of the pipe to write to.
+        name: Name of the source in error messages.
         redact: Takes credentials out of what the child says.
-        words: Written to its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
-        damage: Counts the frames that the child says it left out.
+        words: Words for its standard input, which nobody else sees; ``{fd}`` is replaced in them, too.
+        damage: Counter of the frames that the child reports as left out.
 
     Raises:
         SourceError: It cannot be started.
 
     Attributes:
-        format: What its frames are, once :meth:`await_format` has returned.
+        format: Format of the child's frames, once :meth:`await_format` has returned.
     """
 
     format: gdp.RawFormat
@@ -78,8 +78,8 @@ class FrameChild:
         """Wait until it has told its format; :meth:`kill` ends the waiting.
 
         Args:
-            start_s: It must have told by then. While it says that it leaves damaged frames out, the next key
-                frame is awaited beyond that, up to half a minute.
+            start_s: Time in seconds within which it must have told. While it reports damaged frames as left
+                out, the next key frame is awaited beyond that, up to half a minute.
 
         Raises:
             SourceError: It ends, says nothing in time, or nothing that is a format.

@@ -52,7 +52,7 @@ class PacedSource:
         """Decode the next frame and wait until it is due; its capture time is that moment.
 
         Raises:
-            SourceError: As the source that is played.
+            SourceError: The source that is played cannot be read.
         """
         info = self._source.read_into(buffer)
         if info is None:
@@ -66,7 +66,7 @@ class PacedSource:
         return FrameInfo(info.id, now_ns(), info.media_time_ms, info.name, damage=info.damage)
 
     def _offset_ns(self, info: FrameInfo) -> int:
-        """When a frame is due after the first: by its own time, where the file has times."""
+        """Return how long after the first a frame is due: by its own time, where the file has times."""
         if info.media_time_ms is None:
             return info.id * self._period_ns
         if self._first_ms is None:

@@ -35,7 +35,7 @@ class SenderClock:
     is taken for in step, with ages too small by that, but not smaller than by the timestamps.
 
     Args:
-        name: Of the source, for the log.
+        name: Name of the source in the log.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,7 +47,7 @@ class SenderClock:
     def capture_ns(
         self, time_ns: int, sender_unix_ns: int | None, arrival_ns: int
     ) -> tuple[int, CaptureClock]:
-        """When a frame was captured, on the clock of :mod:`danet_runtime.clock`, and by whose clock.
+        """Return when a frame was captured, on the clock of :mod:`danet_runtime.clock`, and by whose clock.
 
         Args:
             time_ns: Its timestamp on the stream's clock.

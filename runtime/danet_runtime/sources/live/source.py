@@ -1,4 +1,4 @@
-"""What a child process reads: opened, interrupted and opened again without anybody hanging in it."""
+"""A source that a child process reads: opened, interrupted and opened again without anybody hanging in it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class LiveSource:
     any other.
 
     Args:
-        name: What to call it in errors, without credentials.
+        name: Name of the source in errors, without credentials.
         redact: Takes credentials out of what the child says.
         pixels: The format that is wanted; :attr:`pixels` is what comes.
-        start_s: The first frame must have come by then.
-        damaged: What becomes of frames that are known or likely to be corrupt.
+        start_s: Time in seconds within which the first frame must have come.
+        damaged: How frames are treated that are known or likely to be corrupt.
 
     Attributes:
         awaited: Why it is not open yet, where a stream is to open it; else ``None``.
-        damage: Counts such frames, over all openings.
+        damage: Counter of such frames, over all openings.
     """
 
     live = True
@@ -73,7 +73,7 @@ class LiveSource:
         Raises:
             SourceError: It gives no frames, or frames of a size that the format does not have.
             UsageError: The source's name makes no sense.
-            MissingDependencyError: What decodes is not installed.
+            MissingDependencyError: A program or library that it needs is not installed.
         """
         self.close()
         command, words = self._command()
@@ -99,8 +99,8 @@ class LiveSource:
         """Stand in for a camera that cannot be opened yet: reads fail, until :meth:`reopen` does not.
 
         Args:
-            size_hw: What its frames are expected to be; those of another size are adopted.
-            why: What every read says until then.
+            size_hw: Expected height and width of its frames; those of another size are adopted.
+            why: Message of the error that every read raises until then.
         """
         self.size_hw = size_hw
         self.awaited = why
@@ -156,14 +156,14 @@ class LiveSource:
         }
 
     def _command(self) -> tuple[Sequence[str], Sequence[str]]:
-        """What to start, and what to write to its standard input."""
+        """Return the command to start, and the words for its standard input."""
         raise NotImplementedError
 
     def _begin(self) -> None:
-        """It was opened: what was known of its clock is so no more."""
+        """Forget what was known of its clock, since it was opened anew."""
 
     def _capture_time(self, packet: Packet, now_ns: int) -> tuple[int, CaptureClock]:
-        """When a frame was captured that came with this header at this moment."""
+        """Return when a frame was captured that came with this header at this moment."""
         raise NotImplementedError
 
 

@@ -25,7 +25,7 @@ class StreamClock:
     calls a clock that jumps. From the next frame on delays are counted anew.
 
     Args:
-        name: Of the source, for the log.
+        name: Name of the source in the log.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,7 +35,7 @@ class StreamClock:
         self._last_time_ns = 0
 
     def capture_ns(self, time_ns: int, now_ns: int) -> int:
-        """When a frame was captured, on the clock of :mod:`danet_runtime.clock`.
+        """Return when a frame was captured, on the clock of :mod:`danet_runtime.clock`.
 
         Args:
             time_ns: Its timestamp on the stream's clock.

@@ -1,4 +1,4 @@
-"""When bytes arrived at a socket: never called later than they are known to have come.
+"""Times at which bytes arrived at a socket: never later than they are known to have come.
 
 A process that stood still for a second (stopped, swapped out, on a machine that does too much) finds a second
 of a camera's pictures in its socket, and cannot see when each of them had come. What it knows is when it last
@@ -34,7 +34,7 @@ class Arrival:
     """When something came.
 
     Attributes:
-        time_ns: On the clock of :mod:`danet_runtime.clock`; it came then, or later.
+        time_ns: Time on the clock of :mod:`danet_runtime.clock`; it came then, or later.
         is_exact: Whether it came then.
     """
 
@@ -46,12 +46,12 @@ class ArrivalReader(io.RawIOBase):
     """The bytes of a socket, with the time at which they came.
 
     Args:
-        sock: Connected, blocking; not closed here.
+        sock: Socket, connected and blocking; not closed here.
 
     Attributes:
         arrival: When the bytes of the last read came: that read's own time where it waited for them, else the
             last moment at which they had not come.
-        position: Bytes read in all.
+        position: Number of bytes read in all.
     """
 
     def __init__(self, sock: socket.socket) -> None:

@@ -25,7 +25,7 @@ class VideoForwarding:
 
     Args:
         av: PyAV.
-        container: Open.
+        container: PyAV's open container.
         fd: The pipe to the parent.
         arrival_of: When a packet that has just been read arrived.
     """

@@ -22,10 +22,10 @@ class HttpAddress:
     without it any is taken: the connection is encrypted, but to whom is not known.
 
     Attributes:
-        url: Without credentials and without ``#...``.
-        user: Decoded, or ``None``.
-        password: Decoded.
-        hosts: That may be asked, the camera's own first.
+        url: The URL without credentials and without ``#...``.
+        user: Name of the user, decoded, or ``None``.
+        password: Password, decoded.
+        hosts: Names of the hosts that may be asked, the camera's own first.
         verifies: Whether the certificate is checked.
     """
 

@@ -64,7 +64,7 @@ class _Stream:
     """A body that FFmpeg reads, and what it names.
 
     Attributes:
-        container: Open.
+        container: PyAV's open container.
     """
 
     def __init__(self, av: Any, client: HttpClient, body: HttpBody) -> None:  # noqa: ANN401
@@ -87,7 +87,7 @@ class _Stream:
         return self._newest.arrival_of(None if self._is_playlist else packet.pos)
 
     def _open(self, url: str, _flags: int, options: dict[str, str]) -> HttpBody | io.BytesIO:
-        """What a playlist names; empty where it cannot be had, so that FFmpeg goes on to the next."""
+        """Open an address of a playlist; an empty body on failure, so that FFmpeg goes on to the next."""
         begin, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
         headers = {"Range": f"bytes={begin}-{end - 1 if end else ''}"} if begin or end else {}
         try:

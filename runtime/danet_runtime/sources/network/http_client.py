@@ -1,4 +1,4 @@
-"""What reads http:// and https:// cameras: one host, no other protocol, credentials for nobody else.
+"""A client for http:// and https:// cameras: one host, no other protocol, credentials for nobody else.
 
 Python's own client, with only those of its handlers that are wanted here: its usual opener also opens
 ``file:`` and ``ftp:``, and follows a camera's answer to any host. Credentials are given where the camera
@@ -30,7 +30,7 @@ class HttpClient:
     """Opens what a camera's address names, and what the camera names within the same hosts.
 
     Args:
-        address: Of the camera.
+        address: Address of the camera.
     """
 
     def __init__(self, address: HttpAddress) -> None:
@@ -59,8 +59,8 @@ class HttpClient:
         """Ask for a URL.
 
         Args:
-            url: By default the camera's.
-            headers: Further ones.
+            url: The URL; by default the camera's.
+            headers: Further headers of the request, by name.
 
         Returns:
             The body, once its headers have come; the caller closes it.
@@ -87,7 +87,7 @@ class HttpBody:
 
     Attributes:
         name: The URL that it came from in the end.
-        content_type: In lower case, without its parameters.
+        content_type: Content type in lower case, without its parameters.
     """
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
@@ -128,7 +128,7 @@ class HttpBody:
         self._most = most
 
     def read(self, most: int) -> bytes:
-        """What has come, at most so many bytes; waits for the first, empty at the end.
+        """Return the bytes that have come, at most ``most``; wait for the first; empty at the end.
 
         Raises:
             OSError: The connection broke.

@@ -70,7 +70,7 @@ class LiveDecoder:
 
     Args:
         av: PyAV.
-        stream: Of an open container; its decoder is set up here.
+        stream: Stream of an open container; its decoder is set up here.
     """
 
     def __init__(self, av: Any, stream: Any) -> None:  # noqa: ANN401
@@ -127,7 +127,7 @@ class LiveDecoder:
         return "missing reference" if self._leads(frame) else None
 
     def _drained(self, why: DamageReason) -> list[tuple[Any, DamageReason | None]]:
-        """What is still in the decoder; it forgets its references, and judges anew when it has recovered."""
+        """Return the frames still in the decoder and reset it; it judges anew when it has recovered."""
         try:
             frames = self._codec.decode(None)
         except self._av.FFmpegError:

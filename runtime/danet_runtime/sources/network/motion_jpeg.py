@@ -36,7 +36,7 @@ class MotionJpeg:
 
     Args:
         av: PyAV.
-        body: ``multipart/x-mixed-replace``.
+        body: The body of the answer, ``multipart/x-mixed-replace``.
         fd: The pipe to the parent.
     """
 

@@ -31,7 +31,7 @@ class Part:
 
     Attributes:
         data: Its content.
-        headers: By name, in lower case.
+        headers: Headers of the part by name, the names in lower case.
         arrival: When its first byte arrived.
         is_whole: Whether it ended where its length said, or with the next boundary; not with the body.
     """

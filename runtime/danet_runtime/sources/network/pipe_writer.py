@@ -1,4 +1,4 @@
-"""What a child process that decodes with FFmpeg writes to its parent: frames as BGR, and what it left out."""
+"""Writes the frames of an FFmpeg child process to its parent, as BGR, with the count of those left out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class TimedFrame:
     """A frame of FFmpeg's, with its times and its damage.
 
     Attributes:
-        frame: ``av.VideoFrame``.
-        time_ns: On the stream's clock, or ``None``.
+        frame: The frame, an ``av.VideoFrame``.
+        time_ns: Time on the stream's clock, or ``None``.
         arrival: When it arrived.
-        sender_unix_ns: On its sender's wall clock, or ``None``.
+        sender_unix_ns: Time on its sender's wall clock, or ``None``.
         damage: Why it is not to be trusted, or ``None``.
     """
 
@@ -37,7 +37,7 @@ class PipeWriter:
 
     Args:
         fd: The pipe.
-        fps: Of the stream, where it is known.
+        fps: Frames a second of the stream, where it is known.
     """
 
     def __init__(self, fd: int, fps: float | None) -> None:

@@ -28,7 +28,7 @@ class SenderTime:
         """The picture's time in nanoseconds on the camera's clock, or ``None`` where it is none.
 
         Args:
-            headers: Of the part, by name in lower case.
+            headers: Headers of the part by name, the names in lower case.
             arrival_ns: When it arrived.
         """
         try:

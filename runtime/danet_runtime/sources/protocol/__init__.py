@@ -1,1 +1,1 @@
-"""What every source offers, and the terms it speaks in: addresses, stamps, damage, frames on a pipe."""
+"""The protocol of a source, and its terms: addresses, stamps, damage, frames on a pipe."""

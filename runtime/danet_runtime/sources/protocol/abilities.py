@@ -1,4 +1,4 @@
-"""What a source may offer besides: each ability is a protocol, and a source that fits it has the ability.
+"""Optional abilities of a source: each is a protocol, and a source that fits it has the ability.
 
 A stream asks by ``isinstance`` and uses what is there; a source states nothing twice. One more,
 :class:`danet_runtime.frames.pixel_formats.StatesPixels`, says in which format a source writes.
@@ -24,7 +24,7 @@ class Reopenable(Protocol):
         but ``UsageError`` and ``MissingDependencyError`` is tried again.
 
         Raises:
-            SourceError: That fails, too.
+            SourceError: The source cannot be opened.
         """
 
 
@@ -54,7 +54,7 @@ class AwaitableSource(Source, Reopenable, Interruptible, Awaited, Protocol):
     """A source that is made first and opened later, as a camera that may come up after the computer.
 
     Attributes:
-        name: What to call it in errors, without credentials.
+        name: Name of the source in errors, without credentials.
     """
 
     name: str
@@ -63,8 +63,8 @@ class AwaitableSource(Source, Reopenable, Interruptible, Awaited, Protocol):
         """Stand in for a source that cannot be opened yet: reads fail, until ``reopen`` does not.
 
         Args:
-            size_hw: What its frames are expected to be; those of another size are adopted.
-            why: What every read says until then.
+            size_hw: Expected height and width of its frames; those of another size are adopted.
+            why: Message of the error that every read raises until then.
         """
 
 
@@ -73,7 +73,7 @@ class CountsDamage(Protocol):
     """A source that can tell damaged frames; the health of a stream says how many there are.
 
     Attributes:
-        damage: Counts them, over all openings.
+        damage: Counter of the damaged frames, over all openings.
     """
 
     damage: DamageCount
@@ -84,7 +84,7 @@ class StatesAspect(Protocol):
     """A source whose pixels need not be square.
 
     Attributes:
-        sample_aspect_ratio: Width to height of a pixel.
+        sample_aspect_ratio: Ratio of a pixel's width to its height.
     """
 
     sample_aspect_ratio: Fraction
@@ -117,5 +117,5 @@ def why_awaited(source: Source) -> str | None:
 
 
 def damage_of(source: Source) -> DamageCount | None:
-    """What counts the damaged frames of a source, where it can tell them."""
+    """Return the counter of a source's damaged frames; ``None`` where it cannot tell them."""
     return source.damage if isinstance(source, CountsDamage) else None

@@ -48,7 +48,7 @@ class Packet:
 
     Attributes:
         kind: ``BUFFER``, ``CAPS``, ``DAMAGE``, or an event that says nothing here.
-        length: Bytes of payload that follow.
+        length: Number of bytes of payload that follow.
         time_ns: Timestamp of a buffer on the stream's clock, or ``None``.
         arrival_ns: When its data arrived, on the clock of :mod:`danet_runtime.clock`, or ``None``.
         sender_unix_ns: When it was captured by its sender's wall clock, or ``None``.
@@ -65,14 +65,14 @@ class Packet:
 
 @dataclass(frozen=True)
 class RawFormat:
-    """What the buffers hold.
+    """The format of the frames in the buffers.
 
     Attributes:
         size_hw: Height and width.
         pixel_format: Layout, rows padded to a multiple of four bytes.
         fps: Frames a second, or ``None`` where the stream does not say.
-        color: Matrix, or ``None`` where the stream says none of those known here.
-        range: Levels, or ``None`` where the stream does not say.
+        color: Color matrix, or ``None`` where the stream states none that is known here.
+        range: Range of the levels, or ``None`` where the stream does not state it.
     """
 
     size_hw: tuple[int, int]
@@ -82,7 +82,7 @@ class RawFormat:
     range: LevelRange | None = None
 
     def pixels(self, wanted: Pixels) -> Pixels:
-        """What comes: as the stream says, and as it was wanted where the stream says nothing."""
+        """Return the format of the frames: as the stream states it, and as wanted where it states nothing."""
         if self.pixel_format == "bgr":
             return Pixels()
         return Pixels(self.pixel_format, self.color or wanted.color, self.range or wanted.range)

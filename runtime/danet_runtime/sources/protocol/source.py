@@ -1,4 +1,4 @@
-"""What every source of frames offers: frames written in place, one after the other."""
+"""The protocol of every source of frames: frames written in place, one after the other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CaptureClock = Literal["sensor", "stream", "arrival"]
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """What is known of one frame besides its pixels.
+    """The facts about one frame besides its pixels.
 
     Attributes:
         id: Number within the source, from 0; it only grows.
         capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
         media_time_ms: Position in the file, where the source has one.
         name: Name of the picture, where the source has one.
-        clock: What the capture time was read from.
+        clock: Clock that the capture time was read from.
         damage: Why its pixels are not to be trusted, where they are not and it was asked for all the same.
         on_device: The same frame on the GPU, where it was there already: a backend on the GPU reads it there.
             Complete, and unchanged as long as this is held.
@@ -78,7 +78,7 @@ class Source(Protocol):
         """
 
     def describe(self) -> dict[str, Any]:
-        """What is read and how, for reports."""
+        """Return what is read and how, for reports."""
 
     def close(self) -> None:
         """Release the device or file; harmless when called twice."""

@@ -1,4 +1,4 @@
-"""What a class of sources says of itself, so that a text finds it."""
+"""The statement of a class of sources: the texts that name it, and how it reads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from danet_runtime.sources.protocol.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class SourceStatement(Statement):
-    """What a class of sources says of itself.
+    """The statement of a class of sources: the texts that name it, and how it reads.
 
     Attributes:
-        schemes: What stands before the colon of its texts.
-        suffixes: Of the files that it reads, in lower case with their dots.
+        schemes: Schemes of the texts that name it, each without the colon that follows it.
+        suffixes: Suffixes of the files that it reads, in lower case with their dots.
         reads_other_files: Whether it reads the files whose suffix no class states.
         reads_folders: Whether it reads folders, and patterns such as ``a/*.png``.
         canonical: The one text for what a user may write in several ways, one of its schemes in front;
@@ -39,11 +39,11 @@ class SourceStatement(Statement):
 
 
 class Wanted(NamedTuple):
-    """What is asked of a source besides its name.
+    """The settings of a source besides its name.
 
     Attributes:
         pixels: The format that is wanted; a source that has no other may give BGR.
-        damaged: What becomes of frames that are known or likely to be corrupt.
+        damaged: How frames are treated that are known or likely to be corrupt.
     """
 
     pixels: Pixels = BGR
@@ -54,7 +54,7 @@ class RegisteredSource(Source, Protocol):
     """A class of sources that a text can name.
 
     Attributes:
-        statement: What it says of itself.
+        statement: The texts that name the class, and how it reads.
     """
 
     statement: ClassVar[SourceStatement]
@@ -64,11 +64,11 @@ class RegisteredSource(Source, Protocol):
         """Make the source that a text names.
 
         Args:
-            text: With its scheme in front, or the path of a file or folder.
-            wanted: What else is asked of it.
+            text: Text with its scheme in front, or the path of a file or folder.
+            wanted: The other settings.
 
         Raises:
             UsageError: The text makes no sense.
-            SourceError: What it names cannot be read.
-            MissingDependencyError: What it needs is not installed.
+            SourceError: The source that the text names cannot be read.
+            MissingDependencyError: A program or library that it needs is not installed.
         """

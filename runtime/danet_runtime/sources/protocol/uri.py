@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 from danet_runtime.errors import UsageError
 
 HIDDEN: Final = "***"
-"""What stands where a credential was."""
+"""The text that replaces a credential."""
 
 _IS_URI = re.compile(r"(?:[A-Za-z][A-Za-z0-9_-]*=)?(?!gst:)[A-Za-z][A-Za-z0-9+.-]*:/")
 
@@ -59,7 +59,7 @@ def redacted(text: str) -> str:
 
 
 def secrets_of(uri: str) -> tuple[str, ...]:
-    """What must not be shown of a URI, longest first, as it is written and as programs may repeat it."""
+    """Return a URI's secrets, longest first, as they are written and as programs may repeat them."""
     found: list[str] = []
     for begin, stop in _hidden_in(uri):
         value = uri[begin:stop]
@@ -74,7 +74,7 @@ class Redaction:
     """Takes the credentials of one URI, and any others, out of what programs say about it.
 
     Args:
-        uri: What a user gave; its credentials are known, however they are repeated.
+        uri: URI that a user gave; its credentials are known, however they are repeated.
 
     Attributes:
         shown: The URI without credentials.

@@ -39,12 +39,10 @@ class UriOptions(BaseModel):
         try:
             return cls.model_validate(options)
         except ValidationError as error:
-            told = "; ".join(
-                f"{item['loc'][0]} {str(options[str(item['loc'][0])])[:40]!r}: {item['msg']}"
-                for item in error.errors(include_url=False)
-            )
+            wrong = dict.fromkeys(str(item["loc"][0]) for item in error.errors(include_url=False))
+            told = " and ".join(f"{name}={str(options[name])[:40]!r}" for name in wrong)
             scheme = uri.partition(":")[0]
-            raise UsageError(f"{redacted(uri)!r}: {told}; expected {scheme}:{cls.written()}") from error
+            raise UsageError(f"{redacted(uri)!r}: expected {scheme}:{cls.written()} (got {told})") from error
 
     @classmethod
     def written(cls) -> str:

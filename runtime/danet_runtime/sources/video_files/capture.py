@@ -17,7 +17,7 @@ from danet_runtime.sources.protocol.source import check_size, plausible_fps
 logger = logging.getLogger(__name__)
 
 _CODES = {"nv12": ("NV12",), "uyvy": ("UYVY", "YUYV", "YUY2")}
-"""What cameras call the formats; the last two are the first with each two bytes swapped."""
+"""Names that cameras give the formats; the last two are the first with each two bytes swapped."""
 
 _MARK_BYTES = 8
 
@@ -29,9 +29,9 @@ class InPlaceCapture:
     any output, and gives the true size, which for a rotated video is not the container's.
 
     Args:
-        target: What ``cv2.VideoCapture`` opens: a path or the index of a camera.
+        target: Target that ``cv2.VideoCapture`` opens: a path or the index of a camera.
         api: One of the names ``CAP_ANY``, ``CAP_V4L2``, ... in ``cv2``.
-        name: What to call it in an error.
+        name: Name of the target in errors.
         pixels: The format that is wanted of a camera; where it has none like it, it is opened for BGR.
 
     Raises:
@@ -43,7 +43,7 @@ class InPlaceCapture:
         fps: Frames a second, or ``None``.
         count: Frames that the container announces, or ``None``.
         backend: OpenCV's name for what decodes.
-        pixels: What its frames are.
+        pixels: Format of the frames.
     """
 
     _capture: Any

@@ -16,7 +16,7 @@ from danet_runtime.pictures.header import MOST_PIXELS
 from danet_runtime.pictures.wholeness import JPEG_START
 from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import check_size, plausible_fps
-from danet_runtime.sources.video_files.structure import Gaps, breaks_of
+from danet_runtime.sources.video_files.structure import MOST_LOST, Gaps, breaks_of
 from danet_runtime.sources.video_files.times import LEAP_S, Scan, Seen
 from danet_runtime.sources.video_files.transport_gaps import gaps_of
 
@@ -43,7 +43,7 @@ class Read(NamedTuple):
 
     Attributes:
         packet: PyAV's; ``None`` where packets are missing at the end.
-        damage: What the demuxer knows to be wrong with it.
+        damage: Damage that the demuxer found in the packet.
         lost_before: How many packets are missing before it, by the times.
     """
 
@@ -70,13 +70,13 @@ class VideoContainer:
         av: PyAV.
         stream: PyAV's stream.
         context: PyAV's decoder, not opened yet.
-        name: Of the container's format.
+        name: Name of the container's format.
         codec: Name of the decoder.
         fps: Frames a second on average, or ``None`` where there is no sensible rate.
         start_s: The time at which the file begins, on its own clock; ``None`` where none is told.
         is_timed_by_decoding: Whether packets tell their place in the order of decoding alone, as AVI's do.
         may_leap: Whether the clock may be set anew on the way, as in transport and program streams.
-        aspect: Width to height of a stored pixel; 1 where none is told.
+        aspect: Ratio of a stored pixel's width to its height; 1 where none is stated.
         announced_frames: How many frames the container says it has: counted, or of its duration and rate.
     """
 
@@ -118,7 +118,7 @@ class VideoContainer:
         end as it meets the next, and of the first picture never: so the breaks count too.
 
         Args:
-            seen: What :meth:`scan` gave.
+            seen: Result of :meth:`scan`.
         """
         gaps = self._gaps(seen)
         before: Read | None = None
@@ -135,22 +135,25 @@ class VideoContainer:
             yield before if before.damage is None else before._replace(damage="cut off")
 
     def _gaps(self, seen: Scan | None) -> Gaps:
-        """What is known of places at which packets are missing; nothing of a file too large to look."""
+        """Return the known places at which packets are missing; none of a file too large to look through."""
         if seen is None:
             return Gaps([], self.fps, self._tick)
         if self.name == "mpegts":
             missing = gaps_of(self._path, self.stream.id)
             return Gaps(missing, self.fps, self._tick, reach_back=False, most_s=LEAP_S)
-        lacking = None
-        if self.is_timed_by_decoding and self.announced_frames is not None:
-            lacking = max(0, self.announced_frames - seen.places)
-        return Gaps(breaks_of(self._path), self.fps, self._tick, lacking=lacking)
+        broken = breaks_of(self._path)
+        if self.announced_frames is None:
+            return Gaps(broken, self.fps, self._tick)
+        lacking = max(0, self.announced_frames - seen.places)
+        if self.is_timed_by_decoding:
+            return Gaps(broken, self.fps, self._tick, lacking=lacking)
+        return Gaps(broken, self.fps, self._tick, most=min(max(1, lacking), MOST_LOST))
 
     def _lacking_at_the_end(self, seen: Scan | None) -> int:
         """How many packets are missing behind the last one, at least one; sound may last longer than they."""
         if seen is None or self.announced_frames is None or len(self._container.streams) > 1:
             return 1
-        return max(1, self.announced_frames - seen.frames)
+        return min(max(1, self.announced_frames - seen.frames), MOST_LOST)
 
     def scan(self) -> Scan | None:
         """Demux a second opening of the file to its end; ``None`` where it has over a gigabyte."""
@@ -166,7 +169,7 @@ class VideoContainer:
             other.close()
 
     def packets_seen(self) -> Iterator[Seen]:
-        """What is told of every packet, without its content."""
+        """The time of every packet, and whether it is hidden, without its content."""
         for packet in self._read():
             yield Seen(self._time(packet), bool(packet.is_discard))
 
@@ -215,7 +218,7 @@ class VideoContainer:
             ) from error
 
     def _format(self) -> str | None:
-        """What to open it as; nothing where FFmpeg finds out, as it does not of a few JPEGs in a row."""
+        """Return the format to open it as: that of a file of JPEGs, which FFmpeg may miss; else ``None``."""
         return "mjpeg" if self._path.suffix.lower() in _MOTION_JPEG and self._begins_as_jpeg() else None
 
     def _begins_as_jpeg(self) -> bool:

@@ -93,7 +93,7 @@ class VideoDecoder:
 
         Args:
             packet: The next one in decoding order.
-            damage: What is known to be wrong with it already.
+            damage: Damage of the packet that is known already.
         """
         data = bytes(packet) if self._codec in _LOOKED_INTO else b""
         if self._numbers is not None and self._numbers.misses_before(data):
@@ -209,7 +209,7 @@ class VideoDecoder:
         return is_key_packet and not says
 
     def _miss_before(self, number: int) -> None:
-        """What has not given a frame before a later one came, in a codec that keeps their order, is lost."""
+        """Count as lost what gave no frame before frame ``number`` came, in a codec that keeps the order."""
         for lost in sorted(one for one in self._open if one < number):
             if self._reason(lost) is None:
                 self._break(lost, "decoder", is_key=self._open[lost])

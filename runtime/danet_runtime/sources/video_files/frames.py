@@ -80,7 +80,7 @@ class FrameWriter:
 
     Attributes:
         size_hw: Height and width of what is written, turned as it is shown.
-        orientation: How it is turned.
+        orientation: Turn and flips with which it is shown.
         is_skewed: Whether a turn by no multiple of 90 degrees is left out.
     """
 

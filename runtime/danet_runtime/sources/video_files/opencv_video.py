@@ -34,7 +34,7 @@ LIMITS = (
     "OpenCV believes the container's number of frames, gives damaged frames out as whole, pays no heed to "
     "varying rates and pixels that are not square"
 )
-"""What :class:`danet_runtime.sources.video.VideoSource` does and this one does not."""
+"""Where this source falls short of :class:`danet_runtime.sources.video.VideoSource`."""
 
 
 class OpenCvVideoSource:

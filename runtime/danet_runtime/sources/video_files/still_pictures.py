@@ -42,7 +42,7 @@ def refuse_stills(path: Path) -> None:
 
 
 def picture_in(path: Path) -> str | None:
-    """What kind of picture a file is that no reader of videos takes, in words; ``None`` where it is none."""
+    """Explain that a file is a picture which no reader of videos takes; ``None`` where it is no picture."""
     header = read_header(_head(path, _HEAD_BYTES))
     if header is None:
         return None

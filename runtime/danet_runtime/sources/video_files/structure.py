@@ -27,8 +27,8 @@ _CLUSTER_BYTES: Final = _CLUSTER.to_bytes(4, "big")
 
 _AVI_PART: Final = re.compile(rb"[0-9A-Za-z_ ]{4}")
 _AVI_FRAME: Final = re.compile(rb"\d\d(?:dc|db|wb)")
-_MOST_LOST: Final = 100_000
-"""Frames that are counted as missing in one place; a damaged time may tell of any number."""
+MOST_LOST: Final = 100_000
+"""Frames that are counted as missing in a file at most: an hour at 28 a second."""
 
 _NO_SIZE: Final = (0, 0xFFFFFFFF)  # of a list whose recording was not closed
 
@@ -38,8 +38,8 @@ class _Element(NamedTuple):
 
     Attributes:
         kind: Its id.
-        body: Where its content begins.
-        end: Where it ends; ``None`` where its length is not stated.
+        body: Offset at which its content begins.
+        end: Offset at which its content ends; ``None`` where its length is not stated.
     """
 
     kind: int
@@ -55,8 +55,9 @@ class Gaps:
         fps: Frames a second, where they are known.
         tick: Length of one, in seconds.
         lacking: How many are missing in all, where the times do not tell, as those of AVI, which only count.
+        most: How many may be missing in all; a damaged time may tell of any number.
         reach_back: Whether what is broken may reach into the packet before, and nobody else tells.
-        most_s: Where more is missing by the times, nothing is: two recordings were joined.
+        most_s: Longest gap in seconds that counts as loss; in a longer one two recordings were joined.
 
     Attributes:
         is_behind_a_break: Whether there is a break between the last packet and the one before it.
@@ -69,6 +70,7 @@ class Gaps:
         tick: Fraction,
         *,
         lacking: int | None = None,
+        most: int = MOST_LOST,
         reach_back: bool = True,
         most_s: float = float("inf"),
     ) -> None:
@@ -78,6 +80,7 @@ class Gaps:
         self._ticks_a_frame = float(1 / (fps * tick)) if fps else None
         self._last: int | None = None
         self._lacking = lacking
+        self._most = most
         self.is_behind_a_break = False
 
     @property
@@ -89,8 +92,8 @@ class Gaps:
         """How many are missing before a packet.
 
         Args:
-            at: Its place in the file.
-            time: Of the packet in the order of decoding, in ticks.
+            at: Offset of the packet in the file, in bytes.
+            time: Time of the packet in the order of decoding, in ticks.
         """
         self.is_behind_a_break = False
         while self._breaks and at is not None and self._breaks[0] <= at:
@@ -102,9 +105,11 @@ class Gaps:
         if self._lacking is not None:
             lost = min(1, self._lacking) if self._breaks else self._lacking
             self._lacking -= lost
-            return min(lost, _MOST_LOST)
-        lost = round((time - last) / self._ticks_a_frame) - 1 if self._ticks_a_frame else 0
-        return min(max(0, lost), _MOST_LOST)
+        else:
+            lost = max(0, round((time - last) / self._ticks_a_frame) - 1) if self._ticks_a_frame else 0
+        lost = min(lost, self._most)
+        self._most -= lost
+        return lost
 
 
 def breaks_of(path: Path) -> list[int]:

@@ -22,7 +22,7 @@ class Seen(NamedTuple):
     """One packet as it passes by.
 
     Attributes:
-        time: In ticks of the stream, where there is one.
+        time: Time in ticks of the stream; ``None`` where it has none.
         is_hidden: Whether it is not shown, by an edit list for example.
     """
 
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Scan:
-    """What one look at all packets tells.
+    """The result of one look at all packets.
 
     Attributes:
         frames: How many packets will be shown; a few codecs need two for a frame.
@@ -58,9 +58,9 @@ class Scan:
         """Look at every packet of a file.
 
         Args:
-            packets: In any order.
-            tick: Length of one, in seconds.
-            told_fps: What the container tells, if anything.
+            packets: Packets of the file, in any order.
+            tick: Length of one tick in seconds.
+            told_fps: Frames a second that the container states, if any.
             has_places: Whether ticks as long as a frame at the told rate are places for one each.
         """
         shown = [packet.time for packet in packets if not packet.is_hidden]
@@ -98,8 +98,8 @@ class DisplayTimes:
         """The time of a frame, in seconds; called once for each that is shown, in order.
 
         Args:
-            place: Its number in the file.
-            time_s: On the file's own clock; ``None`` where it has none.
+            place: Number of the frame in the file.
+            time_s: Time of the frame in seconds on the file's own clock; ``None`` where it has none.
         """
         if time_s is None:
             shown_s = place * self._period_s

@@ -30,7 +30,7 @@ def gaps_of(path: Path, pid: int) -> list[int]:
 
     Args:
         path: A transport stream.
-        pid: Of the stream in it.
+        pid: Packet identifier (PID) of the stream in it.
 
     Raises:
         OSError: It cannot be read.

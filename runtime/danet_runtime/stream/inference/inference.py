@@ -24,13 +24,13 @@ class Inference:
     """Takes captured frames, one camera after the other, segments them and delivers.
 
     Args:
-        segmenters: From the best to the fastest; more than one need a deadline.
+        segmenters: Segmenters from the best to the fastest; more than one require a deadline.
         lanes: The cameras.
-        intake: Where their frames wait.
-        context: Of the stream, which is told what ended it, and that it has ended, whatever the reason.
+        intake: Queue of the frames that wait for inference.
+        context: Shared state of the stream; told of the failure that ended inference, and of every end.
 
     Attributes:
-        workers: Its threads.
+        workers: Threads of the inference.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Inference:
 
     @property
     def level(self) -> int:
-        """Which of the segmenters runs, 0 for the best."""
+        """Index of the segmenter that runs; 0 is the best."""
         return self._ladder.level if self._ladder else 0
 
     def start(self) -> None:

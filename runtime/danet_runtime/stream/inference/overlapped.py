@@ -32,13 +32,13 @@ class _Flight(NamedTuple):
 
 
 class OverlappedInference(Inference):
-    """As :class:`danet_runtime.stream.inference.inference.Inference`, with several frames under way.
+    """Like :class:`danet_runtime.stream.inference.inference.Inference`, but with several frames in flight.
 
     At the end, frames that are under way are collected and delivered; where the process cannot go on they
     stay unfinished. Every failure of a frame is counted in its turn, also one at its submission.
 
     Args:
-        depth: How many frames; of the segmenter that has room for the fewest.
+        depth: Number of frames in flight; that of the segmenter with room for the fewest.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class OverlappedInference(Inference):
 
 
 def frames_under_way(segmenters: Sequence[Segmenter]) -> int:
-    """How many frames a stream over these may have under way; 1 where any of them does not overlap."""
+    """Return how many frames a stream may have in flight; 1 where any of the segmenters cannot overlap."""
     return min(segmenter.depth for segmenter in segmenters)
 
 
@@ -154,7 +154,7 @@ def make_inference(
     intake: Intake[FrameSlot],
     context: StreamContext,
 ) -> Inference:
-    """The one that fits the segmenters; the arguments are those of :class:`Inference`."""
+    """Return the inference that fits the segmenters; the arguments are those of :class:`Inference`."""
     depth = frames_under_way(segmenters)
     if depth == 1:
         return Inference(segmenters, lanes, intake, context)

@@ -1,4 +1,4 @@
-"""When to begin with the next frame of a camera, so that it is still new when the model comes to it.
+"""Timing of the next frame of a camera, so that it is still new when the model is ready for it.
 
 A backend that overlaps takes a second frame while the first is computed. Given at once, that frame would wait
 for a whole inference and be old when its turn comes. Given just before the model is free, it is the newest
@@ -19,7 +19,7 @@ from collections import deque
 from danet_runtime.timing import DeviceTimes
 
 MARGIN_S = 0.001
-"""How much earlier to begin: a thread wakes up late, and a frame has to be taken and enqueued."""
+"""Time to begin earlier: a thread wakes up late, and a frame has to be taken and enqueued."""
 
 _REMEMBERED = 8
 
@@ -39,24 +39,24 @@ class Pace:
         self._free_at_s = 0.0  # when the slowest stage will be through with what is under way
 
     def pause_s(self) -> float:
-        """How long to wait before the next frame is taken; 0 until the first frames have been collected."""
+        """Return the wait before the next frame is taken; 0 until the first frames have been collected."""
         with self._lock:
             if not self._under_way or not self._times:
                 return 0.0
             return max(0.0, self._free_at_s - self._before_s - MARGIN_S - time.monotonic())
 
     def submitted(self) -> None:
-        """A frame has been submitted."""
+        """Note that a frame was submitted."""
         with self._lock:
             self._under_way += 1
             arrives = time.monotonic() + self._before_s
             self._free_at_s = max(self._free_at_s, arrives) + self._slowest_s
 
     def collected(self, device: DeviceTimes | None) -> None:
-        """A frame has been collected.
+        """Note that a frame was collected.
 
         Args:
-            device: What it took; ``None``: it failed.
+            device: Times on the device; ``None``: the frame failed.
         """
         with self._lock:
             self._under_way -= 1

@@ -1,4 +1,4 @@
-"""One camera of a stream, as it was asked for."""
+"""One camera of a stream, as the caller described it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from danet_runtime.stream.state.slots import Policy
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """What is read, what becomes of its frames, and where their labels go.
+    """One camera of a stream: its source, the policy for its frames, and its sinks.
 
     Attributes:
-        number: Its place in the intake and among the caller's results.
-        name: What to call it in results, reports and errors.
-        source: Opened, or awaited (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by
-            the stream.
-        sinks: Opened when the stream starts.
+        number: Index of the camera in the intake and among the caller's results.
+        name: Name of the camera in results, reports and errors.
+        source: Source of the frames, open or awaited
+            (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by the stream.
+        sinks: Sinks of the camera, which are opened when the stream starts.
         policy: ``every`` or ``latest``.
         max_frames: Stop after so many frames were read; ``None``: at the end of the source.
     """
@@ -32,7 +32,7 @@ class Camera:
     max_frames: int | None = None
 
     def sink_keys(self) -> list[str]:
-        """What to call each of its sinks in the health and in errors; those of one name are numbered."""
+        """Return a unique name for each sink, for health and errors; sinks of the same name are numbered."""
         names = [sink.name for sink in self.sinks]
         return [
             f"{self.name}.{name}" if names.count(name) == 1 else f"{self.name}.{name}-{index}"

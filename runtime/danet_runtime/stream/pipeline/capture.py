@@ -35,26 +35,26 @@ from danet_runtime.timing import STAGES
 logger = logging.getLogger(__name__)
 
 _FINAL: Final = (UsageError, MissingDependencyError)
-"""What no other try can mend."""
+"""Errors after which opening the source again is pointless."""
 
 
 class Capture:
-    """Of one camera.
+    """Capture of one camera's frames on a thread of its own; a live source that fails is opened again.
 
     Args:
-        camera: What to read.
-        context: Of the stream.
-        slots: Where free slots are taken from.
-        take: Called with each slot that holds a frame, whose it is from then on; false: nothing more is
+        camera: The camera to read.
+        context: Shared state of the stream.
+        slots: Pool that free slots are taken from.
+        take: Called with each slot that holds a frame, and owns it from then on; false: nothing more is
             wanted.
         adopt: Called when the source was opened again, perhaps with another size or format: ``slots`` are of
             that from then on. What it raises is a failed opening.
-        ended: Called when it has ended, whatever the reason.
+        ended: Called when capture has ended, whatever the reason.
 
     Attributes:
-        worker: Its thread.
-        damage: Its damaged frames.
-        reconnects: How often the camera was opened again.
+        worker: Thread of the capture.
+        damage: Check of the camera's damaged frames.
+        reconnects: Number of times that the camera was opened again.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Capture:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will be read."""
+        """Whether capture has ended, so that no more frames will be read."""
         return self._end.is_set()
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class Capture:
                 self._source.interrupt()
 
     def look(self) -> None:
-        """What the watchdog asks: whether the source is stuck, or sends what is damaged."""
+        """Check for the watchdog whether the source is stuck, or sends damaged frames."""
         self.damage.look()
         limit_s = self._options.open_timeout_s if self._is_opening else self._options.source_timeout_s
         if self.damage.silent_s < limit_s:  # it lives, and waits for a key frame
@@ -222,7 +222,7 @@ class Capture:
 
         Args:
             problem: Why, for the health.
-            pause_s: Before the first try; by default as long as before the last.
+            pause_s: Wait before the first try; by default as long as before the last one.
 
         Raises:
             DanetError: It was lost for too long, or can never be opened.
@@ -280,7 +280,7 @@ class Capture:
 
 
 class _LostError(Exception):
-    """The camera must be opened again; it says why, and how long to wait before that."""
+    """Raised when the camera must be opened again; holds the reason and the wait before that."""
 
     def __init__(self, words: str, pause_s: float | None = None) -> None:
         super().__init__(words)
@@ -288,7 +288,7 @@ class _LostError(Exception):
 
 
 def _words(error: Exception) -> str:
-    """What an error says; of those that are not this project's, also what it is."""
+    """Return an error's message, preceded by its type if it is not one of this project's errors."""
     if isinstance(error, DanetError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -33,15 +33,15 @@ class Consumer:
     What a sink has lost and goes on after (its attribute ``holes``) is shown in the health for a while.
 
     Args:
-        sink: Where results go.
-        key: What to call it in the health and in errors.
-        policy: Of its camera.
-        context: Of the stream.
-        done: Called with each slot that the sink is through with, and the nanoseconds that it took.
+        sink: Sink that writes the results.
+        key: Name of the sink in the health and in errors.
+        policy: Policy of its camera, ``every`` or ``latest``.
+        context: Shared state of the stream.
+        done: Called with each slot that the sink has finished with, and the nanoseconds that it took.
         failed: Called with the error when the sink is given up or cannot be finished.
 
     Attributes:
-        worker: Its thread.
+        worker: Thread of the sink.
         written: Results that were written.
         dropped: Results that came while the sink was busy.
         failures: Writes that failed.
@@ -98,13 +98,13 @@ class Consumer:
             self._done(displaced, 0)
 
     def end(self) -> None:
-        """Nothing more will come: write what was given, then finish the sink."""
+        """Accept no more frames: write those that are waiting, then finish the sink."""
         self._place.close()
 
     def give_up_after(self, limit_s: float) -> None:
-        """Go on without the sink where it has been busy with one frame for so long; from any thread.
+        """Go on without the sink if it has been busy with one frame for ``limit_s`` seconds; from any thread.
 
-        Its thread hangs in it and cannot be ended: what it holds stays with it, and nobody waits for it.
+        Its thread hangs and cannot be ended: it keeps the slot that it holds, and nobody waits for it.
         """
         if self.lost or self.worker.busy_s < limit_s:
             return
@@ -117,7 +117,7 @@ class Consumer:
             self._done(slot, 0)
 
     def look(self) -> None:
-        """What the watchdog asks: whether the sink hangs."""
+        """Check for the watchdog whether the sink hangs."""
         if self._policy == "every":
             self.give_up_after(self._options.sink_give_up_s)
         stuck = not self.lost and self.worker.busy_s > self._options.sink_timeout_s
@@ -145,7 +145,7 @@ class Consumer:
             self._health.clear(f"{self._key}.unflushed")
 
     def describe(self) -> dict[str, Any]:
-        """What was written where, and what was not: what never left a process in between was not."""
+        """Describe the sink and its counts; frames that never left a helper process are not 'written'."""
         unsent = abilities.unsent(self.sink)
         return {
             **self.sink.describe(),

@@ -1,4 +1,4 @@
-"""What the health says of the damaged frames of one camera."""
+"""Effect of one camera's damaged frames on the health."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ class DamageCheck:
     """Watches the count of a source that has one; used from the capture thread and the watchdog.
 
     Args:
-        name: Of the camera.
-        source: May be one that counts them (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
-        context: Of the stream, whose health is told.
+        name: Name of the camera.
+        source: Source of the camera, which may count damaged frames itself
+            (:class:`danet_runtime.sources.protocol.abilities.CountsDamage`).
+        context: Shared state of the stream; its health is updated.
     """
 
     def __init__(self, name: str, source: Source, context: StreamContext) -> None:

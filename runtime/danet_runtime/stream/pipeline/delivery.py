@@ -1,4 +1,4 @@
-"""From inference to whoever reads: the sinks of one camera, the caller, and who asks for the newest."""
+"""Delivery of results to their readers: the sinks of one camera, the caller, and requests for the newest."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Delivery:
     """Shares every segmented slot between its readers; one more is kept for :meth:`latest`.
 
     Args:
-        camera: Whose.
-        context: Of the stream.
-        slots: Of the camera.
-        counts: Of the camera.
-        caller: Where results wait for the caller who iterates.
-        all_lost: Called when every sink was given up, so that nothing is left of what is read.
+        camera: The camera whose results are delivered.
+        context: Shared state of the stream.
+        slots: Slots of the camera.
+        counts: Counts of the camera's frames.
+        caller: Queue of the results that wait for the caller who iterates.
+        all_lost: Called when every sink was given up, so that frames have no reader left.
 
     Attributes:
         consumers: The sinks, each in a thread of its own.
@@ -62,11 +62,11 @@ class Delivery:
         """Open the sinks.
 
         Args:
-            stream_format: What will come.
-            is_assumed: Whether nobody knows that yet.
+            stream_format: Format of the frames to come.
+            is_assumed: Whether that format is only assumed, since no frame has arrived yet.
 
         Raises:
-            SinkError: One cannot be opened; those that were are closed.
+            SinkError: A sink cannot be opened; those that were opened are closed again.
         """
         opened: list[Consumer] = []
         try:
@@ -108,18 +108,18 @@ class Delivery:
             self.release(displaced)
 
     def end(self) -> None:
-        """Nothing more will be delivered: let the sinks write what they were given, and finish."""
+        """Deliver no more results: let the sinks write those that are waiting, and finish."""
         for consumer in self.consumers:
             consumer.end()
 
     # From those who read.
 
     def release(self, slot: FrameSlot) -> None:
-        """A reader is through with a slot."""
+        """Note that a reader has finished with a slot."""
         self._slots.release(slot)
 
     def latest(self, max_age_ms: float) -> Result | None:
-        """The newest result as a copy that the caller owns, or nothing where it is older than asked."""
+        """Return the newest result as a copy that the caller owns; ``None`` if it is too old."""
         with self._lock:
             slot = self._newest
             if slot is None or (now_ns() - slot.info.capture_time_ns) / 1e6 > max_age_ms:
@@ -166,12 +166,12 @@ class Delivery:
             health.clear(f"{name}.old")
 
     def give_up_after(self, limit_s: float) -> None:
-        """Go on without each sink that has been busy with one frame for so long."""
+        """Go on without each sink that has been busy with one frame for ``limit_s`` seconds."""
         for consumer in self.consumers:
             consumer.give_up_after(limit_s)
 
     def wait_for_sinks(self, grace_s: float) -> None:
-        """Wait for each sink's thread, so long at most; one that is still busy then is given up."""
+        """Wait for each sink's thread; one that is busy with one frame for ``grace_s`` is given up."""
         for consumer in self.consumers:
             if not consumer.lost and not wait_for([consumer.worker], grace_s):
                 consumer.give_up_after(grace_s)

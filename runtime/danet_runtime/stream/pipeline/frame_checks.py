@@ -31,10 +31,10 @@ class FrameCheck:
     """Watches the frames of one camera; allocates nothing after the first frame.
 
     Args:
-        name: Of the camera.
-        health: Told what holds.
-        frozen_after_s: Identical frames for so long are a frozen camera.
-        black_after_s: Black frames for so long are a covered or dead one.
+        name: Name of the camera.
+        health: Health of the stream, which the checks update.
+        frozen_after_s: Time of identical frames after which a camera counts as frozen.
+        black_after_s: Time of black frames after which a camera counts as covered or dead.
         black_level: The level of black: 16 for luma of limited range.
         jump_shown_s: How long a jump of the camera's clock is shown.
     """
@@ -63,17 +63,17 @@ class FrameCheck:
         self._jump_shown_ns = int(jump_shown_s * 1e9)
 
     def restart(self) -> None:
-        """What was seen before says nothing of now, as after a time in which nobody looked."""
+        """Forget what earlier frames showed, as after a time without checks."""
         self._changed_ns = self._lit_ns = now_ns()
 
     def look(self, frame: UInt8Array, capture_time_ns: int, clock: CaptureClock = "arrival") -> None:
         """Look at one frame.
 
         Args:
-            frame: Of any shape with rows first, of YUV frames the luma alone; only read.
+            frame: Pixels in any shape with rows first, for YUV only the luma; only read.
             capture_time_ns: When it was captured, on the clock of :mod:`danet_runtime.clock`.
-            clock: What that was read from. Where a sender begins to report its own, times fall back by the
-                delay that was not seen before; that is no jump.
+            clock: The clock that it was read from. Where a sender begins to report its own, times fall back
+                by the delay that was not seen before; that is no jump.
         """
         now = now_ns()
         sampled = frame[::_GRID_STRIDE, ::_GRID_STRIDE]
@@ -110,8 +110,8 @@ class WallClockCheck:
     It is held against :mod:`danet_runtime.clock`: a machine that was suspended is not told of as a jump.
 
     Args:
-        health: Told what holds.
-        shown_s: How long a jump is shown.
+        health: Health of the stream, which the checks update.
+        shown_s: How long the health shows a jump, in seconds.
     """
 
     def __init__(self, health: Health, shown_s: float = 10.0) -> None:
@@ -140,8 +140,8 @@ class StandstillCheck:
     old.
 
     Args:
-        health: Told what holds.
-        shown_s: How long it is shown.
+        health: Health of the stream, which the checks update.
+        shown_s: How long the health shows it, in seconds.
     """
 
     def __init__(self, health: Health, shown_s: float = 10.0) -> None:
@@ -151,7 +151,7 @@ class StandstillCheck:
         self._told_ns: int | None = None
 
     def look(self) -> None:
-        """Called every so many seconds, as was told to :meth:`RunningClock.begin`."""
+        """Check once; called at the interval that :meth:`RunningClock.begin` was given."""
         now = now_ns()
         RUNNING.look()
         # Another thread may have looked before, and another stream's watchdog: each tells its own health.

@@ -1,4 +1,4 @@
-"""What became of the frames of one camera, each counted once, where it is decided."""
+"""Counts of one camera's frames by their fate; each frame is counted once, where its fate is decided."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class FrameCounts:
 
     Attributes:
         frames_in: Frames that were read.
-        frames_out: Frames that every sink is through with.
+        frames_out: Frames that every sink has finished with.
         frames_late: Frames that missed the deadline.
-        frames_late_dropped: Those of them that were not delivered.
+        frames_late_dropped: Late frames that were not delivered.
         frames_failed: Frames that could not be segmented.
-        first_ns: When the first capture started, on the clock of :mod:`danet_runtime.clock`; 0 before.
-        last_ns: When the last sink was done; 0 before.
+        first_ns: Start of the first capture on the clock of :mod:`danet_runtime.clock`; 0 before.
+        last_ns: Time when the last sink was done; 0 before.
     """
 
     def __init__(self) -> None:
@@ -54,12 +54,12 @@ class FrameCounts:
             }
 
     def latency(self) -> LatencySummary:
-        """Of the frames that came out."""
+        """Return the latency of the delivered frames."""
         with self._lock:
             return self._latency.summary()
 
     def captured(self, slot: FrameSlot) -> int:
-        """A frame was read; how many were by now."""
+        """Count a frame that was read; return the number of frames read so far."""
         with self._lock:
             self._pending[slot] = 0
             self.first_ns = self.first_ns or slot.started_ns
@@ -67,31 +67,31 @@ class FrameCounts:
             return self.frames_in
 
     def displaced(self, slot: FrameSlot) -> None:
-        """A newer one took its place before inference."""
+        """Count a frame that a newer one displaced before inference."""
         with self._lock:
             del self._pending[slot]
 
     def failed(self, slot: FrameSlot) -> None:
-        """It could not be segmented."""
+        """Count a frame that could not be segmented."""
         with self._lock:
             del self._pending[slot]
             self.frames_failed += 1
 
     def abandoned(self, slot: FrameSlot) -> None:
-        """The stream ended before anything became of it."""
+        """Count a frame that was unfinished when the stream ended."""
         with self._lock:
             del self._pending[slot]
             self._abandoned += 1
 
     def late_dropped(self, slot: FrameSlot) -> None:
-        """It missed the deadline, and late frames are not delivered."""
+        """Count a frame that missed the deadline, where late frames are not delivered."""
         with self._lock:
             del self._pending[slot]
             self.frames_late += 1
             self.frames_late_dropped += 1
 
     def delivered(self, slot: FrameSlot, sinks: int) -> None:
-        """It was segmented, and so many sinks are about to write it."""
+        """Note that a frame was segmented, and how many sinks are about to write it."""
         with self._lock:
             self.frames_late += bool(slot.late)
             self._pending[slot] = sinks
@@ -99,7 +99,7 @@ class FrameCounts:
                 self._out(slot)
 
     def written(self, slot: FrameSlot, sink_ns: int) -> None:
-        """A sink is through with it, after so many nanoseconds."""
+        """Note that a sink has finished with a frame, after ``sink_ns`` nanoseconds."""
         with self._lock:
             # Sinks run side by side; the slowest is the one that the frame waited for.
             slot.stage_ns["sink"] = max(slot.stage_ns["sink"], sink_ns)

@@ -34,20 +34,20 @@ class Lane:
     """One camera.
 
     Args:
-        camera: What was asked for.
-        context: Of the stream.
-        intake: Where captured slots wait for inference.
-        caller: Where results wait for the caller who iterates.
-        under_way: How many frames inference may have under way; above 1 they are delivered by another thread.
+        camera: The camera as the caller described it.
+        context: Shared state of the stream.
+        intake: Queue of captured slots that wait for inference.
+        caller: Queue of the results that wait for the caller who iterates.
+        under_way: Most frames that inference may have in flight; above 1 another thread delivers them.
         accept: Called with the name and the source that came back; raises ``UsageError`` where no model takes
             its frames.
 
     Attributes:
-        camera: What was asked for.
-        slots: Its slots.
-        counts: Its figures.
-        capture: What reads it.
-        delivery: Where its results go.
+        camera: The camera as the caller described it.
+        slots: Slots of the camera.
+        counts: Counts of the camera's frames.
+        capture: Reads the camera's frames.
+        delivery: Passes its results to the sinks and to the caller.
         reached_limit: Whether as many frames were read as were asked for.
     """
 
@@ -83,7 +83,7 @@ class Lane:
         """Open the sinks and allocate the slots.
 
         Args:
-            segmenter: Whose classes the labels are of.
+            segmenter: Segmenter that defines the classes of the labels.
 
         Raises:
             SinkError: A sink cannot be opened; those that were are closed.
@@ -119,7 +119,7 @@ class Lane:
 
     @property
     def workers(self) -> list[Worker]:
-        """Of capture and of the sinks."""
+        """Threads of capture and of the sinks."""
         return [self.capture.worker, *(consumer.worker for consumer in self.delivery.consumers)]
 
     def stop(self) -> None:
@@ -133,7 +133,7 @@ class Lane:
         self.delivery.end()
 
     def look(self) -> None:
-        """What the watchdog asks: a stuck source, masks that are stale, sinks that hang."""
+        """Check for the watchdog: a stuck source, masks that are stale, sinks that hang."""
         self.delivery.look()
         self.capture.look()
         if self.camera.source.live and not self.capture.has_ended:
@@ -142,7 +142,7 @@ class Lane:
     # From capture.
 
     def take(self, slot: FrameSlot) -> bool:
-        """A slot holds a new frame; false: nothing more is wanted.
+        """Take a slot with a new frame; return false if no more frames are wanted.
 
         Raises:
             ClosedError: The stream has ended.
@@ -159,7 +159,7 @@ class Lane:
         return not self.reached_limit
 
     def _adopt(self) -> None:
-        """The source was opened again: have slots of what it gives now.
+        """Adopt the frame format of a source that was opened again.
 
         Raises:
             SourceError: No model takes its frames.
@@ -181,12 +181,12 @@ class Lane:
     # From inference.
 
     def drop_failed(self, slot: FrameSlot) -> None:
-        """A frame that could not be segmented."""
+        """Count a frame that could not be segmented, and free its slot."""
         self.counts.failed(slot)
         self.slots.put(slot)
 
     def abandon(self, slot: FrameSlot) -> None:
-        """A frame of which nothing becomes, since the stream has ended."""
+        """Count a frame that was unfinished when the stream ended, and free its slot."""
         self.counts.abandoned(slot)
         self.slots.put(slot)
 

@@ -1,4 +1,4 @@
-"""Which frames a sink was opened for, and what becomes of it when those of its camera change."""
+"""Format of the frames that a sink was opened for, and how the sink follows when that format changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 
 
 class SinkFormat:
-    """Of one sink; used from the thread that opens it, then from the one that writes to it.
+    """Frame format of one sink; used from the thread that opens it, then from the one that writes to it.
 
     A sink with a method ``adopt`` is told of another size or format and goes on with it, where it can. One
     that cannot keeps what it has: it gets nothing until the camera has its format again, and the health says
@@ -20,8 +20,8 @@ class SinkFormat:
 
     Args:
         sink: The sink.
-        key: What to call it in the health.
-        health: Of the stream.
+        key: Name of the sink in the health.
+        health: Health of the stream.
 
     Attributes:
         is_open: Whether the sink was opened, so that it must be closed.
@@ -39,8 +39,8 @@ class SinkFormat:
         """Open the sink now, or with the first frame.
 
         Args:
-            stream_format: What will come.
-            is_assumed: Whether nobody knows that yet.
+            stream_format: Format of the frames to come.
+            is_assumed: Whether that format is only assumed, since no frame has arrived yet.
 
         Raises:
             SinkError: It cannot be written.
@@ -51,7 +51,7 @@ class SinkFormat:
             self.is_open = True
 
     def fits(self, slot: FrameSlot) -> bool:
-        """Whether the sink takes this frame, after it was told of a change where it is one.
+        """Return whether the sink takes this frame; a change of format is passed on to the sink first.
 
         Raises:
             SinkError: It took the change and failed then, or it cannot be opened.

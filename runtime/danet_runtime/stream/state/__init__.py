@@ -1,1 +1,1 @@
-"""What the threads of a stream share: options, slots, the deadline's fallback and the watchdog."""
+"""State that the threads of a stream share: options, slots, the deadline fallback and the watchdog."""

@@ -1,4 +1,4 @@
-"""What all parts of one stream share: what is asked of it, how it is, what went wrong, and when it ends."""
+"""State that all parts of a stream share: its options, its health, its failure and its end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class StreamContext:
     """One for each stream; used from any thread.
 
     Args:
-        options: What the stream is asked to hold.
-        health: What is told of it while it runs.
+        options: Options of the stream.
+        health: Health of the stream while it runs.
 
     Attributes:
-        options: What the stream is asked to hold.
-        health: What is told of it while it runs.
+        options: Options of the stream.
+        health: Health of the stream while it runs.
     """
 
     def __init__(self, options: StreamOptions, health: Health) -> None:
@@ -35,7 +35,7 @@ class StreamContext:
 
     @property
     def failure(self) -> BaseException | None:
-        """What is raised at the end."""
+        """Exception to raise when the stream ends; ``None`` if nothing failed."""
         return self._failure
 
     def fail(self, error: BaseException) -> None:
@@ -49,7 +49,7 @@ class StreamContext:
             logger.error("one more failure: %s", before if wins else error)
 
     def raise_failure(self) -> None:
-        """Raise what ended the stream early, where nobody was told yet."""
+        """Raise the failure that ended the stream, unless the caller has learned of it already."""
         with self._lock:
             if self._failure is None or self._is_told:
                 return
@@ -57,7 +57,7 @@ class StreamContext:
         raise self._failure
 
     def told(self) -> None:
-        """The caller hears of what went wrong otherwise: what is noted is not raised again."""
+        """Note that the caller learns of the failure in another way, so that it is not raised again."""
         self._is_told = True
 
     def at_end(self, act: Callable[[], None]) -> None:

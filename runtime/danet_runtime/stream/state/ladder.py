@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LadderRules:
-    """When to step.
+    """Rules for stepping between models.
 
     Attributes:
         window: Frames that a decision looks back on.
@@ -30,9 +30,9 @@ class DeadlineLadder:
     """Decides which of several models, given from the best to the fastest, runs next.
 
     Args:
-        levels: How many models there are.
+        levels: Number of models.
         deadline_ms: Age at which a result is late.
-        rules: When to step.
+        rules: Rules for stepping between models.
 
     Attributes:
         level: The model to run, 0 for the best.

@@ -1,4 +1,4 @@
-"""What a stream is asked to hold, as one checked value."""
+"""Options of a stream (time limits and policies), checked together."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ class StreamOptions:
         deadline_ms: A result older than this at delivery is late; ``None``: there is no deadline.
         late: ``mark`` delivers a late result, marked; ``drop`` counts it and delivers nothing.
         golden: Run the bundle's golden frame before anything else, and refuse to start on wrong labels.
-        source_timeout_s: A source that gives no frame for so long is stuck.
-        open_timeout_s: A lost source has so long to be opened again, before the next try.
-        inference_timeout_s: An inference that takes so long is stuck, and with it this process.
-        start_timeout_s: As ``inference_timeout_s``, for the golden frame: the first inference also loads.
-        sink_timeout_s: A sink that is busy with one frame for so long is stuck.
-        sink_give_up_s: Where the stream waits for its sinks (``every``), it goes on without one that is busy
-            with one frame for so long.
-        sink_recovery_s: Likewise where a write fails for want of room or the like: it is tried again for so
-            long before the sink is given up.
+        source_timeout_s: Time without a frame after which a source counts as stuck.
+        open_timeout_s: Longest time for one try to open a lost source again.
+        inference_timeout_s: Duration after which an inference counts as stuck, and with it this process.
+        start_timeout_s: Like ``inference_timeout_s``, for the golden frame: the first inference also loads.
+        sink_timeout_s: Time for one frame after which a sink counts as stuck.
+        sink_give_up_s: Time for one frame after which the stream goes on without a sink, where it waits for
+            its sinks (``every``).
+        sink_recovery_s: How long a write under ``every`` is tried again before the sink is given up, where it
+            fails for a reason that may pass, such as a full disk.
         stale_after_s: Masks of a live source older than this are stale.
-        frozen_after_s: Identical frames of a live source for so long are a frozen camera.
-        black_after_s: Black frames of a live source for so long are a covered or dead camera.
-        jump_shown_s: A jump of a clock is shown for so long.
-        damage_shown_s: So long after a damaged frame the health still says so.
-        key_frame_timeout_s: A source that gives only damaged frames for so long is stuck; until then it is
-            waiting for a key frame.
-        inference_failures: So many failed inferences in a row are a fault (live sources; of a file the first
-            ends the stream).
-        sink_failures: So many failed writes in a row and a sink is given up (under ``latest``, and
-            not for those that reconnect or recover; under ``every`` the first: an output with a hole is not
-            whole).
-        reconnect_first_s: Pause before a lost live source is opened again; doubled up to ...
-        reconnect_most_s: ... this, each with a random part of up to a half taken off, so that many cameras
-            do not come back in step.
-        give_up_after_s: A live source that is lost for so long ends its part of the stream; ``None``: never.
-        grace_s: At the end, a thread that does not return by then is given up.
-        watch_every_s: How often the watchdog looks.
-        ladder: When to step between several models.
+        frozen_after_s: Time of identical frames after which a live source counts as a frozen camera.
+        black_after_s: Time of black frames after which a live source counts as a covered or dead camera.
+        jump_shown_s: How long the health shows a jump of a clock.
+        damage_shown_s: How long the health shows that a frame was damaged.
+        key_frame_timeout_s: Time of nothing but damaged frames after which a source counts as stuck; until
+            then it is waiting for a key frame.
+        inference_failures: Number of failed inferences in a row that are a fault, for live sources; with a
+            file the first one ends the stream.
+        sink_failures: Number of failed writes in a row after which a sink is given up, under ``latest``,
+            unless it reconnects or recovers. Under ``every`` the first one is enough, since an output with a
+            gap is incomplete.
+        reconnect_first_s: Pause before a lost live source is opened again; doubled after each failure.
+        reconnect_most_s: Longest such pause. Each is shortened by a random part of up to a half, so that many
+            cameras do not come back in step.
+        give_up_after_s: Time after which a lost live source ends its part of the stream; ``None``: never.
+        grace_s: How long the end of the stream waits for a thread before it is given up.
+        watch_every_s: Time between two checks of the watchdog.
+        ladder: Rules for stepping between several models.
     """
 
     deadline_ms: float | None = None

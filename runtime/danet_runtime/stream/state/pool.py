@@ -1,10 +1,9 @@
-"""Whose a slot is: the slots of one camera, allocated once and used again and again.
+"""Ownership of slots: the slots of one camera, allocated once and used again and again.
 
-A slot goes one way round. Until it is shared one hand has it, which may write; from then on its readers have
-it, and nobody writes. Whoever is through with it last gives it back to the pool, and only the pool gives it
-out again::
+Until a slot is shared it has a single owner, which may write to it. From then on it has readers, and nobody
+writes. The last reader to finish gives it back to the pool, and only the pool gives it out again::
 
-        one hand, which may write                            readers, who may not
+        one owner, which may write                           readers, who may not
         .--------------------------------------------.       .--------------------.
     .-->| capture ---> intake ---> inference         | share | each sink          |
     |   |    |           |             |    delivery |------>| the caller         |
@@ -14,7 +13,7 @@ out again::
     |        v put       v put         v put                           v by the last
     '-------------------------------- free --------------------------------
 
-What a thread or a device holds that was given up stays with it.
+A slot that is held by a thread or device that was given up is never used again.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from danet_runtime.stream.state.slots import ClosedError, Handover
 
 
 class SlotPool:
-    """A fixed number of slots of one size, and those of a size before until their last reader is through.
+    """A fixed number of slots of one size, and those of an earlier size until their last reader has finished.
 
-    Whoever holds a slot holds it whatever size the camera has by now; given back, one of a size before is
-    retired. No more slots are ever alive than twice the number, since every holder holds one.
+    A slot stays with its holder when the camera's size changes; a slot of an earlier size is retired when it
+    is given back. At most twice the number of slots are alive, since every holder holds one.
 
     Args:
-        name: Of the camera.
-        count: How many slots there are.
+        name: Name of the camera.
+        count: Number of slots.
 
     Attributes:
-        count: How many slots there are.
-        retired: Slots of a size before that nobody reads any more; whoever pinned them unpins them.
+        count: Number of slots.
+        retired: Slots of an earlier size without readers; whoever pinned them unpins them.
     """
 
     def __init__(self, name: str, count: int) -> None:
@@ -51,17 +50,17 @@ class SlotPool:
         self._lock = threading.RLock()  # taken before that of the handover
         self._current: list[FrameSlot] = []
         self._old: list[FrameSlot] = []
-        self._readers: dict[FrameSlot, int] = {}  # of those that are not free; 0: one hand has it
+        self._readers: dict[FrameSlot, int] = {}  # of slots in use; 0: a single owner has it
 
     @property
     def slots(self) -> list[FrameSlot]:
-        """All that may hold a frame, those of a size before as well."""
+        """All slots that may hold a frame, also those of an earlier size."""
         with self._lock:
             return [*self._current, *self._old]
 
     @property
     def held(self) -> dict[FrameSlot, int]:
-        """Those that are not free, with how many read them; 0: one hand has it, which may write."""
+        """Slots in use, each with its number of readers; 0: a single owner has it, which may write."""
         with self._lock:
             return dict(self._readers)
 
@@ -90,7 +89,7 @@ class SlotPool:
         return True
 
     def get(self) -> FrameSlot:
-        """A free slot of the size that the camera has; waits for one. Whoever gets it may write.
+        """Wait for a free slot of the camera's present size and return it. The caller may write to it.
 
         Raises:
             ClosedError: The stream has ended.
@@ -101,40 +100,40 @@ class SlotPool:
         return slot
 
     def put(self, slot: FrameSlot) -> None:
-        """Give back what nobody is to read; from the one hand that has it.
+        """Give a slot back that no reader needs; only its single owner may call this.
 
         Raises:
-            RuntimeError: No such hand has it.
+            RuntimeError: The slot has no single owner.
         """
         with self._lock:
             self._require_one_hand(slot)
             self._free_again(slot)
 
     def share(self, slot: FrameSlot, readers: int) -> None:
-        """Hand it from the one hand that has it to so many readers, each of which releases it once.
+        """Pass a slot from its single owner to a number of readers, each of which releases it once.
 
         Raises:
-            RuntimeError: No such hand has it.
+            RuntimeError: The slot has no single owner.
         """
         with self._lock:
             self._require_one_hand(slot)
             self._readers[slot] = readers
 
     def borrow(self, slot: FrameSlot) -> None:
-        """Read along with those who do, and release it, too.
+        """Add one more reader to a slot that is being read; it must release the slot, too.
 
         Raises:
-            RuntimeError: Nobody reads it.
+            RuntimeError: The slot has no reader.
         """
         with self._lock:
             self._require_readers(slot)
             self._readers[slot] += 1
 
     def release(self, slot: FrameSlot) -> None:
-        """A reader is through with it; the last one frees it.
+        """Note that a reader has finished with a slot; the last reader frees it.
 
         Raises:
-            RuntimeError: Nobody reads it.
+            RuntimeError: The slot has no reader.
         """
         with self._lock:
             self._require_readers(slot)

@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 
 class ClosedError(Exception):
-    """The handover has ended; a signal between threads that no user ever sees."""
+    """Raised when the handover has ended; a signal between threads that no user ever sees."""
 
 
 class Handover(Generic[T]):
-    """A bounded first-in-first-out place between threads.
+    """A bounded first-in-first-out queue between threads.
 
     Args:
-        capacity: How many items fit.
-        policy: What a giver does when it is full.
+        capacity: Number of items that fit.
+        policy: Behaviour of a giver when it is full.
 
     Attributes:
-        capacity: How many items fit.
+        capacity: Number of items that fit.
     """
 
     def __init__(self, capacity: int, policy: Policy = "every") -> None:
@@ -51,7 +51,7 @@ class Handover(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many items have been displaced by newer ones."""
+        """Number of items that were displaced by newer ones."""
         return self._dropped
 
     def put(self, item: T) -> T | None:
@@ -81,7 +81,7 @@ class Handover(Generic[T]):
         """Take the oldest item; wait for one where there is none.
 
         Raises:
-            ClosedError: Nothing is left and nothing more will come.
+            ClosedError: No item is left, and no more will be given.
         """
         with self._has_item:
             while not self._items:
@@ -122,7 +122,7 @@ class Intake(Generic[T]):
     """One place for each of several givers, emptied by one taker in turn, so that none is starved.
 
     Args:
-        policies: What each giver does when its place is full.
+        policies: Behaviour of each giver when its place is full.
     """
 
     def __init__(self, policies: Sequence[Policy]) -> None:
@@ -136,7 +136,7 @@ class Intake(Generic[T]):
         self._has_room = [threading.Condition(lock) for _ in self._policies]
 
     def dropped(self, giver: int) -> int:
-        """How many items of a giver have been displaced by newer ones."""
+        """Return how many items of a giver were displaced by newer ones."""
         return self._dropped[giver]
 
     def put(self, giver: int, item: T) -> T | None:
@@ -166,7 +166,7 @@ class Intake(Generic[T]):
             The giver's number and its item.
 
         Raises:
-            ClosedError: Nothing is left and nothing more will come.
+            ClosedError: No item is left, and no more will be given.
         """
         with self._has_item:
             while True:

@@ -1,4 +1,4 @@
-"""The watchdog: notices what hangs and who has died, and never waits for either.
+"""The watchdog: it notices threads that hang or have died, and never waits for them.
 
 All limits count on :data:`danet_runtime.processes.running.RUNNING`: while the process stands still, nobody
 hangs.
@@ -20,13 +20,13 @@ _NUDGE_S = 0.2
 
 
 class Worker:
-    """One thread, and since when it has been inside a call that may hang.
+    """One thread, and the time since when it has been inside a call that may hang.
 
     Use as a context manager around such a call.
 
     Args:
-        name: Of the thread, without the prefix ``danet-``.
-        target: What it runs; it says when it is done by returning.
+        name: Name of the thread, without the prefix ``danet-``.
+        target: Function that the thread runs; the thread is done when it returns.
     """
 
     def __init__(self, name: str, target: Callable[[], None]) -> None:
@@ -67,8 +67,8 @@ def wait_for(workers: Sequence[Worker], grace_s: float, meanwhile: Callable[[], 
 
     Args:
         workers: The threads.
-        grace_s: One that is in one call for so long hangs.
-        meanwhile: Called again and again: what must be told to end may have begun something new since.
+        grace_s: Time in one call after which a thread counts as hanging.
+        meanwhile: Called repeatedly during the wait, to end what the threads may have begun since.
 
     Returns:
         Whether all have returned.
@@ -87,8 +87,8 @@ class Watchdog:
     """Runs checks again and again in a thread of its own.
 
     Args:
-        checks: Called each time; they must not wait. One that raises is logged and called again.
-        every_s: Seconds between.
+        checks: Functions to call each time; they must not wait. One that raises is logged and called again.
+        every_s: Seconds between two rounds of checks.
     """
 
     def __init__(self, checks: Sequence[Callable[[], None]], every_s: float) -> None:
@@ -99,7 +99,7 @@ class Watchdog:
 
     @property
     def thread(self) -> threading.Thread:
-        """Its own."""
+        """Thread of the watchdog."""
         return self._thread
 
     def start(self) -> None:

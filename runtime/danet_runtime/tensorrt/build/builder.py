@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class BuilderOptions(Schema):
-    """What the builder may be told; ``None`` leaves the library's own default."""
+    """Options of the builder; ``None`` leaves the library's own default."""
 
     workspace_mib: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="most scratch memory that a layer may take on the device, in MiB"
@@ -56,7 +56,7 @@ class Timings(Protocol):
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A serialised engine and what the builder said of it.
+    """A serialised engine and the builder's figures about it.
 
     Attributes:
         plan: The serialised engine.
@@ -65,9 +65,9 @@ class BuiltEngine:
         weights_memory_bytes: Device memory for weights, likewise.
         layers: Layers of the network as it was parsed.
         build_seconds: Time in the builder.
-        library_version: Of TensorRT, or of TensorRT for RTX.
-        convolutions: Of the finished engine; ``None`` where they were not asked for, or the builder does not
-            tell.
+        library_version: Version of TensorRT, or of TensorRT for RTX.
+        convolutions: Convolutions of the finished engine; ``None`` where they were not asked for, or the
+            builder does not list them.
     """
 
     plan: bytes
@@ -81,12 +81,12 @@ class BuiltEngine:
 
 @dataclass(frozen=True)
 class NetworkSetup:
-    """What the network of one target needs.
+    """How the network is created and configured for the GPUs that an engine is built for.
 
     Attributes:
-        flags: What it is created with.
+        flags: Flags that the network is created with.
         configure: Sets what the target needs on the builder's configuration, beyond its defaults.
-        failures: Filled by plugins with why they refused; shown when the library returns nothing.
+        failures: Reasons for refusals, added by plugins; shown when the library returns nothing.
     """
 
     flags: int = 0
@@ -109,10 +109,10 @@ def build_plan(
     Args:
         library: TensorRT, or TensorRT for RTX.
         model: An ONNX file.
-        setup: What its network needs.
-        progress: Is told how far the builder is.
+        setup: How its network is created and configured.
+        progress: Receives the progress of the builder.
         options: Limits and effort of the builder; its defaults where they are not given.
-        timings: Of earlier builds, read and added to.
+        timings: Layer timings of earlier builds, which are read and added to.
         list_layers: Ask for the layers of the finished engine, so that its convolutions are counted.
 
     Raises:

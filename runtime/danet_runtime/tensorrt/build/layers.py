@@ -1,4 +1,4 @@
-"""Which convolutions of a built engine run on INT8, as the builder's own list of its layers tells.
+"""Count of the convolutions of an engine that run on INT8, from the builder's own list of its layers.
 
 With detailed profiling the builder logs every layer of the finished engine with the types of its tensors; for
 that it needs no GPU, so it is asked ahead of time too. The list of TensorRT for RTX 1.7 has been seen; that
@@ -46,7 +46,7 @@ def require_int8(found: Convolutions | None, promised: float | None) -> None:
     """Refuse an engine of an INT8 variant that computes no convolution on INT8.
 
     Args:
-        found: Of the engine; ``None`` where the builder does not tell.
+        found: Convolutions of the engine; ``None`` where the builder does not list them.
         promised: Share of convolution MACs that the bundle gives to INT8; ``None`` where it does not say.
 
     Raises:

@@ -52,7 +52,7 @@ class Serves:
 SERVES: Final = Serves("tensorrt", since=OLDEST)
 
 BOTH: Final = (Serves("tensorrt", since=OLDEST), Serves("tensorrt-rtx", since=OLDEST_RTX))
-"""What modules serve that use nothing but what TensorRT and TensorRT for RTX share."""
+"""Versions served by modules that use only what TensorRT and TensorRT for RTX have in common."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TensorRTLibrary:
     Attributes:
         module: The Python module.
         flavour: TensorRT, or TensorRT for RTX.
-        version: Its version as numbers.
+        version: Version of the library as numbers.
     """
 
     module: ModuleType
@@ -77,7 +77,7 @@ class TensorRTLibrary:
 
     @property
     def plugin_route(self) -> PluginRoute:
-        """How a plugin gets into an engine: ``aot`` embeds the kernel, ``v3`` calls Python at run time.
+        """Way of putting a plugin into an engine: ``aot`` embeds the kernel, ``v3`` calls Python at run time.
 
         Raises:
             BackendError: TensorRT for RTX, which has no plugins, or TensorRT before 10.0.
@@ -137,7 +137,7 @@ def library_of(module: ModuleType) -> TensorRTLibrary:
     imported under the other's name.
 
     Raises:
-        BackendError: Its version cannot be read.
+        BackendError: The version of the library cannot be read.
     """
     is_rtx = "tensorrt_rtx" in module.__name__ or hasattr(module, "ComputeCapability")
     return TensorRTLibrary(

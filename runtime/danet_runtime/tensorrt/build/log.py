@@ -1,4 +1,4 @@
-"""What TensorRT says while it works: its log, the errors that it records, and what its parser objects to."""
+"""Messages of TensorRT: its log, the errors that it records, and the errors of its parser."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def make_recorder(trt: ModuleType) -> Any:  # noqa: ANN401 - a subclass of a cla
 
 
 def parser_problems(parser: Any) -> list[str]:  # noqa: ANN401 - an OnnxParser
-    """What the parser objects to, each with the ONNX node and the local functions that it stands in."""
+    """Return the parser's errors, each with the ONNX node and the local functions around that node."""
     problems = []
     for index in range(parser.num_errors):
         problem = parser.get_error(index)

@@ -34,7 +34,7 @@ def known_targets() -> list[str]:
 
 
 def target_setter(targets: Sequence[str]) -> Callable[[Any], None]:
-    """What sets the targets on a builder's configuration.
+    """Return a function that sets the target architectures on a builder's configuration.
 
     Raises:
         MissingDependencyError: TensorRT for RTX is not installed.
@@ -70,7 +70,7 @@ def build_engine(
     Args:
         model: An ONNX file with standard operators, or custom ones with function bodies.
         targets: GPU architectures, as ``sm_89``; at least one.
-        progress: Is told how far the builder is.
+        progress: Receives the progress of the builder.
         options: Limits and effort of the builder; its defaults where they are not given.
 
     Raises:

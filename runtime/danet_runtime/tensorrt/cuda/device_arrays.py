@@ -33,10 +33,10 @@ class DeviceMemory:
     """Memory on the GPU that is read or written.
 
     Attributes:
-        address: Of its first byte.
+        address: Device address of its first byte.
         stream: Handle of the stream whose work must be done before; ``None``: there is none.
-        context: Where it was allocated, if that is not the session's context: kernels of the session cannot
-            reach it then, only copies between contexts can.
+        context: Context that it was allocated in, if it is not the session's context: kernels of the session
+            cannot reach it then, only copies between contexts can.
         owner: Keeps the memory alive.
     """
 
@@ -56,10 +56,10 @@ def device_memory(
     """Take an array in: nothing is copied, and nothing waited for.
 
     Args:
-        array: With ``__cuda_array_interface__`` or ``__dlpack__``.
+        array: Array with ``__cuda_array_interface__`` or ``__dlpack__``.
         role: A frame, which is read, or labels, which are written.
-        shape: With a first axis of 1, which the array may leave out.
-        session: Its context is current.
+        shape: Expected shape, with a first axis of 1 that the array may leave out.
+        session: CUDA session whose context is current.
         stream: Handle of the stream of the session that will read or write.
 
     Raises:
@@ -154,7 +154,7 @@ def _check_strides(role: Role, strides: tuple[int, ...] | None, shape: tuple[int
 
 
 def _context_of(role: Role, session: CudaSession, address: int) -> Any:  # noqa: ANN401 - a CUcontext
-    """Where memory of this GPU was allocated, if not in the session's context."""
+    """Return the context in which memory of this GPU was allocated, if it is not the session's."""
     attributes = session.driver.api.CUpointer_attribute
     try:
         ordinal = session.call(

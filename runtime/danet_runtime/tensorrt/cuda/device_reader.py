@@ -26,7 +26,7 @@ class DeviceReader:
         """Wait for what is enqueued with a frame, and copy it.
 
         Args:
-            array: With ``__cuda_array_interface__`` or ``__dlpack__``, of the buffer's shape.
+            array: Array with ``__cuda_array_interface__`` or ``__dlpack__``, of the buffer's shape.
             buffer: uint8, C-contiguous; overwritten.
 
         Returns:

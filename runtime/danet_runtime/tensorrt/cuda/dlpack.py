@@ -43,13 +43,13 @@ class _Versioned(ctypes.Structure):
 
 @dataclass(frozen=True)
 class DlpackTensor:
-    """What a capsule holds.
+    """Tensor that a DLPack capsule holds.
 
     Attributes:
-        address: Of the first element.
-        kind: As ``uint8``.
-        shape: In elements.
-        strides: In elements; ``None``: C-contiguous.
+        address: Address of the first element.
+        kind: Name of the element type, for example ``uint8``.
+        shape: Shape in elements.
+        strides: Strides in elements; ``None``: C-contiguous.
         is_read_only: Whether its producer forbids writing, as far as it can say so (from DLPack 1.0 on).
         capsule: Keeps the memory alive.
     """
@@ -66,8 +66,8 @@ def tensor_in(array: Any, name: str, stream: int) -> DlpackTensor:  # noqa: ANN4
     """Ask an array for its capsule and read it.
 
     Args:
-        array: With ``__dlpack__``.
-        name: What to call it in an error.
+        array: Array with ``__dlpack__``.
+        name: Name of the array in errors.
         stream: Handle of the stream that will use it; the producer orders its own work before.
 
     Raises:

@@ -57,7 +57,7 @@ class LaunchableKernel:
 
     Attributes:
         function: The driver's handle, valid as long as the context lives.
-        loaded: What was loaded.
+        loaded: The kernel that was loaded.
     """
 
     function: Any
@@ -68,7 +68,7 @@ class CudaDriver:
     """The driver and the current device of the calling thread; use :func:`cuda_driver`.
 
     Args:
-        api: What to call in place of ``cuda.bindings.driver``.
+        api: Module whose functions are called in place of those of ``cuda.bindings.driver``.
 
     Raises:
         MissingDependencyError: cuda-python is not installed.
@@ -102,7 +102,7 @@ class CudaDriver:
         return raw.split(b"\x00", 1)[0].decode(errors="replace").strip()
 
     def multiprocessors(self, ordinal: int) -> int:
-        """How many multiprocessors a GPU has."""
+        """Return the number of multiprocessors of a GPU."""
         attribute = self._driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
         return int(self.call("cuDeviceGetAttribute", attribute, self.call("cuDeviceGet", ordinal)))
 
@@ -146,7 +146,7 @@ class CudaDriver:
         """Enqueue a kernel.
 
         Args:
-            launchable: Of the current context.
+            launchable: Kernel that was loaded into the current context.
             stream: Handle of a CUDA stream.
             pointers: Device addresses: the inputs, then the output.
 
@@ -205,7 +205,7 @@ class CudaDriver:
         return results[0] if results else None
 
     def call_all(self, name: str, *arguments: Any) -> list[Any]:  # noqa: ANN401 - the driver's own types
-        """As :meth:`call`, with all results."""
+        """Like :meth:`call`, but return all results."""
         results: list[Any]
         error, *results = getattr(self._driver, name)(*arguments)
         if error != self._driver.CUresult.CUDA_SUCCESS:

@@ -56,7 +56,7 @@ class Executor:
         enqueue: The model; called in the thread that submits, with the session's context current.
         frame_shape: (1, H, W, 3).
         labels_shape: (1, H, W).
-        depth: How many frames may be in flight.
+        depth: Most frames that may be in flight.
         graph: Capture the enqueue in a CUDA graph, one a slot, since a graph's addresses are frozen. Where
             that fails, it is enqueued each time; said once in the log, and in :attr:`graph`.
         release: Frees the model; called before the session is closed.
@@ -67,7 +67,7 @@ class Executor:
         UsageError: ``depth`` is below 1.
 
     Attributes:
-        depth: How many frames may be in flight.
+        depth: Most frames that may be in flight.
         graph: ``captured``, ``off``, or why it could not be captured.
     """
 
@@ -182,7 +182,7 @@ class Executor:
             A ticket to collect with.
 
         Raises:
-            FrameError: One of them is another library's array that does not fit.
+            FrameError: The frame or the labels are another library's array that does not fit.
             BackendError: An array of the host does not fit, or the driver or the model refuses; nothing is in
                 flight of this frame.
             FaultError: The GPU is lost; so is everything in flight.
@@ -207,7 +207,7 @@ class Executor:
         """Wait until a frame's labels are in their array, and for nothing else.
 
         Args:
-            ticket: Of :meth:`submit`; in any order.
+            ticket: Ticket that :meth:`submit` returned; tickets may be collected in any order.
 
         Raises:
             BackendError: The inference failed.
@@ -319,7 +319,7 @@ class Executor:
 
     @contextlib.contextmanager
     def _finished(self, ticket: int) -> Iterator[Slot]:
-        """The slot of a ticket when its work is done; free again afterwards."""
+        """Yield the slot of a ticket when its work is done; it is free again afterwards."""
         with self._changed:
             slot = self._flying.get(ticket)
             if slot is None:

@@ -18,17 +18,17 @@ class Enqueue(Protocol):
 
 
 class Slot:
-    """Made once, used for one frame after the other.
+    """Buffers and events for one frame in flight, made once and used for one frame after the other.
 
     Args:
-        session: Its context is current; it frees all of this.
-        frame_bytes: Of a frame.
-        labels_bytes: Of its labels.
+        session: CUDA session whose context is current; it frees the buffers and events.
+        frame_bytes: Size of a frame.
+        labels_bytes: Size of its labels.
 
     Attributes:
         graph: The enqueue between this slot's addresses, where it was captured.
-        ticket: Of the frame that used it last.
-        guest: The frame that is read, where it is another library's.
+        ticket: Ticket of the frame that used it last.
+        guest: The frame that is read, where another library owns it.
         has_upload: Whether this frame is copied before it is read.
         target: Array on the host, or memory on the GPU, that its labels are for.
     """
@@ -50,7 +50,7 @@ class Slot:
         self.has_upload = False
 
     def times(self, session: CudaSession) -> DeviceTimes:
-        """What its last frame took, by the GPU's clock; its work is done.
+        """Return the times of its last frame by the GPU's clock; that frame's work must be done.
 
         Raises:
             BackendError: The driver refuses.

@@ -21,8 +21,8 @@ def capture_each(
     """Give every slot a graph of the model between its own addresses, or none of them one.
 
     Args:
-        session: Its context is current.
-        stream: Where the model runs.
+        session: CUDA session whose context is current.
+        stream: CUDA stream that the model runs on.
         slots: All that there are, with nothing under way.
         run: Enqueues the model for a slot on a stream, with the frame at an address.
 
@@ -58,7 +58,7 @@ def capture(session: CudaSession, stream: int, enqueue: Callable[[], None]) -> A
     allocate meanwhile. The enqueue must have run once before: libraries load and allocate at their first one.
 
     Args:
-        session: Its context is current.
+        session: CUDA session whose context is current.
         stream: Not the default one; nothing of its own may be under way.
         enqueue: Enqueues on that stream.
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Locked:
-    """What this process has locked: per address the array, which stays alive for it, and by how many."""
+    """Arrays that this process has page-locked, by address: the array, kept alive, and its count of users."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
@@ -32,7 +32,7 @@ class HostBuffers:
     """The arrays that one executor has been shown.
 
     Args:
-        session: Whose driver locks them; its context must be current in the calling thread.
+        session: CUDA session whose driver locks them; its context must be current in the calling thread.
 
     Attributes:
         refused: Why arrays are not locked; ``None``: the driver has refused none.

@@ -20,7 +20,7 @@ class _Block:
     """Memory of one frame's labels.
 
     Attributes:
-        address: Of its first byte.
+        address: Device address of its first byte.
         default: Event of what reads it on the default stream.
         readers: Events of what reads it on other streams, by their handles.
         was_used: Whether labels were written there before.
@@ -38,7 +38,7 @@ class LabelsPool:
     Use with the session's context current.
 
     Args:
-        session: Of the GPU.
+        session: CUDA session of the GPU.
         shape: (1, H, W) of uint8.
         is_open: Whether the labels may still be used.
         running: Makes the session's context current in the calling thread; a context manager.

@@ -28,7 +28,7 @@ class PinnedMemory:
     """Host memory that the GPU copies without the host's help; made and freed by a :class:`CudaSession`.
 
     Attributes:
-        address: Of the first byte.
+        address: Address of the first byte.
         array: (bytes,) uint8, the memory itself.
     """
 
@@ -44,8 +44,8 @@ class CudaSession:
     themselves.
 
     Attributes:
-        driver: What is called.
-        ordinal: Of the GPU.
+        driver: The CUDA driver whose functions are called.
+        ordinal: Index of the GPU.
 
     Raises:
         MissingDependencyError: cuda-python is not installed.
@@ -86,7 +86,7 @@ class CudaSession:
 
     @contextlib.contextmanager
     def inside(self, context: Any) -> Iterator[None]:  # noqa: ANN401 - a CUcontext
-        """As :meth:`active`, with any context, as another library's."""
+        """Like :meth:`active`, but with any context, such as another library's."""
         self.driver.call("cuCtxPushCurrent", context)
         try:
             yield
@@ -101,14 +101,14 @@ class CudaSession:
         return self.driver.call(name, *arguments)
 
     def make_stream(self) -> int:
-        """A stream that does not wait for the default stream; its handle."""
+        """Make a stream that does not wait for the default stream, and return its handle."""
         made = self.driver.call("cuStreamCreate", self.driver.api.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._made.append(("cuStreamDestroy", made))
         self._streams.append(int(made))
         return int(made)
 
     def make_event(self) -> Any:  # noqa: ANN401 - a CUevent
-        """An event that takes the time, and that a thread waits for without spinning."""
+        """Make an event that records the time, and that a thread waits for without spinning."""
         # Decoder and encoder share the cores with the thread that waits.
         made = self.driver.call("cuEventCreate", self.driver.api.CUevent_flags.CU_EVENT_BLOCKING_SYNC)
         self._made.append(("cuEventDestroy", made))

@@ -20,9 +20,9 @@ class Transfers:
     """Enqueues the copies of an executor on two streams of its own; the session's context is current.
 
     Args:
-        session: Of the GPU.
+        session: CUDA session of the GPU.
         buffers: Arrays on the host that the GPU copies from and to by itself.
-        pool: Of labels that stay on the GPU.
+        pool: Memory for labels that stay on the GPU.
 
     Attributes:
         uploads: Handle of the stream on which frames are taken in.
@@ -40,7 +40,7 @@ class Transfers:
         """Make a frame ready for the model, when ``slot.uploaded`` has happened.
 
         Args:
-            slot: Where it is copied to, unless it can be read in place.
+            slot: Slot that it is copied into, unless it can be read in place.
             source: The frame; memory on the GPU is read in place where the slot has no graph, whose address
                 would be frozen, and the memory is of the session's context.
 

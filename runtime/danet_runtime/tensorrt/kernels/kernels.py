@@ -38,12 +38,12 @@ def select_kernels(
     """The kernel of each operator for one GPU.
 
     Args:
-        bundle: Where they are.
+        bundle: Bundle that holds the kernels.
         arch: The GPU's architecture, as ``sm_87``.
         dtype: Type of the operators' tensors.
         variant: ``small`` needs at most 48 KiB of shared memory.
         driver_cuda: The CUDA release of the driver that will load them; unchecked where it is not given.
-        operators: Those that are needed.
+        operators: Operators that need a kernel.
 
     Raises:
         BackendError: The bundle holds none for this GPU, type or variant, or the driver is too old for it.

@@ -1,4 +1,4 @@
-"""What a PTX file says of itself, and which PTX a driver reads."""
+"""Header of a PTX file, and the newest PTX version that a driver reads."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class PtxHeader:
-    """What stands in a PTX file.
+    """Header of a PTX file.
 
     Attributes:
-        version: Of the PTX language.
-        target: The architecture, as ``sm_87``.
-        entries: Its kernels.
+        version: Version of the PTX language.
+        target: Architecture, for example ``sm_87``.
+        entries: Kernels in the file.
     """
 
     version: Release
@@ -64,7 +64,7 @@ def read_header(ptx: bytes, origin: str) -> PtxHeader:
 
     Args:
         ptx: The file, as UTF-8 text, with or without a NUL at its end.
-        origin: What to call it in an error.
+        origin: Name of the file in errors.
 
     Raises:
         BundleError: It is no text, or lacks ``.version``, ``.target`` or ``.entry``.

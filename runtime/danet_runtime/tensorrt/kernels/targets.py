@@ -18,7 +18,7 @@ class KernelTarget:
     """One architecture.
 
     Attributes:
-        ptx: Of the kernels: the newest that the oldest driver to be served reads.
+        ptx: PTX version of the kernels: the newest that the oldest supported driver reads.
         bfloat16: Whether its matrix units take BF16.
     """
 
@@ -43,20 +43,20 @@ KERNEL_TARGETS: Final[Mapping[str, KernelTarget]] = {
 """By name."""
 
 WITHOUT_KERNELS: Final = "build without kernels (`danet build --attention native`, or `reference`)"
-"""What is left where no kernel serves; ``native`` needs TensorRT 10.14 or TensorRT for RTX."""
+"""Advice where no kernel fits the GPU; ``native`` needs TensorRT 10.14 or TensorRT for RTX."""
 
 
 def target_of(arch: str) -> KernelTarget | None:
-    """What kernels can be compiled for, by the name of a GPU or of PTX: ``sm_90a`` is made as ``sm_90``."""
+    """Return the kernel target for an architecture's name, or ``None``; ``sm_90a`` is served by ``sm_90``."""
     return KERNEL_TARGETS.get(arch.rstrip("a"))
 
 
 def remedy(arch: str, dtype: str = "fp16") -> str:
-    """What to do where a bundle lacks kernels for an architecture, as an imperative.
+    """Return advice, as an imperative, for a bundle that lacks kernels for an architecture.
 
     Args:
-        arch: The GPU's, as ``sm_87``.
-        dtype: Of the kernels that are wanted.
+        arch: Architecture of the GPU, for example ``sm_87``.
+        dtype: Data type of the kernels.
     """
     target = target_of(arch)
     if target is None:

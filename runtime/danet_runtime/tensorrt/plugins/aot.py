@@ -123,7 +123,7 @@ def register_aot(trt: ModuleType, kernels: Mapping[Operator, LoadedKernel]) -> l
 
     Args:
         trt: TensorRT's module.
-        kernels: From :func:`danet_runtime.tensorrt.kernels.kernels.select_kernels`.
+        kernels: Result of :func:`danet_runtime.tensorrt.kernels.kernels.select_kernels`.
 
     Returns:
         A list that the reasons of refusals are appended to while an engine is built.

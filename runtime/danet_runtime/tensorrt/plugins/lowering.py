@@ -1,4 +1,4 @@
-"""How the attention gets into an engine: chosen from what the library and the bundle have, and said.
+"""Choice of the form of attention in an engine, from the abilities of the library and the bundle.
 
 ==========  ====================================================================  =======================
 lowering    the custom nodes become                                               served by
@@ -31,7 +31,7 @@ ATTENTIONS: Final[tuple[Attention, ...]] = get_args(Attention)
 
 @dataclass(frozen=True)
 class Lowering:
-    """What was chosen, and why."""
+    """The chosen form of attention, and the reason for the choice."""
 
     attention: Attention
     reason: str
@@ -52,17 +52,17 @@ def choose_lowering(
     operator of the model; otherwise what is wanting becomes the reason for the native form.
 
     Args:
-        library: What builds the engine.
-        bundle: Which kernels and bodies there are.
-        precision: Which variant is built; kernels and fused attention are for FP16, and INT8 around it.
+        library: Library that builds the engine.
+        bundle: Bundle with the kernels and function bodies.
+        precision: Variant that is built; kernels and fused attention are for FP16, and INT8 around it.
         arch: Architecture of the GPU, as ``sm_87``; ``None`` where an engine is for several.
-        asked: What the user wants; chosen here where nothing is asked.
-        kernel_variant: Of the kernels, where plugins are built.
+        asked: Form of attention that the user wants; ``None``: chosen here.
+        kernel_variant: Variant of the kernels, where plugins are built.
         driver_cuda: The CUDA release of the driver; unchecked where it is not given.
 
     Raises:
         UsageError: The library cannot do what is asked.
-        BackendError: Nothing but the reference would do, which nobody asked for.
+        BackendError: Only the reference form would work, and it was not asked for.
         BundleError: A kernel is not what the manifest says.
     """
     if asked is not None:

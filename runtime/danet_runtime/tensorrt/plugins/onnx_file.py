@@ -29,7 +29,7 @@ def without_functions(model: bytes, domain: str) -> bytes:
 
     Args:
         model: An ONNX file.
-        domain: Of the functions to leave out; functions of other domains stay.
+        domain: Domain of the functions to leave out; functions of other domains stay.
 
     Raises:
         BundleError: It is no ONNX file, or breaks off.
@@ -58,7 +58,7 @@ def with_bodies(model: bytes, bodies: bytes, domain: str) -> bytes:
     Args:
         model: An ONNX file.
         bodies: An ONNX file of functions, with the opset of the standard operators, and without a graph.
-        domain: Of the functions to exchange.
+        domain: Domain of the functions to exchange.
 
     Raises:
         BundleError: The model is no ONNX file, or breaks off.

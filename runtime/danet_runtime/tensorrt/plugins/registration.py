@@ -23,7 +23,7 @@ class Registration:
 
     Attributes:
         route: ``aot``: the engine holds the kernels; ``v3``: Python launches them when the engine runs.
-        network_flags: What the network is to be created with: strongly typed, ahead-of-time plugins.
+        network_flags: Flags that the network must be created with: strongly typed, ahead-of-time plugins.
         failures: Why a plugin refused, filled while an engine is built or run. TensorRT prints a plugin's
             error and then reports only that it failed, so a caller that got nothing shows these.
     """
@@ -47,11 +47,11 @@ def register_plugins(
 
     Args:
         trt: The module ``tensorrt``.
-        bundle: Where the kernels are.
+        bundle: Bundle that holds the kernels.
         arch: Architecture of the GPU that the engine is built on and for, as ``sm_87``.
         dtype: Type of the custom operators' tensors in the model.
         variant: ``small`` for kernels that need at most 48 KiB of shared memory.
-        operators: Those of the model (:func:`operators_of`): a bundle holds no kernels for others.
+        operators: Operators of the model (:func:`operators_of`): a bundle holds no kernels for others.
         driver_cuda: The CUDA release of the driver; unchecked where it is not given.
 
     Raises:
@@ -86,7 +86,7 @@ def operators_of(model: bytes) -> tuple[Operator, ...]:
     """The custom operators that a model holds.
 
     Raises:
-        BackendError: One that this version has no plugin for.
+        BackendError: The model holds an operator that this version has no plugin for.
         BundleError: It is no ONNX file.
     """
     types = dict.fromkeys(node_types(model, NAMESPACE))
@@ -109,7 +109,7 @@ def model_for(trt_version: str, model: bytes) -> bytes:
     TensorRT for RTX and the native and reference lowerings need the bodies: they take the bundle's own file.
 
     Args:
-        trt_version: Of TensorRT, as ``tensorrt.__version__`` gives it.
+        trt_version: Version of TensorRT, as ``tensorrt.__version__`` gives it.
         model: The bundle's ONNX file.
 
     Raises:

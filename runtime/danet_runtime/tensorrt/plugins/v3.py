@@ -48,13 +48,13 @@ _DIGEST_FIELD: Final = "danet_digest"
 
 @dataclass(frozen=True)
 class PluginState:
-    """What a plugin is, beside TensorRT's part of it; clones share it.
+    """State of a plugin besides TensorRT's own part of it; clones share it.
 
     Attributes:
         spec: The operator.
         attributes: The node's integer attributes.
         loaded: The kernel that runs it.
-        failures: Where the reason of a refusal is left, since TensorRT prints it and reports its own.
+        failures: List that receives the reason of a refusal, since TensorRT prints it and raises its own.
     """
 
     spec: OperatorSpec
@@ -74,12 +74,12 @@ class PluginState:
 
 
 def state_from_fields(fields: Iterable[Any], spec: OperatorSpec, failures: list[str]) -> PluginState:
-    """What an engine carries for one plugin.
+    """Restore a plugin's state from the fields that an engine holds for it.
 
     Args:
         fields: ``tensorrt.PluginField`` objects.
         spec: The operator.
-        failures: For the state.
+        failures: List for the ``failures`` of the state.
 
     Raises:
         BackendError: A field is missing, or damaged, or read wrong by the bindings.
@@ -270,7 +270,7 @@ def register_v3(trt: ModuleType, kernels: Mapping[Operator, LoadedKernel]) -> li
 
     Args:
         trt: TensorRT's module.
-        kernels: From :func:`danet_runtime.tensorrt.kernels.kernels.select_kernels`; empty to run engines
+        kernels: Result of :func:`danet_runtime.tensorrt.kernels.kernels.select_kernels`; empty to run engines
             only.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Whether an engine runs here: compared before it is deserialised, and told with what to do."""
+"""Check that an engine can run here, before it is deserialised; its errors say what to do."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to run, and where its engines are; knows the command that builds it.
+    """The engine that is to run, and where engines are kept; it knows the command that builds it.
 
     Attributes:
         bundle: Path of the bundle.
         bundle_sha256: Hash of its manifest.
-        precision: Which variant.
+        precision: Variant of the bundle to run.
         library: TensorRT, or TensorRT for RTX.
-        folder: Where engines are kept.
-        default_folder: Whether that is where `danet build` writes unasked.
+        folder: Folder of the engines.
+        default_folder: Whether ``folder`` is the default folder of `danet build`.
     """
 
     bundle: Path
@@ -62,7 +62,7 @@ class Wanted:
 
 
 def mismatches(manifest: EngineManifest, library: TensorRTLibrary, device: Device) -> list[str]:
-    """What keeps an engine from running with this library on this device; empty where nothing does."""
+    """Return the reasons why an engine cannot run with this library on this device; empty if it can."""
     found = []
     if manifest.library != library.flavour:
         found.append(f"it is for {manifest.library}, this is {library.title}")
@@ -91,9 +91,9 @@ def load_engine(path: Path, wanted: Wanted, library: TensorRTLibrary, device: De
 
     Args:
         path: The plan, or its manifest.
-        wanted: What it is to be.
-        library: What will deserialise it.
-        device: What will run it.
+        wanted: The engine that is expected.
+        library: Library that will deserialise it.
+        device: GPU that will run it.
 
     Raises:
         BackendError: It is not whole, of another bundle, or for another machine; the message holds the
@@ -151,7 +151,7 @@ def choose_engine(wanted: Wanted, library: TensorRTLibrary, device: Device) -> S
 def find_engine_here(
     wanted: Wanted, library: TensorRTLibrary, device: Device
 ) -> tuple[StoredEngine | None, list[BackendError]]:
-    """As :func:`choose_engine`, silently: the engine if there is one, and what is wrong with those before it.
+    """Like :func:`choose_engine`, but return the engine, if any, and the errors of those tried before it.
 
     Only engines for this machine count; those for another are not among the damaged.
     """

@@ -61,12 +61,12 @@ def read_own_file(path: Path, *, limit_bytes: int | None = None) -> bytes:
     """The content of a plain file that only this user can write to, never through a link.
 
     Args:
-        path: In a folder for which :func:`require_own_folder` holds.
-        limit_bytes: Read no more than one byte beyond so many.
+        path: Path in a folder that :func:`require_own_folder` accepted.
+        limit_bytes: Limit of the size; at most one byte more than this is read.
 
     Raises:
         FileNotFoundError: It is not there.
-        NotADirectoryError: What should be its folder is none.
+        NotADirectoryError: The path of its folder is no folder.
         BackendError: It is a link or no plain file, others can write to it or own it, or it cannot be read.
     """
     try:

@@ -1,4 +1,4 @@
-"""What an engine is: asked for as a request, told afterwards by the manifest beside it.
+"""Description of an engine: a request before it is built, and a manifest beside its file afterwards.
 
 The request holds everything that decides what comes out of the builder. Its hash is the engine's key, so a
 changed model, precision, lowering, GPU, library or option asks for another engine.
@@ -28,7 +28,7 @@ _MANIFEST_LIMIT_BYTES: Final = 1 << 20
 
 
 class EngineRequest(Schema):
-    """Everything that decides what an engine is."""
+    """Request for an engine: everything that decides what the builder makes."""
 
     bundle_sha256: Sha256
     model_sha256: Sha256 = Field(description="of the variant's file in the bundle")
@@ -63,7 +63,7 @@ class EngineRequest(Schema):
 
 
 class AheadOfTime(Schema):
-    """What is known of an engine that was built for other GPUs than the builder's machine may have."""
+    """Facts about an engine that was built for GPUs other than those of the machine that built it."""
 
     targets: tuple[str, ...] = Field(min_length=1, description="GPU architectures that it holds kernels for")
     builder_cuda: str | None = Field(
@@ -73,7 +73,7 @@ class AheadOfTime(Schema):
 
 
 class EngineManifest(EngineRequest):
-    """An engine file, told by the manifest beside it."""
+    """Description of an engine file, kept in the manifest beside it."""
 
     kind: Literal["danet-engine"] = "danet-engine"
     schema_version: Literal[3] = ENGINE_SCHEMA_VERSION

@@ -1,4 +1,4 @@
-"""Whether bytes are a plan at all, as far as the library tells without running them.
+"""Check that bytes are a plan at all, as far as the library can tell without running them.
 
 TensorRT for RTX looks at a plan's header, without a GPU too. TensorRT's bindings have no such question; there
 an engine of the store is held to its manifest alone until it is deserialised.
@@ -15,7 +15,7 @@ SERVES: Final = Serves("tensorrt-rtx", since=OLDEST_RTX)
 
 
 def plan_fault(library: TensorRTLibrary, plan: bytes) -> str | None:
-    """What keeps bytes from being a plan of this library; ``None`` where nothing does, or nothing is told."""
+    """Return why bytes are no plan for this library; ``None`` if they are one, or if it cannot tell."""
     if not SERVES.includes(library.version) or library.flavour != SERVES.flavour:
         return None
     trt = library.module

@@ -47,8 +47,8 @@ class StoredEngine:
 
     Attributes:
         path: The plan.
-        manifest: What it is.
-        plan: Its content, the very bytes that were compared.
+        manifest: Description of the engine.
+        plan: Content of the engine file, the very bytes that were compared.
     """
 
     def __init__(self, path: Path, manifest: EngineManifest, plan: bytes) -> None:
@@ -64,7 +64,7 @@ def default_engine_folder() -> Path:
 
 
 def manifest_path(folder: Path, request: EngineRequest) -> Path:
-    """Where the manifest of what is asked for stands, if it has been built."""
+    """Return where the manifest of a requested engine is stored; it is there once the engine was built."""
     return folder / f"{request.stem}{MANIFEST_SUFFIX}"
 
 
@@ -93,8 +93,8 @@ def find_engine(folder: Path, request: EngineRequest, *, warn: bool = True) -> S
     """The engine that was built for exactly this request, if it is there, whole, and of this user alone.
 
     Args:
-        folder: Where engines are kept.
-        request: What is wanted.
+        folder: Folder of the engines.
+        request: Request for the engine.
         warn: Say in the log why one that is there is not taken.
     """
     file = manifest_path(folder, request)
@@ -200,8 +200,8 @@ def remove_leftovers(folder: Path, request: EngineRequest, keep: str | None = No
     """Remove what builds of this request left behind; the caller holds its lock.
 
     Args:
-        folder: Where engines are kept.
-        request: Whose files.
+        folder: Folder of the engines.
+        request: Request whose leftovers are removed.
         keep: The plan in use; by default what the manifest names, if there is one.
     """
     if keep is None:

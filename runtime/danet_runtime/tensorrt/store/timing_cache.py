@@ -27,9 +27,9 @@ class TimingCache:
     The file is TensorRT's own form, as trtexec's ``--timingCacheFile`` takes it.
 
     Args:
-        folder: Where engines are kept.
+        folder: Folder of the engines.
         library: TensorRT.
-        gpu: What it builds for.
+        gpu: GPU that is built for.
     """
 
     def __init__(self, folder: Path, library: TensorRTLibrary, gpu: Gpu) -> None:

@@ -223,7 +223,7 @@ def test_an_interruption_finishes_the_outputs(
 @pytest.mark.parametrize(
     ("name", "drive"),
     [
-        pytest.param("highway_960x540.mp4", (221, (540, 960), 25.0)),
+        pytest.param("highway_960x540.mp4", (221, (540, 960), 25.0), marks=pytest.mark.slow),
         pytest.param("highway_1280x720.mp4", (38, (720, 1280), 25.0)),
     ],
 )

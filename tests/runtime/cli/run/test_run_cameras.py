@@ -154,7 +154,7 @@ def test_a_camera_that_is_lost_is_told_with_its_reason_and_its_credentials_kept_
         ((PATTERN, PATTERN, "-o", "out.mp4"), "with several sources --output must hold {camera}"),
         ((f"a={PATTERN}", f"a={PATTERN}"), "two sources are called a"),
         (("synthetic:?speed=1",), "expected options of size, fps, frames"),
-        (("synthetic:?size=big",), "expected e.g. synthetic:?size=720x1280"),
+        (("synthetic:?size=big",), "expected synthetic:?size=HxW&fps=0..1000&frames=COUNT (got size='big')"),
         ((PATTERN, "--deadline-ms", "0"), "deadline_ms must be a finite number above 0"),
         (("camera:front",), "expected camera:N"),
         (("camera:0", "0"), "camera-0 and camera-1 are both camera:0, and a device gives its frames to one"),

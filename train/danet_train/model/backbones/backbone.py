@@ -1,6 +1,6 @@
-"""What a backbone states of itself. A backbone is a module and a line in ``registry``.
+"""The interface of a backbone. A backbone is a module and a line in ``registry``.
 
-The module that states one imports no torch before it builds: configurations are checked and listed by it.
+The module imports no torch before it builds: it is read to check and to list configurations.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OptionsT = TypeVar("OptionsT", bound=BackboneOptions)
 
 
 class Channels(NamedTuple):
-    """Of what a backbone gives: ``c3`` to the auxiliary head, ``c4`` to the attention head."""
+    """Channels of the two outputs: ``c3`` for the auxiliary head, ``c4`` for the attention head."""
 
     c3: int
     c4: int
@@ -39,9 +39,9 @@ class Backbone(ABC, Generic[OptionsT]):
     """One kind of network under the head.
 
     Attributes:
-        name: In a configuration's ``model.backbone``.
-        help: What it is, a part of a sentence.
-        options: What ``model:`` may state of it; no name of an option of the head.
+        name: Its name in a configuration's ``model.backbone``.
+        help: A description, as part of a sentence.
+        options: The options that ``model:`` may state; their names differ from those of the head.
     """
 
     name: ClassVar[str]
@@ -50,22 +50,22 @@ class Backbone(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def channels(self, options: OptionsT) -> Channels:
-        """Of its two outputs."""
+        """Return the channels of the two outputs."""
 
     @abstractmethod
     def build(self, options: OptionsT) -> nn.Module:
-        """The network with fresh weights: (B, 3, H, W) -> c3 and c4, each (B, C, h, w), h = ceil(H / 8)."""
+        """Build it with fresh weights: (B, 3, H, W) -> c3 and c4, each (B, C, h, w), h = ceil(H / 8)."""
 
     def label(self, options: OptionsT) -> str:
-        """A short name of what ``options`` make of it, for tables and messages."""
+        """Return a short name of the backbone with ``options``, for tables and messages."""
         return self.name
 
     def read_options(self, tensors: StoredTensors, stated: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of the backbone that a checkpoint holds; its tensors are counted afterwards.
+        """Read the options of the backbone off a checkpoint; every tensor is accounted for later.
 
         Args:
-            tensors: Of the checkpoint, by this project's names.
-            stated: What the file or the caller says.
+            tensors: The tensors of the checkpoint, by this project's names.
+            stated: Options that the file or the caller states.
 
         Raises:
             CheckpointError: The tensors are not of such a backbone.
@@ -78,7 +78,7 @@ class StoredTensors:
 
     Args:
         state: Tensors by this project's names.
-        own_name: What the file itself calls a tensor, for messages.
+        own_name: Maps a name to that in the file itself, for messages.
     """
 
     def __init__(self, state: Mapping[str, Tensor], own_name: Callable[[str], str] = str) -> None:
@@ -87,15 +87,15 @@ class StoredTensors:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In the order of the file."""
+        """The names, in the order of the file."""
         return tuple(self._state)
 
     def has(self, prefix: str) -> bool:
-        """Whether any name begins so; where another tensor beside it is missing, that one is named."""
+        """Return whether any name begins with ``prefix``."""
         return any(name.startswith(prefix) for name in self._state)
 
     def width(self, name: str) -> int:
-        """The output channels of a convolution's weight.
+        """Return the output channels of a convolution's weight.
 
         Raises:
             CheckpointError: It is missing, or no convolution's.

@@ -1,4 +1,4 @@
-"""Which tensors of a network INT8 reads; a backbone that tells it can be fine-tuned for INT8."""
+"""The tensors of a network that INT8 reads; a backbone that lists them can be fine-tuned for INT8."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Read:
 
     Attributes:
         tensor: ``image``, or the name of the module whose output it is.
-        reader: Who reads it.
+        reader: The place that reads it.
         needed: Convolutions of which one must run on INT8 for it to be read quantised; none where it always
             is.
     """
@@ -38,17 +38,17 @@ class Read:
 
 
 def read_by_convolution(tensor: str, module: str) -> Read:
-    """The input of a convolution."""
+    """Return the read of a convolution's input."""
     return Read(tensor, Reader("convolution", module), (module,))
 
 
 @runtime_checkable
-class TellsReads(Protocol):
+class ListsReads(Protocol):
     """A backbone that can be fine-tuned for INT8."""
 
     def quantised_reads(self, image: str) -> Generator[Read, None, str]:
-        """What it reads, in the order of computing, by names under ``backbone.``; then the name of c4.
+        """Yield its reads in the order of computing, by names under ``backbone.``; return the name of c4.
 
         Args:
-            image: The name of its input.
+            image: Name of its input.
         """

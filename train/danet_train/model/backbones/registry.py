@@ -1,4 +1,4 @@
-"""The backbones that are known. One is added as a module that states it and a line in ``BACKBONES``."""
+"""The known backbones. One is added as a module and a line in ``BACKBONES``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from danet_train.model.backbones.backbone import Backbone
 from danet_train.model.backbones.resnet import ResNet
 
 DEFAULT: Final = ResNet.name
-"""That of configurations and checkpoints that name none."""
+"""The backbone of configurations and checkpoints that name none."""
 
 BACKBONES: tuple[Backbone[Any], ...] = (ResNet(),)
 
 
 def find_backbone(name: str) -> Backbone[Any]:
-    """The backbone of that name.
+    """Return the backbone of that name.
 
     Raises:
         ConfigError: There is none.
@@ -27,9 +27,9 @@ def find_backbone(name: str) -> Backbone[Any]:
 
 
 def backbones_help() -> str:
-    """Every backbone by name, with what it is and its options."""
-    said = (
+    """Return every backbone by name, with its description and its options."""
+    descriptions = (
         f"{backbone.name}, {backbone.help} (options: {', '.join(backbone.options.model_fields)})"
         for backbone in BACKBONES
     )
-    return "; ".join(said)
+    return "; ".join(descriptions)

@@ -26,12 +26,12 @@ _DILATIONS = (1, 1, 2, 4)
 
 
 def has_bottlenecks(depth: int) -> bool:
-    """Whether a ResNet of this depth has bottlenecks (expansion 4), not basic blocks (expansion 1)."""
+    """Return whether a ResNet of this depth has bottlenecks (expansion 4), not basic blocks (expansion 1)."""
     return depth >= 50
 
 
 def layer_dilations(depth: int, multi_grid: tuple[int, ...] | None) -> list[tuple[int, ...]]:
-    """The dilation of every block of layer1..layer4.
+    """Return the dilation of every block of layer1..layer4.
 
     A dilated layer starts with half its dilation (``contract_dilation``): (1, 2, 2, ...) in layer3,
     (2, 4, 4) in layer4 unless ``multi_grid`` gives layer4's own.
@@ -49,10 +49,10 @@ class ResNetOptions(BackboneOptions):
     """Everything that decides a ResNet's modules and their shapes.
 
     Attributes:
-        depth: Its layers.
+        depth: Number of its layers.
         base_channels: Width of layer1 before the expansion; the layers double it.
         stem: ``deep`` is three 3x3 convolutions (ResNetV1c), ``plain`` one 7x7.
-        stem_channels: Output of the stem; 64 in mmsegmentation, 128 in the authors' deep stem.
+        stem_channels: Output channels of the stem; 64 in mmsegmentation, 128 in the authors' deep stem.
         multi_grid: Dilation of each block of layer4, e.g. (4, 8, 16) as in the paper's Table 2;
             None gives (2, 4, 4).
     """
@@ -81,25 +81,25 @@ class ResNet(Backbone[ResNetOptions]):
     options = ResNetOptions
 
     def channels(self, options: ResNetOptions) -> Channels:
-        """Of layer3 and layer4."""
+        """Return the channels of layer3 and layer4."""
         expansion = 4 if has_bottlenecks(options.depth) else 1
         return Channels(options.base_channels * 4 * expansion, options.base_channels * 8 * expansion)
 
     def build(self, options: ResNetOptions) -> nn.Module:
-        """A :class:`danet_train.model.backbones.resnet_network.ResNetV1c`."""
+        """Build a :class:`danet_train.model.backbones.resnet_network.ResNetV1c`."""
         from danet_train.model.backbones.resnet_network import ResNetV1c
 
         return ResNetV1c(options)
 
     def label(self, options: ResNetOptions) -> str:
-        """``R50``."""
+        """Return a name such as ``R50``."""
         return f"R{options.depth}"
 
     def read_options(self, tensors: StoredTensors, stated: Mapping[str, Any]) -> dict[str, Any]:
-        """All off names and shapes but ``multi_grid``, which none tells.
+        """Read all options off names and shapes but ``multi_grid``, which no tensor shows.
 
         Raises:
-            CheckpointError: The blocks are those of no depth.
+            CheckpointError: The blocks fit no depth.
         """
         deep = tensors.has("backbone.stem.")
         return {

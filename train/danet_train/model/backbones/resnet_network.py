@@ -171,7 +171,7 @@ class ResNetV1c(nn.Module):
         return c3, c4
 
     def quantised_reads(self, image: str) -> Generator[Read, None, str]:
-        """As :class:`danet_train.model.backbones.reads.TellsReads` says."""
+        """Yield the reads, see :class:`danet_train.model.backbones.reads.ListsReads`."""
         tensor = image
         if self.has_deep_stem:
             for index in (0, 3, 6):  # each followed by its normalisation and ReLU

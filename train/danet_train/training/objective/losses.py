@@ -1,7 +1,7 @@
 """The loss of DANet: cross-entropy on each classifier, summed.
 
-A classifier's loss is a sum over pixels and what the sum is divided by. Both are kept apart
-(:class:`Part`) until the divisor of the whole update is known: that of all parts of an accumulated batch, and
+A classifier's loss is a sum over pixels, and a divisor. Both are kept apart
+(:class:`Part`) until the divisor of the whole step is known: that of all parts of an accumulated batch, and
 of all processes that train together.
 """
 
@@ -22,7 +22,7 @@ from danet_train.model.danet import TrainingLogits
 from danet_train.training.objective.ohem import hard_pixels
 
 _SMALLEST_DIVISOR = 1e-6
-"""Where every pixel is ignored the sum is 0, and so is the loss."""
+"""Keeps the loss 0, not NaN, where every pixel is ignored."""
 
 
 class Part(NamedTuple):
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
     Attributes:
         total: Scalar, the sum over the pixels that count.
-        divisor: Scalar, what :func:`pixel_count` says of the label that was used.
+        divisor: Scalar, the :func:`pixel_count` of the label.
     """
 
     total: Tensor
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 def class_weights(pixels: npt.NDArray[np.int64], power: float) -> Tensor:
-    """The weight of each class in the loss.
+    """Return the weight of each class in the loss.
 
     Args:
         pixels: (C,) count of each class in the training set.
@@ -61,13 +61,13 @@ def middle_pixels(label: Tensor, stride: int) -> Tensor:
 
 
 def pixel_count(label: Tensor, mean_over: Literal["all", "valid"], weights: Tensor | None = None) -> Tensor:
-    """What the sum over the pixels of ``label`` is divided by for its mean.
+    """Return the divisor of a sum over the pixels of ``label``.
 
     Args:
         label: (B, H, W) int64 train ids, 255 ignored.
         mean_over: ``all`` counts every pixel, as mmsegmentation does with its default
             ``avg_non_ignore=False``; ``valid`` those that are not ignored.
-        weights: (C,) of each class, None for 1; ``valid`` then sums the pixels' weights.
+        weights: (C,) weight of each class, None for 1; ``valid`` then sums the pixels' weights.
 
     Returns:
         A scalar on the label's device; counts over several labels add up.
@@ -89,15 +89,15 @@ def cross_entropy_part(
     weights: Tensor | None = None,
     ohem: OhemConfig | None = None,
 ) -> Part:
-    """Cross-entropy of logits upsampled to the label, not yet divided.
+    """Compute the cross-entropy of logits upsampled to the label, not yet divided.
 
     Args:
         logits: (B, C, h, w) float of any precision; the loss itself is computed in float32 or better.
         label: (B, H, W) int64 train ids, 255 ignored.
-        mean_over: As :func:`pixel_count`.
-        align_corners: Of the bilinear upsampling.
-        weights: (C,) of each class, None for 1.
-        ohem: Sums the hard pixels alone; what the sum is divided by stays.
+        mean_over: The pixels that are counted, as in :func:`pixel_count`.
+        align_corners: Whether the bilinear upsampling aligns corners.
+        weights: (C,) weight of each class, None for 1.
+        ohem: Sums the hard pixels alone; the divisor stays.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     full = F.interpolate(logits, size=label.shape[1:], mode="bilinear", align_corners=align_corners)
@@ -107,12 +107,12 @@ def cross_entropy_part(
 
 
 def divided(total: Tensor, divisor: Tensor) -> Tensor:
-    """``total / divisor``, 0 where nothing counts."""
+    """Return ``total / divisor``, 0 where no pixel counts."""
     return total / divisor.to(total).clamp(min=_SMALLEST_DIVISOR)
 
 
 def head_weights(config: LossConfig) -> dict[str, float]:
-    """The weight of each classifier's loss by its name in :class:`TrainingLogits`."""
+    """Return the weight of each classifier's loss by its name in :class:`TrainingLogits`."""
     return {
         "fused": 1.0,
         "pam": config.branch_weight,
@@ -129,7 +129,7 @@ def loss_parts(
     align_corners: bool,
     weights: Tensor | None = None,
 ) -> dict[str, Part]:
-    """The loss of each classifier that exists and has a weight, by its name."""
+    """Return the loss of each classifier that exists and has a weight, by its name."""
     label = middle_pixels(label, config.label_stride)
     return {
         name: cross_entropy_part(
@@ -146,7 +146,7 @@ def loss_parts(
 
 
 def weighted_sum(losses: Mapping[str, Tensor], config: LossConfig) -> Tensor:
-    """The classifiers' divided losses by name, weighted and summed (Fu et al. 2019, section 3.4)."""
+    """Return the sum of the classifiers' divided losses, weighted by name (Fu et al. 2019, section 3.4)."""
     weight_of = head_weights(config)
     total = torch.zeros((), device=losses["fused"].device)
     for name, loss in losses.items():

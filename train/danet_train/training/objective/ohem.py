@@ -1,7 +1,7 @@
 """Online hard example mining: the loss of the pixels that the network is least sure of.
 
 Shrivastava et al. 2016, as mmsegmentation's ``OHEMPixelSampler``: each classifier has hard pixels of its own.
-What the sum is divided by stays all pixels, or all that are not ignored. The pixels are chosen among those
+The divisor stays that of all pixels, or all that are not ignored. The pixels are chosen among those
 that go through the network at once: of one process, and of one part of an accumulated batch.
 """
 
@@ -17,7 +17,7 @@ from danet_train.config.sections import OhemConfig
 
 @torch.no_grad()
 def hard_pixels(logits: Tensor, label: Tensor, config: OhemConfig, weights: Tensor | None = None) -> Tensor:
-    """Which pixels count in the loss.
+    """Return which pixels count in the loss.
 
     With k = ``min_kept`` times the number of images: where a threshold is set, the pixels whose probability
     of their own class lies below it or, where that is more, below the (k + 1)-th lowest of the batch; else
@@ -27,7 +27,7 @@ def hard_pixels(logits: Tensor, label: Tensor, config: OhemConfig, weights: Tens
         logits: (B, C, H, W) float of any precision.
         label: (B, H, W) train ids, 255 ignored.
         config: The threshold and the least number.
-        weights: (C,) of each class in the loss, None for 1; decides where there is no threshold.
+        weights: (C,) weight of each class in the loss, None for 1; used where there is no threshold.
 
     Returns:
         (B, H, W) bool, false where the label is ignored.

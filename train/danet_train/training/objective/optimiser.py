@@ -11,11 +11,11 @@ from danet_train.config.sections import OptimiserConfig, ScheduleConfig
 from danet_train.model.danet import DANet
 
 Optimisers = Sequence[tuple[torch.optim.Optimizer, list[float]]]
-"""Each with a factor on the learning rate for each of its parameter groups."""
+"""Optimisers, each with a factor on the learning rate for each of its parameter groups."""
 
 
 def make_optimiser(model: DANet, config: OptimiserConfig) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The optimiser, and a factor on the learning rate for each of its parameter groups."""
+    """Return the optimiser, and a factor on the learning rate for each of its parameter groups."""
     groups: list[dict[str, object]] = []
     factors: list[float] = []
     for modules, factor in (
@@ -39,7 +39,7 @@ def make_optimiser(model: DANet, config: OptimiserConfig) -> tuple[torch.optim.O
 
 
 def learning_rate(step: int, steps: int, base: float, config: ScheduleConfig) -> float:
-    """The learning rate of update ``step`` (0 is the first) of ``steps``.
+    """Return the learning rate of step ``step`` (0 is the first) of ``steps``.
 
     ``(base - eta_min) * (1 - step / steps) ** power + eta_min``, as mmsegmentation's poly policy; the
     warm-up multiplies it by ``(step + 1) / (warmup_steps + 1)`` until it is over.
@@ -59,7 +59,7 @@ def set_learning_rate(optimisers: Optimisers, lr: float) -> None:
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest: float | None) -> Tensor:
-    """The norm of all gradients together; where it is above ``largest`` they are scaled down to it."""
+    """Return the norm of all gradients; where it is above ``largest``, scale them down to it."""
     held = list(parameters)
     if largest is not None:
         return nn.utils.clip_grad_norm_(held, largest)

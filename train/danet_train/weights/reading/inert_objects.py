@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` that hold objects of other packages: written anew with what is plain in them alone.
+"""Files of ``torch.save`` that hold objects of other packages: written anew with their plain values alone.
 
 A Runner's file of mmsegmentation 1.x holds histories, functions and numpy values beside its tensors, and
 ``torch.load(weights_only=True)`` refuses it as a whole. Here such a file is first read symbolically
@@ -27,7 +27,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = "storages of what was left out"
 """A key of what :func:`without_objects` writes for torch before 1.6; its value is of no use."""
 _MOST_VALUES = 4096
-"""Values of a numpy array at most that is kept, as a list: a palette, not a history."""
+"""Most values of a numpy array that is kept, as a list: a palette, not a history."""
 
 _TENSORS = {
     "torch._utils._rebuild_tensor": torch._utils._rebuild_tensor,
@@ -48,8 +48,8 @@ class PlainFile(NamedTuple):
     """A file without objects.
 
     Attributes:
-        data: The whole of it, as torch reads it.
-        left_out: How many objects of each name were left out; None stands in their places.
+        data: The bytes of the file, as torch reads it.
+        left_out: Number of objects of each name that were left out; None stands in their places.
     """
 
     data: bytes
@@ -72,19 +72,19 @@ class _PlainTensor(NamedTuple):
 
 
 def without_objects(data: bytes) -> PlainFile | None:
-    """The file with None in place of each object that is no tensor and no plain value.
+    """Return the file with None in place of each object that is no tensor and no plain value.
 
     Containers of :mod:`collections`, numpy's numbers and its small arrays become plain values.
 
     Args:
-        data: As ``torch.save`` wrote it, today or before 1.6, with any pickle protocol.
+        data: The file as ``torch.save`` wrote it, today or before 1.6, with any pickle protocol.
 
     Returns:
         None where it is neither, or nothing but an object.
 
     Raises:
         HostileFileError: The file was made to run something; it was not.
-        Exception: Whatever pickle and zipfile say of a damaged file.
+        Exception: pickle or zipfile cannot read a damaged file.
     """
     if data.startswith(b"PK"):
         return _archive_without_objects(data)
@@ -194,7 +194,7 @@ class _Plain:
 
 
 def _numbers(held: StandIn, plain: _Plain) -> object:
-    """A number of numpy's, or the list of a small array; None where it is another, or large."""
+    """Return a number of numpy's, or a small array as a list; None for any other array."""
     if held.path in _SCALARS:
         kind, stored = held.args
         shape: Any = ()
@@ -224,8 +224,8 @@ def _numbers(held: StandIn, plain: _Plain) -> object:
     return np.frombuffer(values, dtype).reshape(shape).tolist()
 
 
-def told(left_out: Mapping[str, int]) -> str:
-    """What was left out, in a sentence; names of the file as ASCII, and few of them."""
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """Return one sentence about what was left out, with few names, as ASCII."""
     count = sum(left_out.values())
     shown = [f"{ascii(name)[1:-1][:80]} ({times})" for name, times in list(left_out.items())[:4]]
     more = ", ..." if len(left_out) > len(shown) else ""

@@ -1,6 +1,6 @@
 """Files of ``torch.save``, read without running what they hold: tensors and plain values only.
 
-Other objects are left out, and that is said, where the rest of the file makes sense without them
+Other objects are left out, with a note, where the rest of the file makes sense without them
 (:mod:`danet_train.weights.reading.inert_objects`).
 """
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from danet_train.errors import CheckpointError, NoCheckpointError
-from danet_train.weights.reading.inert_objects import STORAGES, told, without_objects
+from danet_train.weights.reading.inert_objects import STORAGES, describe_left_out, without_objects
 from danet_train.weights.reading.symbolic_pickle import HostileFileError
 from danet_train.weights.reading.wrappings import find_state, unwrapped
 
@@ -40,7 +40,7 @@ _OTHERS = (
     (re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE), "a web page: the download went wrong, repeat it"),
     (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!"), "a packed file: unpack it first"),
 )
-"""What else people have under such a name, and what to do with it."""
+"""Other kinds of files that are given as checkpoints, with advice."""
 _UNREADABLE = (
     RuntimeError,
     ValueError,
@@ -66,13 +66,13 @@ _DAMAGED = "is no checkpoint, or is damaged or cut off; expected a file that tor
 
 
 class StoredWeights(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        content: Of the whole file; where it is a bare state dict, ``{"state_dict": ...}`` of it.
-        state: The tensors by name, without what parallel, compiling and averaging wrappings put before names.
-        sha256: Of the file, 64 hexadecimal digits.
-        notes: What was left out, a sentence each.
+        content: Content of the whole file; a bare state dict becomes ``{"state_dict": ...}``.
+        state: The tensors by name, without the prefixes of parallel, compiling and averaging wrappings.
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        notes: One sentence for each part that was left out.
     """
 
     content: dict[str, Any]
@@ -94,7 +94,7 @@ def read_stored(path: Path) -> StoredWeights:
         content = _unpickle(path, data)
     except _ObjectsError:
         content, left_out = _without_objects(path, data)
-    notes = [told(left_out)] if left_out else []
+    notes = [describe_left_out(left_out)] if left_out else []
     found = find_state(content)
     if found is None and left_out:
         first = ascii(next(iter(left_out)))[1:-1][:80]
@@ -119,8 +119,8 @@ def read_stored(path: Path) -> StoredWeights:
             )
         if not _is_stored_whole(tensor):
             raise CheckpointError(
-                f"{path}: the tensor {name[:80]!r} {tuple(tensor.shape)} is a repeating view, sparse, or "
-                "without values; have it saved again as a plain one"
+                f"{path}: the tensor {name[:80]!r} {tuple(tensor.shape)} is expanded from fewer values, "
+                "sparse, or without values; have it saved again as a plain one"
             )
     try:
         state, more = unwrapped(found.state)
@@ -131,7 +131,7 @@ def read_stored(path: Path) -> StoredWeights:
 
 
 def read_plain(path: Path) -> object:
-    """Whatever tensors and plain values a file holds, on the CPU.
+    """Read the tensors and plain values of a file, on the CPU.
 
     Raises:
         NoCheckpointError: There is no such file.
@@ -150,7 +150,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 class _ObjectsError(CheckpointError):
-    """torch refuses the file for what its pickle holds."""
+    """torch refuses the file because of objects in its pickle."""
 
 
 def _unpickle(path: Path, data: bytes) -> object:
@@ -160,7 +160,7 @@ def _unpickle(path: Path, data: bytes) -> object:
             "torch.save({'state_dict': safetensors.torch.load_file(OLD)}, NEW)"
         )
     if not data.startswith(_FIRST_BYTES):
-        known = next((said for form, said in _OTHERS if form.match(data)), None)
+        known = next((words for form, words in _OTHERS if form.match(data)), None)
         raise CheckpointError(
             f"{path} ({len(data)} bytes) is no checkpoint: expected a file that torch.save wrote, which "
             f"begins as a zip archive or a pickle, but it begins with {data[:12]!r}; "
@@ -226,7 +226,7 @@ def _check_archive(path: Path, data: bytes) -> None:
 
 
 def _is_stored_whole(tensor: Tensor) -> bool:
-    """Whether every value has its own place in the file: a view may repeat four bytes without end."""
+    """Return whether every value has its own place in the file: an expanded tensor may repeat four bytes."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -1,4 +1,4 @@
-"""Reading a pickle symbolically: nothing that it names is imported, and nothing of it is run.
+"""Read a pickle symbolically: nothing that it names is imported, and nothing of it is run.
 
 Every class and every function becomes a stand-in, which can be called, filled and given a state, and does
 nothing but keep what it was given.
@@ -19,7 +19,7 @@ _STORAGES = {
 _TODAY = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # as pickles of protocol 2 call them
 _NEVER_FROM = {"os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "pty", "importlib"}
 _NEVER = {f"builtins.{name}" for name in ("eval", "exec", "compile", "__import__", "open")}
-"""What no trainer stores and an attack needs. Nothing else is run either; this is to warn of the file."""
+"""Functions that no trainer stores and an attack needs. None is ever run; they are listed to warn."""
 
 
 class HostileFileError(ValueError):
@@ -27,7 +27,7 @@ class HostileFileError(ValueError):
 
 
 class StandIn:
-    """For an object of a class that is not loaded, or what a function that is not called would give."""
+    """Stands for an object of a class that is not loaded, or the result of a function that is not called."""
 
     path = ""
 
@@ -38,13 +38,13 @@ class StandIn:
         self.values: list[object] = []
 
     def __new__(cls, *_: object, **__: object) -> StandIn:
-        """Made as pickle makes an object, which calls no ``__init__``."""
+        """Make an object as pickle does, which calls no ``__init__``."""
         made = super().__new__(cls)
         StandIn.__init__(made, *_)
         return made
 
     def __call__(self, *args: object, **_: object) -> StandIn:
-        """What a method or a function made at loading would give: another stand-in."""
+        """Return another stand-in, for the result of a method or a function made at loading."""
         return type(self)(*args)
 
     def __setstate__(self, state: object) -> None:
@@ -65,7 +65,7 @@ class StandIn:
 
 
 class Storage:
-    """The place of a tensor's values in the file, by torch's own description of it."""
+    """The place of a tensor's values in the file, as torch describes it."""
 
     def __init__(self, description: tuple[object, ...]) -> None:
         self.description = description
@@ -83,7 +83,7 @@ class SymbolicReader(pickle.Unpickler):  # noqa: S301 - finds no class and no fu
         self._classes: dict[str, type[StandIn]] = {}
 
     def find_class(self, module: str, name: str, /) -> type[StandIn]:
-        """A stand-in of that name; the only way that pickle has to a class or a function.
+        """Return a stand-in of that name; the only way that pickle has to a class or a function.
 
         Raises:
             HostileFileError: No trainer stores it.
@@ -96,7 +96,7 @@ class SymbolicReader(pickle.Unpickler):  # noqa: S301 - finds no class and no fu
         return self._classes[path]
 
     def persistent_load(self, pid: object, /) -> object:
-        """The place of a storage; a stand-in for anything else that old files keep outside of the pickle."""
+        """Return the place of a storage; a stand-in for anything else outside of the pickle."""
         if isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and path_of(pid[1]) in _STORAGES:
             storage = Storage(("storage", _STORAGES[path_of(pid[1])], *pid[2:]))
             self.storages.append(storage)
@@ -106,5 +106,5 @@ class SymbolicReader(pickle.Unpickler):  # noqa: S301 - finds no class and no fu
 
 
 def path_of(held: object) -> str:
-    """The name of the class or the function that ``held`` stands in for; empty for anything else."""
+    """Return the name of the class or the function that ``held`` stands in for; empty for anything else."""
     return held.path if isinstance(held, type) and issubclass(held, StandIn) else ""

@@ -1,4 +1,4 @@
-"""Where a file keeps its tensors, and what wrapped networks put before and between their names."""
+"""Find the tensors of a file, and remove the names of wrappings from theirs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _KEYS = (
     "weights",
     "params",
 )
-"""Under which trainers keep a network's tensors; the first that holds any is taken."""
+"""Keys under which trainers keep a network's tensors; the first that holds any is taken."""
 _AVERAGED = ("ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "ema", "params_ema")
-"""Under which they keep a second set, averaged over the training or (mmengine's) not averaged."""
+"""Keys of a second set of tensors, averaged over the training or (mmengine's) not averaged."""
 _DEEPEST = 4
 
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -30,7 +30,7 @@ _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoi
 _PARTS = {"backbone", "decode_head", "auxiliary_head", "pretrained", "head"}
 _LAYERS = {"stem", "conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"}
 _ROOTS = _PARTS | _LAYERS
-"""What the names of a whole DANet, and of a ResNet alone, begin with."""
+"""First parts of the names of a whole DANet, and of a ResNet alone."""
 _COUNTERS = ("n_averaged", "steps")  # of torch's and of mmengine's averaged model
 _BACKUP = "ema_"  # mmcv keeps the other set of weights in the network, under such flat names
 
@@ -39,8 +39,8 @@ class FoundState(NamedTuple):
     """The tensors of a file.
 
     Attributes:
-        state: By the file's own names; not yet looked at one by one.
-        notes: What else the file holds, a sentence each.
+        state: The tensors by the file's own names; not yet checked one by one.
+        notes: One sentence for each other set in the file.
     """
 
     state: dict[Any, Any]
@@ -48,7 +48,7 @@ class FoundState(NamedTuple):
 
 
 def find_state(content: object) -> FoundState | None:
-    """The tensors by name somewhere in ``content``; None where there is no such thing.
+    """Find the tensors by name anywhere in ``content``; None where there are none.
 
     They stand under one of the usual keys, at most four deep, or are all that there is.
     """
@@ -61,7 +61,7 @@ def find_state(content: object) -> FoundState | None:
 
 
 def _search(content: object, depth: int) -> FoundState | None:
-    """What stands under a usual key, itself or below, and holds a tensor."""
+    """Find a mapping that holds a tensor under a usual key, or below one."""
     if not isinstance(content, dict) or not depth:
         return None
     for key in (*_KEYS, *_AVERAGED):
@@ -85,10 +85,10 @@ def _is_tensor(value: object) -> bool:
 
 
 def unwrapped(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors by the names of the network itself, and what was left out, a sentence each.
+    """Return the tensors by the names of the network itself, and a sentence for each part left out.
 
-    Wrappings' names go wherever they stand, in any order and nesting, and so does what stands before all
-    names alike, such as ``model.``. Counters of averaged models and mmcv's second set of weights are left
+    The names of wrappings are removed wherever they stand, in any order and nesting, and so is a prefix of
+    all names, such as ``model.``. Counters of averaged models and mmcv's second set of weights are left
     out.
 
     Raises:
@@ -118,7 +118,7 @@ def unwrapped(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, .
 
 
 def _before_all(names: Iterable[str]) -> int:
-    """The length of what stands before all names alike, up to where the network's own begin; else 0."""
+    """Return the length of the prefix of all names, up to the network's own part; 0 where there is none."""
     split = [name.split(".") for name in names if not name.startswith(_BACKUP)]
     for depth in range(2 * _DEEPEST):
         heads = {parts[depth] if len(parts) > depth + 1 else "" for parts in split}

@@ -1,9 +1,9 @@
-"""Some updates of a small DANet in float64, by one process or by one of several under torchrun.
+"""Some steps of a small DANet in float64, by one process or by one of several under torchrun.
 
-python distributed_updates.py FOLDER CONFIG.yaml
+python distributed_steps.py FOLDER CONFIG.yaml
 
-Reads FOLDER/updates.pt, (images, labels) of each update, and writes FOLDER/RANK-of-SIZE.pt: the losses, the
-gradients' norms and the weights after the last update.
+Reads FOLDER/steps.pt, (images, labels) of each step, and writes FOLDER/RANK-of-SIZE.pt: the losses, the
+gradients' norms and the weights after the last step.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ def main(folder: Path, config_path: str) -> None:
             torch.nn.init.constant_(attention.gamma.scale, 0.5)
         learner = Learner(model, config, [make_optimiser(model, config.optimiser)], world)
         weights = torch.tensor(WEIGHTS, dtype=torch.float64) if config.loss.class_balance else None
-        updates = []
-        for images, labels in torch.load(folder / "updates.pt", weights_only=True):
+        results = []
+        for images, labels in torch.load(folder / "steps.pt", weights_only=True):
             share = slice(
                 world.rank * len(images) // world.size, (world.rank + 1) * len(images) // world.size
             )
             set_learning_rate(learner.optimisers, config.optimiser.lr)
-            updates.append(learner.update(Batch(images[share], labels[share], ()), weights))
+            results.append(learner.step(Batch(images[share], labels[share], ()), weights))
     torch.save(
         {
-            "losses": [update.loss for update in updates],
-            "heads": [update.heads for update in updates],
-            "norms": [update.gradient_norm for update in updates],
+            "losses": [result.loss for result in results],
+            "heads": [result.heads for result in results],
+            "norms": [result.gradient_norm for result in results],
             "model": model.state_dict(),
         },
         folder / f"{world.rank}-of-{world.size}.pt",
