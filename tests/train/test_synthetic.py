@@ -196,7 +196,7 @@ def test_a_ray_to_the_ground_and_the_projection_undo_each_other():
     camera = Camera(1.0, 1.4, 5.0, 0.1, 200.0, 40.0, (100, 160))
     first, x, z, ahead = camera.ground_rays()
     for row, column in ((5, 10), (30, 80), (50, 150)):
-        right, forward = camera.to_view(float(x[row, column]), float(z[row, column]))
+        right, forward = camera.to_camera(float(x[row, column]), float(z[row, column]))
         assert forward == pytest.approx(float(ahead[row, column]), rel=1e-4)
         u, v = camera.project(right, 0.0, forward)
         assert (u, v) == (pytest.approx(column + 0.5, abs=0.01), pytest.approx(first + row + 0.5, abs=0.01))

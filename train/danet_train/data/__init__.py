@@ -1,1 +1,1 @@
-"""Datasets as plain sequences of numpy samples, and the torch adapter that training reads them through."""
+"""Datasets as plain sequences of numpy samples, and the torch adapter that training uses."""

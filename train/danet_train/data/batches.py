@@ -1,4 +1,4 @@
-"""The batches that training reads: the same ones whatever process loads them, and from whatever step."""
+"""The batches that training reads: the same in every process, from any step on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from danet_train.data.torch_samples import TrainingItem, TrainingSamples
 from danet_train.errors import DataError, TrainingError
 
 _LOST = "DataLoader worker"
-"""So begins what torch says where a process that loads has died."""
+"""Start of torch's message about a loader process that has died."""
 
 
 class Batch(NamedTuple):
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     Attributes:
         image: (B, 3, h, w) float32 normalised RGB.
         label: (B, h, w) int64 train ids, 255 where ignored.
-        skipped: What could not be read on the way to these samples.
+        skipped: Samples that could not be read, in whose place others stand.
     """
 
     image: Tensor
@@ -40,21 +40,21 @@ class Batch(NamedTuple):
 def batches(
     samples: TrainingSamples, batch_size: int, *, workers: int, first: int = 0, rank: int = 0, world: int = 1
 ) -> Generator[Batch, None, None]:
-    """The batches of one process, in order.
+    """Yield the batches of one process, in order.
 
     Batch k over all processes holds the items k * batch_size to (k + 1) * batch_size; each of ``world``
     processes reads an equal run of them.
 
     Args:
-        samples: A multiple of ``batch_size``.
-        batch_size: Over all processes, a multiple of ``world``.
-        workers: Processes that load; 0 loads in this one.
+        samples: The samples; their number is a multiple of ``batch_size``.
+        batch_size: Samples in a batch over all processes, a multiple of ``world``.
+        workers: Number of processes that load; 0 loads in this one.
         first: The batch to begin with.
-        rank: Of this process, 0 to ``world`` - 1.
+        rank: Number of this process, 0 to ``world`` - 1.
         world: The number of processes that train together.
 
     Raises:
-        DataError: A sample cannot be read, as :class:`TrainingSamples` says.
+        DataError: A sample cannot be read, see :class:`TrainingSamples`.
     """
     share = batch_size // world
     mine = [
@@ -85,7 +85,7 @@ def batches(
 
 
 def _received(loader: DataLoader[TrainingItem | DataError]) -> Iterator[Batch | DataError]:
-    """The batches of a loader; one that dies while its batch is handed over is an error like any other."""
+    """Yield the batches of a loader; raise an ordinary error where it dies while handing over its batch."""
     batches_to_come = iter(loader)
     while True:
         try:
@@ -116,12 +116,12 @@ class _Share(TorchDataset[TrainingItem | DataError]):
 
 @contextmanager
 def naming_lost_workers(way_on: Callable[[], str] = str) -> Iterator[None]:
-    """While the block runs, the death of a process that loads is an error of this package.
+    """Turn the death of a loader process while the block runs into an error of this package.
 
-    Torch tells of it by a signal, so that it may come up anywhere in the main process.
+    Torch reports it by a signal, so that it may be raised anywhere in the main process.
 
     Args:
-        way_on: Called then; what to add about how to go on.
+        way_on: Called then; returns what the message adds about how to go on.
 
     Raises:
         TrainingError: Such a process has died.

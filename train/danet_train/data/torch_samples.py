@@ -1,4 +1,4 @@
-"""The way from numpy samples to the tensors that training reads."""
+"""Turn numpy samples into the tensors that training reads."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from danet_train.data.samples.faults import FaultPolicy, Skipped, none_readable,
 from danet_train.data.samples.sample import Dataset, Image, Sample
 
 _ORDER, _AUGMENTATION, _REPLACEMENT = 0, 1, 2
-"""The streams of random numbers that a seed gives."""
+"""The independent random streams of a seed."""
 
 
 def normalise(image: Image, normalisation: Normalisation) -> Tensor:
-    """(H, W, 3) uint8 BGR -> (3, H, W) float32 normalised RGB."""
+    """Turn (H, W, 3) uint8 BGR into (3, H, W) float32 normalised RGB."""
     out = np.empty((3, *image.shape[:2]), np.float32)
     _normalise_into(out, image, normalisation)
     return torch.from_numpy(out)
 
 
 def _normalise_into(out: npt.NDArray[np.float32], image: Image, normalisation: Normalisation) -> None:
-    """Write (3, h, w) of an image (h, w, 3); what becomes of a byte is looked up in a table."""
+    """Write (3, h, w) of an image (h, w, 3), by a table of 256 values for each channel."""
     for plane, table, written in zip(reversed(cv2.split(image)), _tables(normalisation), out, strict=True):
         cv2.LUT(plane, table, written)
 
 
 @functools.cache
 def _tables(normalisation: Normalisation) -> npt.NDArray[np.float32]:
-    """(3, 256) by channel, RGB, and byte."""
+    """Return the (3, 256) normalised values by channel, RGB, and byte."""
     levels = torch.arange(256, dtype=torch.float32)
     mean, std = torch.tensor(normalisation.mean)[:, None], torch.tensor(normalisation.std)[:, None]
     return np.asarray(((levels - mean) / std).numpy(), np.float32)
@@ -50,7 +50,7 @@ class TrainingItem(NamedTuple):
     Attributes:
         image: (3, h, w) float32 normalised RGB, of the crop's size.
         label: (h, w) int64 train ids, 255 where ignored.
-        skipped: What could not be read on the way to it.
+        skipped: Samples that could not be read, in whose place this one stands.
     """
 
     image: Tensor
@@ -59,9 +59,9 @@ class TrainingItem(NamedTuple):
 
 
 class TrainingSamples(TorchDataset[TrainingItem]):
-    """A fixed number of augmented samples: item k is the same whoever loads it, in whatever order.
+    """A fixed number of augmented samples: item k is the same in every process and in any order.
 
-    The samples of the source are shuffled anew each time all have been seen.
+    The samples of the source are shuffled anew each time all have been used.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class TrainingSamples(TorchDataset[TrainingItem]):
         """Take the samples of ``source``, or read them all at once.
 
         Args:
-            source: What is varied.
+            source: The samples to augment.
             count: The number of items.
-            augmentation: How a sample is varied.
-            normalisation: Of the image.
-            seed: Of the order and of the variation.
-            in_memory: Read and keep every sample now.
+            augmentation: The augmentation of a sample.
+            normalisation: Normalisation of the image.
+            seed: Seed of the order and of the augmentation.
+            in_memory: Whether to read and keep every sample now.
             bad_samples: ``skip`` gives another sample in the place of one that cannot be read. Which one
                 depends on the seed and the item's index alone.
 
@@ -105,9 +105,9 @@ class TrainingSamples(TorchDataset[TrainingItem]):
         return self._count
 
     def count_pixels(self, num_classes: int) -> npt.NDArray[np.int64]:
-        """(C,) pixels of each class over the source, before augmentation; reads every label once.
+        """Count the (C,) pixels of each class over the source, before augmentation; read every label once.
 
-        The images of a :class:`Dataset` are not read: what is wrong with one is found when it is learnt from.
+        The images of a :class:`Dataset` are not read: a fault in one is found when it is used.
         Its labels count all the same, in memory or not.
 
         Raises:
@@ -129,7 +129,7 @@ class TrainingSamples(TorchDataset[TrainingItem]):
                 yield sample.label
 
     def __getitem__(self, index: int) -> TrainingItem:
-        """The item at ``index``.
+        """Return the item at ``index``.
 
         Raises:
             DataError: Its sample cannot be read under ``stop``, or no sample can.
@@ -155,7 +155,7 @@ class TrainingSamples(TorchDataset[TrainingItem]):
         return torch.from_numpy(image), torch.from_numpy(label)
 
     def _choices(self, index: int) -> Iterator[int]:
-        """The sample of an item, then those to take in its place, each once."""
+        """Yield the sample of an item, then those to take in its place, each once."""
         size = len(self._source)
         order = np.random.default_rng([self._seed, _ORDER, index // size]).permutation(size)
         first = int(order[index % size])

@@ -12,23 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 NEAR_M = 0.6
-"""Nothing nearer than this is drawn."""
+"""Least distance at which anything is drawn."""
 
 FloatImage = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera is and how it sees.
+    """Position, direction and optics of the camera.
 
     Attributes:
         x_m: Position across the world.
-        height_m: Above the ground.
+        height_m: Height above the ground.
         z_m: Position along the world.
         yaw: Heading in radians, positive to the right.
-        focal_px: Of a canvas pixel.
+        focal_px: Focal length in pixels of the canvas.
         horizon_px: Row of the horizon.
-        size_hw: Of the canvas in pixels.
+        size_hw: Size of the canvas in pixels.
     """
 
     x_m: float
@@ -39,20 +39,20 @@ class Camera:
     horizon_px: float
     size_hw: tuple[int, int]
 
-    def to_view(self, x_m: float, z_m: float) -> tuple[float, float]:
-        """A point of the ground plane in the camera's frame: metres to its right and ahead of it."""
+    def to_camera(self, x_m: float, z_m: float) -> tuple[float, float]:
+        """Return a point of the ground plane in the camera's frame: metres to its right and ahead of it."""
         dx, dz = x_m - self.x_m, z_m - self.z_m
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         return dx * cos - dz * sin, dx * sin + dz * cos
 
     def project(self, right_m: float, y_m: float, ahead_m: float) -> tuple[float, float]:
-        """Pixel (u, v) of a point in the camera's frame that is at least NEAR_M ahead."""
+        """Return the pixel (u, v) of a point in the camera's frame that is at least NEAR_M ahead."""
         u = self.size_hw[1] / 2 + self.focal_px * right_m / ahead_m
         v = self.horizon_px + self.focal_px * (self.height_m - y_m) / ahead_m
         return u, v
 
     def ground_rays(self) -> tuple[int, FloatImage, FloatImage, FloatImage]:
-        """The ground under each pixel below the horizon.
+        """Return the ground under each pixel below the horizon.
 
         Returns:
             The first row below the horizon, and for the rows from there on, each (rows, width): world x,

@@ -3,7 +3,7 @@
     OUT/leftImg8bit/{train,val}/synthetic/synthetic_000000_000019_leftImg8bit.png
     OUT/gtFine/{train,val}/synthetic/synthetic_000000_000019_gtFine_labelIds.png
     OUT/video/street.mp4, OUT/video/labelIds/000000.png ...
-    OUT/synthetic.json: the arguments; what tells such a folder from any other
+    OUT/synthetic.json: the arguments; they mark the folder as synthetic
 
 The same arguments give the same files, whatever the number of workers.
 """
@@ -46,14 +46,14 @@ Picture = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Scenes:
-    """What is drawn; the same gives the same files.
+    """The scenes to draw; the same values give the same files.
 
     Attributes:
-        train: Scenes of the training split.
-        val: Scenes of the validation split; none is also in training.
-        video_frames: Frames of one drive at 25 per second, 0 for no film.
-        size_hw: Of every picture.
-        seed: Decides everything.
+        train: Number of scenes in the training split.
+        val: Number of scenes in the validation split; none is also in training.
+        video_frames: Number of frames of one drive at 25 per second, 0 for no film.
+        size_hw: Size of every picture.
+        seed: Seed of all random choices.
     """
 
     train: int
@@ -74,9 +74,9 @@ def synthesize_dataset(
     """Write the dataset to the new folder ``out``, whole or not at all.
 
     Args:
-        out: Must not exist, unless ``overwrite`` is true.
-        scenes: What is drawn.
-        workers: Processes that render.
+        out: The folder to make; it must not exist unless ``overwrite`` is true.
+        scenes: The scenes to draw.
+        workers: Number of processes that render.
         overwrite: Whether an empty folder or an earlier dataset of this function may be replaced.
         advance: Called after each picture.
 
@@ -115,13 +115,13 @@ def synthesize_dataset(
 
 
 def scene(split: str, index: int, size_hw: tuple[int, int], seed: int) -> tuple[Picture, Picture]:
-    """Scene ``index`` of a split: picture (H, W, 3) uint8 BGR and train ids (H, W) uint8."""
+    """Draw scene ``index`` of a split: picture (H, W, 3) uint8 BGR and train ids (H, W) uint8."""
     rng = np.random.default_rng([seed, _STREAMS[split], index])
     return render(build_world(rng), size_hw, rng)
 
 
 def drive(frames: int, size_hw: tuple[int, int], seed: int) -> Iterator[tuple[Picture, Picture]]:
-    """The frames of a drive down one street at 8 m/s, each as :func:`scene` gives it."""
+    """Yield the frames of a drive down one street at 8 m/s, each like the result of :func:`scene`."""
     rng = np.random.default_rng([seed, _STREAMS["video"]])
     world = build_world(rng, frames / VIDEO_FPS * _SPEED_MPS + _SIGHT_M, _SPEED_MPS)
     for frame in range(frames):

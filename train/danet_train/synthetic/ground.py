@@ -28,19 +28,19 @@ _TEXELS_PER_M = 16.0
 
 @dataclass(frozen=True)
 class Street:
-    """The cross-section of a street and how it bends.
+    """The cross-section and the bend of a street.
 
     Attributes:
-        road_half_m: From the middle of the road to the kerb.
-        verge_m: Grass between kerb and sidewalk, 0 for none.
+        road_half_m: Distance from the middle of the road to the kerb.
+        verge_m: Width of the grass between kerb and sidewalk, 0 for none.
         sidewalk_m: Width of the sidewalk.
         bend_m: Amplitude of the sideways swing of the street.
         bend_length_m: Its wavelength over 2 pi.
         bend_phase: Its phase in radians.
         dashed: Whether the middle line is dashed, else solid.
         edge_lines: Whether lines run along the kerbs.
-        crossings_m: Where zebra crossings lie along the street.
-        asphalt, paving, grass, paint: Colors.
+        crossings_m: Positions of zebra crossings along the street.
+        asphalt, paving, grass, paint: Their colors.
         tiles: (3, 512, 512) float32 of spread 1: fine grain, patches, grass.
     """
 
@@ -61,26 +61,26 @@ class Street:
 
     @property
     def walk_start_m(self) -> float:
-        """From the middle of the road to the near edge of the sidewalk."""
+        """Distance from the middle of the road to the near edge of the sidewalk."""
         return self.road_half_m + KERB_M + self.verge_m
 
     @property
     def walk_end_m(self) -> float:
-        """From the middle of the road to the far edge of the sidewalk."""
+        """Distance from the middle of the road to the far edge of the sidewalk."""
         return self.walk_start_m + self.sidewalk_m
 
     def bend(self, z_m: float) -> float:
-        """World x of the middle of the road at ``z_m``."""
+        """Return the world x of the middle of the road at ``z_m``."""
         return float(self.bend_m * np.sin(z_m / self.bend_length_m + self.bend_phase))
 
     def heading(self, z_m: float) -> float:
-        """Direction of the street at ``z_m`` in radians, positive to the right."""
+        """Return the direction of the street at ``z_m`` in radians, positive to the right."""
         slope = self.bend_m / self.bend_length_m * np.cos(z_m / self.bend_length_m + self.bend_phase)
         return float(np.arctan(slope))
 
 
 def draw_street(rng: np.random.Generator, length_m: float) -> Street:
-    """A street at random, ``length_m`` long."""
+    """Make a random street, ``length_m`` long."""
     grey = float(rng.uniform(75, 125))
     crossings = tuple(
         float(z) for z in np.arange(rng.uniform(8, 35), length_m, rng.uniform(30, 60)) if rng.random() < 0.6
@@ -123,8 +123,8 @@ def paint_ground(
         color: (H, W, 3) BGR canvas.
         label: (H, W) train ids.
         inverse_depth: (H, W) in 1/m.
-        camera: Sees the ground.
-        street: What lies on it.
+        camera: The camera above the ground.
+        street: The street to paint.
         sun_reach_m: By whole metre along the street, how far the shadow of the buildings on the sun's side
             reaches across, as a signed position; None without shadows.
         light: Side of the sun and depth of shadow.
@@ -168,7 +168,7 @@ def paint_ground(
 def _lookup(
     tiles: npt.NDArray[np.float32], across: FloatImage, z: FloatImage, ahead: FloatImage
 ) -> tuple[FloatImage, FloatImage, FloatImage]:
-    """The tiles at each point of the ground; fine grain fades with distance as a lens would blur it."""
+    """Return the tiles at each point of the ground; fine grain fades with distance, as by a lens."""
     column = (across * _TEXELS_PER_M).astype(np.int32) & (_TILE - 1)
     row = (z * _TEXELS_PER_M).astype(np.int32) & (_TILE - 1)
     fade = np.clip(14 / ahead, 0.15, 1)

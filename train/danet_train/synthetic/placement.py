@@ -18,12 +18,12 @@ _SIGHT_M = 22.0
 
 
 def build_world(rng: np.random.Generator, length_m: float = 90.0, ego_speed_mps: float = 0.0) -> World:
-    """A street at random.
+    """Make a random street.
 
     Args:
-        rng: Makes every choice.
-        length_m: Of the street, from the camera's start on.
-        ego_speed_mps: Of the camera; traffic keeps pace with it, and people leave its lane free.
+        rng: Random generator of every choice.
+        length_m: Length of the street, from the camera's start on.
+        ego_speed_mps: Speed of the camera; traffic keeps pace with it, and people leave its lane free.
     """
     light, street = draw_light(rng), draw_street(rng, length_m)
     world = World(

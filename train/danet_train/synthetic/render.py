@@ -1,4 +1,4 @@
-"""From a world and a moment to a picture with its labels.
+"""Draw a world at a moment as a picture with its labels.
 
 Everything is painted from far to near on a canvas three times as large as the picture. The picture is the
 canvas's mean, the labels are its middle texels, and both come from the same strokes, so labels are exact.
@@ -48,28 +48,28 @@ class _Canvas:
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(0, 0, 0, HOLE),
         )
-        seen = patch[..., 3] != HOLE
+        visible = patch[..., 3] != HOLE
         window = (slice(top, bottom), slice(left, right))
-        self.color[window][seen] = patch[..., :3][seen]
-        self.label[window][seen] = patch[..., 3][seen]
+        self.color[window][visible] = patch[..., :3][visible]
+        self.label[window][visible] = patch[..., 3][visible]
         # On an upright plane the inverse depth is linear in the column.
         u = np.arange(left, right, dtype=np.float32) + 0.5
         part = (u - corners[0, 0]) / (corners[1, 0] - corners[0, 0])
         inverse = np.clip(nearness[0] + part * (nearness[1] - nearness[0]), 1e-3, 1 / NEAR_M)
-        self.inverse_depth[window][seen] = np.broadcast_to(inverse, seen.shape)[seen]
+        self.inverse_depth[window][visible] = np.broadcast_to(inverse, visible.shape)[visible]
 
 
 def render(
     world: World, size_hw: tuple[int, int], rng: np.random.Generator, *, z_m: float = 0.0, time_s: float = 0.0
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """See ``world`` from ``z_m`` along the street at ``time_s``.
+    """Draw ``world`` from ``z_m`` along the street at ``time_s``.
 
     Args:
         world: The scene.
-        size_hw: Of the picture.
-        rng: Of the sensor's noise.
-        z_m: Where the camera is along the street.
-        time_s: When; things with a speed have moved by then.
+        size_hw: Size of the picture.
+        rng: Random generator of the sensor's noise.
+        z_m: Position of the camera along the street.
+        time_s: Time of the picture; things with a speed have moved by then.
 
     Returns:
         The picture (H, W, 3) uint8 BGR, and its train ids (H, W) uint8 with 255 on the own car.
@@ -117,7 +117,7 @@ def _camera(world: World, canvas_hw: tuple[int, int], z_m: float, time_s: float)
 
 
 def _draw_skyline(canvas: _Canvas, world: World, camera: Camera) -> None:
-    """The far end stays equally far, as a landscape does, and turns with the camera."""
+    """Draw the far end, which keeps its distance, as a landscape does, and turns with the camera."""
     step = 40.0
     offset = -camera.yaw * _FARTHEST_M - step * len(world.skyline) / 2
     for index, texture in enumerate(world.skyline):
@@ -151,7 +151,7 @@ def _shade_ground(canvas: _Canvas, world: World, camera: Camera, time_s: float) 
             right += 0.8
         points = []
         for across, along in ((left, near), (right, near), (right, far), (left, far)):
-            x, ahead = camera.to_view(world.street.bend(along + moved) + across, along + moved)
+            x, ahead = camera.to_camera(world.street.bend(along + moved) + across, along + moved)
             points.append(camera.project(x, 0, max(ahead, NEAR_M)))
         cv2.fillConvexPoly(mask, np.array(points).round().astype(np.int32), 255)
     soft = cv2.blur(mask, (5, 5)).astype(np.float32) * (min(0.7, world.light.shadow + 0.2) / 255)
@@ -159,20 +159,20 @@ def _shade_ground(canvas: _Canvas, world: World, camera: Camera, time_s: float) 
 
 
 def _back_to_front(thing: Thing, world: World, camera: Camera, moved: float) -> list[Panel]:
-    """Without what faces away: of the two sides of a box only the one towards the camera is seen."""
+    """Return the faces towards the camera: of the two sides of a box only one is visible."""
     if len(thing.panels) != 3:
         return list(thing.panels)
     first, second, end = thing.panels
     if first.across_m[0] == first.across_m[1] and second.across_m[0] == second.across_m[1]:
         z = end.along_m[0] + moved
-        middle, _ = camera.to_view(world.street.bend(z) + sum(end.across_m) / 2, z)
+        middle, _ = camera.to_camera(world.street.bend(z) + sum(end.across_m) / 2, z)
         return [first if middle > 0 else second, end]
     return list(thing.panels)
 
 
 def _draw_panel(canvas: _Canvas, panel: Panel, world: World, camera: Camera, moved: float) -> None:
     ends = [
-        camera.to_view(world.street.bend(along + moved) + across, along + moved)
+        camera.to_camera(world.street.bend(along + moved) + across, along + moved)
         for across, along in zip(panel.across_m, panel.along_m, strict=True)
     ]
     (x0, ahead0), (x1, ahead1) = ends

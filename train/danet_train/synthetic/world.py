@@ -17,10 +17,10 @@ class Panel:
     """An upright textured face between two points of the ground.
 
     Attributes:
-        across_m: Of its two lower corners, from the middle of the road, positive to the right.
-        along_m: Of the same two corners, along the street.
-        height_m: Of its upper edge; the lower one stands on the ground.
-        texture: Column 0 is at the first corner.
+        across_m: Positions of its two lower corners, from the middle of the road, positive to the right.
+        along_m: Positions of the same two corners along the street.
+        height_m: Height of its upper edge; the lower one stands on the ground.
+        texture: The texture; column 0 is at the first corner.
     """
 
     across_m: tuple[float, float]
@@ -35,9 +35,9 @@ class Thing:
 
     Attributes:
         panels: Its faces, in the order of drawing.
-        along_m: Of its near end, which decides what hides what.
-        speed_mps: Along the street, negative towards the camera.
-        sight_m: It is left out beyond this distance, where it would be a pixel or two.
+        along_m: Position of its near end, which decides what hides what.
+        speed_mps: Speed along the street, negative towards the camera.
+        sight_m: Distance beyond which it is left out, since it would be a pixel or two.
         footprint_m: Left, right, near and far edge of the shadow under it, or None.
     """
 
@@ -50,7 +50,7 @@ class Thing:
 
 @dataclass
 class World:
-    """A scene before it is seen.
+    """A scene before it is drawn.
 
     Attributes:
         street: The ground.
@@ -59,10 +59,10 @@ class World:
         skyline: Textures of the far end, from left to right.
         structures: Houses, fences and hedges.
         things: Everything else.
-        sun_reach_m: As :func:`danet_train.synthetic.ground.paint_ground` takes it.
-        lane_m: Across position of the camera's lane.
-        camera_height_m: Above the ground.
-        camera_pitch: Of the horizon, in parts of the picture's height from its middle.
+        sun_reach_m: Reach of the shadows, see :func:`danet_train.synthetic.ground.paint_ground`.
+        lane_m: Position across the street of the camera's lane.
+        camera_height_m: Height of the camera above the ground.
+        camera_pitch: Position of the horizon, in parts of the picture's height from its middle.
         bonnet: Half width of the own car's bonnet in the picture, in parts of its width; 0 for none.
     """
 

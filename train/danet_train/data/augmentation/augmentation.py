@@ -1,4 +1,4 @@
-"""Varying a sample for training, in one of three orders: mmsegmentation's, the authors', or the plain one."""
+"""Augment a sample for training, in one of three orders: mmsegmentation's, the authors', or the plain one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distorting the colors of an image; what becomes of a byte is looked up in a table of 256."""
+"""Distort the colors of an image, by tables of 256 values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 
 def distort(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
-    """Brightness, contrast, saturation and hue as mmsegmentation's ``PhotoMetricDistortion``.
+    """Distort brightness, contrast, saturation and hue as mmsegmentation's ``PhotoMetricDistortion``.
 
     A fair coin puts contrast before saturation and hue, or after them. Hue turns by whole steps of 2 degrees,
     from ``-hue_degrees`` to the step below ``hue_degrees``. Saturation and hue each go to HSV and back.
@@ -46,7 +46,7 @@ def distort(image: Image, config: AugmentationConfig, rng: np.random.Generator) 
 
 
 def distort_in_fixed_order(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
-    """Brightness, contrast, saturation, hue, in this order, the last two in one visit to HSV.
+    """Distort brightness, contrast, saturation, hue, in this order, the last two in one visit to HSV.
 
     Arguments as for :func:`distort`.
     """

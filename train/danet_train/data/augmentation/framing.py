@@ -24,7 +24,7 @@ class Framed(NamedTuple):
         return self.label.shape[0], self.label.shape[1]
 
     def resized(self, size_hw: tuple[int, int]) -> Framed:
-        """By OpenCV, as mmcv does: bilinear without smoothing, the labels to the nearest."""
+        """Resize by OpenCV, as mmcv does: bilinear without smoothing, the labels to the nearest."""
         if size_hw == self.size_hw:
             return self
         size_wh = size_hw[::-1]
@@ -34,7 +34,7 @@ class Framed(NamedTuple):
         )
 
     def resized_smoothly(self, size_hw: tuple[int, int]) -> Framed:
-        """By Pillow, as the authors do: bilinear, smoothed where it shrinks, the labels to the nearest."""
+        """Resize by Pillow, as the authors do: bilinear, smoothed when shrunk, the labels to the nearest."""
         if size_hw == self.size_hw:
             return self
         size_wh, how = size_hw[::-1], PIL.Image.Resampling
@@ -44,7 +44,7 @@ class Framed(NamedTuple):
         )
 
     def padded(self, size_hw: tuple[int, int], fill_bgr: tuple[float, ...]) -> Framed:
-        """At least ``size_hw``: below and to the right the color ``fill_bgr``, its labels ignored."""
+        """Pad to at least ``size_hw``, below and to the right, with ``fill_bgr`` and ignored labels."""
         below, right = (max(0, wanted - had) for wanted, had in zip(size_hw, self.size_hw, strict=True))
         if not below and not right:
             return self
@@ -57,7 +57,7 @@ class Framed(NamedTuple):
     def cropped(
         self, crop_hw: tuple[int, int], max_ratio: float, draws: int, rng: np.random.Generator
     ) -> Framed:
-        """A random window of at most ``crop_hw``.
+        """Cut out a random window of at most ``crop_hw``.
 
         A window that holds one class alone, or of which a class fills ``max_ratio`` of the pixels that are
         not ignored, is drawn again; the last of ``draws`` is taken whatever it holds. A ratio of 1 takes the
@@ -75,12 +75,12 @@ class Framed(NamedTuple):
         return Framed(self.image[window], self.label[window])
 
     def mirrored(self) -> Framed:
-        """Left and right exchanged."""
+        """Return it with left and right exchanged."""
         return Framed(self.image[:, ::-1], self.label[:, ::-1])
 
 
 def size_within(size_hw: tuple[int, int], base_hw: tuple[int, int], ratio: float) -> tuple[int, int]:
-    """The largest size of the proportions of ``size_hw`` within ``base_hw`` times ``ratio``.
+    """Return the largest size of the proportions of ``size_hw`` within ``base_hw`` times ``ratio``.
 
     mmcv's ``RandomResize`` with ``rescale_size``: the base is first cut to whole pixels, its long side bounds
     the image's long side whichever way each lies, and the result is rounded half up.

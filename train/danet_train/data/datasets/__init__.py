@@ -1,1 +1,1 @@
-"""Layouts of data sets on disk, and what each leaves out."""
+"""Layouts of data sets on disk, and the files that each leaves out."""

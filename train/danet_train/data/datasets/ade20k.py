@@ -35,20 +35,20 @@ class Ade20k(Layout):
     label_folders = (_LABELS,)
 
     def locate(self, root: Path) -> Path | None:
-        """The folder that has this layout, ``root`` or the one in it, else None."""
+        """Return the folder that has this layout, ``root`` or the one in it, else None."""
         for place in (root, root / _FOLDER):
             if (place / _LABELS).is_dir() and (place / _IMAGES).is_dir():
                 return place
         return None
 
     def splits(self, root: Path) -> list[str]:
-        """``train``, ``val``, and the other folders by their names."""
+        """Return ``train``, ``val``, and the other folders by their names."""
         split_of = {folder: split for split, folder in _SPLITS.items()}
         found = (entry.name for entry in (root / _IMAGES).iterdir() if entry.is_dir())
         return in_order((split_of.get(name, name) for name in found), tuple(_SPLITS))
 
     def find_split(self, root: Path, split: str) -> Split:
-        """The pairs of ``train`` or ``val``, or of a split by the name of its folder, named by their stems.
+        """Return the pairs of ``train``, ``val`` or a split by its folder's name, named by their stems.
 
         Raises:
             NoDatasetError: There is no such split.
@@ -64,7 +64,7 @@ class Ade20k(Layout):
         return folders_paired(images, root / _LABELS / folder)
 
     def own_classes(self, root: Path, split: str) -> ClassTable:
-        """The packaged table of 150 classes."""
+        """Return the packaged table of 150 classes."""
         from danet_train.classes import find_classes
 
         return find_classes("ade20k")

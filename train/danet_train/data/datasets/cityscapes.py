@@ -30,16 +30,16 @@ class Cityscapes(Layout):
     label_endings = ("_labelIds", "_labelTrainIds", "_instanceIds", "_color")
 
     def locate(self, root: Path) -> Path | None:
-        """``root`` where it has this layout, else None."""
+        """Return ``root`` where it has this layout, else None."""
         return root if (root / _IMAGES).is_dir() else None
 
     def splits(self, root: Path) -> list[str]:
-        """The folders of the photographs."""
+        """Return the folders of the photographs."""
         found = (entry.name for entry in (root / _IMAGES).iterdir() if entry.is_dir())
         return in_order((name for name in found if not name.startswith(".")), ("train", "val"))
 
     def find_split(self, root: Path, split: str) -> Split:
-        """The pairs of ``train`` or ``val``, named CITY/STEM.
+        """Return the pairs of ``train`` or ``val``, named CITY/STEM.
 
         Raises:
             NoDatasetError: There is no such split.
@@ -64,11 +64,11 @@ class Cityscapes(Layout):
         return Split(pairs, f"{images}/CITY/*{_IMAGE_END}", images, left_out)
 
     def own_classes(self, root: Path, split: str) -> ClassTable:
-        """The 19 classes that Cityscapes scores."""
+        """Return the 19 classes that Cityscapes scores."""
         from danet_train.classes import CITYSCAPES
 
         return CITYSCAPES
 
     def group(self, root: Path, image: Path) -> str | None:
-        """The city."""
+        """Return the city."""
         return image.parent.name if root / _IMAGES in image.parents else None

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and which of another are their labels: one rule for every layout."""
+"""Find pictures in a folder and their labels in another: one rule for every layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL_SUFFIX: Final = ".png"
 
 
 def why_left_out(name: str) -> str | None:
-    """Why a file of that name is taken for no picture, in words; None where it is."""
+    """Return why a file of that name is not taken for a picture, in words; None where it is taken."""
     if name.startswith("."):
         return "a hidden file (macOS leaves ._NAME beside NAME)"
     suffix = Path(name).suffix.lower()
@@ -27,7 +27,7 @@ def why_left_out(name: str) -> str | None:
 
 
 def files_below(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Every file of a folder and of those in it, and why it is left out; None where it is a picture.
+    """Yield every file below a folder, and why it is left out; None where it is a picture.
 
     Links are followed, and each folder is entered once. A hidden folder (``.ipynb_checkpoints``,
     ``.thumbnails``) is left out as a whole.
@@ -49,10 +49,11 @@ class Folder(NamedTuple):
     """The pictures below a folder.
 
     Attributes:
-        pictures: By their path below it without suffix, with forward slashes, in the order of these; two of
-            one name follow each other. Letters with marks are composed: macOS takes them apart, so that one
-            name is spelt in two ways where pictures and labels come from two systems.
-        left_out: The other files by their path, and why.
+        pictures: The pictures with their paths below the folder without suffix, with forward slashes, in the
+            order of the paths; two of one name follow each other. Letters with marks are composed: macOS
+            takes them apart, so that one name is spelt in two ways where pictures and labels come from two
+            systems.
+        left_out: The other files by their paths, with the reasons.
     """
 
     pictures: list[tuple[str, Path]]
@@ -60,7 +61,7 @@ class Folder(NamedTuple):
 
 
 def pictures_below(folder: Path) -> Folder:
-    """The pictures of a folder and of those in it."""
+    """Return the pictures below a folder."""
     pictures, left_out = [], []
     for file, why in files_below(folder):
         if why is None:
@@ -75,9 +76,9 @@ class Labels(NamedTuple):
     """The label images below a folder.
 
     Attributes:
-        files: The PNGs, by their path below it without suffix.
-        others: The other pictures, in the same way: label values are not read from them.
-        unused: Those that are hidden, or second ones of their name.
+        files: The PNGs, by their paths below the folder without suffix.
+        others: The other pictures, in the same way; label values are not read from them.
+        unused: Hidden files, and second ones of a name.
     """
 
     files: dict[str, Path]
@@ -85,18 +86,18 @@ class Labels(NamedTuple):
     unused: list[Skipped]
 
     def left_out(self, names: set[str], images: Path) -> list[Skipped]:
-        """Those that are unused, or belong to none of the images of these names."""
+        """Return the files that are unused, or belong to no image of ``names``."""
         why = f"a label without an image in {images}"
         both = sorted({**self.others, **self.files}.items())
         return [*self.unused, *(Skipped(str(file), why) for name, file in both if name not in names)]
 
     def place(self, folder: Path, name: str) -> Path:
-        """Where the labels of an image lie, or belong."""
+        """Return the path of an image's labels, or the path where they belong."""
         return self.files.get(name) or folder / f"{name}{LABEL_SUFFIX}"
 
 
 def labels_below(folder: Path) -> Labels:
-    """The labels of a folder and of those in it; none where there is no folder."""
+    """Return the labels below a folder; none where there is no folder."""
     below = pictures_below(folder)
     hidden = [entry for entry in below.left_out if why_left_out(Path(entry.name).name.lstrip("._")) is None]
     found = Labels({}, {}, hidden)
@@ -110,7 +111,7 @@ def labels_below(folder: Path) -> Labels:
 
 
 def folders_paired(images: Path, labels: Path) -> Split:
-    """Every picture below one folder with the label of its name below another, and what is left over."""
+    """Pair every picture below one folder with the label of its name below another; list the other files."""
     found, known = pictures_below(images), labels_below(labels)
     pairs = [Pair(name, image, known.place(labels, name)) for name, image in found.pictures]
     left_out = [*found.left_out, *known.left_out({pair.name for pair in pairs}, images)]

@@ -1,7 +1,7 @@
-"""What a layout of a data set on disk states of itself. A layout is a module and a line in ``layouts``.
+"""The interface of a layout of a data set on disk. A layout is a module and a line in ``layouts``.
 
-Modules of layouts import nothing heavy before they are asked for pictures: the help of commands is made of
-what they state.
+Modules of layouts import nothing heavy before they are asked for pictures: the help of commands is made from
+them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Split(NamedTuple):
-    """What a layout finds for one split.
+    """The files of one split.
 
     Attributes:
         pairs: Every image with the place where its labels belong, in the order of their names.
-        wanted: The images that were looked for, in words.
+        wanted: Description of the images that were searched for.
         images: The folder that all of them lie below.
-        left_out: Files beside them that are no part of the split, and why.
+        left_out: Files beside them that are no part of the split, with the reasons.
     """
 
     pairs: list[Pair]
@@ -34,23 +34,23 @@ class Split(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where in a data set a folder lies: below its root, and in a split where the path tells which."""
+    """The root of the data set that a folder lies in, and its split where the path names it."""
 
     root: Path
     split: str | None = None
 
 
 class Layout(ABC):
-    """One way in which a data set lies on disk.
+    """One arrangement of a data set on disk.
 
     Attributes:
-        name: How messages call it.
-        help: What the help of commands says of it, a part of a sentence.
-        sign: By what it is recognised, for the message where no layout is.
+        name: Its name in messages.
+        help: Its description in the help of commands, a part of a sentence.
+        sign: The files or folders that it is recognised by, for the message where no layout fits.
         drawing: Its folders and files, a line each, with the root as ROOT.
-        notes: What else is to know of it, sentences; empty where the drawing says all.
+        notes: Further sentences about it; empty where the drawing is enough.
         label_folders: Names of folders that hold labels and no photographs, wherever they lie.
-        label_endings: Ends of the stems of PNGs that are labels, beside photographs too.
+        label_endings: Endings of the stems of PNGs that are labels, also beside photographs.
         learning: Its splits to learn from, the best first.
     """
 
@@ -65,52 +65,52 @@ class Layout(ABC):
 
     @abstractmethod
     def locate(self, root: Path) -> Path | None:
-        """The folder that has this layout, ``root`` or one in it, else None."""
+        """Return the folder that has this layout, ``root`` or one in it, else None."""
 
     @abstractmethod
     def splits(self, root: Path) -> list[str]:
-        """The splits that are there, those to learn from first."""
+        """Return the splits that exist, those to learn from first."""
 
     @abstractmethod
     def find_split(self, root: Path, split: str) -> Split:
-        """The pairs of a split.
+        """Return the pairs of a split.
 
         Args:
-            root: As :meth:`locate` gives it.
-            split: Its name.
+            root: The folder that :meth:`locate` returned.
+            split: Name of the split.
 
         Raises:
             NoDatasetError: There is no such split.
-            DataError: What tells of the split cannot be read.
+            DataError: The list of the split cannot be read.
         """
 
     @abstractmethod
     def own_classes(self, root: Path, split: str) -> ClassTable:
-        """The classes of its labels, where the user names none.
+        """Return the classes of its labels, where the user names none.
 
         Raises:
-            DataError: It does not tell.
+            DataError: It names none.
             ConfigError: The class table cannot be read.
         """
 
     def around(self, folder: Path) -> Place | None:
-        """The data set in this layout that a folder lies in, the nearest above it, or None."""
+        """Return the data set in this layout that a folder lies in, the nearest above it, or None."""
         above = (place for place in folder.absolute().parents if self.locate(place) == place)
         root = next(above, None)
         return None if root is None else Place(root)
 
     def group(self, root: Path, image: Path) -> str | None:
-        """The place or drive that an image below ``root`` is from, None where the layout does not tell."""
+        """Return the place or drive of an image below ``root``; None where the layout names none."""
         return None
 
 
 def in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
-    """Those names that stand in ``first``, in its order, and then the others by the alphabet."""
+    """Return the names in ``first``, in its order, and then the others by the alphabet."""
     there = set(names)
     return [*(name for name in first if name in there), *sorted(there.difference(first))]
 
 
 def listing(folder: Path) -> str:
-    """The first entries of a folder, for a message."""
+    """Return the first entries of a folder, for a message."""
     entries = sorted(path.name for path in folder.iterdir())
     return ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") if entries else "nothing"

@@ -1,6 +1,6 @@
-"""The layouts of data sets that are known, and opening a data set in whichever of them it has.
+"""The known layouts of data sets; open a data set in any of them.
 
-A layout is added as a module that states it (:class:`danet_train.data.datasets.layout.Layout`) and a line in
+A layout is added as a module with its class (:class:`danet_train.data.datasets.layout.Layout`) and a line in
 ``LAYOUTS``.
 """
 
@@ -27,7 +27,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Ade20k(),
     PlainFolder(),
 )
-"""In the order in which they are looked for; a plain folder would be found in ADE20K's."""
+"""The known layouts, in the order of the search: ADE20K's also looks like a plain folder."""
 
 
 def open_dataset(
@@ -37,11 +37,11 @@ def open_dataset(
     *,
     bad_samples: FaultPolicy = "stop",
 ) -> Dataset:
-    """Open one split of the dataset at ``root``, whichever of the layouts it has.
+    """Open one split of the dataset at ``root``, which has one of the known layouts.
 
     Args:
-        root: In one of ``LAYOUTS``, as they draw themselves (``danet train --list-layouts``).
-        split: For example ``train`` or ``val``.
+        root: Root of a dataset in one of ``LAYOUTS`` (``danet train --list-layouts`` draws them).
+        split: Name of the split, for example ``train`` or ``val``.
         classes: A ``classes.yaml``, or the name of a packaged table (``cityscapes``, ``camvid``, ``ade20k``,
             ``voc2012``); None for the layout's own classes, or the ``classes.yaml`` of a plain folder.
         bad_samples: ``skip`` leaves out images without labels, and lists them in ``Dataset.skipped``.
@@ -74,7 +74,7 @@ def open_dataset(
 def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: Dataset) -> None:
     """Refuse two splits that are the same files, as a plain folder without split folders gives for any name.
 
-    One name for both is a wish to score on what is learnt from.
+    The same name for both is allowed: it means to score on the training images.
 
     Raises:
         UsageError: The names differ and the images do not.
@@ -89,23 +89,23 @@ def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: D
 
 
 def data_help() -> str:
-    """What commands say of the option that takes a dataset."""
+    """Return the help of the option that takes a dataset."""
     *others, last = (layout.help for layout in LAYOUTS)
     return f"Root of the dataset: {', '.join(others)}, or {last}."
 
 
 def layout_names() -> str:
-    """The layouts by name, for a message or a help."""
+    """Return the names of the layouts, for a message or a help."""
     return ", ".join(layout.name for layout in LAYOUTS)
 
 
 def classes_help() -> str:
-    """What commands say of the option that takes a class table."""
+    """Return the help of the option that takes a class table."""
     return f"A classes.yaml, or the name of a table: {', '.join(packaged_class_tables())}."
 
 
 def drawn_layouts() -> str:
-    """Every layout by name, how it is recognised, and its folders drawn, for a terminal."""
+    """Return every layout by name, with its sign and a drawing of its folders, for a terminal."""
     parts = []
     for layout in LAYOUTS:
         drawing = "\n".join(f"    {line}" for line in layout.drawing.splitlines())

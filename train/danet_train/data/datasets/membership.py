@@ -1,4 +1,4 @@
-"""Which data set a folder or a picture belongs to, for commands that are given photographs and no root."""
+"""Find the data set of a folder or a picture, for commands that are given photographs and no root."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Membership(NamedTuple):
     """A split of a data set, in the layout that it was found in.
 
     Attributes:
-        layout: Of the data set.
-        root: As the layout locates it.
+        layout: The layout of the data set.
+        root: The folder that the layout located.
         split: The name of the split.
-        found: Its pairs; files and labels need not be there.
+        found: The pairs of the split; files and labels need not exist.
     """
 
     layout: Layout
@@ -30,10 +30,10 @@ class Membership(NamedTuple):
     found: Split
 
     def dataset(self, classes: Path | str | None = None) -> Dataset:
-        """The split with its labels.
+        """Return the split with its labels.
 
         Args:
-            classes: As :func:`danet_train.data.datasets.layouts.open_dataset` takes it.
+            classes: Class table, see :func:`danet_train.data.datasets.layouts.open_dataset`.
 
         Raises:
             DataError: It has no labels or not all, or there is no class table.
@@ -44,7 +44,7 @@ class Membership(NamedTuple):
 
 
 def training_split(folder: Path) -> Membership | None:
-    """The split to learn from of the data set that ``folder`` is, holds, or lies in.
+    """Return the training split of the data set that ``folder`` is, holds, or lies in.
 
     None where it is of no known layout, has no such split, or lies where none of its pictures are.
 
@@ -65,7 +65,7 @@ def training_split(folder: Path) -> Membership | None:
 
 
 def split_of(picture: Path) -> Membership | None:
-    """The split that a picture is of, None where it is of no data set in a known layout.
+    """Return the split of a picture; None where it is in no data set of a known layout.
 
     Of several, the one that comes first in the layout's order.
     """
@@ -85,13 +85,13 @@ def split_of(picture: Path) -> Membership | None:
 
 
 def pictures_of_split(folder: Path, split: str | None = None) -> tuple[Path, list[Path]] | None:
-    """Where the pictures of one split of the data set at ``folder`` lie, and they, for ``danet compare``.
+    """Return the folder and the pictures of one split of the data set at ``folder``, for ``danet compare``.
 
-    Never of several, since a network may have learnt from some of them.
+    Never of several splits, since a network may have learnt from some of them.
 
     Args:
         folder: A data set.
-        split: None for ``val``, or the only one that is there.
+        split: Name of the split; None for ``val``, or the only one that exists.
 
     Returns:
         None where the folder is of no known layout.
@@ -118,7 +118,7 @@ def pictures_of_split(folder: Path, split: str | None = None) -> tuple[Path, lis
 
 
 def groups_of(pictures: Sequence[Path]) -> list[str | None]:
-    """The place or drive that each picture is from, None where no layout tells."""
+    """Return the place or drive that each picture is from; None where no layout names it."""
     known: dict[Path, list[tuple[Layout, Path]]] = {}
     groups = []
     for picture in pictures:
@@ -126,23 +126,23 @@ def groups_of(pictures: Sequence[Path]) -> list[str | None]:
         if whole.parent not in known:
             around = ((layout, layout.around(whole.parent)) for layout in layouts.LAYOUTS)
             known[whole.parent] = [(layout, place.root) for layout, place in around if place is not None]
-        told = (layout.group(root, whole) for layout, root in known[whole.parent])
-        groups.append(next((group for group in told if group is not None), None))
+        candidates = (layout.group(root, whole) for layout, root in known[whole.parent])
+        groups.append(next((group for group in candidates if group is not None), None))
     return groups
 
 
 def label_folders() -> frozenset[str]:
-    """The names of folders that hold labels in one of the layouts."""
+    """Return the names of folders that hold labels in one of the layouts."""
     return frozenset(name for layout in layouts.LAYOUTS for name in layout.label_folders)
 
 
 def label_endings() -> tuple[str, ...]:
-    """The ends of the stems of PNGs that are labels in one of the layouts."""
+    """Return the endings of the stems of PNGs that are labels in one of the layouts."""
     return tuple(ending for layout in layouts.LAYOUTS for ending in layout.label_endings)
 
 
 def _places(folder: Path) -> Iterator[tuple[Layout, Place, bool]]:
-    """Each layout that ``folder`` has or lies in, and whether it is the whole data set."""
+    """Yield each layout that ``folder`` has or lies in, and whether it is the whole data set."""
     for layout in layouts.LAYOUTS:
         root = layout.locate(folder)
         if root is not None:

@@ -23,7 +23,7 @@ _SUFFIXES: Final = (".jpg", *(suffix for suffix in PICTURE_SUFFIXES if suffix !=
 
 
 def picture_of(folder: Path, name: str) -> Path:
-    """The file of a picture by its name without suffix; NAME.jpg where there is none."""
+    """Return the file of a picture by its name without suffix; NAME.jpg where there is none."""
     usual = folder / f"{name}{_SUFFIXES[0]}"
     if usual.is_file():
         return usual
@@ -32,11 +32,11 @@ def picture_of(folder: Path, name: str) -> Path:
 
 
 def listed_names(path: Path, images: Path) -> list[str]:
-    """The names in a list, in its order.
+    """Read the names in a list, in its order.
 
     Args:
-        path: The list.
-        images: The folder of the pictures, whose files tell how a line is meant.
+        path: The list file.
+        images: The folder of the pictures; its files decide how a line is read.
 
     Raises:
         DataError: It cannot be read, is no text, or a line is no name.
@@ -58,7 +58,7 @@ def _lines(data: bytes) -> list[str]:
 
 
 def _name(path: Path, number: int, line: str, images: Path) -> str:
-    """What a line names: the first of its meanings of which there is a picture, else its last part."""
+    """Return the name on a line: the first reading of it that has a picture, else its last part."""
     line = line.strip()
     slashed = line.replace("\\", "/")
     columns = [_without_suffix(column) for column in slashed.split()]
@@ -84,7 +84,7 @@ def _without_suffix(text: str) -> str:
 
 
 def _spellings(name: str) -> list[str]:
-    """A name as the disk may hold it: as it is, composed or decomposed (macOS), or in bytes of Latin-1."""
+    """Return the spellings of a name on disk: unchanged, composed or decomposed (macOS), in Latin-1 bytes."""
     if name.isascii():
         return [name]
     spellings = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
@@ -94,5 +94,5 @@ def _spellings(name: str) -> list[str]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name stays below the folder of the pictures."""
+    """Return whether a name stays below the folder of the pictures."""
     return not name.startswith("/") and ".." not in PurePosixPath(name).parts

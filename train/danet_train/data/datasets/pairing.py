@@ -1,4 +1,4 @@
-"""From the images of a split to a dataset: each needs its labels, and a name of its own."""
+"""Make a dataset of the images of a split: each needs its labels, and a name of its own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WAYS_ON: Final = "; put what is missing there (danet train and eval go on witho
 
 
 def paired(split: Split, classes: ClassTable, policy: FaultPolicy) -> Dataset:
-    """The dataset of the pairs whose files are there.
+    """Return the dataset of the pairs whose files exist.
 
     Args:
-        split: As a layout gives it.
-        classes: What the labels mean.
+        split: The split that a layout found.
+        classes: The class table of the labels.
         policy: ``skip`` leaves out an image without labels, and lists it in the dataset's ``skipped``.
 
     Raises:
@@ -66,18 +66,18 @@ def require_images(split: Split) -> None:
 
 
 def summed(left_out: Sequence[Skipped]) -> str:
-    """How many files are left out, the first of each reason, in words."""
+    """Return how many files are left out and the first for each reason, in words."""
     reasons = Counter(entry.why for entry in left_out)
     firsts = {entry.why: entry.name for entry in reversed(left_out)}
-    said = [
+    parts = [
         f"{firsts[why]}{f' and {count - 1} more' if count > 1 else ''}: {why}"
         for why, count in reasons.items()
     ]
-    return f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}: {'; '.join(said)}"
+    return f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}: {'; '.join(parts)}"
 
 
 def _labels_beside(label: Path) -> str:
-    """What is there of a label's name in another format."""
+    """Return a note about a file of a label's name in another format; empty where there is none."""
     others = [label.with_suffix(suffix) for suffix in PICTURE_SUFFIXES if suffix != label.suffix]
     found = next((other for other in others if other.is_file()), None)
     return f" ({found.name} is there, but label values are read from a PNG alone)" if found else ""

@@ -33,16 +33,16 @@ class PlainFolder(Layout):
     label_folders = (_LABELS,)
 
     def locate(self, root: Path) -> Path | None:
-        """``root`` where it or a folder in it has ``images``, else None."""
+        """Return ``root`` where it or a folder in it has ``images``, else None."""
         return root if (root / _IMAGES).is_dir() or any(root.glob(f"*/{_IMAGES}")) else None
 
     def splits(self, root: Path) -> list[str]:
-        """The folders with ``images``; where the root has such a one, ``train`` too, which it stands for."""
+        """Return the folders with ``images``, and ``train`` where the root itself has ``images``."""
         found = {path.parent.name for path in root.glob(f"*/{_IMAGES}")}
         return in_order(found | ({"train"} if (root / _IMAGES).is_dir() else set()), ("train", "val"))
 
     def find_split(self, root: Path, split: str) -> Split:
-        """The pairs of ROOT/SPLIT, or of ROOT itself where it has no such folder, named by their paths.
+        """Return the pairs of ROOT/SPLIT, or of ROOT where there is no such folder, named by their paths.
 
         Raises:
             NoDatasetError: There are other splits, but not this one.
@@ -56,7 +56,7 @@ class PlainFolder(Layout):
         return folders_paired(folder / _IMAGES, folder / _LABELS)
 
     def own_classes(self, root: Path, split: str) -> ClassTable:
-        """The ``classes.yaml`` of the split, or of all splits.
+        """Return the ``classes.yaml`` of the split, or of all splits.
 
         Raises:
             DataError: There is none.
@@ -70,7 +70,7 @@ class PlainFolder(Layout):
         raise DataError(f"{root} has no {_CLASSES}; write one, or name a class table with --classes")
 
     def around(self, folder: Path) -> Place | None:
-        """The folder above the one that holds the nearest ``images``; that one is taken for a split."""
+        """Return the folder above the split, which is the folder that holds the nearest ``images``."""
         whole = folder.absolute()
         inside = (place for place in (whole, *whole.parents) if place.name == _IMAGES)
         images = next(inside, None)

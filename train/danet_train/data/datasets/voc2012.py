@@ -44,14 +44,14 @@ class Voc2012(Layout):
     learning = ("train", "train_voc")
 
     def locate(self, root: Path) -> Path | None:
-        """The folder that has this layout, ``root`` or one in it, else None."""
+        """Return the folder that has this layout, ``root`` or one in it, else None."""
         for place in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
             if (place / _IMAGES).is_dir() and (place / _LISTS).is_dir():
                 return place
         return None
 
     def splits(self, root: Path) -> list[str]:
-        """``train`` where SBD's labels are there, ``train_voc``, ``val``, and the other lists."""
+        """Return ``train`` where SBD's labels are there, ``train_voc``, ``val``, and the other lists."""
         lists = {entry.stem for entry in (root / _LISTS).glob("*.txt")} - set(_AUG_LISTS)
         if "train" in lists:
             lists |= {"train_voc"}
@@ -60,7 +60,7 @@ class Voc2012(Layout):
         return in_order(lists, (*self.learning, "val"))
 
     def find_split(self, root: Path, split: str) -> Split:
-        """The pairs of a split, named by their stems.
+        """Return the pairs of a split, named by their stems.
 
         Raises:
             NoDatasetError: There is no such list.
@@ -86,14 +86,14 @@ class Voc2012(Layout):
         return Split(pairs, f"in {path}", root / _IMAGES)
 
     def own_classes(self, root: Path, split: str) -> ClassTable:
-        """The packaged table of 21 classes."""
+        """Return the packaged table of 21 classes."""
         from danet_train.classes import find_classes
 
         return find_classes("voc2012")
 
 
 def _list_of_further(root: Path) -> Path | None:
-    """The list of SBD's images, where it and the folder of their labels are there."""
+    """Return the list of SBD's images, where it and the folder of their labels are there."""
     paths = (root / _LISTS / f"{stem}.txt" for stem in _AUG_LISTS)
     return next((path for path in paths if path.is_file() and (root / _AUG).is_dir()), None)
 

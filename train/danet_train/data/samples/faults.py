@@ -1,4 +1,4 @@
-"""What becomes of a sample that cannot be read: the run stops, or it is left out, named and counted."""
+"""The policy for a sample that cannot be read: the run stops, or it is left out, named and counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Read = TypeVar("Read")
-"""What reading gives: a whole sample, or its labels alone."""
+"""The result of reading: a whole sample, or its labels alone."""
 
 FaultPolicy = Literal["stop", "skip"]
 """``stop`` lets the sample's error end the run; ``skip`` leaves the sample out and goes on."""
@@ -25,7 +25,7 @@ class Skipped(NamedTuple):
 
 
 def read_sample(samples: Sequence[Read], index: int, policy: FaultPolicy) -> Read | Skipped:
-    """Sample ``index``, or, under ``skip``, why it cannot be read.
+    """Read sample ``index``; under ``skip`` return why it cannot be read.
 
     Raises:
         DataError: It cannot be read, under ``stop``.
@@ -40,7 +40,7 @@ def read_sample(samples: Sequence[Read], index: int, policy: FaultPolicy) -> Rea
 
 
 def read_samples(samples: Sequence[Read], policy: FaultPolicy) -> Iterator[Read | Skipped]:
-    """Every sample in order, each read once; under ``skip`` what cannot be read comes as a :class:`Skipped`.
+    """Yield every sample in order, each read once; under ``skip`` a :class:`Skipped` for an unreadable one.
 
     Raises:
         DataError: A sample cannot be read, under ``stop``; or none can, under ``skip``.
@@ -59,5 +59,5 @@ def read_samples(samples: Sequence[Read], policy: FaultPolicy) -> Iterator[Read 
 
 
 def none_readable(count: int, first: Skipped) -> DataError:
-    """The error where nothing is left after skipping."""
+    """Return the error where nothing is left after skipping."""
     return DataError(f"none of the {count} samples can be read; the first: {first.why}")

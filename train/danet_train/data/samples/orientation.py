@@ -1,10 +1,10 @@
-"""How EXIF turns a picture, and its labels with it.
+"""The orientation of a picture by EXIF, and of its labels.
 
-OpenCV obeys EXIF where it decodes a picture, so that what is trained and scored on is upright, as viewers and
-annotation tools show it. The labels are a file of their own, mostly without EXIF. Where they have the upright
-picture's size they are upright already. Where they have the size that is stored, they are turned as the
-picture is. A square picture, or one that is mirrored or upside down, has one size both ways: its labels are
-taken as upright, unless other pictures of its data set show that labels lie as stored
+OpenCV obeys EXIF where it decodes a picture, so that training and scoring use upright pictures, as viewers
+and annotation tools show it. The labels are a file of their own, mostly without EXIF. Where they have the
+upright picture's size they are upright already. Where they have the size that is stored, they are turned as
+the picture is. A square picture, or one that is mirrored or upside down, has one size both ways: its labels
+are taken as upright, unless other pictures of its data set show that labels lie as stored
 (:mod:`danet_train.data.datasets.survey`).
 """
 
@@ -26,12 +26,12 @@ QUARTER_TURNS: Final = (5, 6, 7, 8)
 
 
 class Stored(NamedTuple):
-    """How a picture lies in its file.
+    """The orientation and the size of a picture in its file.
 
     Attributes:
-        orientation: EXIF's, 1 to 8; 1 is upright.
-        height: Before it is turned.
-        width: Before it is turned.
+        orientation: EXIF's orientation, 1 to 8; 1 is upright.
+        height: Height before it is turned.
+        width: Width before it is turned.
     """
 
     orientation: int
@@ -40,15 +40,15 @@ class Stored(NamedTuple):
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the size of labels does not tell if they are turned."""
+        """Whether the size of labels leaves open if they are turned."""
         turned = self.orientation != _UPRIGHT
         return turned and (self.orientation not in QUARTER_TURNS or self.height == self.width)
 
 
 def stored(picture: bytes | Path) -> Stored | None:
-    """How a picture lies in its file, from its header; nothing is decoded. None where Pillow cannot tell.
+    """Read a picture's orientation from its header, without decoding; None where Pillow cannot read it.
 
-    As OpenCV: the tag of TIFF itself, or EXIF's, not XMP's.
+    As OpenCV does: the tag of TIFF itself, or EXIF's, not XMP's.
     """
     source = BytesIO(picture) if isinstance(picture, bytes) else picture
     try:
@@ -67,7 +67,7 @@ def stored(picture: bytes | Path) -> Stored | None:
 
 
 def _after_the_pixels(picture: bytes | Path) -> bytes:
-    """The EXIF of a PNG that stands behind its pixels, where the bytes are at hand."""
+    """Return the EXIF of a PNG that stands behind its pixels; empty where the bytes are not given."""
     if isinstance(picture, Path) or not picture.startswith(b"\x89PNG"):
         return b""
     at = picture.rfind(b"eXIf")
@@ -76,7 +76,7 @@ def _after_the_pixels(picture: bytes | Path) -> bytes:
 
 
 def turned(values: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
-    """Stored values (h, w), upright, as EXIF's ``orientation`` asks; (w, h) for the quarter turns."""
+    """Turn stored values (h, w) upright by EXIF's ``orientation``; (w, h) for the quarter turns."""
     mirrored = values[:, ::-1] if orientation in (2, 4, 5, 7) else values
     # Counter-clockwise quarter turns, after the mirror.
     turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)

@@ -1,4 +1,4 @@
-"""One labelled image, and what every dataset of them offers."""
+"""One labelled image, and the interface of a dataset."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sample:
     Attributes:
         image: (H, W, 3) uint8 BGR, as OpenCV reads it.
         label: (H, W) uint8 train ids, 255 where ignored.
-        name: Of the image within its dataset, without the suffix.
+        name: Name of the image within its dataset, without the suffix.
     """
 
     image: Image
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pair:
-    """Where one sample lies."""
+    """The name and the files of one sample."""
 
     name: str
     image: Path
@@ -55,10 +55,10 @@ class Dataset(Sequence[Sample]):
     """Samples of one split, read from their files at each access.
 
     Attributes:
-        classes: What the labels mean.
+        classes: The class table of the labels.
         pairs: The files, in the order of the samples.
-        skipped: Images of the split that were left out for want of labels.
-        left_out: Files that belong to no sample of it, and why.
+        skipped: Images of the split that were left out because they have no labels.
+        left_out: Files that belong to no sample of it, with the reasons.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Splits(NamedTuple):
 class Labels(Sequence[Image]):
     """(H, W) uint8 train ids of each sample, 255 where ignored, read from its file at each access.
 
-    As the file holds them: those of a picture that EXIF turns may still lie as it is stored.
+    They are as in the file: those of a picture that EXIF turns may lie as it is stored.
     """
 
     def __init__(self, pairs: Sequence[Pair], classes: ClassTable) -> None:
@@ -140,7 +140,7 @@ class Labels(Sequence[Image]):
 
 
 def read_image(path: Path) -> Image:
-    """A picture as (H, W, 3) uint8 BGR, upright as its EXIF asks.
+    """Read a picture as (H, W, 3) uint8 BGR, upright as its EXIF asks.
 
     Raises:
         DataError: The file is missing, cut off, damaged, too large or no picture, as
@@ -150,7 +150,7 @@ def read_image(path: Path) -> Image:
 
 
 def read_label(path: Path) -> Image:
-    """A label PNG as (H, W) uint8, its values unchanged; those of a palette PNG are its indices.
+    """Read a label PNG as (H, W) uint8, its values unchanged; those of a palette PNG are its indices.
 
     Raises:
         DataError: The file is missing, cut off, damaged, no PNG, or not single-channel with at most 8 bits.
@@ -179,12 +179,12 @@ def read_label(path: Path) -> Image:
 
 
 def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: Path) -> Image:
-    """The labels of an upright picture: as they are where they have its size, or turned as it is.
+    """Return the labels of an upright picture: unchanged where they have its size, or turned as it is.
 
     Args:
-        label: (h, w), as :func:`read_label` gives it, or decoded.
+        label: (h, w) values from :func:`read_label`, or train ids.
         picture: The file of the picture.
-        size_hw: Of the picture, upright.
+        size_hw: Size of the upright picture.
         origin: The file of the labels.
 
     Returns:
@@ -205,14 +205,14 @@ def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: 
 
 
 class _PngHeader(NamedTuple):
-    """Of a PNG's values: one a pixel, an index into colors, or channels; and the bits of a value."""
+    """The kind of a PNG's values (grey, palette indices or other), and the bits of a value."""
 
     kind: Literal["grey", "palette", "other"]
     bits: int
 
 
 def _png_header(data: bytes) -> _PngHeader:
-    """The header of a whole PNG (PNG specification, third edition, section 11.2.1)."""
+    """Read the header of a whole PNG (PNG specification, third edition, section 11.2.1)."""
     bits, color = data[24], data[25]
     kinds: dict[int, Literal["grey", "palette"]] = {_PNG_GREY: "grey", _PNG_PALETTE: "palette"}
     return _PngHeader(kinds.get(color, "other"), bits)
@@ -228,7 +228,7 @@ def _palette_indices(path: Path, data: bytes) -> Image:
 
 
 def _read_checked(path: Path) -> tuple[bytes, PictureHeader]:
-    """The bytes of a picture that is whole as far as its format tells and not too large, and its header."""
+    """Return the bytes and the header of a picture that is not too large and shows no damage."""
     try:
         data = read_limited(path, MOST_FILE_BYTES)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What drawn scenes are made of: textures, light, class ids."""
+"""The parts of drawn scenes: textures, light, class ids."""

@@ -1,4 +1,4 @@
-"""The light and weather of a scene, and what a camera makes of them."""
+"""The light and weather of a scene, and their effect on the picture."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from danet_train.synthetic.drawing.texture import Color, vary
 
 @dataclass(frozen=True)
 class Light:
-    """How a scene is lit and seen.
+    """The light of a scene, and the optics of the camera.
 
     Attributes:
         weather: ``sun``, ``overcast``, ``dusk`` or ``fog``.
-        gain: Factor a channel (blue, green, red) on everything.
+        gain: Factor on each channel (blue, green, red).
         sky_top: Color of the sky above.
         sky_horizon: Color of the sky at the horizon, and of fog.
         visibility_m: Distance at which fog hides about two thirds.
-        sun_side: Where the sun stands: -1 left, 1 right, 0 no shadows from the side.
+        sun_side: Side of the sun: -1 left, 1 right, 0 no shadows from the side.
         shadow: Part of the light that a shadow takes away, 0..1.
         lamps_lit: Whether lamps and tail lights are on.
         windows_lit: Part of the windows with light in them, 0..1.
         noise: Standard deviation of the sensor's noise in levels.
-        blur_px: Of the lens, in pixels of the picture.
+        blur_px: Blur of the lens, in pixels of the picture.
     """
 
     weather: str
@@ -43,7 +43,7 @@ class Light:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """One of four weathers, each varied."""
+    """Choose one of four weathers, and vary it."""
     weather = str(rng.choice(["sun", "overcast", "dusk", "fog"], p=[0.42, 0.3, 0.13, 0.15]))
     noise, blur = float(rng.uniform(1, 5)), float(rng.uniform(0, 0.7))
     side = int(rng.choice([-1, 1]))
@@ -86,14 +86,14 @@ def expose(
     size_hw: tuple[int, int],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.uint8]:
-    """The picture that the camera takes of a canvas.
+    """Return the picture that the camera takes of a canvas.
 
     Args:
         color: (h * k, w * k, 3) BGR, the canvas.
         inverse_depth: (h * k, w * k) in 1/m, 0 for the sky.
-        light: Fog, gain, blur and noise come from here.
-        size_hw: Of the picture.
-        rng: Of the noise.
+        light: States fog, gain, blur and noise.
+        size_hw: Size of the picture.
+        rng: Random generator of the noise.
 
     Returns:
         (h, w, 3) uint8 BGR.

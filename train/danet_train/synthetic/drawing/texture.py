@@ -24,7 +24,7 @@ if tuple(_NAMES.split()) != tuple(name.replace(" ", "_") for name in CITYSCAPES.
     raise ImportError("cityscapesscripts orders its classes otherwise than this module; install version 2.x")
 
 HOLE = 254
-"""The label of a texel through which one sees what lies behind."""
+"""The label of a transparent texel."""
 
 Texture = npt.NDArray[np.uint8]
 """(h, w, 4) uint8: blue, green, red, train id (or HOLE). Row 0 is the top."""
@@ -36,7 +36,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], cell: float) -> npt.NDArray[np.float32]:
-    """(h, w) float32 of mean about 0 and spread about 1, smooth over ``cell`` pixels."""
+    """Return (h, w) float32 noise of mean about 0 and spread about 1, smooth over ``cell`` pixels."""
     height, width = size_hw
     coarse = rng.standard_normal((max(2, round(height / cell)), max(2, round(width / cell)))).astype(
         np.float32
@@ -45,14 +45,14 @@ def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], cell: float
 
 
 def vary(color: Color, rng: np.random.Generator, spread: float) -> Color:
-    """``color`` with brightness and hue moved at random by about ``spread`` levels."""
+    """Return ``color`` with brightness and hue moved at random by about ``spread`` levels."""
     moved = np.array(color) + rng.normal(0, spread) + rng.normal(0, spread / 2, 3)
     blue, green, red = np.clip(moved, 0, 255).astype(int).tolist()
     return blue, green, red
 
 
 def pick(rng: np.random.Generator, options: Sequence[Color]) -> Color:
-    """One of ``options``."""
+    """Choose one of ``options``."""
     return options[int(rng.integers(len(options)))]
 
 
@@ -61,9 +61,9 @@ class Piece:
     """A texture and how large it is in the world.
 
     Attributes:
-        texture: Its lower edge stands on the ground.
-        width_m: Of the texture.
-        height_m: Of the texture.
+        texture: The texture; its lower edge stands on the ground.
+        width_m: Width of the texture.
+        height_m: Height of the texture.
     """
 
     texture: Texture
@@ -71,7 +71,7 @@ class Piece:
     height_m: float
 
     def mirrored(self) -> Piece:
-        """The same, left and right exchanged."""
+        """Return it with left and right exchanged."""
         return Piece(np.ascontiguousarray(self.texture[:, ::-1]), self.width_m, self.height_m)
 
 
@@ -110,12 +110,12 @@ class Stencil:
         cv2.polylines(self.texels, [corners], False, (*color, label), max(1, round(width_m * self._scale)))
 
     def grained(self, rng: np.random.Generator, amount: float, cell: float = 3.0) -> Texture:
-        """The finished texture, its brightness varied by about ``amount`` (a part of 1)."""
+        """Return the finished texture, its brightness varied by about ``amount`` (a part of 1)."""
         return modulate(self.texels, 1 + amount * smooth_noise(rng, self.texels.shape[:2], cell))
 
 
 def modulate(texels: Texture, factor: npt.NDArray[np.float32] | float) -> Texture:
-    """A copy whose colors are multiplied by ``factor``, (h, w) or one number; labels stay."""
+    """Return a copy whose colors are multiplied by ``factor``, (h, w) or one number; labels stay."""
     out = texels.copy()
     if isinstance(factor, np.ndarray):
         field = cv2.merge([np.clip(factor, 0, 4).astype(np.float32)] * 3)

@@ -1,1 +1,1 @@
-"""What stands and moves in drawn streets."""
+"""The objects that stand and move in drawn streets."""

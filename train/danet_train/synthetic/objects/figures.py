@@ -1,4 +1,4 @@
-"""Textures of people and of what they ride."""
+"""Textures of people and of bicycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Textures of what lines a street: facades, fences, trees and hedges."""
+"""Textures of the sides of a street: facades, fences, trees and hedges."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def facade(rng: np.random.Generator, width_m: float, height_m: float, *, windows
     """A house front with rows of windows, a ground floor of its own, and a roof edge.
 
     Args:
-        rng: Decides colors, rhythm and wear.
-        width_m: Along the street.
-        height_m: To the roof edge.
+        rng: Random generator of colors, rhythm and wear.
+        width_m: Width along the street.
+        height_m: Height of the roof edge.
         windows_lit: The part of windows with light in them, 0..1.
     """
     stencil = Stencil(width_m, height_m, 12)

@@ -31,11 +31,11 @@ class Body:
     """A vehicle as two upright faces.
 
     Attributes:
-        side: Length by height; the left edge is the end nearer to the camera.
-        end: Width by height, as seen along the street.
-        length_m: Along the street.
-        width_m: Across it.
-        height_m: To the roof.
+        side: Texture of length by height; the left edge is the end nearer to the camera.
+        end: Texture of width by height, as seen along the street.
+        length_m: Length along the street.
+        width_m: Width across it.
+        height_m: Height of the roof.
     """
 
     side: Texture
