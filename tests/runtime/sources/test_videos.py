@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from collections.abc import Callable
@@ -413,6 +414,54 @@ def test_damage_that_the_decoder_keeps_to_itself_is_found_too(
     assert len(frames) + sum(source.damage.counts.values()) == 40
     assert {39, place - 1} <= {info.id for info in infos} or place == 31
     assert place not in {info.id for info in infos}
+
+
+def packets_of(transport_stream: bytes, place: int) -> list[int]:
+    """Where those begin that hold more than the beginning of the picture of this number."""
+    video = [at for at in range(0, len(transport_stream), 188) if transport_stream[at + 1] & 0x1F == 1]
+    video = [at for at in video if transport_stream[at + 2] == 0]
+    begins = [at for at in video if transport_stream[at + 1] & 0x40]
+    following = [*begins, len(transport_stream)][place + 1]
+    return [at for at in video if begins[place] < at < following]
+
+
+@pytest.mark.parametrize("name", ["hevc.ts", "h264.ts", "mpeg2.ts", "hevc.m2ts"])
+@pytest.mark.parametrize("large", [0, 1])
+def test_a_packet_that_a_transport_stream_lost_spoils_no_frame_that_comes(
+    tmp_path: Path, name: str, large: int
+) -> None:
+    one = kind(name.replace("m2ts", "ts"))
+    path = make(tmp_path, one)
+    content = path.read_bytes()
+    key_frames = [place for place in range(40) if len(packets_of(content, place)) >= 4]
+    for at in packets_of(content, key_frames[large])[1:3]:
+        parts = [content[:at], content[at + 188 :]]
+        if name.endswith("m2ts"):
+            parts = [b"".join(b"\0\0\0\0" + p[i : i + 188] for i in range(0, len(p), 188)) for p in parts]
+        path.write_bytes(b"".join(parts))
+        frames, _, error = read_all(open_source(path))
+        assert isinstance(error, SourceDamagedError)
+        assert None not in numbers(frames)
+        assert len(frames) >= 16
+    path.write_bytes(content)
+    assert read_all(open_source(path))[2] is None
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "mpeg4.mp4"])
+def test_two_videos_that_are_read_at_once_give_what_each_gives_alone(tmp_path: Path, name: str) -> None:
+    one, paths = kind(name), []
+    for place, way in ((13, "noise"), (7, "zero")):
+        paths.append(make(tmp_path, replace(one, name=f"{place}_{name}"), Plan(packet=spoil({place}, way))))
+    alone = [numbers(read_all(open_source(path))[0]) for path in paths]
+    assert None not in alone[0] + alone[1]
+    sources, at_once = [open_source(path) for path in paths], [[], []]  # type: ignore[var-annotated]
+    for _ in range(41):
+        for source, came in zip(sources, at_once, strict=True):
+            buffer = np.zeros((*source.size_hw, 3), np.uint8)
+            with contextlib.suppress(SourceDamagedError):
+                if source.read_into(buffer) is not None:
+                    came.append(number_in(buffer))
+    assert at_once == alone
 
 
 def test_a_picture_of_h265_of_which_nothing_comes_is_counted(tmp_path: Path) -> None:

@@ -113,7 +113,9 @@ class VideoContainer:
     def packets(self, seen: Scan | None) -> Generator[Read, None, None]:
         """Every packet of the video, with what is known to be wrong with it, or missing before it.
 
-        Where the file cannot be read on, it is tried again from there, up to ten times in a row.
+        Where the file cannot be read on, it is tried again from there, up to ten times in a row. What a
+        transport stream lacks of a picture FFmpeg tells with the picture before, of which its parser sees the
+        end as it meets the next, and of the first picture never: so the breaks count too.
 
         Args:
             seen: Result of :meth:`scan`.
@@ -123,7 +125,8 @@ class VideoContainer:
         for packet in self._read():
             lost = gaps.before(packet.pos, self._time(packet, decoding=self.name == "mpegts"))
             if before is not None:
-                yield before._replace(damage="lost packets") if lost and gaps.reach_back else before
+                is_broken = gaps.is_behind_a_break if self.name == "mpegts" else lost and gaps.reach_back
+                yield before._replace(damage="lost packets") if is_broken else before
             before = Read(packet, "lost packets" if packet.is_corrupt else None, lost)
         if before is not None and gaps.has_more and gaps.reach_back:
             yield before._replace(damage="lost packets")
@@ -135,7 +138,7 @@ class VideoContainer:
         """Return the known places at which packets are missing; none of a file too large to look through."""
         if seen is None:
             return Gaps([], self.fps, self._tick)
-        if self.name == "mpegts":  # FFmpeg marks a picture of which a part is missing
+        if self.name == "mpegts":
             missing = gaps_of(self._path, self.stream.id)
             return Gaps(missing, self.fps, self._tick, reach_back=False, most_s=LEAP_S)
         broken = breaks_of(self._path)

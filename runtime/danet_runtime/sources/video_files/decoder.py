@@ -101,7 +101,8 @@ class VideoDecoder:
             self._sent += 1
         if damage is None and self._is_spoilt(data):
             damage = "decoder"
-        number = packet.opaque = self._sent
+        number = self._sent
+        packet.opaque = [number]  # of its own: PyAV knows it by its address, which equal numbers share
         self._sent += 1
         if packet.is_discard:  # never shown, as an edit list wants it, but others build on it
             self.hides_any = True
@@ -173,7 +174,7 @@ class VideoDecoder:
             self._place(frame)
 
     def _place(self, frame: Any) -> None:  # noqa: ANN401 - of PyAV
-        number = frame.opaque if isinstance(frame.opaque, int) else min(self._open, default=self._sent - 1)
+        number = frame.opaque[0] if frame.opaque else min(self._open, default=self._sent - 1)
         is_key = self._is_key(frame, self._open.pop(number, False))
         self._expected.pop(number, None)
         if self._codec in _IN_ORDER:

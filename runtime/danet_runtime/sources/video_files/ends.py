@@ -18,8 +18,8 @@ _EBML: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 _NO_SIZE: Final = (0, 0xFFFFFFFF)  # AVI whose recording was not closed
 _TRANSPORT_SYNC: Final = b"G"
-_TRANSPORT_PACKETS: Final = (188, 192)
-"""Bytes of a packet: ISO 13818-1, and of camcorders and discs (.m2ts, .mts)."""
+_TRANSPORT_PACKETS: Final = {188: 0, 192: 4}
+"""Bytes of a packet, and those that camcorders and discs (.m2ts, .mts) put before each."""
 _GIF_TRAILER: Final = b";"
 _GIF_TAIL: Final = 4096
 _MOST_PARTS: Final = 1 << 20
@@ -100,7 +100,7 @@ def _end_of_gif(file: BinaryIO, size: int) -> int:
 
 def _end_of_transport(file: BinaryIO, size: int, head: bytes) -> int:
     """MPEG-TS, plain or with four bytes before each packet: the end of its last packet, if it has begun."""
-    for length, before in zip(_TRANSPORT_PACKETS, (0, 4), strict=True):
+    for length, before in _TRANSPORT_PACKETS.items():
         first, second = head[before : before + 1], head[before + length : before + length + 1]
         if first == second == _TRANSPORT_SYNC:
             rest = size % length

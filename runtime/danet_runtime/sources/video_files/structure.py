@@ -58,6 +58,9 @@ class Gaps:
         most: How many may be missing in all; a damaged time may tell of any number.
         reach_back: Whether what is broken may reach into the packet before, and nobody else tells.
         most_s: Longest gap in seconds that counts as loss; in a longer one two recordings were joined.
+
+    Attributes:
+        is_behind_a_break: Whether there is a break between the last packet and the one before it.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Gaps:
         self._last: int | None = None
         self._lacking = lacking
         self._most = most
+        self.is_behind_a_break = False
 
     @property
     def has_more(self) -> bool:
@@ -91,12 +95,12 @@ class Gaps:
             at: Offset of the packet in the file, in bytes.
             time: Time of the packet in the order of decoding, in ticks.
         """
-        is_behind_a_break = False
+        self.is_behind_a_break = False
         while self._breaks and at is not None and self._breaks[0] <= at:
             del self._breaks[0]
-            is_behind_a_break = True
+            self.is_behind_a_break = True
         last, self._last = self._last, time if self._last is None else max(self._last, time or 0)
-        if not is_behind_a_break or last is None or time is None or time - last > self._most_ticks:
+        if not self.is_behind_a_break or last is None or time is None or time - last > self._most_ticks:
             return 0
         if self._lacking is not None:
             lost = min(1, self._lacking) if self._breaks else self._lacking
