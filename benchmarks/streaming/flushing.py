@@ -40,7 +40,7 @@ RESULTS = results_file("flushing")
 SIZE_HW = (512, 1024)
 FPS = 25.0
 BOX_FRAMES = 750
-"""Thirty seconds at 25 a second, as a black box keeps."""
+"""Thirty seconds at 25 a second, as a flight recorder keeps."""
 
 _NEVER_S = 1e9
 
@@ -118,7 +118,7 @@ def compare_sinks(folder: Path, rounds: int, seconds: float) -> dict[str, dict[s
 
 
 def compare_files(folder: Path, rounds: int) -> dict[str, float]:
-    """Milliseconds of a report and of a black box's folder, flushed, and what the flush adds."""
+    """Milliseconds of a report and of a flight recording's folder, flushed, and what the flush adds."""
 
     def a_report(at: Path) -> None:
         write_json(at / "report.json", list(range(1000)))

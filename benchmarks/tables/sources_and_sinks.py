@@ -57,7 +57,7 @@ def _delay(row: Document) -> str:
 
 
 def flushing(results: Path) -> str:
-    """Writes with flushing over those without, and what a report and a black box take."""
+    """Writes with flushing over those without, and what a report and a flight recording take."""
     document = read(results, "flushing")
     if document is None:
         return ""
@@ -69,7 +69,7 @@ def flushing(results: Path) -> str:
     return prose(
         f"With flushing over without, a write of a {size} picture at 25 a second took {video} (video), "
         f"{lines} (JSON lines) and {masks} (masks) times as long in the median; a report took "
-        f"{report[0]:.0f} ms and not {report[1]:.0f}, a black box of 750 frames {box[0] / 1e3:.1f} s and not "
-        f"{box[1] / 1e3:.1f} ({machine(document)}{beside(document)}; "
+        f"{report[0]:.0f} ms and not {report[1]:.0f}, a flight recording of 750 frames "
+        f"{box[0] / 1e3:.1f} s and not {box[1] / 1e3:.1f} ({machine(document)}{beside(document)}; "
         "`python -m benchmarks.streaming.flushing`)."
     )

@@ -48,9 +48,6 @@ def export(
         Literal["bt601", "bt709"] | None,
         typer.Option(help="Matrix of nv12 and uyvy; bt601 where it is not given."),
     ] = None,
-    colour: Annotated[
-        Literal["bt601", "bt709"] | None, typer.Option(hidden=True, help="--color as version 0.1 spelt it.")
-    ] = None,
     levels: Annotated[
         Literal["limited", "full"] | None,
         typer.Option("--range", help="Levels of nv12 and uyvy; limited (16 to 235) where it is not given."),
@@ -86,7 +83,6 @@ def export(
     from danet_runtime.files.atomic import check_folder_target
     from danet_runtime.frames.pixel_formats import Pixels
 
-    color = color or colour
     if pixel_format == "bgr" and (color or levels):
         raise UsageError("--color and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
     pixels = Pixels(pixel_format, color or "bt601", levels or "limited")

@@ -1,8 +1,9 @@
 """Names and words of others, shown so that a terminal or a log takes none of them for an order.
 
-The names of files, classes and cameras, the words of manifests, black boxes and child processes may hold
-anything: escape sequences that retitle, recolor or erase, line ends that forge another line, marks that turn
-the direction of writing, and the stand-ins for bytes that are no text. All these are shown by their numbers.
+The names of files, classes and cameras, the words of manifests, flight recordings and child processes may
+hold anything: escape sequences that retitle, recolor or erase, line ends that forge another line, marks that
+turn the direction of writing, and the stand-ins for bytes that are no text. All these are shown by their
+numbers.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def test_a_record_of_the_log_is_one_line(evil: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["title", "erase", "line", "closing markup", "markup", "bidi", "C1"])
-def test_a_black_box_of_others_is_listed_and_shown_without_orders(
+def test_a_flight_recording_of_others_is_listed_and_shown_without_orders(
     bundle: Bundle, tmp_path: Path, name: str
 ) -> None:
     for number in (1, 2):

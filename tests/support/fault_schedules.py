@@ -28,7 +28,7 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import BackendError, DanetError, FaultError, SinkError, SourceError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.processes.running import RUNNING
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.results.result import Result
 from danet_runtime.sinks import StreamFormat, open_sink
 from danet_runtime.sources import FrameInfo
@@ -167,7 +167,7 @@ class Drive:
         self.taken: set[str] = set()  # names of files that somebody has taken away
         self.to_be_told: set[str] = set()  # those that were being written then
         self.had_no_room = False
-        self.box = BlackBox(folder / "boxes", seconds=5.0, keep=3)
+        self.box = FlightRecorder(folder / "boxes", seconds=5.0, keep=3)
         self.seen: dict[str, list[int]] = defaultdict(list)
         self.broken: list[str] = []  # invariants of results that did not hold
         self.error: BaseException | None = None
@@ -393,7 +393,7 @@ def _asked_from_many_threads(drive: Drive, chance: float) -> None:
         thread.start()
 
 
-def _black_box_is_asked_for(drive: Drive, chance: float) -> None:
+def _flight_recorder_is_asked_for(drive: Drive, chance: float) -> None:
     for _ in range(1 + int(chance * 3)):
         drive.box.request("somebody asked")
 
@@ -429,7 +429,7 @@ KINDS: Final[dict[str, tuple[Callable[[Drive, float], None], float]]] = {
     "sink slows": (_sink_slows, 2),
     "thread dies": (_thread_dies, 0.3),
     "many threads ask": (_asked_from_many_threads, 1),
-    "black box": (_black_box_is_asked_for, 1),
+    "flight recorder": (_flight_recorder_is_asked_for, 1),
     "stopped": (_stopped, 1),
     "closed": (_closed_from_elsewhere, 1),
     "nothing": (_nothing, 3),

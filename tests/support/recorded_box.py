@@ -1,4 +1,4 @@
-"""A black box as a stream writes it, with words of the test's own in it."""
+"""A flight recording as a stream writes it, with words of the test's own in it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from stream_parts import until
 
 from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.results.health import HealthEvent
 from danet_runtime.sinks import StreamFormat
 
 
 def record(bundle: Bundle, folder: Path, frames: int = 2, *, word: str = "front") -> Path:
-    """Write a black box of a camera with the given name, for a reason and with an event of that name."""
+    """Write a flight recording of a camera, with a reason and an event of the given words."""
     with Segmenter(bundle) as segmenter:
-        box = BlackBox()
+        box = FlightRecorder()
         box.open(StreamFormat((48, 64), 25.0, segmenter.classes, segmenter.palette))
     box.note(HealthEvent(1, 2, "degraded", "ready", (word,)))
     for number in range(frames):

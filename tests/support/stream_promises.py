@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 
 from danet_runtime.errors import FaultError
-from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.reader import FlightRecording
 from danet_runtime.results.result import Result
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def _was_captured(drive: Drive) -> bool:
 
 
 def _slots_are_bounded(drive: Drive) -> bool:
-    return all(len(lane.slots.slots) <= 2 * lane.slots.count for lane in drive.stream._loop._lanes)
+    return all(
+        len(pipeline.slots.slots) <= 2 * pipeline.slots.count for pipeline in drive.stream._loop._pipelines
+    )
 
 
 INVARIANTS: Final[dict[str, Callable[[Drive], bool]]] = {
@@ -147,7 +149,7 @@ def _readable_frames(path: Path) -> int:
 def _boxes_are_readable(drive: Drive) -> bool:
     boxes = list(drive.box.written)
     for box in boxes:
-        for recorded in BlackBoxRecording(box):
+        for recorded in FlightRecording(box):
             if recorded.labels.shape != recorded.frame.shape[:2]:
                 return False
     there = [path for path in (drive.folder / "boxes").glob("*") if path.is_dir()]
@@ -161,12 +163,12 @@ def _error_has_a_cause(drive: Drive) -> bool:
 
 def _slots_are_given_back(drive: Drive) -> bool:
     """But for the newest, what nobody has asked for, and what a thread holds that was killed or given up."""
-    for lane in drive.stream._loop._lanes:
-        delivery = lane.delivery
-        readers = {delivery._newest, drive.stream._loop._caller._items[lane.camera.number]}
-        hanging = sum(worker.thread.is_alive() for worker in lane.workers)
+    for pipeline in drive.stream._loop._pipelines:
+        delivery = pipeline.delivery
+        readers = {delivery._newest, drive.stream._loop._caller._items[pipeline.camera.number]}
+        hanging = sum(worker.thread.is_alive() for worker in pipeline.workers)
         lost = hanging + (drive.stream.health.state == "fault")
-        if len(lane.slots.held.keys() - readers) > lost:
+        if len(pipeline.slots.held.keys() - readers) > lost:
             return False
     return True
 
@@ -179,7 +181,7 @@ AT_THE_END: Final[dict[str, Callable[[Drive], bool]]] = {
     "every sink is finished once": _sinks_are_finished,
     "what is told as written can be read, but for what was taken away": _files_are_readable,
     "what was taken away while it was written is told": _losses_are_told,
-    "every black box can be read, and no more are kept than was asked": _boxes_are_readable,
+    "every flight recording can be read, and no more are kept than was asked": _boxes_are_readable,
     "an error has a cause, which is never a pause, a new size or a failed opening": _error_has_a_cause,
     "an error that asks for a restart is a fault of the health": lambda drive: (
         not isinstance(drive.error, FaultError) or drive.stream.health.state == "fault"

@@ -1,7 +1,7 @@
 """Pictures as this package's callers take them: :mod:`danet_runtime.pictures.decoding` with its errors named.
 
-Frames of the user, the golden frame and its labels, calibration's frames and the pictures of a black box all
-come through here.
+Frames of the user, the golden frame and its labels, calibration's frames and the pictures of a flight
+recorder all come through here.
 """
 
 from __future__ import annotations

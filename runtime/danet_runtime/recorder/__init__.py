@@ -1,1 +1,1 @@
-"""The black box: the last seconds of a stream, kept for after a fault."""
+"""The flight recorder: the last seconds of a stream, kept for after a fault."""

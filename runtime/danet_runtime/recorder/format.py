@@ -1,4 +1,4 @@
-"""Format of a black box on disk: a folder with a manifest, and a picture and a mask for every frame."""
+"""Format of a flight recording on disk: a folder with a manifest, and a picture and a mask a frame."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Figures(_Strict):
     failed: Int64
 
 
-class BlackBoxManifest(_Strict):
+class RecordingManifest(_Strict):
     """The file ``blackbox.json``.
 
     Attributes:
@@ -101,7 +101,7 @@ class BlackBoxManifest(_Strict):
         machine: CPU, platform and versions.
     """
 
-    kind: Literal["danet-black-box"] = "danet-black-box"
+    kind: Literal["danet-flight-recorder"] = "danet-flight-recorder"
     schema_version: Literal[1, 2] = 2
     number: int | None = None
     reason: str
@@ -134,7 +134,7 @@ def next_number(folder: Path) -> int:
 
 
 def boxes_in(folder: Path) -> list[Path]:
-    """The black boxes that were written into a folder, or into the folders of its cameras.
+    """The flight recordings that were written into a folder, or into the folders of its cameras.
 
     Of each folder the oldest comes first: by number, since clocks are set; those of versions before, which
     have none, by their names, before the others.

@@ -1,4 +1,4 @@
-"""Reading a black box that was written."""
+"""Reading a flight recording that was written."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from danet_runtime.files.limited import read_limited, require_plain_json
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.decoding import MOST_FILE_BYTES
 from danet_runtime.pictures.reading import decode
-from danet_runtime.recorder.format import MANIFEST_NAME, BlackBoxManifest, RecordedEvent, RecordedFrame
+from danet_runtime.recorder.format import MANIFEST_NAME, RecordedEvent, RecordedFrame, RecordingManifest
 from danet_runtime.results.result import Result
 
 _MANIFEST_LIMIT_BYTES = 64 << 20  # some 100 000 frames
 
 
-class BlackBoxRecording:
-    """The content of a folder that :class:`danet_runtime.recorder.recorder.BlackBox` wrote.
+class FlightRecording:
+    """The content of a folder that :class:`danet_runtime.recorder.recorder.FlightRecorder` wrote.
 
     ::
 
-        for result in BlackBoxRecording("faults/blackbox-..."):
+        for result in FlightRecording("faults/blackbox-..."):
             print(result.frame_id, result.health, result.labels.shape)
 
     Args:
         folder: The folder.
 
     Raises:
-        SourceError: It is no black box, or its manifest is damaged or of another version.
+        SourceError: It is no flight recording, or its manifest is damaged or of another version.
 
     Attributes:
         manifest: The manifest, which holds everything but the pictures.
@@ -43,22 +43,22 @@ class BlackBoxRecording:
         file = self.path / MANIFEST_NAME
         try:
             data = read_limited(file, _MANIFEST_LIMIT_BYTES, plain=True)
-            self.manifest = BlackBoxManifest.model_validate_json(data)
+            self.manifest = RecordingManifest.model_validate_json(data)
             require_plain_json(data)
         except OSError as error:
             raise SourceError(
-                f"{self.path} is no black box and none is in it: {MANIFEST_NAME} cannot be read "
-                f"({error.strerror}); give the folder that was written, or the one given to --black-box"
+                f"{self.path} is no flight recording and none is in it: {MANIFEST_NAME} cannot be read "
+                f"({error.strerror}); give the folder that was written, or the one given to --flight-recorder"
             ) from error
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise SourceError(
-                f"{file} does not follow version 1 or 2 of a black box: {place}: {first['msg']}; read it "
-                "with the version of danet that wrote it"
+                f"{file} does not follow version 1 or 2 of a flight recording: {place}: {first['msg']}; read "
+                "it with the version of danet that wrote it"
             ) from error
         except ValueError as error:  # behind ValidationError, which is one
-            raise SourceError(f"{file} is no manifest of a black box: {error}") from error
+            raise SourceError(f"{file} is no manifest of a flight recording: {error}") from error
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ class BlackBoxRecording:
         )
 
     def _picture(self, inner: str, *, color: bool) -> UInt8Array:
-        cv2 = opencv("reading a black box")
+        cv2 = opencv("reading a flight recording")
         file = self.path / inner
         try:
             data = read_limited(file, MOST_FILE_BYTES, plain=True)

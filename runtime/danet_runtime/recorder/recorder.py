@@ -1,4 +1,4 @@
-"""The black box: the last seconds of frames, masks and health events, in memory until something happens."""
+"""The flight recorder: the last seconds of frames, masks and health events, in memory until a fault."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _NEWEST_S = 1.0
 _CLOSE_S = 2.0
 
 
-class BlackBox:
+class FlightRecorder:
     """Keeps the last seconds of a stream in memory, and writes them as a folder when asked, or at a fault.
 
     It is a sink and a listener of the health::
 
-        box = BlackBox("faults")
+        box = FlightRecorder("faults")
         with Stream(segmenter, source, [box], listeners=[box.note]) as stream:
             ...
 
@@ -73,7 +73,7 @@ class BlackBox:
         context: The argument ``context``; it may be set later, since the stream is made after its sinks.
     """
 
-    name = "blackbox"
+    name = "flight_recorder"
 
     def __init__(
         self,
@@ -87,11 +87,11 @@ class BlackBox:
     ) -> None:
         if not (seconds > 0 and megabytes > 0 and 1 <= quality <= 100):
             raise UsageError(
-                "a black box keeps more than 0 seconds and megabytes, with a quality of 1 to 100 (got "
+                "a flight recorder keeps more than 0 seconds and megabytes, with a quality of 1 to 100 (got "
                 f"{seconds:g}, {megabytes:g} and {quality})"
             )
         if keep is not None and keep < 1:
-            raise UsageError(f"at least 1 black box must be kept (got {keep})")
+            raise UsageError(f"at least 1 flight recording must be kept (got {keep})")
         self.context = context
         if folder is not None:
             check_file_target(Path(folder) / "box")
@@ -138,7 +138,7 @@ class BlackBox:
         Raises:
             MissingDependencyError: OpenCV is not installed.
         """
-        self._cv2 = opencv("the black box")
+        self._cv2 = opencv("the flight recorder")
         self._classes = stream_format.classes
         if self._writer is not None:
             self._writer.open()
@@ -146,7 +146,9 @@ class BlackBox:
             self._opened += 1
             if self._thread is None:
                 self._waiting = Handover(1, "latest")
-                self._thread = threading.Thread(target=self._encode_all, name="danet-blackbox", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._encode_all, name="danet-flight-recorder", daemon=True
+                )
                 self._thread.start()
 
     def adopt(self, stream_format: StreamFormat) -> None:
@@ -159,7 +161,7 @@ class BlackBox:
             SinkError: The box is not open.
         """
         if self._thread is None:
-            raise SinkError("the black box is not open")
+            raise SinkError("the flight recorder is not open")
         copy = self._copy(result)
         with self._lock:
             self._seen += 1
@@ -269,8 +271,10 @@ class BlackBox:
                     manifest = self._manifest(reason, number, frames, events)
                     (partial / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
             except OSError as error:
-                raise SinkError(f"the black box cannot be written to {path}: {error.strerror}") from error
-        logger.warning("black box (%s): %d frames written to %s", reason, len(records), path)
+                raise SinkError(
+                    f"the flight recording cannot be written to {path}: {error.strerror}"
+                ) from error
+        logger.warning("flight recorder (%s): %d frames written to %s", reason, len(records), path)
         return path
 
     def figures(self) -> dict[str, Any]:
@@ -295,7 +299,7 @@ class BlackBox:
                 try:
                     record = self._encode(result)
                 except Exception:
-                    logger.exception("the black box cannot keep frame %d", result.frame_id)
+                    logger.exception("the flight recorder cannot keep frame %d", result.frame_id)
                     with self._lock:
                         self._failed += 1
                 else:
@@ -365,7 +369,7 @@ class BlackBox:
         events: Sequence[HealthEvent],
     ) -> str:
         from danet_runtime.machine import describe_machine
-        from danet_runtime.recorder.format import BlackBoxManifest
+        from danet_runtime.recorder.format import RecordingManifest
 
         context: Mapping[str, Any] = {}
         if self.context is not None:
@@ -373,7 +377,7 @@ class BlackBox:
                 context = self.context()
             except Exception as error:  # noqa: BLE001 - the frames matter more
                 context = {"error": f"{type(error).__name__}: {error}"}
-        return BlackBoxManifest.model_validate(
+        return RecordingManifest.model_validate(
             {
                 "reason": reason,
                 "number": number,

@@ -1,4 +1,4 @@
-"""A black box as a video: the overlay, and a strip that says when, how old and in which state."""
+"""A flight recording as a video: the overlay, and a strip that says when, how old and in which state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SourceError
 from danet_runtime.files.targets import followed
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.reader import FlightRecording
 from danet_runtime.results.health import HealthState
 from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
 from danet_runtime.results.result import Result
@@ -36,7 +36,7 @@ _RATES = (1.0, 120.0)
 
 
 def replay(
-    recording: BlackBoxRecording,
+    recording: FlightRecording,
     output: Path,
     *,
     camera: str | None = None,
@@ -45,7 +45,7 @@ def replay(
     overwrite: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> int:
-    """Write one camera of a black box as a video.
+    """Write one camera of a flight recording as a video.
 
     Every frame is shown once; a gap in the ids and the time that it took stand in the strip. What happened
     after the last frame is shown over it for two seconds.
@@ -109,9 +109,7 @@ class StateDrawing:
         size_hw: Height and width of the pictures.
     """
 
-    def __init__(
-        self, size_hw: tuple[int, ...], recording: BlackBoxRecording, *, legend: bool = False
-    ) -> None:
+    def __init__(self, size_hw: tuple[int, ...], recording: FlightRecording, *, legend: bool = False) -> None:
         self._cv2 = opencv("drawing a replay")
         self._frame_hw = (size_hw[0], size_hw[1])
         classes = recording.manifest.classes
@@ -186,7 +184,7 @@ class StateDrawing:
             )
 
 
-def _rate(recording: BlackBoxRecording, camera: str) -> float:
+def _rate(recording: FlightRecording, camera: str) -> float:
     times = [frame.capture_time_ns for frame in recording.manifest.frames if frame.camera == camera]
     if len(times) < 2:
         return 10.0

@@ -1,4 +1,4 @@
-"""Writes black boxes into their folder: one at a time, numbered, no more than are of use."""
+"""Writes flight recordings into their folder: one at a time, numbered, no more than are of use."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class BoxWriter:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                name = "danet-blackbox-write"
+                name = "danet-flight-recorder-write"
                 self._thread = threading.Thread(target=self._answer_all, name=name, daemon=True)
                 self._thread.start()
                 atexit.register(self.finish)  # a daemon, or it would keep the interpreter from ending
@@ -163,8 +163,8 @@ class BoxWriter:
             self.refused += 1
             if self.refused == 1:
                 logger.warning(
-                    "no more black boxes are written to %s on request: those of this run have taken as much "
-                    "room as they may; limit their number, so that the oldest make room",
+                    "no more flight recordings are written to %s on request: those of this run have taken as "
+                    "much room as they may; limit their number, so that the oldest make room",
                     self._folder,
                 )
             return
@@ -182,12 +182,14 @@ class BoxWriter:
             logger.error("%s", error)
             self.unwritten.append(str(error))
         except Exception as error:  # the thread must live for the next one
-            logger.exception("the black box cannot be written")
+            logger.exception("the flight recording cannot be written")
             self.unwritten.append(f"{type(error).__name__}: {error}")
 
 
 def remove_oldest(folder: Path, keep: int) -> None:
-    """Remove all black boxes of a folder but those with the highest numbers; nothing else in it is touched.
+    """Remove all flight recordings of a folder but those with the highest numbers.
+
+    Nothing else in it is touched.
 
     One that cannot be removed is logged and tried again the next time.
     """
@@ -196,4 +198,4 @@ def remove_oldest(folder: Path, keep: int) -> None:
         try:
             discard(box)
         except OSError as error:
-            logger.warning("the black box %s is not removed: %s", box, error.strerror or error)
+            logger.warning("the flight recording %s is not removed: %s", box, error.strerror or error)

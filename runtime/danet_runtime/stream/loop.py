@@ -16,8 +16,8 @@ from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.arguments import cameras_of, check_frames, check_models
 from danet_runtime.stream.inference.overlapped import frames_under_way, make_inference
 from danet_runtime.stream.lifecycle import Lifecycle, State
+from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.pipeline.delivery import Delivery
-from danet_runtime.stream.pipeline.lane import Lane
 from danet_runtime.stream.report import Ending, StreamReport
 from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.options import StreamOptions
@@ -60,8 +60,8 @@ class Loop:
         self._context = StreamContext(options, self.health)
         self._intake: Intake[FrameSlot] = Intake(policies)
         self._caller: Intake[FrameSlot] = Intake(policies)
-        self._lanes = [
-            Lane(
+        self._pipelines = [
+            CameraPipeline(
                 camera,
                 self._context,
                 self._intake,
@@ -72,8 +72,8 @@ class Loop:
             for camera in cameras
         ]
         self._context.at_end(self._caller.close)
-        self._inference = make_inference(self._segmenters, self._lanes, self._intake, self._context)
-        self._supervision = Supervision(self._lanes, self._inference, self._context, self._goes_on)
+        self._inference = make_inference(self._segmenters, self._pipelines, self._intake, self._context)
+        self._supervision = Supervision(self._pipelines, self._inference, self._context, self._goes_on)
         self.life = Lifecycle()
         self._stopping = False
         self._stops: set[int] = set()  # threads that stop the cameras at the moment
@@ -82,17 +82,17 @@ class Loop:
     @property
     def frames_in(self) -> int:
         """Frames read so far."""
-        return sum(lane.counts.frames_in for lane in self._lanes)
+        return sum(pipeline.counts.frames_in for pipeline in self._pipelines)
 
     @property
     def frames_out(self) -> int:
         """Frames segmented and written so far."""
-        return sum(lane.counts.frames_out for lane in self._lanes)
+        return sum(pipeline.counts.frames_out for pipeline in self._pipelines)
 
     @property
     def frames_dropped(self) -> int:
         """Frames displaced by newer ones so far."""
-        return sum(self._intake.dropped(lane.camera.number) for lane in self._lanes)
+        return sum(self._intake.dropped(pipeline.camera.number) for pipeline in self._pipelines)
 
     def start(self) -> None:
         """See :meth:`danet_runtime.Stream.start`."""
@@ -117,31 +117,31 @@ class Loop:
         self._stop_where_asked()
 
     def _open(self) -> None:
-        opened: list[Lane] = []
+        opened: list[CameraPipeline] = []
         try:
-            for lane in self._lanes:
-                lane.open(self._segmenters[0])
-                opened.append(lane)
-                for slot in lane.slots.slots:
+            for pipeline in self._pipelines:
+                pipeline.open(self._segmenters[0])
+                opened.append(pipeline)
+                for slot in pipeline.slots.slots:
                     for segmenter in self._segmenters:
                         segmenter.pin(slot.frame, slot.labels)
                     slot.is_pinned = True
         except BaseException:
             self._context.told()
-            for lane in opened:
-                lane.close_sinks()
+            for pipeline in opened:
+                pipeline.close_sinks()
             self._close_sources()
             raise
 
     def _start_threads(self) -> None:
         try:
             self._supervision.start()  # first: the others count on its clock
-            for lane in self._lanes:
-                lane.start()
+            for pipeline in self._pipelines:
+                pipeline.start()
             self._inference.start()
         except BaseException:  # no more threads to be had, or Ctrl-C: those that run must end
             self._stopping = True
-            self._stop_lanes()
+            self._stop_pipelines()
             self._inference.abort()
             self._context.end()
             self._leave()
@@ -155,43 +155,45 @@ class Loop:
             ClosedError: There is no more.
         """
         number, slot = self._caller.get()
-        return self._lanes[number].delivery, slot
+        return self._pipelines[number].delivery, slot
 
     def _leave(self) -> None:
         """Release the results that wait, since the caller takes no more."""
         for number, slot in self._caller.abort():
-            self._lanes[number].delivery.release(slot)
+            self._pipelines[number].delivery.release(slot)
 
     def latest(self, max_age_ms: float, camera: str | None) -> Result | None:
         """See :meth:`danet_runtime.Stream.latest`."""
-        for lane in self._lanes:
-            if camera in (None, lane.camera.name):
+        for pipeline in self._pipelines:
+            if camera in (None, pipeline.camera.name):
                 with self.life.calling():
-                    return lane.delivery.latest(max_age_ms)
-        names = ", ".join(lane.camera.name for lane in self._lanes)
+                    return pipeline.delivery.latest(max_age_ms)
+        names = ", ".join(pipeline.camera.name for pipeline in self._pipelines)
         raise UsageError(f"there is no camera {camera!r}, only {names}")
 
     def stop(self) -> None:
         """See :meth:`danet_runtime.Stream.stop`."""
         with self.life.calling():
             # Where everything was read already it ends by itself, and says so.
-            self._stopping = self._stopping or not all(lane.capture.has_ended for lane in self._lanes)
+            self._stopping = self._stopping or not all(
+                pipeline.capture.has_ended for pipeline in self._pipelines
+            )
             if self.life.state not in ("new", "starting"):
-                self._stop_lanes()
+                self._stop_pipelines()
 
     def _stop_where_asked(self) -> None:
         """Do what was asked for during the start."""
         if self._stopping:
-            self._stop_lanes()
+            self._stop_pipelines()
 
-    def _stop_lanes(self) -> None:
+    def _stop_pipelines(self) -> None:
         me = threading.get_ident()
         if me in self._stops:
             return  # a signal's handler came between: what it asks for is being done
         self._stops.add(me)
         try:
-            for lane in self._lanes:
-                lane.stop()
+            for pipeline in self._pipelines:
+                pipeline.stop()
         finally:
             self._stops.discard(me)
 
@@ -218,7 +220,7 @@ class Loop:
         try:
             threading.Thread(target=self._close, args=(before,), name="danet-close").start()
         except BaseException:  # no more threads to be had: nobody closes, but nothing more is read
-            self._stop_lanes()
+            self._stop_pipelines()
             self._leave()
             self.life.end_close()
             raise
@@ -229,7 +231,7 @@ class Loop:
                 self._close_sources()
                 self._caller.close()
                 return
-            if any(lane.capture.worker.thread.is_alive() for lane in self._lanes):
+            if any(pipeline.capture.worker.thread.is_alive() for pipeline in self._pipelines):
                 self.stop()
             self._leave()
             self._join()
@@ -248,7 +250,7 @@ class Loop:
         """See :meth:`danet_runtime.Stream.report`."""
         with self.life.calling():
             return summarise(
-                self._lanes, self._segmenters[self._inference.level], self._context, self._ending()
+                self._pipelines, self._segmenters[self._inference.level], self._context, self._ending()
             )
 
     def _goes_on(self) -> bool:
@@ -268,29 +270,33 @@ class Loop:
             return "failed"
         if self._stopping:
             return "stopped"
-        return "frame limit" if any(lane.reached_limit for lane in self._lanes) else "source ended"
+        return (
+            "frame limit" if any(pipeline.reached_limit for pipeline in self._pipelines) else "source ended"
+        )
 
     def _join(self) -> None:
         was_starting = self.health.state == "starting"
         grace_s = self._context.options.grace_s
         stuck = []
-        for lane in self._lanes:
-            if not wait_for([lane.capture.worker], grace_s, lane.capture.interrupt):
-                stuck.append(lane)
+        for pipeline in self._pipelines:
+            if not wait_for([pipeline.capture.worker], grace_s, pipeline.capture.interrupt):
+                stuck.append(pipeline)
                 self._context.fail(
-                    SourceError(f"{lane.camera.name} did not return within {grace_s:.0f} s and was given up")
+                    SourceError(
+                        f"{pipeline.camera.name} did not return within {grace_s:.0f} s and was given up"
+                    )
                 )
         if wait_for(self._inference.workers, grace_s, self._give_up_sinks):
-            for lane in self._lanes:
-                lane.unpin(self._segmenters)
+            for pipeline in self._pipelines:
+                pipeline.unpin(self._segmenters)
         elif was_starting and self._stopping:
             logger.warning("the first inference was still under way when the end was asked for; it is left")
             self._inference.abort()
             self._context.end()
         else:
             self._supervision.give_up("inference did not return and was given up; restart the process")
-        for lane in self._lanes:
-            lane.delivery.wait_for_sinks(grace_s)
+        for pipeline in self._pipelines:
+            pipeline.delivery.wait_for_sinks(grace_s)
         self._supervision.stop()
         self._close_sources(but=stuck)
         self._supervision.tell_end()
@@ -298,15 +304,15 @@ class Loop:
 
     def _give_up_sinks(self) -> None:
         """End the stream: inference no longer waits for sinks that do not return."""
-        for lane in self._lanes:
-            lane.delivery.give_up_after(self._context.options.grace_s)
+        for pipeline in self._pipelines:
+            pipeline.delivery.give_up_after(self._context.options.grace_s)
 
-    def _close_sources(self, but: Sequence[Lane] = ()) -> None:
+    def _close_sources(self, but: Sequence[CameraPipeline] = ()) -> None:
         """Close what is read from; one whose thread hangs in it is left alone, that would not be safe."""
-        for lane in self._lanes:
-            if lane in but:
+        for pipeline in self._pipelines:
+            if pipeline in but:
                 continue
             try:
-                lane.camera.source.close()
+                pipeline.camera.source.close()
             except Exception as error:  # noqa: BLE001 - raised again in the caller
                 self._context.fail(error)

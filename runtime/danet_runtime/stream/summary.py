@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from danet_runtime.inference.segmenter import Segmenter
-from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.report import Ending, StreamReport
 from danet_runtime.stream.state.context import StreamContext
 
 
 def summarise(
-    lanes: Sequence[Lane], segmenter: Segmenter, context: StreamContext, ending: Ending
+    pipelines: Sequence[CameraPipeline], segmenter: Segmenter, context: StreamContext, ending: Ending
 ) -> StreamReport:
     """Return the report of a stream.
 
     Args:
-        lanes: Cameras of the stream.
+        pipelines: Cameras of the stream.
         segmenter: Segmenter that runs at present.
         context: Shared state of the stream.
         ending: Reason for its end.
     """
     health, failure = context.health, context.failure
-    cameras = [lane.describe() for lane in lanes]
+    cameras = [pipeline.describe() for pipeline in pipelines]
     counts = {key: sum(camera["frames"][key] for camera in cameras) for key in cameras[0]["frames"]}
-    firsts = [lane.counts.first_ns for lane in lanes if lane.counts.first_ns]
-    last = max(lane.counts.last_ns for lane in lanes)
+    firsts = [pipeline.counts.first_ns for pipeline in pipelines if pipeline.counts.first_ns]
+    last = max(pipeline.counts.last_ns for pipeline in pipelines)
     duration_s = max(last - min(firsts), 0) / 1e9 if counts["out"] and firsts else 0.0
     return StreamReport(
         frames_in=counts["in"],
@@ -40,8 +40,8 @@ def summarise(
         error=None if failure is None else str(failure) or type(failure).__name__,
         duration_s=duration_s,
         fps=counts["out"] / duration_s if duration_s else 0.0,
-        policy=lanes[0].camera.policy,
-        latency=lanes[0].counts.latency(),
+        policy=pipelines[0].camera.policy,
+        latency=pipelines[0].counts.latency(),
         cameras=cameras,
         health={
             "state": health.state,

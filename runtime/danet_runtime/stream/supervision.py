@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from danet_runtime.errors import FaultError
 from danet_runtime.stream.inference.inference import Inference
+from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.pipeline.frame_checks import StandstillCheck, WallClockCheck
-from danet_runtime.stream.pipeline.lane import Lane
 from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.watch import Watchdog, Worker
 from danet_runtime.stream.systemd import SystemdNotifier
@@ -18,7 +18,7 @@ class Supervision:
     """Checks the parts of a stream at regular intervals, and gives up those that no longer respond.
 
     Args:
-        lanes: The cameras.
+        pipelines: The cameras.
         inference: Inference of the stream.
         context: Shared state of the stream.
         goes_on: Called before each check; returns whether there is anything left to check.
@@ -26,12 +26,12 @@ class Supervision:
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
+        pipelines: Sequence[CameraPipeline],
         inference: Inference,
         context: StreamContext,
         goes_on: Callable[[], bool],
     ) -> None:
-        self._lanes = lanes
+        self._pipelines = pipelines
         self._inference = inference
         self._context = context
         self._goes_on = goes_on
@@ -45,7 +45,10 @@ class Supervision:
     @property
     def workers(self) -> list[Worker]:
         """The threads that it looks at."""
-        return [*self._inference.workers, *(worker for lane in self._lanes for worker in lane.workers)]
+        return [
+            *self._inference.workers,
+            *(worker for pipeline in self._pipelines for worker in pipeline.workers),
+        ]
 
     def is_own(self, thread: threading.Thread) -> bool:
         """Whether it is one of the stream's own threads."""
@@ -80,8 +83,8 @@ class Supervision:
             return
         self._standstill.look()
         self._clock.look()
-        for lane in self._lanes:
-            lane.look()
+        for pipeline in self._pipelines:
+            pipeline.look()
         limit_s = self._inference_limit_s
         if max(worker.busy_s for worker in self._inference.workers) > limit_s:
             self.give_up(

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from danet_runtime.cli import app as cli
 from danet_runtime.cli import entry
+from danet_runtime.cli.options.renamed import RENAMED, with_new_names
 from danet_runtime.errors import UsageError
 
 runner = CliRunner()
@@ -119,3 +120,29 @@ def test_an_interruption_of_which_native_code_makes_another_error_is_one(monkeyp
         entry._run()
     assert end.value.code == 1
     assert capsys.readouterr().err == "danet: interrupted\n"
+
+
+def test_options_that_were_renamed_are_still_known_by_their_old_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = {"--flight-recorder", "--flight-recorder-keep"}
+    given = ["a.mp4", "--black-box", "boxes", "--black-box-keep=3", "--ladder", "x", "--", "--black-box"]
+    expected = [
+        "a.mp4",
+        "--flight-recorder",
+        "boxes",
+        "--flight-recorder-keep=3",
+        "--ladder",
+        "x",
+        "--",
+        "--black-box",
+    ]
+    assert with_new_names(given, known) == expected
+    assert "--black-box is called --flight-recorder now" in capsys.readouterr().err
+
+
+def test_every_renamed_option_is_one_of_a_command_under_its_new_name_alone() -> None:
+    commands = typer.main.get_command(cli.build_app()).commands.values()  # type: ignore[attr-defined]
+    options = {name for command in commands for parameter in command.params for name in parameter.opts}
+    assert set(RENAMED.values()) <= options
+    assert not set(RENAMED) & options

@@ -29,8 +29,8 @@ from danet_runtime.bundle.signature import generate_key_pair, read_signing_key
 from danet_runtime.bundle.verification import sign_bundle
 from danet_runtime.cli.commands.keygen import keygen
 from danet_runtime.files.atomic import replacing, replacing_folder, write_json
-from danet_runtime.recorder.reader import BlackBoxRecording
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.reader import FlightRecording
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sinks.json_lines import JsonLinesSink
 from danet_runtime.sinks.masks import MasksSink
@@ -126,8 +126,8 @@ def a_video(at: Path, suffix: str = ".mp4") -> Path:
     return at / "videos"
 
 
-def a_black_box(at: Path) -> Path:
-    box = BlackBox()
+def a_flight_recorder(at: Path) -> Path:
+    box = FlightRecorder()
     box.open(FORMAT)
     box.write(result(picture(0)))
     folder = box.save(at / "boxes" / "box")
@@ -145,7 +145,7 @@ MAKERS: list[Callable[[Path], Path]] = [
     masks,
     lines,
     a_video,
-    a_black_box,
+    a_flight_recorder,
 ]
 
 
@@ -283,13 +283,13 @@ def test_what_a_run_says_that_it_wrote_is_on_the_disk_when_it_ends(
     at = disk.path / "run"
     outputs = ("-o", "out.mp4", "--masks", "masks", "--sink", "jsonl:out.jsonl", "--report", "report.json")
     source = "synthetic:?size=48x64&fps=50&frames=250"
-    command = RunningCommand(at, bundle.path, source, *outputs, "--black-box", "box").ready()
+    command = RunningCommand(at, bundle.path, source, *outputs, "--flight-recorder", "box").ready()
     command.until(lambda: (at / "out.mp4").exists())
     os.kill(command.pid, signal.SIGUSR1)
     command.until(lambda: "frames written to box/" in command.said)
     with disk.after_power_cut() as left:
         (box,) = (left / "run" / "box").iterdir()
-        assert len(list(BlackBoxRecording(box))) > 0
+        assert len(list(FlightRecording(box))) > 0
     assert command.wait() == 0, command.said
     told = [line.removeprefix("written: ") for line in command.printed.splitlines() if "written: " in line]
     assert len(told) == 5

@@ -20,7 +20,7 @@ from danet_runtime.cli.app import build_app
 from danet_runtime.errors import DanetError, ManifestError, SourceError
 from danet_runtime.files.limited import read_limited, require_plain_json
 from danet_runtime.recorder.format import MANIFEST_NAME as BOX_MANIFEST
-from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.reader import FlightRecording
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -118,10 +118,10 @@ def test_a_manifest_that_means_two_things_or_too_much_is_refused(
     text = json.dumps(json.loads(manifest.read_text()))
     manifest.write_text(change(text))
     with pytest.raises(SourceError, match=r"blackbox\.json"):
-        BlackBoxRecording(box)
+        FlightRecording(box)
 
 
-def test_times_of_a_black_box_at_the_ends_of_the_clock_are_shown_or_refused_and_never_a_crash(
+def test_times_of_a_flight_recording_at_the_ends_of_the_clock_are_shown_or_refused_and_never_a_crash(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     box = record(bundle, tmp_path / "box", 3)
@@ -134,15 +134,15 @@ def test_times_of_a_black_box_at_the_ends_of_the_clock_are_shown_or_refused_and_
         assert done.exit_code == 0 or isinstance(done.exception, DanetError), done.exception
 
 
-def test_a_manifest_of_a_black_box_that_is_too_large_or_a_device_is_refused(
+def test_a_manifest_of_a_flight_recording_that_is_too_large_or_a_device_is_refused(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     box = record(bundle, tmp_path / "box")
     manifest = box / BOX_MANIFEST
     os.truncate(manifest, 1 << 40)  # a hole, which takes no room
     with pytest.raises(SourceError, match=f"at most {64 << 20} bytes"):
-        BlackBoxRecording(box)
+        FlightRecording(box)
     manifest.unlink()
     os.mkfifo(manifest)
     with pytest.raises(SourceError, match="expected a plain file"):
-        BlackBoxRecording(box)
+        FlightRecording(box)

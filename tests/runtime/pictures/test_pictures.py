@@ -22,7 +22,7 @@ from danet_runtime.bundle.golden import golden_frame
 from danet_runtime.errors import BundleError, ManifestError, SourceError
 from danet_runtime.pictures.header import MOST_PIXELS, read_header
 from danet_runtime.pictures.reading import decode
-from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.reader import FlightRecording
 from danet_runtime.sources import open_source
 
 SIZES = st.tuples(st.integers(1, 700), st.integers(1, 700))
@@ -138,19 +138,19 @@ except BundleError:
 
 
 @pytest.mark.parametrize("which", ["frame", "labels"])
-def test_the_pictures_of_a_black_box_are_limited_and_plain_files(
+def test_the_pictures_of_a_flight_recording_are_limited_and_plain_files(
     bundle: Bundle, tmp_path: Path, which: str
 ) -> None:
     box = record(bundle, tmp_path / "box")
-    entry = BlackBoxRecording(box).manifest.frames[0]
+    entry = FlightRecording(box).manifest.frames[0]
     file = box / getattr(entry, which)
     file.write_bytes(liar(30000, 3200))
     with pytest.raises(SourceError, match="states 30000x3200"):
-        next(iter(BlackBoxRecording(box)))
+        next(iter(FlightRecording(box)))
     file.unlink()
     file.symlink_to("/dev/zero")
     with pytest.raises(SourceError):
-        next(iter(BlackBoxRecording(box)))
+        next(iter(FlightRecording(box)))
 
 
 @pytest.mark.parametrize("size_hw", [(10**9, 10**9), (16384, 16384), (16385, 8)])

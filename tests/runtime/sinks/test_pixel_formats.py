@@ -21,8 +21,8 @@ from danet_runtime.clock import now_ns
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels
-from danet_runtime.recorder.reader import BlackBoxRecording
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.reader import FlightRecording
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.recorder.replay import replay
 from danet_runtime.results.result import Result
 from danet_runtime.sinks import CallbackSink, SharedMaskReader, Sink, open_sink
@@ -108,12 +108,12 @@ def is_overlay(picture: UInt8Array, painting: UInt8Array, within: float = 4) -> 
 
 
 @pytest.mark.parametrize("pixels", FORMATS, ids=str)
-def test_the_black_box_keeps_what_the_camera_saw_and_replay_shows_it(
+def test_the_flight_recorder_keeps_what_the_camera_saw_and_replay_shows_it(
     tmp_path: Path, stream_to: Callable, painting: UInt8Array, video_reader: Callable, pixels: Pixels
 ) -> None:
-    box = BlackBox(tmp_path)
+    box = FlightRecorder(tmp_path)
     stream_to(pixels, box)
-    recording = BlackBoxRecording(box.save(tmp_path / "box"))
+    recording = FlightRecording(box.save(tmp_path / "box"))
     entry = next(iter(recording))
     assert entry.pixels == BGR
     assert np.abs(entry.frame.astype(int) - painting).mean() < 6  # JPEG

@@ -11,7 +11,7 @@ from stream_parts import Camera, Echo, Frames, Record, check, stream_of, until
 
 from danet_runtime import Segmenter
 from danet_runtime.errors import SourceError, UsageError
-from danet_runtime.stream.state.ladder import LadderRules
+from danet_runtime.stream.state.fallback import FallbackRules
 
 
 def test_cameras_share_the_model_in_turn_and_every_result_says_whose_it_is(segmenter_with: Callable) -> None:
@@ -86,9 +86,9 @@ def test_late_results_are_marked_or_dropped_as_asked(segmenter_with: Callable) -
 
 def test_sustained_misses_step_to_the_faster_model_and_room_steps_back(segmenter_with: Callable) -> None:
     slow, fast = Echo(), Echo()
-    rules = LadderRules(window=5, rest=10)
+    rules = FallbackRules(window=5, rest=10)
     segmenters = [segmenter_with(slow), segmenter_with(fast)]
-    with stream_of(segmenters, Camera(0.002), deadline_ms=20, ladder=rules) as stream:
+    with stream_of(segmenters, Camera(0.002), deadline_ms=20, fallback=rules) as stream:
         until(lambda: stream.health.state == "ready" and slow.calls > 10)
         assert fast.calls == 0
         slow.pause_s = 0.03

@@ -18,7 +18,7 @@ from danet_runtime import Segmenter
 from danet_runtime.backends.base import PipelinedBackend
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import BackendError, FaultError
-from danet_runtime.stream.state.ladder import LadderRules
+from danet_runtime.stream.state.fallback import FallbackRules
 from danet_runtime.stream.state.slots import Policy
 
 STAGES_S = (0.005, 0.010, 0.005)
@@ -197,11 +197,11 @@ def test_a_killed_thread_ends_the_stream(segmenter_with: Callable, where: str) -
     assert sink.closed == 1
 
 
-def test_the_ladder_steps_while_frames_are_under_way(segmenter_with: Callable) -> None:
+def test_the_fallback_steps_while_frames_are_under_way(segmenter_with: Callable) -> None:
     slow, fast = Overlapping((0.0, 0.03, 0.0)), Overlapping((0.0, 0.001, 0.0))
-    rules = LadderRules(window=5, rest=1000)
+    rules = FallbackRules(window=5, rest=1000)
     with stream_of(
-        [segmenter_with(slow), segmenter_with(fast)], Camera(0.002), deadline_ms=20, ladder=rules
+        [segmenter_with(slow), segmenter_with(fast)], Camera(0.002), deadline_ms=20, fallback=rules
     ) as stream:
         seen = []
         for result in stream:

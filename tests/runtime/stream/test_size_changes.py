@@ -173,7 +173,7 @@ def test_slots_of_a_size_before_are_freed_with_their_last_reader_however_often_i
     alive: weakref.WeakSet[FrameSlot] = weakref.WeakSet()
     with stream_of(segmenter_with(Echo()), camera, sinks, sink_timeout_s=20.0, **QUICK) as stream:
         until(lambda: len(sinks[0].ids) == 3)
-        slots = stream._loop._lanes[0].slots
+        slots = stream._loop._pipelines[0].slots
         for size in (OTHER, THIRD, HW) * 3:
             come_back(camera, size, stream)
             alive.update(slots.slots)

@@ -22,7 +22,7 @@ from danet_runtime.results.result import FrameSlot, Result
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sources import FrameInfo
 from danet_runtime.stream.pipeline.camera import Camera
-from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.options import StreamOptions
 from danet_runtime.stream.state.pool import SlotPool
@@ -67,8 +67,8 @@ class Owners(RuleBasedStateMachine):
         self.caller: Intake[FrameSlot] = Intake([policy])
         self.source = Frames(1, live=True)
         camera = Camera(0, "camera", self.source, [Sink() for _ in range(sinks)], policy)
-        self.lane = Lane(camera, self.context, self.intake, self.caller, under_way=2)
-        self.delivery, self.slots = self.lane.delivery, self.lane.slots
+        self.pipeline = CameraPipeline(camera, self.context, self.intake, self.caller, under_way=2)
+        self.delivery, self.slots = self.pipeline.delivery, self.pipeline.slots
         self.slots.allocate(HW, BGR, None)
         self.delivery.open(StreamFormat(HW, None, (), None, BGR), is_assumed=False)  # type: ignore[arg-type]
         self.turns = Turns(self._next)
@@ -87,16 +87,18 @@ class Owners(RuleBasedStateMachine):
 
     @property
     def waits(self) -> bool:
-        return self.lane.camera.policy == "every"
+        return self.pipeline.camera.policy == "every"
 
     @property
     def is_stopped(self) -> bool:
         """At the end of the stream, or when none of the sinks is left that it waits for."""
-        return self.lane.capture.has_ended
+        return self.pipeline.capture.has_ended
 
     @property
     def sinks_have_room(self) -> bool:
-        return not self.waits or not any(consumer._place._items for consumer in self.delivery.consumers)
+        return not self.waits or not any(
+            sink_worker._place._items for sink_worker in self.delivery.sink_workers
+        )
 
     # What capture does.
 
@@ -111,7 +113,7 @@ class Owners(RuleBasedStateMachine):
         self.slots.put(self.captured)
         self.captured = None
         self.size_hw = self.source.size_hw = size_hw
-        self.lane._adopt()
+        self.pipeline._adopt()
 
     @precondition(
         lambda self: self.captured is not None and not (self.waits and self.intake._items[0] is not None)
@@ -123,9 +125,9 @@ class Owners(RuleBasedStateMachine):
         self.frames += 1
         if self.is_stopped:
             with pytest.raises(ClosedError):
-                self.lane.take(slot)
+                self.pipeline.take(slot)
         else:
-            assert self.lane.take(slot)
+            assert self.pipeline.take(slot)
 
     # What inference does.
 
@@ -149,26 +151,26 @@ class Owners(RuleBasedStateMachine):
     @precondition(lambda self: self.inferring)
     @rule()
     def the_model_fails(self) -> None:
-        self.lane.drop_failed(self.inferring.pop(0))
+        self.pipeline.drop_failed(self.inferring.pop(0))
 
     @precondition(lambda self: self.inferring and self.is_over)
     @rule()
     def a_frame_under_way_is_abandoned(self) -> None:
-        self.lane.abandon(self.inferring.pop(0))
+        self.pipeline.abandon(self.inferring.pop(0))
 
     # What those who read do.
 
-    @precondition(lambda self: any(consumer._place._items for consumer in self.delivery.consumers))
+    @precondition(lambda self: any(sink_worker._place._items for sink_worker in self.delivery.sink_workers))
     @rule(fails=st.booleans(), which=st.integers(0, 1))
     def a_sink_is_through_with_one(self, fails: bool, which: int) -> None:
-        busy = [consumer for consumer in self.delivery.consumers if consumer._place._items]
-        consumer = busy[which % len(busy)]
-        consumer.sink.fails = fails  # type: ignore[attr-defined]
-        slot = consumer._place.get()
+        busy = [sink_worker for sink_worker in self.delivery.sink_workers if sink_worker._place._items]
+        sink_worker = busy[which % len(busy)]
+        sink_worker.sink.fails = fails  # type: ignore[attr-defined]
+        slot = sink_worker._place.get()
         self._look(Counter({slot: 1}))
-        consumer._write(slot)
-        if consumer.lost:
-            consumer._drain()  # its thread ends
+        sink_worker._write(slot)
+        if sink_worker.lost:
+            sink_worker._drain()  # its thread ends
 
     @precondition(lambda self: not self.has_left and self.caller._items[0] is not None)
     @rule()
@@ -194,19 +196,19 @@ class Owners(RuleBasedStateMachine):
     def the_stream_ends(self) -> None:
         self.is_over = True
         for _, slot in self.intake.abort():
-            self.lane.abandon(slot)
+            self.pipeline.abandon(slot)
         self.context.end()
 
     @invariant()
     def no_slot_is_in_two_hands_and_none_is_lost(self) -> None:
-        if hasattr(self, "lane"):
+        if hasattr(self, "pipeline"):
             self._look(Counter())
 
     def _look(self, writing: Counter[FrameSlot]) -> None:
         alone = Counter(slot for slot in (self.captured, self.intake._items[0], *self.inferring) if slot)
         readers = Counter(writing)
-        for consumer in self.delivery.consumers:
-            readers.update(consumer._place._items)
+        for sink_worker in self.delivery.sink_workers:
+            readers.update(sink_worker._place._items)
         kept = (self.caller._items[0], self.delivery._newest, self.turns._held and self.turns._held.slot)
         readers.update(slot for slot in kept if slot)
         free = Counter(self.slots._free._items)
@@ -218,12 +220,12 @@ class Owners(RuleBasedStateMachine):
         if not self.is_stopped:  # then the pool gives out no more, and forgets which are free
             assert set(self.slots.slots) == everywhere
         assert self.slots.held == {**dict.fromkeys(alone, 0), **readers}
-        frames = self.lane.counts.describe(self.intake.dropped(0))
+        frames = self.pipeline.counts.describe(self.intake.dropped(0))
         assert frames["in"] == self.frames == sum(frames.values()) - frames["in"]
 
     def teardown(self) -> None:
         """However it went, what is left at the end is the newest, and what the caller holds."""
-        if not hasattr(self, "lane"):
+        if not hasattr(self, "pipeline"):
             return
         if self.captured is not None:
             self.slots.put(self.captured)
@@ -231,9 +233,9 @@ class Owners(RuleBasedStateMachine):
         if not self.is_over:
             self.the_stream_ends()
         while self.inferring:
-            self.lane.abandon(self.inferring.pop())
-        for consumer in self.delivery.consumers:
-            consumer._drain()
+            self.pipeline.abandon(self.inferring.pop())
+        for sink_worker in self.delivery.sink_workers:
+            sink_worker._drain()
         if not self.has_left:
             self.the_caller_leaves()
         self._look(Counter())

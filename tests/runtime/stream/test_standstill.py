@@ -24,7 +24,7 @@ from danet_runtime.errors import FaultError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.results.result import Result
 from danet_runtime.sources import FrameInfo
-from danet_runtime.stream.state.ladder import LadderRules
+from danet_runtime.stream.state.fallback import FallbackRules
 
 QUICK = {"reconnect_first_s": 0.01, "watch_every_s": 0.01}
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
@@ -203,14 +203,14 @@ def test_frames_with_a_clock_of_their_own_are_kept_with_their_true_age(
 
 
 @pytest.mark.parametrize("backend", [Echo, Overlapping])
-def test_the_ladder_does_not_step_down_for_what_waited_while_the_process_stood_still(
+def test_the_fallback_does_not_step_down_for_what_waited_while_the_process_stood_still(
     bundle: Bundle, suspension: Suspension, backend: Callable[[], Any]
 ) -> None:
     camera = Piled()
     camera.clock = "sensor"
     segmenters = [Segmenter(bundle, backend=backend()) for _ in range(2)]
-    rules = LadderRules(window=2, down_share=0.5, rest=2)
-    with stream_of(segmenters, camera, deadline_ms=2000.0, ladder=rules, **QUICK) as stream:
+    rules = FallbackRules(window=2, down_share=0.5, rest=2)
+    with stream_of(segmenters, camera, deadline_ms=2000.0, fallback=rules, **QUICK) as stream:
         until(lambda: stream.frames_out > 5)
         for _ in range(3):
             suspension.sleep(5)

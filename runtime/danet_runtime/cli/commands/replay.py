@@ -1,4 +1,4 @@
-"""``danet replay``: a black box as a video."""
+"""``danet replay``: a flight recording as a video."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options.arguments import require_there
 
 if TYPE_CHECKING:
-    from danet_runtime.recorder.reader import BlackBoxRecording
+    from danet_runtime.recorder.reader import FlightRecording
 
 
 def replay(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A black box, or the folder given to `danet run --black-box`: where several are in it, they "
-            "are listed."
+            help="A flight recording, or the folder given to `danet run --flight-recorder`: where several "
+            "are in it, they are listed."
         ),
     ],
     output: Annotated[
@@ -36,22 +36,24 @@ def replay(
     legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a video that exists.")] = False,
 ) -> None:
-    """Show what a black box holds, and write it as a video with the states drawn in."""
+    """Show what a flight recording holds, and write it as a video with the states drawn in."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from danet_runtime.errors import UsageError
-    from danet_runtime.recorder.reader import BlackBoxRecording
+    from danet_runtime.recorder.reader import FlightRecording
 
     require_there(folder, "FOLDER")
     found = _chosen(folder)
     if len(found) > 1:
         _list(folder, found)
         if output is not None:
-            raise UsageError(f"{folder} holds {len(found)} black boxes; give one of them to write a video of")
+            raise UsageError(
+                f"{folder} holds {len(found)} flight recordings; give one of them to write a video of"
+            )
         return
-    recording = BlackBoxRecording(found[0])
+    recording = FlightRecording(found[0])
     if found[0] != folder:
-        tell(f"the only black box in {folder}: {found[0]}")
+        tell(f"the only flight recording in {folder}: {found[0]}")
     _show(recording)
     if output is None:
         return
@@ -73,7 +75,7 @@ def replay(
 
 
 def _chosen(folder: Path) -> list[Path]:
-    """Return the black boxes in a folder; the folder itself if it is a box, or holds none."""
+    """Return the flight recordings in a folder; the folder itself if it is a box, or holds none."""
     from danet_runtime.recorder.format import MANIFEST_NAME, boxes_in
 
     return [folder] if (folder / MANIFEST_NAME).exists() else boxes_in(folder) or [folder]
@@ -82,13 +84,13 @@ def _chosen(folder: Path) -> list[Path]:
 def _list(folder: Path, boxes: Sequence[Path]) -> None:
 
     from danet_runtime.errors import SourceError
-    from danet_runtime.recorder.reader import BlackBoxRecording
+    from danet_runtime.recorder.reader import FlightRecording
 
     console = open_console()
-    console.print(f"{len(boxes)} black boxes in {folder}, the oldest first:", soft_wrap=True)
+    console.print(f"{len(boxes)} flight recordings in {folder}, the oldest first:", soft_wrap=True)
     for box in boxes:
         try:
-            recording = BlackBoxRecording(box)
+            recording = FlightRecording(box)
         except SourceError as error:
             told = str(error)
         else:
@@ -97,7 +99,7 @@ def _list(folder: Path, boxes: Sequence[Path]) -> None:
         console.print(f"{box}: {told}", soft_wrap=True)
 
 
-def _show(recording: BlackBoxRecording) -> None:
+def _show(recording: FlightRecording) -> None:
     from rich.table import Table
 
     console = open_console()

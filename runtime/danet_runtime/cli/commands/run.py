@@ -49,7 +49,7 @@ def run(
             "drive-0000.mp4, drive-0001.mp4 and so on, each whole by itself.",
         ),
     ] = None,
-    black_box: Annotated[
+    flight_recorder: Annotated[
         Path | None,
         typer.Option(
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
@@ -57,16 +57,18 @@ def run(
             "once, those of the 5 s after it together by one more."
         ),
     ] = None,
-    black_box_keep: Annotated[
+    flight_recorder_keep: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Keep so many of its recordings, those with the highest numbers; by default all, but on "
-            "request no more than take 16 times --black-box-mb.",
+            "request no more than take 16 times --flight-recorder-mb.",
         ),
     ] = None,
-    black_box_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
-    black_box_mb: Annotated[int, typer.Option(min=1, help="How many megabytes it keeps at most.")] = 256,
+    flight_recorder_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
+    flight_recorder_mb: Annotated[
+        int, typer.Option(min=1, help="How many megabytes it keeps at most.")
+    ] = 256,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +90,7 @@ def run(
     build: Annotated[
         bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
     ] = False,
-    ladder: Annotated[
+    fallback: Annotated[
         list[Path] | None,
         typer.Option(help="Faster bundle to step down to when deadlines are missed; may be given again."),
     ] = None,
@@ -180,7 +182,7 @@ def run(
     from danet_runtime.cli.live.sink_verdicts import failed_sinks, impaired_sinks
     from danet_runtime.cli.live.status import status_told
     from danet_runtime.cli.options.engines import open_segmenter
-    from danet_runtime.recorder.recorder import BlackBox
+    from danet_runtime.recorder.recorder import FlightRecorder
     from danet_runtime.sinks.protocol.abilities import QuittableSink
     from danet_runtime.sources.opening import open_sources
     from danet_runtime.stream.state.options import StreamOptions
@@ -191,14 +193,21 @@ def run(
     sizes = sizes_of(camera_size or [], named)
     outputs = Outputs.of(
         list(named),
-        OutputOptions(output, masks, sink or (), black_box, report, split_minutes, overwrite),
+        OutputOptions(output, masks, sink or (), flight_recorder, report, split_minutes, overwrite),
     )
-    outputs.check(named, (bundle, *(ladder or ())))
+    outputs.check(named, (bundle, *(fallback or ())))
     outputs.remove_leftovers()
     sinks = outputs.open_sinks(legend)
     boxes = []
     for name, folder in outputs.boxes.items():
-        boxes.append(BlackBox(folder, seconds=black_box_seconds, megabytes=black_box_mb, keep=black_box_keep))
+        boxes.append(
+            FlightRecorder(
+                folder,
+                seconds=flight_recorder_seconds,
+                megabytes=flight_recorder_mb,
+                keep=flight_recorder_keep,
+            )
+        )
         sinks[name].append(boxes[-1])
     options = StreamOptions(
         deadline_ms=deadline_ms,
@@ -219,7 +228,7 @@ def run(
                         one, precision, backend, threads=threads, engine_folder=engine_dir, build=build
                     )
                 )
-                for one in [Bundle.open(path, trusted_key or None) for path in (bundle, *(ladder or ()))]
+                for one in [Bundle.open(path, trusted_key or None) for path in (bundle, *(fallback or ()))]
             ]
             frames = open_sources(
                 named,
@@ -268,9 +277,9 @@ def run(
             folder for folder, box in zip(outputs.boxes.values(), boxes, strict=True) if not box.finish()
         ]
         done = stream.report()
-        problems = [f"the black box is missing: {why}" for box in boxes for why in box.unwritten]
+        problems = [f"the flight recording is missing: {why}" for box in boxes for why in box.unwritten]
         problems += [
-            f"the black box in {folder} is not written yet; the disk is slow" for folder in unfinished
+            f"the flight recording in {folder} is not written yet; the disk is slow" for folder in unfinished
         ]
         if outputs.report is not None:
             problems += write_report(done, outputs.report)

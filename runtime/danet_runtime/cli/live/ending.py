@@ -68,7 +68,7 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
     Args:
         report: Report of the stream.
         report_path: File that it was written to; ``None``: it was not written.
-        boxes: Folders of black boxes that were written.
+        boxes: Folders of flight recordings that were written.
 
     Returns:
         Why that could not be printed; nothing where it was.

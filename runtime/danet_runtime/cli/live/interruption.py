@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from danet_runtime.recorder.recorder import BlackBox
+    from danet_runtime.recorder.recorder import FlightRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +125,8 @@ def ending_in_order(stop: Callable[[], None]) -> Iterator[Sequence[int]]:
 def survive_requests() -> None:
     """Let SIGUSR1 end nothing, from now on to the end of the process.
 
-    It asks a running stream for its black box, and may come before there is one or after it has ended; for
-    the very end see :func:`ignore_requests`.
+    It asks a running stream for its flight recording, and may come before there is one or after it has ended;
+    for the very end see :func:`ignore_requests`.
     """
 
     def remember(_number: int, _frame: FrameType | None) -> None:
@@ -147,8 +147,8 @@ def ignore_requests() -> None:
 
 
 @contextmanager
-def on_request(boxes: Sequence[BlackBox]) -> Iterator[None]:
-    """While the block runs, SIGUSR1 asks for the black boxes to be written."""
+def on_request(boxes: Sequence[FlightRecorder]) -> Iterator[None]:
+    """While the block runs, SIGUSR1 asks for the flight recordings to be written."""
     if boxes and _EARLY:
         logger.warning(
             "SIGUSR1 came before the stream ran, when there was nothing to write; send it again for a box"

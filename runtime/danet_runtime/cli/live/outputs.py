@@ -23,7 +23,7 @@ class OutputOptions:
         output: Overlay video.
         masks: Folder of masks.
         further: Further sinks.
-        black_box: Folder of black boxes.
+        flight_recorder: Folder of flight recordings.
         report: The report; ``None``: beside the others.
         split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
@@ -32,7 +32,7 @@ class OutputOptions:
     output: Path | None = None
     masks: Path | None = None
     further: Sequence[str] = ()
-    black_box: Path | None = None
+    flight_recorder: Path | None = None
     report: Path | None = None
     split_minutes: float | None = None
     overwrite: bool = False
@@ -44,7 +44,7 @@ class Outputs:
 
     Attributes:
         sinks: Texts that name the sinks, by camera.
-        boxes: Folders of the black boxes, by camera.
+        boxes: Folders of the flight recordings, by camera.
         report: The report; ``None``: there is none.
         split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
@@ -75,10 +75,10 @@ class Outputs:
         ]
         sinks = {name: [_filled(filling, text, name, option) for option, text in given] for name in cameras}
         boxes = {}
-        black_box = options.black_box
-        for name in cameras if black_box is not None else ():
-            box = Path(filling.fill(str(black_box), name, "--black-box", needs_camera=False))
-            boxes[name] = box if len(cameras) == 1 or CAMERA in str(black_box) else box / name
+        flight_recorder = options.flight_recorder
+        for name in cameras if flight_recorder is not None else ():
+            box = Path(filling.fill(str(flight_recorder), name, "--flight-recorder", needs_camera=False))
+            boxes[name] = box if len(cameras) == 1 or CAMERA in str(flight_recorder) else box / name
         if options.split_minutes is not None and not any(
             sink_target(text).sink.statement.writes == "file" for texts in sinks.values() for text in texts
         ):
@@ -117,7 +117,10 @@ class Outputs:
                 check_file_target(place.path)
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed run left unfinished of its report; sinks and black boxes do so themselves."""
+        """Remove what a killed run left unfinished of its report.
+
+        Sinks and flight recordings do so themselves.
+        """
         from danet_runtime.files.partials import remove_dead
         from danet_runtime.files.targets import followed
 
@@ -153,13 +156,15 @@ class Outputs:
                     if (whole := f"{target.kind} {address}") in others:
                         raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
                     others.add(whole)
-        places += [Place(f"--black-box of {name}", folder, "folder") for name, folder in self.boxes.items()]
+        places += [
+            Place(f"--flight-recorder of {name}", folder, "folder") for name, folder in self.boxes.items()
+        ]
         if self.report is not None:
             places.append(Place("--report", self.report))
         return places
 
     def open_sinks(self, legend: bool) -> dict[str, list[Sink]]:
-        """The sinks of each camera, without the black boxes.
+        """The sinks of each camera, without the flight recordings.
 
         Raises:
             UsageError: A text names no sink, or a file that exists and may not be replaced.

@@ -66,7 +66,7 @@ def _all_late(report: StreamReport) -> list[str]:
     """Return a line for each camera whose results were all too late to be delivered."""
     return [
         f"{camera['name']}: nothing got through to its outputs: all {frames['late_dropped']} results were "
-        "late and dropped; give a longer --deadline-ms, a --ladder of faster bundles, or --late mark"
+        "late and dropped; give a longer --deadline-ms, a --fallback of faster bundles, or --late mark"
         for camera in report.cameras
         if (frames := camera["frames"])["late_dropped"] and not frames["out"]
     ]

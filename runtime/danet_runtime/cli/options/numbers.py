@@ -8,6 +8,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand
 
+from danet_runtime.cli.options.renamed import with_new_names
+
 MOST: Final = 1e9
 """The largest magnitude of a number with a fraction: as seconds 31 years, as nanoseconds 63 bits."""
 
@@ -16,6 +18,8 @@ MOST_WHOLE: Final = 2**63 - 1
 
 class SoundCommand(TyperCommand):
     """A command that refuses numbers which are not finite or absurdly large, in each of its options.
+
+    Options that were renamed are still known by their old names.
 
     ``nan`` passes every range, since it is neither below nor above anything, and ``inf`` those without end;
     what is computed from them fails later, or never comes to an end.
@@ -27,8 +31,9 @@ class SoundCommand(TyperCommand):
         Raises:
             BadParameter: A number is not finite or too large.
         """
-        left = super().parse_args(ctx, args)
         parameters: list[Any] = list(self.params)
+        known = {name for parameter in parameters for name in parameter.opts}
+        left = super().parse_args(ctx, with_new_names(args, known))
         for parameter in parameters:
             value = ctx.params.get(parameter.name or "")
             for one in value if isinstance(value, (list, tuple)) else (value,):

@@ -11,9 +11,9 @@ from danet_runtime.errors import AgreementError, BackendError, FaultError
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.processes.running import RUNNING
 from danet_runtime.results.result import FrameSlot
-from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.state.context import StreamContext
-from danet_runtime.stream.state.ladder import DeadlineLadder
+from danet_runtime.stream.state.fallback import DeadlineFallback
 from danet_runtime.stream.state.slots import ClosedError, Intake
 from danet_runtime.stream.state.watch import Worker
 
@@ -25,7 +25,7 @@ class Inference:
 
     Args:
         segmenters: Segmenters from the best to the fastest; more than one require a deadline.
-        lanes: The cameras.
+        pipelines: The cameras.
         intake: Queue of the frames that wait for inference.
         context: Shared state of the stream; told of the failure that ended inference, and of every end.
 
@@ -36,12 +36,12 @@ class Inference:
     def __init__(
         self,
         segmenters: Sequence[Segmenter],
-        lanes: Sequence[Lane],
+        pipelines: Sequence[CameraPipeline],
         intake: Intake[FrameSlot],
         context: StreamContext,
     ) -> None:
         self._segmenters = segmenters
-        self._lanes = lanes
+        self._pipelines = pipelines
         self._intake = intake
         self._context = context
         self._options = context.options
@@ -49,13 +49,13 @@ class Inference:
         self._row = 0
         options = context.options
         deadline = options.deadline_ms
-        self._ladder = DeadlineLadder(len(segmenters), deadline, options.ladder) if deadline else None
+        self._fallback = DeadlineFallback(len(segmenters), deadline, options.fallback) if deadline else None
         self.workers = [Worker("inference", self._run)]
 
     @property
     def level(self) -> int:
         """Index of the segmenter that runs; 0 is the best."""
-        return self._ladder.level if self._ladder else 0
+        return self._fallback.level if self._fallback else 0
 
     def start(self) -> None:
         """Start the threads."""
@@ -67,7 +67,7 @@ class Inference:
             self._check()
             while True:
                 number, slot = self._intake.get()
-                self._segment(self._lanes[number], slot)
+                self._segment(self._pipelines[number], slot)
         except ClosedError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again in the caller
@@ -79,7 +79,7 @@ class Inference:
     def abort(self) -> None:
         """Take no more frames, also of those that wait; from any thread."""
         for number, slot in self._intake.abort():
-            self._lanes[number].abandon(slot)
+            self._pipelines[number].abandon(slot)
 
     def _check(self) -> None:
         if self._options.golden:
@@ -95,30 +95,30 @@ class Inference:
             self._health.fault(str(wanted))
         self._context.fail(wanted)
 
-    def _segment(self, lane: Lane, slot: FrameSlot) -> None:
+    def _segment(self, pipeline: CameraPipeline, slot: FrameSlot) -> None:
         try:
             with self.workers[0]:
-                self._pin(lane, slot)
+                self._pin(pipeline, slot)
                 times = self._segmenters[self.level].infer_into(slot.model_input, slot.labels)
         except BackendError as error:
-            self._note_failure(lane, slot, error)
+            self._note_failure(pipeline, slot, error)
             return
         slot.stage_ns.update(times.by_stage())
-        self._deliver(lane, slot)
+        self._deliver(pipeline, slot)
 
-    def _pin(self, lane: Lane, slot: FrameSlot) -> None:
+    def _pin(self, pipeline: CameraPipeline, slot: FrameSlot) -> None:
         """Show the segmenters slots of a size that was adopted; let them go of those of the one before."""
-        if slot.is_pinned and not lane.slots.retired:
+        if slot.is_pinned and not pipeline.slots.retired:
             return
         for segmenter in self._segmenters:
-            for old in lane.slots.retired:
+            for old in pipeline.slots.retired:
                 segmenter.unpin(old.frame, old.labels)
             if not slot.is_pinned:
                 segmenter.pin(slot.frame, slot.labels)
         slot.is_pinned = True
-        lane.slots.retired.clear()
+        pipeline.slots.retired.clear()
 
-    def _deliver(self, lane: Lane, slot: FrameSlot) -> None:
+    def _deliver(self, pipeline: CameraPipeline, slot: FrameSlot) -> None:
         if self._row:
             self._row = 0
             self._health.clear("inference.failing")
@@ -129,16 +129,16 @@ class Inference:
             # A faster model would not have made those any younger that waited while the process stood still.
             if slot.info.capture_time_ns >= RUNNING.resumed_ns():
                 self._step(age_ms)
-        lane.delivery.deliver(slot, late)
+        pipeline.delivery.deliver(slot, late)
 
-    def _note_failure(self, lane: Lane, slot: FrameSlot, error: BackendError) -> None:
+    def _note_failure(self, pipeline: CameraPipeline, slot: FrameSlot, error: BackendError) -> None:
         """Count a failed frame; raises where it ends the stream."""
         if isinstance(error, FaultError):
             raise error  # the device may still write into the slot: it stays here
-        if lane.camera.policy == "every":
-            lane.abandon(slot)
+        if pipeline.camera.policy == "every":
+            pipeline.abandon(slot)
             raise error
-        lane.drop_failed(slot)
+        pipeline.drop_failed(slot)
         self._row += 1
         if self._row >= self._options.inference_failures:
             raise FaultError(
@@ -147,16 +147,16 @@ class Inference:
         self._health.set("inference.failing", "degraded", f"inference fails: {error}")
 
     def _step(self, age_ms: float) -> None:
-        level = self._ladder.observe(age_ms) if self._ladder else None
+        level = self._fallback.observe(age_ms) if self._fallback else None
         if level is None:
             return
         segmenter = self._segmenters[level]
         where = f"{segmenter.bundle.path} ({segmenter.precision}), level {level} of {len(self._segmenters)}"
-        logger.info("deadline ladder: now %s", where)
+        logger.info("deadline fallback: now %s", where)
         if level:
-            self._health.set("ladder", "degraded", f"deadlines were missed: running {where}")
+            self._health.set("fallback", "degraded", f"deadlines were missed: running {where}")
         else:
-            self._health.clear("ladder")
+            self._health.clear("fallback")
 
 
 def _killed(error: BaseException) -> FaultError:

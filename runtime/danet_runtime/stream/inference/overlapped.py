@@ -17,14 +17,14 @@ from danet_runtime.inference.segmenter import Segmenter, Submission
 from danet_runtime.results.result import FrameSlot
 from danet_runtime.stream.inference.inference import Inference
 from danet_runtime.stream.inference.pace import Pace
-from danet_runtime.stream.pipeline.lane import Lane
+from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.slots import ClosedError, Handover, Intake
 from danet_runtime.stream.state.watch import Worker
 
 
 class _Flight(NamedTuple):
-    lane: Lane
+    pipeline: CameraPipeline
     slot: FrameSlot
     segmenter: Segmenter
     submission: Submission | None  # none: it was not taken
@@ -44,17 +44,17 @@ class OverlappedInference(Inference):
     def __init__(
         self,
         segmenters: Sequence[Segmenter],
-        lanes: Sequence[Lane],
+        pipelines: Sequence[CameraPipeline],
         intake: Intake[FrameSlot],
         context: StreamContext,
         depth: int,
     ) -> None:
-        super().__init__(segmenters, lanes, intake, context)
+        super().__init__(segmenters, pipelines, intake, context)
         self._room: Handover[None] = Handover(depth)
         for _ in range(depth):
             self._room.put(None)
         self._flying: Handover[_Flight] = Handover(depth)
-        self._pace = Pace() if any(lane.camera.policy == "latest" for lane in lanes) else None
+        self._pace = Pace() if any(pipeline.camera.policy == "latest" for pipeline in pipelines) else None
         self.workers.append(Worker("results", self._collect_all))
 
     # The thread that submits.
@@ -67,7 +67,7 @@ class OverlappedInference(Inference):
                 if self._pace is not None:
                     time.sleep(self._pace.pause_s())
                 number, slot = self._intake.get()
-                flight = self._submit(self._lanes[number], slot)
+                flight = self._submit(self._pipelines[number], slot)
                 try:
                     self._flying.put(flight)
                 except ClosedError:
@@ -82,17 +82,17 @@ class OverlappedInference(Inference):
         finally:
             self.abort()
 
-    def _submit(self, lane: Lane, slot: FrameSlot) -> _Flight:
+    def _submit(self, pipeline: CameraPipeline, slot: FrameSlot) -> _Flight:
         segmenter = self._segmenters[self.level]
         try:
             with self.workers[0]:
-                self._pin(lane, slot)
+                self._pin(pipeline, slot)
                 submission = segmenter.submit(slot.model_input, slot.labels)
         except BackendError as error:
-            return _Flight(lane, slot, segmenter, None, error)
+            return _Flight(pipeline, slot, segmenter, None, error)
         if self._pace is not None:
             self._pace.submitted()
-        return _Flight(lane, slot, segmenter, submission, None)
+        return _Flight(pipeline, slot, segmenter, submission, None)
 
     # The thread that collects and delivers.
 
@@ -113,7 +113,7 @@ class OverlappedInference(Inference):
             self._context.end()
 
     def _collect(self, flight: _Flight) -> None:
-        lane, slot = flight.lane, flight.slot
+        pipeline, slot = flight.pipeline, flight.slot
         error = flight.error
         if flight.submission is not None:
             device = None
@@ -127,9 +127,9 @@ class OverlappedInference(Inference):
                 self._pace.collected(device)
         self._room.put(None)  # never waits: every place that is put back was taken
         if error is not None:
-            self._note_failure(lane, slot, error)
+            self._note_failure(pipeline, slot, error)
         else:
-            self._deliver(lane, slot)
+            self._deliver(pipeline, slot)
 
     def _discard(self, flight: _Flight) -> None:
         """Take a frame out of the backend that nobody waits for any more: the segmenter is the caller's."""
@@ -140,7 +140,7 @@ class OverlappedInference(Inference):
             return  # the device may still write into the slot: it stays here
         except BackendError:
             pass
-        flight.lane.abandon(flight.slot)
+        flight.pipeline.abandon(flight.slot)
 
 
 def frames_under_way(segmenters: Sequence[Segmenter]) -> int:
@@ -150,12 +150,12 @@ def frames_under_way(segmenters: Sequence[Segmenter]) -> int:
 
 def make_inference(
     segmenters: Sequence[Segmenter],
-    lanes: Sequence[Lane],
+    pipelines: Sequence[CameraPipeline],
     intake: Intake[FrameSlot],
     context: StreamContext,
 ) -> Inference:
     """Return the inference that fits the segmenters; the arguments are those of :class:`Inference`."""
     depth = frames_under_way(segmenters)
     if depth == 1:
-        return Inference(segmenters, lanes, intake, context)
-    return OverlappedInference(segmenters, lanes, intake, context, depth)
+        return Inference(segmenters, pipelines, intake, context)
+    return OverlappedInference(segmenters, pipelines, intake, context, depth)

@@ -11,8 +11,8 @@ from danet_runtime.clock import now_ns
 from danet_runtime.results.result import FrameSlot, Result
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.stream.pipeline.camera import Camera
-from danet_runtime.stream.pipeline.consumer import Consumer
 from danet_runtime.stream.pipeline.frame_counts import FrameCounts
+from danet_runtime.stream.pipeline.sink_worker import SinkWorker
 from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.pool import SlotPool
 from danet_runtime.stream.state.slots import ClosedError, Intake
@@ -31,7 +31,7 @@ class Delivery:
         all_lost: Called when every sink was given up, so that frames have no reader left.
 
     Attributes:
-        consumers: The sinks, each in a thread of its own.
+        sink_workers: The sinks, each in a thread of its own.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Delivery:
         self._counts = counts
         self._caller = caller
         self._all_lost = all_lost
-        self.consumers = [
-            Consumer(sink, key, camera.policy, context, self._written, self._failed)
+        self.sink_workers = [
+            SinkWorker(sink, key, camera.policy, context, self._written, self._failed)
             for sink, key in zip(camera.sinks, camera.sink_keys(), strict=True)
         ]
         self._lock = threading.RLock()  # guards what is below; a signal's handler may come in between
@@ -68,15 +68,15 @@ class Delivery:
         Raises:
             SinkError: A sink cannot be opened; those that were opened are closed again.
         """
-        opened: list[Consumer] = []
+        opened: list[SinkWorker] = []
         try:
-            for consumer in self.consumers:
-                consumer.open(stream_format, is_assumed=is_assumed)
-                opened.append(consumer)
+            for sink_worker in self.sink_workers:
+                sink_worker.open(stream_format, is_assumed=is_assumed)
+                opened.append(sink_worker)
         except BaseException:
-            for consumer in opened:
+            for sink_worker in opened:
                 with suppress(Exception):
-                    consumer.sink.close()
+                    sink_worker.sink.close()
             raise
 
     # From inference.
@@ -91,15 +91,15 @@ class Delivery:
             self._counts.late_dropped(slot)
             self._slots.put(slot)
             return
-        self._slots.share(slot, len(self.consumers) + 2)  # the sinks, the caller, and the newest
-        self._counts.delivered(slot, len(self.consumers))
+        self._slots.share(slot, len(self.sink_workers) + 2)  # the sinks, the caller, and the newest
+        self._counts.delivered(slot, len(self.sink_workers))
         with self._lock:
             newest, self._newest = self._newest, slot
             self._delivered_ns = now_ns()
         if newest is not None:
             self.release(newest)
-        for consumer in self.consumers:
-            consumer.give(slot)
+        for sink_worker in self.sink_workers:
+            sink_worker.give(slot)
         try:
             displaced = self._caller.put(self._camera.number, slot)
         except ClosedError:  # the caller has left; the sinks go on
@@ -109,8 +109,8 @@ class Delivery:
 
     def end(self) -> None:
         """Deliver no more results: let the sinks write those that are waiting, and finish."""
-        for consumer in self.consumers:
-            consumer.end()
+        for sink_worker in self.sink_workers:
+            sink_worker.end()
 
     # From those who read.
 
@@ -138,15 +138,15 @@ class Delivery:
 
     def _failed(self, error: BaseException) -> None:
         self._context.fail(error)
-        if self._camera.policy == "every" and all(consumer.lost for consumer in self.consumers):
+        if self._camera.policy == "every" and all(sink_worker.lost for sink_worker in self.sink_workers):
             self._all_lost()
 
     # From the watchdog, and at the end.
 
     def look(self) -> None:
         """Whether sinks hang."""
-        for consumer in self.consumers:
-            consumer.look()
+        for sink_worker in self.sink_workers:
+            sink_worker.look()
 
     def look_at_age(self) -> None:
         """Whether masks are stale."""
@@ -167,11 +167,11 @@ class Delivery:
 
     def give_up_after(self, limit_s: float) -> None:
         """Go on without each sink that has been busy with one frame for ``limit_s`` seconds."""
-        for consumer in self.consumers:
-            consumer.give_up_after(limit_s)
+        for sink_worker in self.sink_workers:
+            sink_worker.give_up_after(limit_s)
 
     def wait_for_sinks(self, grace_s: float) -> None:
         """Wait for each sink's thread; one that is busy with one frame for ``grace_s`` is given up."""
-        for consumer in self.consumers:
-            if not consumer.lost and not wait_for([consumer.worker], grace_s):
-                consumer.give_up_after(grace_s)
+        for sink_worker in self.sink_workers:
+            if not sink_worker.lost and not wait_for([sink_worker.worker], grace_s):
+                sink_worker.give_up_after(grace_s)

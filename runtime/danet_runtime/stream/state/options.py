@@ -7,7 +7,7 @@ from math import inf
 from typing import Literal
 
 from danet_runtime.errors import UsageError
-from danet_runtime.stream.state.ladder import LadderRules
+from danet_runtime.stream.state.fallback import FallbackRules
 
 LatePolicy = Literal["mark", "drop"]
 
@@ -47,7 +47,7 @@ class StreamOptions:
         give_up_after_s: Time after which a lost live source ends its part of the stream; ``None``: never.
         grace_s: How long the end of the stream waits for a thread before it is given up.
         watch_every_s: Time between two checks of the watchdog.
-        ladder: Rules for stepping between several models.
+        fallback: Rules for stepping between several models.
     """
 
     deadline_ms: float | None = None
@@ -73,7 +73,7 @@ class StreamOptions:
     give_up_after_s: float | None = None
     grace_s: float = 5.0
     watch_every_s: float = 0.05
-    ladder: LadderRules = field(default_factory=LadderRules)
+    fallback: FallbackRules = field(default_factory=FallbackRules)
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -1,7 +1,7 @@
 """Arrays on the host that a GPU copies from and to by itself, because their pages are locked.
 
 A stream's slots are used again and again; locking them once spares two copies a frame on the host. Locking is
-the process's, not an engine's: two engines of a ladder may be handed the same slots.
+the process's, not an engine's: two engines of a fallback may be handed the same slots.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from danet_runtime.bundle import Bundle
 from danet_runtime.cli.live.outputs import OutputOptions, Outputs
 from danet_runtime.cli.live.placeholders import Placeholders
 from danet_runtime.errors import UsageError
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.sinks.protocol.sink import StreamFormat
 
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
@@ -86,7 +86,7 @@ def test_placeholders_are_filled_everywhere_with_one_start() -> None:
         output=Path("{start}/{camera}.mp4"),
         masks=Path("masks-{camera}"),
         further=["shm:{camera}", "gst:x caps={ I420, NV12 } ! filesink location={camera}.mkv", "window:"],
-        black_box=Path("box-{start}"),
+        flight_recorder=Path("box-{start}"),
     )
     video = Path(outputs.sinks["front"][0])
     assert re.fullmatch(r"\d{8}T\d{6}Z", video.parent.name)
@@ -130,12 +130,12 @@ def test_a_part_of_a_run_before_is_no_source_and_no_place_for_another_output(
     outputs.check({"front": CAMERA}, [])
 
 
-def test_of_the_black_boxes_only_the_newest_are_kept(tmp_path: Path) -> None:
+def test_of_the_flight_recordings_only_the_newest_are_kept(tmp_path: Path) -> None:
     (tmp_path / "blackbox-mine").mkdir()  # not written by danet
     (tmp_path / "notes.txt").write_text("mine")
     written: list[Path] = []
     for _ in range(2):  # as after a restart
-        box = BlackBox(tmp_path, keep=2)
+        box = FlightRecorder(tmp_path, keep=2)
         box.open(StreamFormat((48, 64), None, [], np.zeros((256, 3), np.uint8)))
         for reason in ("first", "second", "fault: it hangs"):
             box.request(reason)
@@ -146,4 +146,4 @@ def test_of_the_black_boxes_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert kept == {"blackbox-mine", "notes.txt", *(path.name for path in written[-2:])}
     assert json.loads((written[-1] / "blackbox.json").read_text())["reason"] == "fault: it hangs"
     with pytest.raises(UsageError, match="at least 1"):
-        BlackBox(tmp_path, keep=0)
+        FlightRecorder(tmp_path, keep=0)

@@ -169,8 +169,8 @@ def test_what_makes_no_sense_is_wrong_usage(
     assert words in " ".join(done.stderr.split())
 
 
-def test_a_ladder_needs_a_deadline(danet: Callable, bundle: Bundle) -> None:
-    done = danet("run", bundle.path, PATTERN, "--ladder", bundle.path)
+def test_a_fallback_needs_a_deadline(danet: Callable, bundle: Bundle) -> None:
+    done = danet("run", bundle.path, PATTERN, "--fallback", bundle.path)
     assert done.returncode == 2
     assert "need a deadline" in done.stderr
 

@@ -79,7 +79,7 @@ def test_no_two_outputs_share_a_place(drive: Path, outputs: tuple[str, ...]) -> 
     refused({"front": CAMERA}, *outputs)
 
 
-def test_the_report_the_black_box_and_the_cameras_are_compared_too(drive: Path) -> None:
+def test_the_report_the_flight_recorder_and_the_cameras_are_compared_too(drive: Path) -> None:
     refused({"front": CAMERA}, "jsonl:r.json", report=Path("r.json"))
     refused({"front": CAMERA}, "masks:box", box=Path("box"))
     refused({"front": CAMERA, "rear": CAMERA}, "jsonl:one.jsonl")

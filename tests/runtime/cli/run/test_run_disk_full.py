@@ -15,7 +15,7 @@ from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_o
 from small_disk import can_mount, on_small_disk
 
 from danet_runtime.bundle import Bundle
-from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.reader import FlightRecording
 
 pytestmark = [
     pytest.mark.slow,
@@ -147,7 +147,7 @@ def test_a_full_disk_does_not_hide_a_fault_from_the_supervisor(
     slow = bundle_maker(tmp_path / "slow", (1080, 1920))
     disk = SmallDisk(tmp_path, 4)
     source = "synthetic:?size=1080x1920&fps=50"
-    outputs = ("--report", disk.small / "report.json", "--black-box", disk.small / "box")
+    outputs = ("--report", disk.small / "report.json", "--flight-recorder", disk.small / "box")
     command = disk.run(slow.path, source, "--inference-timeout-s", 0.001, *outputs)
     assert command.process.returncode == 3
     assert "inference has not returned for 0.001 s" in command.said
@@ -155,11 +155,11 @@ def test_a_full_disk_does_not_hide_a_fault_from_the_supervisor(
     assert list(disk.kept.rglob("*.json")) == []
 
 
-def test_a_black_box_that_does_not_fit_is_told_counted_and_leaves_nothing(
+def test_a_flight_recorder_that_does_not_fit_is_told_counted_and_leaves_nothing(
     bundle: Bundle, tmp_path: Path, noise: Path
 ) -> None:
     disk = SmallDisk(tmp_path, 100)
-    options = ("--black-box", disk.small / "box", "--report", "report.json", "-o", "out.mp4")
+    options = ("--flight-recorder", disk.small / "box", "--report", "report.json", "-o", "out.mp4")
     command = RunningCommand(
         tmp_path / "out",
         *(bundle.path, noise, *as_asked("latest"), *options),
@@ -170,10 +170,10 @@ def test_a_black_box_that_does_not_fit_is_told_counted_and_leaves_nothing(
     os.kill(command.pid, signal.SIGUSR1)
     assert command.wait() == 1, command.said
     command.leaves_nothing()
-    assert f"the black box cannot be written to {disk.small / 'box'}" in command.said
+    assert f"the flight recording cannot be written to {disk.small / 'box'}" in command.said
     assert NO_SPACE in command.said
     report = report_of(command.folder / "report.json")
-    told = sink_of(report, "blackbox")
+    told = sink_of(report, "flight_recorder")
     assert (told["written_to"], len(told["unwritten"])) == ([], 1)
     assert frames_of(command.folder / "out.mp4") == sink_of(report, "video")["written"]
     assert [file for file in disk.kept.rglob("*") if file.is_file()] == []
@@ -210,19 +210,19 @@ def test_a_result_that_cannot_be_printed_is_an_error_after_everything_was_writte
     command.leaves_nothing()
 
 
-def test_a_black_box_that_fits_is_told_with_its_folder(
+def test_a_flight_recorder_that_fits_is_told_with_its_folder(
     bundle_maker: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     slow = bundle_maker(tmp_path / "slow", (1080, 1920))
     command = RunningCommand(
         tmp_path / "out",
         *(slow.path, "synthetic:?size=1080x1920&fps=50", "--inference-timeout-s", 0.001),
-        *("--black-box", "box", "--report", "report.json"),
+        *("--flight-recorder", "box", "--report", "report.json"),
     )
     assert command.wait() == 3
     (written,) = (command.folder / "box").iterdir()
     assert f"written: box/{written.name}" in command.printed
     report = report_of(command.folder / "report.json")
-    assert sink_of(report, "blackbox")["written_to"] == [f"box/{written.name}"]
-    assert BlackBoxRecording(written) is not None
+    assert sink_of(report, "flight_recorder")["written_to"] == [f"box/{written.name}"]
+    assert FlightRecording(written) is not None
     command.leaves_nothing()

@@ -19,7 +19,7 @@ from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_o
 from mjpeg_camera import MjpegCamera
 
 from danet_runtime.bundle import Bundle
-from danet_runtime.recorder.reader import BlackBoxRecording
+from danet_runtime.recorder.reader import FlightRecording
 from danet_runtime.recorder.writer import APART_S
 from danet_runtime.sinks.shared.layout import segment_path
 
@@ -222,7 +222,7 @@ def test_a_fault_keeps_its_exit_code_whatever_comes_while_it_closes(
 ) -> None:
     slow = bundle_maker(tmp_path / "slow", (1080, 1920))
     limit = ("--inference-timeout-s", 0.001)  # no inference is that fast: for the stream each one hangs
-    box = ("--black-box", "box")
+    box = ("--flight-recorder", "box")
     command = start(slow.path, "synthetic:?size=1080x1920&fps=50", *OUTPUTS, *limit, *box)
     command.until(lambda: "danet: fault" in command.said)
     assert command.end(*[signal.SIGTERM] * 5, apart_s=0.05) == 3, command.said
@@ -234,10 +234,12 @@ def test_a_fault_keeps_its_exit_code_whatever_comes_while_it_closes(
     assert (written / "blackbox.json").is_file() or list(written.glob("*.json"))
 
 
-def test_asking_for_a_black_box_before_there_is_one_ends_nothing(
+def test_asking_for_a_flight_recorder_before_there_is_one_ends_nothing(
     start: Callable[..., RunningCommand], bundle: Bundle, tmp_path: Path
 ) -> None:
-    command = start(bundle.path, f"{PATTERN}&frames=40", "--black-box", "box", "--report", "report.json")
+    command = start(
+        bundle.path, f"{PATTERN}&frames=40", "--flight-recorder", "box", "--report", "report.json"
+    )
     # What a process handles is told by the kernel; before Python runs any code of danet nothing can be done.
     command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
     for _ in range(3):
@@ -256,7 +258,7 @@ def threads_of(pid: int) -> int:
 def test_a_storm_of_requests_makes_few_boxes_and_no_threads(
     start: Callable[..., RunningCommand], bundle: Bundle
 ) -> None:
-    command = start(bundle.path, PATTERN, "--black-box", "box", "--report", "report.json").ready()
+    command = start(bundle.path, PATTERN, "--flight-recorder", "box", "--report", "report.json").ready()
     command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
     pid = command.process.pid
     before = most = threads_of(pid)
@@ -268,11 +270,11 @@ def test_a_storm_of_requests_makes_few_boxes_and_no_threads(
     assert command.end(signal.SIGTERM) == 0, command.said
     pauses = (time.monotonic() - began) / APART_S  # one, unless the machine is busy
     assert most - before <= 1
-    told = sink_of(report_of(command.folder / "report.json"), "blackbox")
+    told = sink_of(report_of(command.folder / "report.json"), "flight_recorder")
     assert 1 <= len(told["written_to"]) <= 2 + pauses  # at the beginning, after each pause, at the end
     assert told["unwritten"] == []
     for box in told["written_to"]:
-        assert len(list(BlackBoxRecording(command.folder / box))) > 0
+        assert len(list(FlightRecording(command.folder / box))) > 0
     command.leaves_nothing()
 
 
@@ -280,7 +282,9 @@ def test_a_storm_of_requests_makes_few_boxes_and_no_threads(
 def test_requests_up_to_the_last_moment_do_not_change_the_exit_code(
     start: Callable[..., RunningCommand], bundle: Bundle, attempt: int
 ) -> None:
-    command = start(bundle.path, f"{PATTERN}&frames=30", "--black-box", "box", "--report", "report.json")
+    command = start(
+        bundle.path, f"{PATTERN}&frames=30", "--flight-recorder", "box", "--report", "report.json"
+    )
     command.until(lambda: handles(command.process.pid, signal.SIGUSR1))
     while command.process.poll() is None:
         command.process.send_signal(signal.SIGUSR1)

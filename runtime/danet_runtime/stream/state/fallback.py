@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class LadderRules:
+class FallbackRules:
     """Rules for stepping between models.
 
     Attributes:
@@ -16,7 +16,7 @@ class LadderRules:
         up_share: Step up when at most this share of them was late ...
         up_headroom: ... and the slowest of them took at most this share of the deadline.
         rest: Frames after a step before the next; doubled each time a step up had to be taken back at once,
-            up to 64 times, so that the ladder does not swing.
+            up to 64 times, so that the fallback does not swing.
     """
 
     window: int = 30
@@ -26,7 +26,7 @@ class LadderRules:
     rest: int = 60
 
 
-class DeadlineLadder:
+class DeadlineFallback:
     """Decides which of several models, given from the best to the fastest, runs next.
 
     Args:
@@ -38,13 +38,13 @@ class DeadlineLadder:
         level: The model to run, 0 for the best.
     """
 
-    def __init__(self, levels: int, deadline_ms: float, rules: LadderRules | None = None) -> None:
+    def __init__(self, levels: int, deadline_ms: float, rules: FallbackRules | None = None) -> None:
         if levels < 1 or deadline_ms <= 0:
-            raise ValueError(f"a ladder needs levels and a deadline (got {levels}, {deadline_ms})")
+            raise ValueError(f"a fallback needs levels and a deadline (got {levels}, {deadline_ms})")
         self.level = 0
         self._levels = levels
         self._deadline_ms = deadline_ms
-        self._rules = rules or LadderRules()
+        self._rules = rules or FallbackRules()
         self._ages: deque[float] = deque(maxlen=self._rules.window)
         self._since_step = 0
         self._patience = 1

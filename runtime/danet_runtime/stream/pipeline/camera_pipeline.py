@@ -30,7 +30,7 @@ from danet_runtime.stream.state.watch import Worker
 logger = logging.getLogger(__name__)
 
 
-class Lane:
+class CameraPipeline:
     """One camera.
 
     Args:
@@ -64,13 +64,14 @@ class Lane:
         self.reached_limit = False
         self._intake = intake
         self._accept = accept
-        # Capture, intake, inference and the newest hold one slot each. A consumer holds one and has another
-        # in its place: under ``every`` all wait for the slowest, so that these two are the same for everyone.
-        consumers = len(camera.sinks) + 1
+        # Capture, intake, inference and the newest hold one slot each. A sink's worker holds one and has
+        # another in its place: under ``every`` all wait for the slowest, so that these two are the same for
+        # everyone.
+        sink_workers = len(camera.sinks) + 1
         # With frames under way, these hold a slot each beside the one that is being delivered.
         overlapped = under_way if under_way > 1 else 0
         self.slots = SlotPool(
-            camera.name, 4 + overlapped + 2 * (1 if camera.policy == "every" else consumers)
+            camera.name, 4 + overlapped + 2 * (1 if camera.policy == "every" else sink_workers)
         )
         self.counts = FrameCounts()
         self.capture = Capture(camera, context, self.slots, self.take, self._adopt, self._end_intake)
@@ -108,9 +109,9 @@ class Lane:
 
     def close_sinks(self) -> None:
         """Close sinks that were opened and never written to."""
-        for consumer in self.delivery.consumers:
+        for sink_worker in self.delivery.sink_workers:
             with suppress(DanetError, OSError):
-                consumer.sink.close()
+                sink_worker.sink.close()
 
     def start(self) -> None:
         """Start the threads."""
@@ -120,7 +121,7 @@ class Lane:
     @property
     def workers(self) -> list[Worker]:
         """Threads of capture and of the sinks."""
-        return [self.capture.worker, *(consumer.worker for consumer in self.delivery.consumers)]
+        return [self.capture.worker, *(sink_worker.worker for sink_worker in self.delivery.sink_workers)]
 
     def stop(self) -> None:
         """Read nothing more; what was captured is still wanted."""
@@ -211,5 +212,5 @@ class Lane:
             "reconnects": self.capture.reconnects,
             "latency": self.counts.latency().to_dict(),
             "source": camera.source.describe(),
-            "sinks": [consumer.describe() for consumer in self.delivery.consumers],
+            "sinks": [sink_worker.describe() for sink_worker in self.delivery.sink_workers],
         }

@@ -1,43 +1,43 @@
-"""The deadline ladder: steps down on sustained misses, up on room, and does not swing."""
+"""The deadline fallback: steps down on sustained misses, up on room, and does not swing."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_runtime.stream.state.ladder import DeadlineLadder, LadderRules
+from danet_runtime.stream.state.fallback import DeadlineFallback, FallbackRules
 
-RULES = LadderRules(window=10, rest=20)
+RULES = FallbackRules(window=10, rest=20)
 
 
-def feed(ladder: DeadlineLadder, ages: list[float]) -> list[int]:
-    return [level for age in ages if (level := ladder.observe(age)) is not None]
+def feed(fallback: DeadlineFallback, ages: list[float]) -> list[int]:
+    return [level for age in ages if (level := fallback.observe(age)) is not None]
 
 
 def test_one_slow_frame_changes_nothing() -> None:
-    ladder = DeadlineLadder(2, 100, RULES)
-    assert feed(ladder, ([20.0] * 30 + [500.0]) * 20) == []
+    fallback = DeadlineFallback(2, 100, RULES)
+    assert feed(fallback, ([20.0] * 30 + [500.0]) * 20) == []
 
 
 def test_sustained_misses_step_down_level_by_level_and_never_beyond_the_last() -> None:
-    ladder = DeadlineLadder(3, 100, RULES)
-    assert feed(ladder, [150.0] * 100) == [1, 2]
+    fallback = DeadlineFallback(3, 100, RULES)
+    assert feed(fallback, [150.0] * 100) == [1, 2]
 
 
 def test_recovery_steps_up_only_with_headroom_and_after_a_rest() -> None:
-    ladder = DeadlineLadder(2, 100, RULES)
-    feed(ladder, [150.0] * 10)
-    assert feed(ladder, [80.0] * 100) == []  # in time, but the better model would not be
-    assert feed(ladder, [30.0] * 19) == [0]
+    fallback = DeadlineFallback(2, 100, RULES)
+    feed(fallback, [150.0] * 10)
+    assert feed(fallback, [80.0] * 100) == []  # in time, but the better model would not be
+    assert feed(fallback, [30.0] * 19) == [0]
 
 
 def test_a_step_up_that_does_not_hold_is_tried_more_and_more_rarely() -> None:
-    ladder = DeadlineLadder(2, 100, RULES)
+    fallback = DeadlineFallback(2, 100, RULES)
     frames_between = []
     since = 0
     for _ in range(5000):
         since += 1
-        if ladder.observe(150.0 if ladder.level == 0 else 30.0) == 0:
+        if fallback.observe(150.0 if fallback.level == 0 else 30.0) == 0:
             frames_between.append(since)
             since = 0
     assert frames_between == sorted(frames_between)
@@ -48,13 +48,13 @@ def test_a_step_up_that_does_not_hold_is_tried_more_and_more_rarely() -> None:
 def test_the_level_always_exists_and_steps_are_of_one_at_least_a_window_apart(
     ages: list[float], levels: int
 ) -> None:
-    ladder = DeadlineLadder(levels, 100, RULES)
+    fallback = DeadlineFallback(levels, 100, RULES)
     level, since = 0, 0
     for age in ages:
         since += 1
-        new = ladder.observe(age)
+        new = fallback.observe(age)
         if new is not None:
             assert abs(new - level) == 1
             assert since >= RULES.window
             level, since = new, 0
-        assert 0 <= ladder.level == level < levels
+        assert 0 <= fallback.level == level < levels

@@ -1,4 +1,4 @@
-"""Black boxes in their folder: the newest stay whatever the clock says, and storms of requests make few."""
+"""Flight recordings in their folder: the newest stay whatever the clock says, storms of requests make few."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from danet_runtime.cli.commands.replay import replay as replay_command
 from danet_runtime.files.partials import partial_folder
 from danet_runtime.recorder import writer as blackbox_writer
 from danet_runtime.recorder.format import MANIFEST_NAME, boxes_in
-from danet_runtime.recorder.reader import BlackBoxRecording
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.reader import FlightRecording
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.results.health import HealthEvent
 from danet_runtime.sinks import StreamFormat
 
@@ -38,18 +38,18 @@ NOW = 1_800_000_000
 DAY = 86_400
 
 
-def opened(folder: Path, **options: object) -> BlackBox:
-    box = BlackBox(folder, **options)  # type: ignore[arg-type]
+def opened(folder: Path, **options: object) -> FlightRecorder:
+    box = FlightRecorder(folder, **options)  # type: ignore[arg-type]
     box.open(FORMAT)
     box.write(result(np.zeros((8, 8, 3), np.uint8)))
     return box
 
 
 @pytest.fixture
-def opener() -> Iterator[Callable[..., BlackBox]]:
+def opener() -> Iterator[Callable[..., FlightRecorder]]:
     boxes = []
 
-    def open_one(folder: Path, **options: object) -> BlackBox:
+    def open_one(folder: Path, **options: object) -> FlightRecorder:
         boxes.append(opened(folder, **options))
         return boxes[-1]
 
@@ -59,7 +59,7 @@ def opener() -> Iterator[Callable[..., BlackBox]]:
 
 
 def reasons(folder: Path) -> list[str]:
-    return [BlackBoxRecording(box).manifest.reason for box in boxes_in(folder)]
+    return [FlightRecording(box).manifest.reason for box in boxes_in(folder)]
 
 
 @settings(max_examples=15, deadline=None)
@@ -88,7 +88,7 @@ def as_before(box: Path, name: str) -> Path:
 
 
 def test_boxes_of_versions_before_are_read_listed_before_and_removed_before_the_others(
-    tmp_path: Path, opener: Callable[..., BlackBox]
+    tmp_path: Path, opener: Callable[..., FlightRecorder]
 ) -> None:
     for name, reason in (("blackbox-20990101T000000-000001-signal", "b"), ("blackbox-2026", "a")):
         as_before(opener(tmp_path).save(tmp_path / "new", reason), name)
@@ -105,7 +105,7 @@ def test_boxes_of_versions_before_are_read_listed_before_and_removed_before_the_
 
 
 def test_numbers_grow_over_runs_also_where_boxes_were_removed_and_stand_in_name_and_manifest(
-    tmp_path: Path, opener: Callable[..., BlackBox]
+    tmp_path: Path, opener: Callable[..., FlightRecorder]
 ) -> None:
     box = opener(tmp_path)
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_numbers_grow_over_runs_also_where_boxes_were_removed_and_stand_in_name_
     again.finish()
     names = [path.name for path in (box.written[-1], again.written[0])]
     assert [name[:17] for name in names] == ["blackbox-n000003-", "blackbox-n000004-"]
-    assert [BlackBoxRecording(tmp_path / name).manifest.number for name in names] == [3, 4]
+    assert [FlightRecording(tmp_path / name).manifest.number for name in names] == [3, 4]
 
 
 class Gate:
@@ -139,11 +139,11 @@ class Gate:
 
 
 def writers() -> int:
-    return sum(thread.name == "danet-blackbox-write" for thread in threading.enumerate())
+    return sum(thread.name == "danet-flight-recorder-write" for thread in threading.enumerate())
 
 
 def test_requests_that_come_while_a_box_is_written_are_answered_by_one_more(
-    tmp_path: Path, opener: Callable[..., BlackBox]
+    tmp_path: Path, opener: Callable[..., FlightRecorder]
 ) -> None:
     gate = Gate()
     before = writers()
@@ -160,7 +160,7 @@ def test_requests_that_come_while_a_box_is_written_are_answered_by_one_more(
 
 
 def test_requests_that_come_soon_after_each_other_wait_for_the_end_of_the_pause(
-    tmp_path: Path, opener: Callable[..., BlackBox], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, opener: Callable[..., FlightRecorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blackbox_writer, "APART_S", 0.2)
     box = opener(tmp_path)
@@ -174,7 +174,7 @@ def test_requests_that_come_soon_after_each_other_wait_for_the_end_of_the_pause(
     assert reasons(tmp_path) == ["first", "more"]
 
 
-def test_a_fault_waits_for_no_pause(tmp_path: Path, opener: Callable[..., BlackBox]) -> None:
+def test_a_fault_waits_for_no_pause(tmp_path: Path, opener: Callable[..., FlightRecorder]) -> None:
     box = opener(tmp_path)
     box.request("signal")
     until(lambda: box.written)
@@ -185,7 +185,7 @@ def test_a_fault_waits_for_no_pause(tmp_path: Path, opener: Callable[..., BlackB
 
 
 def test_requests_end_where_they_have_taken_their_room_and_faults_do_not(
-    tmp_path: Path, opener: Callable[..., BlackBox]
+    tmp_path: Path, opener: Callable[..., FlightRecorder]
 ) -> None:
     box = opener(tmp_path, megabytes=0.0002)
     for _ in range(6):
@@ -201,18 +201,18 @@ def test_requests_end_where_they_have_taken_their_room_and_faults_do_not(
 
 
 def test_where_the_oldest_make_room_requests_do_not_end(
-    tmp_path: Path, opener: Callable[..., BlackBox]
+    tmp_path: Path, opener: Callable[..., FlightRecorder]
 ) -> None:
     box = opener(tmp_path, megabytes=0.0002, keep=2)
     for _ in range(6):
         box.request("signal")
         box.finish()
     assert box.describe()["refused"] == 0
-    assert [BlackBoxRecording(path).manifest.number for path in boxes_in(tmp_path)] == [5, 6]
+    assert [FlightRecording(path).manifest.number for path in boxes_in(tmp_path)] == [5, 6]
 
 
 def test_after_the_end_a_request_is_ignored_and_a_fault_is_not(
-    tmp_path: Path, opener: Callable[..., BlackBox]
+    tmp_path: Path, opener: Callable[..., FlightRecorder]
 ) -> None:
     box = opener(tmp_path)
     box.close()
@@ -227,7 +227,7 @@ def test_after_the_end_a_request_is_ignored_and_a_fault_is_not(
 
 
 def test_a_request_before_the_box_is_open_is_answered_when_it_is(tmp_path: Path) -> None:
-    box = BlackBox(tmp_path)
+    box = FlightRecorder(tmp_path)
     box.request("early")
     box.open(FORMAT)
     box.close()
@@ -235,18 +235,18 @@ def test_a_request_before_the_box_is_open_is_answered_when_it_is(tmp_path: Path)
 
 
 def test_a_box_that_a_killed_process_was_writing_is_removed_by_the_next_run_and_counted(
-    tmp_path: Path, opener: Callable[..., BlackBox], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, opener: Callable[..., FlightRecorder], caplog: pytest.LogCaptureFixture
 ) -> None:
     run_and_kill(
         """
         import sys, time
         import numpy as np
-        from danet_runtime.recorder.recorder import BlackBox
+        from danet_runtime.recorder.recorder import FlightRecorder
         from danet_runtime.sinks.protocol.sink import StreamFormat
         def hang():
             print("ready", flush=True)
             time.sleep(60)
-        box = BlackBox(sys.argv[1], context=hang)
+        box = FlightRecorder(sys.argv[1], context=hang)
         box.open(StreamFormat((8, 8), None, (), np.zeros((256, 3), np.uint8)))
         box.request("signal")
         time.sleep(60)
@@ -267,9 +267,9 @@ def test_a_program_that_ends_at_once_after_a_request_leaves_a_whole_box(tmp_path
     script = """
         import sys
         import numpy as np
-        from danet_runtime.recorder.recorder import BlackBox
+        from danet_runtime.recorder.recorder import FlightRecorder
         from danet_runtime.sinks.protocol.sink import StreamFormat
-        box = BlackBox(sys.argv[1])
+        box = FlightRecorder(sys.argv[1])
         box.open(StreamFormat((8, 8), None, (), np.zeros((256, 3), np.uint8)))
         box.request("signal")
     """
@@ -282,7 +282,7 @@ def test_a_handler_may_ask_at_any_moment_of_the_main_thread(tmp_path: Path) -> N
     script = """
         import logging, os, signal, sys, threading, time
         import numpy as np
-        from danet_runtime.recorder.recorder import BlackBox
+        from danet_runtime.recorder.recorder import FlightRecorder
         from danet_runtime.results.health import HealthEvent
         from danet_runtime.sinks.protocol.sink import StreamFormat
         asked = 0
@@ -290,7 +290,7 @@ def test_a_handler_may_ask_at_any_moment_of_the_main_thread(tmp_path: Path) -> N
             global asked
             asked += 1
             box.request("signal")
-        box = BlackBox(sys.argv[1])
+        box = FlightRecorder(sys.argv[1])
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
         box.open(StreamFormat((8, 8), None, (), np.zeros((256, 3), np.uint8)))

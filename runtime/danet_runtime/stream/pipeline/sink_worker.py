@@ -22,7 +22,7 @@ _AGAIN_S = 0.05
 _HOLE_SHOWN_S = 10.0
 
 
-class Consumer:
+class SinkWorker:
     """One sink of one camera.
 
     Under ``every`` the stream waits for the sink, and its first failure is its last; one that hangs is given

@@ -1,4 +1,4 @@
-"""The black box: bounded, never in the way, written whole at a fault or on request, and read again."""
+"""The flight recorder: bounded, never in the way, written whole at a fault or on request, and read again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from danet_runtime.cli.commands.replay import replay as replay_command
 from danet_runtime.errors import FaultError, SinkError, SourceError, UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.recorder.format import MANIFEST_NAME
-from danet_runtime.recorder.reader import BlackBoxRecording
-from danet_runtime.recorder.recorder import BlackBox
+from danet_runtime.recorder.reader import FlightRecording
+from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.results.health import HealthEvent
 from danet_runtime.sinks import Sink, StreamFormat
 
@@ -44,7 +44,7 @@ def stream_format(bundle: Bundle) -> StreamFormat:
 
 
 def fill(
-    box: BlackBox, frames: int, hw: tuple[int, int] = (48, 64), step_ns: int = 10**7, **more: Any
+    box: FlightRecorder, frames: int, hw: tuple[int, int] = (48, 64), step_ns: int = 10**7, **more: Any
 ) -> None:
     """Give frames one by one, each only when the one before is encoded."""
     for number in range(frames):
@@ -53,12 +53,12 @@ def fill(
         handled(box)
 
 
-def handled(box: BlackBox) -> None:
+def handled(box: FlightRecorder) -> None:
     until(lambda: box._handled == box._seen)
 
 
 def test_what_was_kept_is_read_again_with_exact_labels(tmp_path: Path, stream_format: StreamFormat) -> None:
-    box = BlackBox(context=lambda: {"bundle": "tiny"})
+    box = FlightRecorder(context=lambda: {"bundle": "tiny"})
     assert isinstance(box, Sink)
     box.open(stream_format)
     box.note(HealthEvent(1, 2, "ready", "starting", ()))
@@ -67,7 +67,7 @@ def test_what_was_kept_is_read_again_with_exact_labels(tmp_path: Path, stream_fo
     folder = box.save(tmp_path / "a" / "box", "a test")
     box.close()
     box.close()
-    recording = BlackBoxRecording(folder)
+    recording = FlightRecording(folder)
     assert (len(recording), recording.cameras) == (7, ("front", "rear"))
     front = list(recording.results("front"))
     assert [(entry.frame_id, entry.late, entry.health) for entry in front] == [
@@ -89,7 +89,7 @@ def test_what_was_kept_is_read_again_with_exact_labels(tmp_path: Path, stream_fo
 
 def test_memory_stays_bounded_whatever_comes(stream_format: StreamFormat) -> None:
     megabytes, hw = 1, (96, 128)
-    box = BlackBox(seconds=1e6, megabytes=megabytes)
+    box = FlightRecorder(seconds=1e6, megabytes=megabytes)
     box.open(stream_format)
     noise = np.random.default_rng(0)
     most = 0
@@ -113,7 +113,7 @@ def test_memory_stays_bounded_whatever_comes(stream_format: StreamFormat) -> Non
 
 
 def test_frames_older_than_asked_are_let_go(stream_format: StreamFormat) -> None:
-    box = BlackBox(seconds=2.0)
+    box = FlightRecorder(seconds=2.0)
     box.open(stream_format)
     fill(box, 50, step_ns=SECOND // 10)
     assert box.figures()["kept"] == 21
@@ -121,7 +121,7 @@ def test_frames_older_than_asked_are_let_go(stream_format: StreamFormat) -> None
 
 
 def test_a_frame_larger_than_the_box_is_counted_and_not_kept(stream_format: StreamFormat) -> None:
-    box = BlackBox(megabytes=0.001)
+    box = FlightRecorder(megabytes=0.001)
     box.open(stream_format)
     fill(box, 3)
     box.close()
@@ -132,7 +132,7 @@ def test_a_frame_larger_than_the_box_is_counted_and_not_kept(stream_format: Stre
 def test_a_box_whose_encoder_is_slow_skips_and_never_waits(
     stream_format: StreamFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    box = BlackBox()
+    box = FlightRecorder()
     release = threading.Event()
     encode = box._encode
 
@@ -165,11 +165,11 @@ class Flaky(Echo):
         super().infer(frame, labels)
 
 
-def test_an_inference_that_hangs_leaves_a_black_box_with_the_frames_before(
+def test_an_inference_that_hangs_leaves_a_flight_recorder_with_the_frames_before(
     tmp_path: Path, segmenter_with: Callable, video_reader: Callable
 ) -> None:
     backend, seen = Flaky(), []
-    box = BlackBox(tmp_path / "faults")
+    box = FlightRecorder(tmp_path / "faults")
     stream = stream_of(
         segmenter_with(backend),
         Frames(10**6, live=True, pause_s=0.02),
@@ -187,7 +187,7 @@ def test_an_inference_that_hangs_leaves_a_black_box_with_the_frames_before(
                 backend.hang.clear()
     until(lambda: box.written)
     backend.hang.set()
-    recording = BlackBoxRecording(box.written[0])
+    recording = FlightRecording(box.written[0])
     assert recording.path.name.endswith("-fault")
     assert [path.name for path in (tmp_path / "faults").iterdir()] == [recording.path.name]
     assert recording.manifest.reason.startswith("fault: inference has not returned for 0.2 s")
@@ -217,7 +217,7 @@ def test_an_inference_that_hangs_leaves_a_black_box_with_the_frames_before(
 def test_replay_tells_what_happened_and_writes_the_video(
     tmp_path: Path, stream_format: StreamFormat, video_reader: Callable
 ) -> None:
-    box = BlackBox()
+    box = FlightRecorder()
     box.open(stream_format)
     box.note(HealthEvent(0, 0, "degraded", "ready", ("the lens [front] is dirty",)))
     fill(box, 6, step_ns=SECOND // 20, health="degraded")
@@ -237,18 +237,18 @@ def test_replay_tells_what_happened_and_writes_the_video(
     assert isinstance(again.exception, UsageError)
     nowhere = runner.invoke(app, [str(tmp_path / "out")])
     assert isinstance(nowhere.exception, SourceError)
-    assert "--black-box" in str(nowhere.exception)
+    assert "--flight-recorder" in str(nowhere.exception)
 
 
 @pytest.mark.parametrize("cameras", [("",), ("front", "rear")])
-def test_replay_takes_the_folder_of_the_black_box_and_lists_what_is_in_it(
+def test_replay_takes_the_folder_of_the_flight_recorder_and_lists_what_is_in_it(
     tmp_path: Path, stream_format: StreamFormat, cameras: tuple[str, ...]
 ) -> None:
     runner, app = CliRunner(), typer.Typer()
     app.command()(replay_command)
     written: list[Path] = []
     for number, reason in enumerate(("signal", "fault: it [hangs]")):
-        box = BlackBox(tmp_path / "box" / cameras[number % len(cameras)])
+        box = FlightRecorder(tmp_path / "box" / cameras[number % len(cameras)])
         box.open(stream_format)
         fill(box, 3 + number, source=cameras[number % len(cameras)] or "source")
         box.request(reason)
@@ -257,20 +257,20 @@ def test_replay_takes_the_folder_of_the_black_box_and_lists_what_is_in_it(
         told = runner.invoke(app, [str(tmp_path / "box")])
         assert told.exit_code == 0, told.output
         if number == 0:  # one is shown
-            assert f"the only black box in {tmp_path / 'box'}: {written[0]}" in told.output
+            assert f"the only flight recording in {tmp_path / 'box'}: {written[0]}" in told.output
             assert "reason: signal" in told.output
     lines = told.output.splitlines()
-    assert lines[0].startswith("2 black boxes in")
+    assert lines[0].startswith("2 flight recordings in")
     assert lines[1].startswith(f"{written[0]}: 3 frames of")
     assert lines[2].startswith(f"{written[1]}: 4 frames of")
     assert lines[2].endswith("fault: it [hangs]")
     refused = runner.invoke(app, [str(tmp_path / "box"), "-o", str(tmp_path / "out.mp4")])
     assert isinstance(refused.exception, UsageError)
-    assert "holds 2 black boxes; give one of them" in str(refused.exception)
+    assert "holds 2 flight recordings; give one of them" in str(refused.exception)
 
 
 def test_a_signal_writes_the_box_while_the_stream_goes_on(tmp_path: Path, segmenter_with: Callable) -> None:
-    box = BlackBox(tmp_path)
+    box = FlightRecorder(tmp_path)
     previous = signal.signal(signal.SIGUSR1, lambda *_: box.request("signal"))
     try:
         with stream_of(segmenter_with(Echo()), Camera(), [box], policy="latest") as stream:
@@ -282,7 +282,7 @@ def test_a_signal_writes_the_box_while_the_stream_goes_on(tmp_path: Path, segmen
             signal.raise_signal(signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, previous)
-    assert [len(BlackBoxRecording(path)) > 5 for path in box.written] == [True, True]
+    assert [len(FlightRecording(path)) > 5 for path in box.written] == [True, True]
     told = stream.report().cameras[0]["sinks"][0]
     assert len(told["written_to"]) == 2
 
@@ -291,7 +291,7 @@ def test_only_the_first_fault_is_written_and_without_a_folder_none(
     tmp_path: Path, stream_format: StreamFormat
 ) -> None:
     for folder, expected in ((tmp_path / "in", 1), (None, 0)):
-        box = BlackBox(folder)
+        box = FlightRecorder(folder)
         box.open(stream_format)
         fill(box, 2)
         for number in range(3):
@@ -303,7 +303,7 @@ def test_only_the_first_fault_is_written_and_without_a_folder_none(
 def test_a_box_that_does_not_fit_on_the_disk_leaves_nothing(
     tmp_path: Path, stream_format: StreamFormat
 ) -> None:
-    box = BlackBox()
+    box = FlightRecorder()
     box.open(stream_format)
     fill(box, 3)
     box.close()
@@ -320,17 +320,17 @@ def test_a_box_that_does_not_fit_on_the_disk_leaves_nothing(
     box.save(tmp_path / "box")  # the memory is still there
     with pytest.raises(UsageError, match="exists already"):
         box.save(tmp_path / "box")
-    assert len(BlackBoxRecording(tmp_path / "box")) == 3
+    assert len(FlightRecording(tmp_path / "box")) == 3
 
 
 def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: Path) -> None:
     run_and_kill(
         """
         import numpy as np, sys, threading, time
-        from danet_runtime.recorder.recorder import BlackBox
+        from danet_runtime.recorder.recorder import FlightRecorder
         from danet_runtime.results.result import Result
         from danet_runtime.sinks.protocol.sink import StreamFormat
-        box = BlackBox()
+        box = FlightRecorder()
         box.open(StreamFormat((48, 64), None, [], np.zeros((256, 3), np.uint8)))
         for number in range(300):
             frame = np.full((48, 64, 3), number % 251, np.uint8)
@@ -342,8 +342,8 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: P
         tmp_path / "box",
     )
     assert not (tmp_path / "box").exists()
-    with pytest.raises(SourceError, match="is no black box"):
-        BlackBoxRecording(tmp_path / "box")
+    with pytest.raises(SourceError, match="is no flight recording"):
+        FlightRecording(tmp_path / "box")
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: P
 def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
     tmp_path: Path, stream_format: StreamFormat, damage: Callable[[dict[str, Any]], None], words: str
 ) -> None:
-    box = BlackBox()
+    box = FlightRecorder()
     box.open(stream_format)
     fill(box, 1)
     file = box.save(tmp_path / "box") / MANIFEST_NAME
@@ -365,30 +365,30 @@ def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
     told = json.loads(file.read_text())
     damage(told)
     file.write_text(json.dumps(told))
-    with pytest.raises(SourceError, match=f"does not follow version 1 or 2 of a black box: {words}"):
-        BlackBoxRecording(tmp_path / "box")
+    with pytest.raises(SourceError, match=f"does not follow version 1 or 2 of a flight recording: {words}"):
+        FlightRecording(tmp_path / "box")
 
 
 def test_a_picture_that_is_missing_or_damaged_is_named(tmp_path: Path, stream_format: StreamFormat) -> None:
-    box = BlackBox()
+    box = FlightRecorder()
     box.open(stream_format)
     fill(box, 2)
     folder = box.save(tmp_path / "box")
     box.close()
     (folder / "camera-0" / "000001.png").write_bytes(b"")
-    recording = iter(BlackBoxRecording(folder))
+    recording = iter(FlightRecording(folder))
     next(recording)
     with pytest.raises(SourceError, match=r"000001\.png is no picture"):
         next(recording)
     (folder / "camera-0" / "000000.jpg").unlink()
     with pytest.raises(SourceError, match=r"000000\.jpg cannot be read"):
-        next(iter(BlackBoxRecording(folder)))
+        next(iter(FlightRecording(folder)))
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"megabytes": -1}, {"quality": 101}])
 def test_limits_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="keeps more than 0"):
-        BlackBox(**wrong)
-    box = BlackBox()
+        FlightRecorder(**wrong)
+    box = FlightRecorder()
     with pytest.raises(SinkError, match="not open"):
         box.write(result(np.zeros((4, 4, 3), np.uint8)))
