@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -43,6 +44,16 @@ def _printable(value: object) -> object:
     if isinstance(value, list | tuple):
         return type(value)(map(_printable, value))
     return value
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Take back what a command set in its own process for its children, such as ``PYTHONSAFEPATH``."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
