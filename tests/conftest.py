@@ -51,9 +51,11 @@ def environment_as_before() -> Iterator[None]:
     """Take back what a command set in its own process for its children, such as ``PYTHONSAFEPATH``."""
     before = dict(os.environ)
     yield
-    if dict(os.environ) != before:
-        os.environ.clear()
-        os.environ.update(before)
+    for name in {*os.environ, *before} - {"PYTEST_CURRENT_TEST"}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
