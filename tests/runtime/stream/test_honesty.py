@@ -64,7 +64,7 @@ def test_a_lost_camera_has_longer_to_be_opened_than_to_give_a_frame(segmenter_wi
     with stream_of(segmenter_with(Echo()), camera, **options) as stream:
         until(lambda: stream.frames_out > 5)
         camera.trouble = "die"
-        until(lambda: camera.reopened == 1)
+        until(lambda: camera.reopened >= 1)
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 5)
 
@@ -82,7 +82,7 @@ def test_the_report_says_why_a_camera_was_lost_and_not_that_its_opening_was_cut_
     with stream_of(segmenter_with(Echo()), camera, reconnect_first_s=0.01, **QUICK) as stream:
         until(lambda: stream.frames_out > 5)
         camera.trouble = "die"
-        until(lambda: camera.reopened == 1)
+        until(lambda: camera.reopened >= 1)
     assert "source is lost: unplugged" in stream.report().health["reasons"]
 
 
@@ -113,7 +113,7 @@ def test_ids_have_a_gap_where_a_camera_was_lost(segmenter_with: Callable) -> Non
     with stream_of(segmenter_with(Echo()), camera, [sink], reconnect_first_s=0.01) as stream:
         until(lambda: stream.frames_out > 5)
         camera.trouble = "die"
-        until(lambda: camera.reopened == 1)
+        until(lambda: camera.reopened >= 1)
         last = max(sink.ids)
         until(lambda: sink.ids[-1] > last + 5)
     read = set(range(camera._total)) - set(sink.ids)

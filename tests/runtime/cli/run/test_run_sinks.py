@@ -199,8 +199,10 @@ def test_outputs_that_are_removed_on_the_way_are_told_and_go_on(
     assert command.end(signal.SIGTERM) == 1
     report = report_of(folder / "r.json")
     for kind, name in (("video", "d/out.mp4"), ("jsonl", "d/out.jsonl"), ("masks", "masks")):
-        # Whichever comes first: the sink looks for its file, or needs the folder and does not find it.
-        ways = (f"{name} was ", f"{name} cannot be written: No such file or directory")
+        # Whichever comes first: the sink looks for its file, or needs the folder, for a part or for a flush.
+        missing = "No such file or directory"
+        flush = f"{name} cannot be flushed to the disk: {missing}"
+        ways = (f"{name} was ", f"{name} cannot be written: {missing}", flush)
         hole = sink_of(report, kind)["holes"][0]
         assert hole.startswith(ways)
         assert f"danet: error: source.{kind} is not whole: {hole}" in command.said
