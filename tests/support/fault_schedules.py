@@ -40,8 +40,6 @@ CAMERAS: Final = ("front", "rear")
 SIZES: Final = (HW, (24, 32), (32, 80))
 HANG_S: Final = 1.0
 """An inference that takes longer is a fault; far more than a busy machine may need for one."""
-GRACE_S: Final = 15.0
-"""What does not end within it hangs: no step hangs anything for ever, but a busy disk takes its time."""
 
 OPENING_ERRORS: Final = (
     SourceError("still unplugged"),
@@ -197,7 +195,6 @@ class Drive:
             damage_shown_s=0.02,
             jump_shown_s=0.05,
             sink_failures=5,
-            grace_s=GRACE_S,
         )
         self.stream.health.listen(self.box.note)
 

@@ -54,8 +54,11 @@ def test_a_camera_whose_clock_is_an_hour_off_is_not_ready_for_as_long_as_it_is(
 
 def test_a_lost_camera_has_longer_to_be_opened_than_to_give_a_frame(segmenter_with: Callable) -> None:
     class Slow(Camera):
+        cut_short = 0
+
         def reopen(self) -> None:
             if self._interrupted.wait(0.3):
+                self.cut_short += 1
                 raise SourceError("interrupted")
             super().reopen()
 
@@ -64,9 +67,10 @@ def test_a_lost_camera_has_longer_to_be_opened_than_to_give_a_frame(segmenter_wi
     with stream_of(segmenter_with(Echo()), camera, **options) as stream:
         until(lambda: stream.frames_out > 5)
         camera.trouble = "die"
-        until(lambda: camera.reopened >= 1)
+        until(lambda: camera.reopened > 0)  # a busy machine may miss its short time for a frame again
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 5)
+        assert camera.cut_short == 0
 
 
 def test_the_report_says_why_a_camera_was_lost_and_not_that_its_opening_was_cut_short_at_the_end(
@@ -82,7 +86,7 @@ def test_the_report_says_why_a_camera_was_lost_and_not_that_its_opening_was_cut_
     with stream_of(segmenter_with(Echo()), camera, reconnect_first_s=0.01, **QUICK) as stream:
         until(lambda: stream.frames_out > 5)
         camera.trouble = "die"
-        until(lambda: camera.reopened >= 1)
+        until(lambda: camera.reopened == 1)
     assert "source is lost: unplugged" in stream.report().health["reasons"]
 
 
@@ -113,7 +117,7 @@ def test_ids_have_a_gap_where_a_camera_was_lost(segmenter_with: Callable) -> Non
     with stream_of(segmenter_with(Echo()), camera, [sink], reconnect_first_s=0.01) as stream:
         until(lambda: stream.frames_out > 5)
         camera.trouble = "die"
-        until(lambda: camera.reopened >= 1)
+        until(lambda: camera.reopened == 1)
         last = max(sink.ids)
         until(lambda: sink.ids[-1] > last + 5)
     read = set(range(camera._total)) - set(sink.ids)
