@@ -32,7 +32,7 @@ from danet_runtime.files.atomic import write_json
 from danet_runtime.tensorrt.build.rtx_builder import build_engine, known_targets
 from danet_runtime.tensorrt.plugins.onnx_file import with_bodies
 from danet_train.config.sections import Normalisation
-from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
+from danet_train.model.backbones.resnet_options import BLOCKS_PER_LAYER
 from danet_train.model.config import DANetConfig
 from danet_train.model.danet import build_model
 

@@ -30,8 +30,7 @@ from benchmarks.gpu.network import Fused, random_network
 from benchmarks.streaming.stand_ins import OPTIONS, Ticks, bundle_of
 from danet_runtime import Bundle, Segmenter, Stream
 from danet_runtime.cli.options.arguments import parse_size
-from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.frames.arrays import UInt8Array, page_aligned
 from danet_runtime.tensorrt.cuda.executor import Executor
 from danet_runtime.tensorrt.cuda.session import CudaSession
 from danet_runtime.timing import DeviceTimes

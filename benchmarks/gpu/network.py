@@ -42,7 +42,7 @@ from danet_export.ops.upsample_argmax import upsample_argmax
 from danet_runtime.bundle.operators import energy_slices
 from danet_runtime.cli.options.arguments import parse_size
 from danet_train.model.attention import ChannelAttention, PositionAttention
-from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
+from danet_train.model.backbones.resnet_options import BLOCKS_PER_LAYER
 from danet_train.model.danet import DANet, build_model
 
 AGREEMENT = 0.99

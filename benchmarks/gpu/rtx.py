@@ -23,7 +23,7 @@ from benchmarks.gpu.measurement import exit_code_of, gpu_is_missing, record
 from benchmarks.places import REPOSITORY
 from danet_export.graph.geometry import plan_geometry
 from danet_runtime.cli.options.arguments import parse_size
-from danet_train.model.backbones.resnet import BLOCKS_PER_LAYER
+from danet_train.model.backbones.resnet_options import BLOCKS_PER_LAYER
 
 CASE = ("-m", "benchmarks.gpu.rtx_case")
 CASE_TIMEOUT_S = 300

@@ -1,4 +1,4 @@
-"""Latency of each stage, collected in memory that is allocated once.
+"""Latency of each stage, collected in memory that is allocated once; and rates of frames.
 
 A frame's life is one interval, from the moment its capture starts to the moment the last sink is done with
 it. Of a camera it starts at the frame's capture time: the wait for a frame that was not there yet is nobody's
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -21,6 +22,16 @@ STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 """The stages of a stream, in the order in which a frame passes them."""
 
 _NS_PER_MS = 1e6
+
+_MOST_DENOMINATOR: Final = 1001
+"""Largest denominator of a rate: that of television's, such as 30000/1001."""
+
+
+def exact_rate(fps: float) -> Fraction:
+    """A rate as the fraction that it was before it became a float: 30000/1001, or one frame in an hour."""
+    if fps < 1:
+        return 1 / Fraction(1 / fps).limit_denominator(_MOST_DENOMINATOR)
+    return Fraction(fps).limit_denominator(_MOST_DENOMINATOR)
 
 
 class DeviceTimes(NamedTuple):

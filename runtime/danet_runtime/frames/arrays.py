@@ -1,6 +1,9 @@
-"""Buffers of bytes that go to native code: their type, and what makes one unfit for it."""
+"""Buffers of bytes that go to native code: their type, memory for them, and what makes one unfit for it."""
 
 from __future__ import annotations
+
+import math
+import mmap
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +11,20 @@ import numpy.typing as npt
 from danet_runtime.errors import BackendError
 
 UInt8Array = npt.NDArray[np.uint8]
+
+
+def page_aligned(shape: tuple[int, ...]) -> UInt8Array:
+    """Return a new array whose memory begins and ends with a page, so that a GPU's driver can lock it alone.
+
+    Args:
+        shape: Shape of the array; every extent is at least 1.
+
+    Returns:
+        C-contiguous uint8 zeros; the memory goes with the last view of it.
+    """
+    nbytes = math.prod(shape)
+    memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, np.uint8, nbytes).reshape(shape)
 
 
 def check_buffers(

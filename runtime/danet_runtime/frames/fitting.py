@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from danet_runtime.dependencies import opencv
-from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.arrays import UInt8Array, page_aligned
 from danet_runtime.frames.color import FromBgr
-from danet_runtime.frames.host_memory import page_aligned
 from danet_runtime.frames.pixel_formats import Pixels
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from danet_runtime.clock import now_ns
-from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.frames.arrays import UInt8Array, page_aligned
 from danet_runtime.frames.color import to_bgr
 from danet_runtime.frames.device_arrays import DeviceArray
-from danet_runtime.frames.host_memory import page_aligned
 from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.results.health import HealthState
 from danet_runtime.sources.protocol.damage import DamageReason

@@ -13,12 +13,12 @@ from danet_runtime.errors import BackendError
 from danet_runtime.files.atomic import check_file_target, check_room
 from danet_runtime.tensorrt.build.builder import BuiltEngine
 from danet_runtime.tensorrt.build.library import TensorRTLibrary
+from danet_runtime.tensorrt.build.rtx_builder import plan_fault
 from danet_runtime.tensorrt.cuda.device import Device
 from danet_runtime.tensorrt.store.check import mismatches
 from danet_runtime.tensorrt.store.folder import make_own_folder, require_own_folder
 from danet_runtime.tensorrt.store.lock import exclusive
 from danet_runtime.tensorrt.store.manifest import EngineRequest
-from danet_runtime.tensorrt.store.plan_check import plan_fault
 from danet_runtime.tensorrt.store.store import (
     StoredEngine,
     find_engine,

@@ -12,7 +12,7 @@ from executor_parts import FRAME, LABELS, H, Model, W, empty, expected, make, pi
 from simulated_cuda import CUresult, SimulatedCuda
 
 from danet_runtime.errors import BackendError, UsageError
-from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.frames.arrays import page_aligned
 from danet_runtime.tensorrt.cuda.driver import CudaDriver
 from danet_runtime.tensorrt.cuda.executor import Executor
 from danet_runtime.tensorrt.cuda.session import CudaSession

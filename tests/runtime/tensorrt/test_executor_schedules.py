@@ -31,7 +31,7 @@ from stream_parts import HW, Frames, Record, stream_of
 
 from danet_runtime import Segmenter
 from danet_runtime.errors import FaultError
-from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.frames.arrays import page_aligned
 
 GUESTS, READERS = 14, 15  # streams of other libraries, made after the executor's
 

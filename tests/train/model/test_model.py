@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from danet_train import build_model
 from danet_train.errors import ConfigError
-from danet_train.model.backbones.resnet import layer_dilations
+from danet_train.model.backbones.resnet_options import layer_dilations
 from danet_train.model.danet import TrainingLogits
 
 SMALL = {

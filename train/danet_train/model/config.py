@@ -43,7 +43,7 @@ class DANetConfig(BaseModel):
 
     The options of the backbone stand beside those below, as attributes too: ``depth``, ``base_channels``,
     for example ``stem``, ``stem_channels`` and ``multi_grid`` of the ResNet
-    (:class:`danet_train.model.backbones.resnet.ResNetOptions`).
+    (:class:`danet_train.model.backbones.resnet_options.ResNetOptions`).
 
     Attributes:
         backbone: Name of the backbone, as :mod:`danet_train.model.backbones.registry` lists it.

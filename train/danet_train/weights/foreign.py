@@ -13,7 +13,7 @@ from danet_train.classes import ClassTable
 from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.model.architecture import infer_config, model_from_state
-from danet_train.model.backbones.resnet import ResNetOptions, layer_dilations
+from danet_train.model.backbones.resnet_options import ResNetOptions, layer_dilations
 from danet_train.model.danet import DANet
 from danet_train.weights.authors import translate_authors
 from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters

@@ -14,7 +14,7 @@ from danet_train.classes import ClassTable, numbered_classes
 from danet_train.config.sections import Normalisation
 from danet_train.errors import CheckpointError
 from danet_train.files.atomic import replacing
-from danet_train.model.backbones.resnet import ResNetOptions, layer_dilations
+from danet_train.model.backbones.resnet_options import ResNetOptions, layer_dilations
 from danet_train.model.danet import DANet
 
 OWN_META = "danet_edge"

@@ -17,8 +17,8 @@ from danet_runtime.files.atomic import check_file_target
 from danet_runtime.files.durability import make_folder, sync_descriptor
 from danet_runtime.files.targets import check_seekable, is_taken, open_file
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.frames.rates import exact_rate
 from danet_runtime.sinks.writing.flushing import Flusher
+from danet_runtime.timing import exact_rate
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from danet_runtime.frames.rates import exact_rate
+from danet_runtime.timing import exact_rate
 
 _DISORDER: Final = 10
 """Frames' lengths: times that fall back by more begin anew, as where two recordings were joined."""

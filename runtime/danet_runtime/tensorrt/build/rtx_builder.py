@@ -1,7 +1,9 @@
 """Building engines with TensorRT for RTX, ahead of time: it needs neither a GPU nor a driver.
 
 TensorRT for RTX has no plugins; it builds the function bodies of the custom nodes. What it builds holds
-kernels for every target asked for, and is loaded on a machine with such a GPU.
+kernels for every target asked for, and is loaded on a machine with such a GPU. Whether bytes are a plan at
+all it tells without one too; TensorRT's bindings have no such question, and an engine of theirs is held to
+its manifest alone until it is deserialised.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from danet_runtime.tensorrt.build.builder import (
     Progress,
     build_plan,
 )
-from danet_runtime.tensorrt.build.library import OLDEST_RTX, Serves, library_of
+from danet_runtime.tensorrt.build.library import OLDEST_RTX, Serves, TensorRTLibrary, library_of
+from danet_runtime.tensorrt.build.log import make_log
 
 SERVES: Final = Serves("tensorrt-rtx", since=OLDEST_RTX)
 
@@ -82,3 +85,16 @@ def build_engine(
     # No flags: networks of TensorRT for RTX are always strongly typed.
     library = library_of(require(TENSORRT_RTX))
     return build_plan(library, model, NetworkSetup(configure=configure), progress, options=options)
+
+
+def plan_fault(library: TensorRTLibrary, plan: bytes) -> str | None:
+    """Return why bytes are no plan for this library; ``None`` if they are one, or if it cannot tell."""
+    if not SERVES.includes(library.version) or library.flavour != SERVES.flavour:
+        return None
+    trt = library.module
+    runtime = trt.Runtime(make_log(trt))
+    # The verdict itself is of this machine, on which an engine for another need not be valid.
+    _verdict, found = runtime.get_engine_validity(plan)
+    if int(found) & int(trt.EngineInvalidityDiagnostics.MALFORMED_ENGINE):
+        return f"its {len(plan)} bytes are no plan of {library.title}"
+    return None

@@ -120,7 +120,7 @@ class Executor:
         pinned memory of the executor's own. Where the driver refuses, :attr:`host_copies` says why.
 
         Args:
-            buffers: Each with pages of its own (:func:`danet_runtime.frames.host_memory.page_aligned`); kept
+            buffers: Each with pages of its own (:func:`danet_runtime.frames.arrays.page_aligned`); kept
                 alive.
 
         Raises:

@@ -49,7 +49,7 @@ class HostBuffers:
     def pin(self, array: UInt8Array) -> None:
         """Lock an array's pages, which must be its own.
 
-        See :func:`danet_runtime.frames.host_memory.page_aligned`.
+        See :func:`danet_runtime.frames.arrays.page_aligned`.
 
         Where the driver refuses, that is said once, in the log and in :attr:`refused`, and nothing is locked.
 

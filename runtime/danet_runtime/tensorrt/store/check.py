@@ -11,9 +11,9 @@ from pathlib import Path
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt.build.library import Flavour, TensorRTLibrary
+from danet_runtime.tensorrt.build.rtx_builder import plan_fault
 from danet_runtime.tensorrt.cuda.device import Device
 from danet_runtime.tensorrt.store.manifest import EngineManifest, read_engine_manifest
-from danet_runtime.tensorrt.store.plan_check import plan_fault
 from danet_runtime.tensorrt.store.store import StoredEngine, manifest_beside, manifests_of, read_engine
 
 _LOG = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from danet_runtime.frames.host_memory import page_aligned
+from danet_runtime.frames.arrays import page_aligned
 from danet_runtime.tensorrt.cuda.executor import Executor
 from danet_runtime.tensorrt.cuda.session import CudaSession
 

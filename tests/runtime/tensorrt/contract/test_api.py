@@ -100,6 +100,6 @@ def test_the_builder_for_rtx_uses_what_the_installed_library_has(with_bindings):
     found = with_bindings("11.4.0.106", "api_use.py", "tensorrt_rtx")
     assert found["missing"] == []
     assert set(found["read"]) == {
-        *("build/log.py", "build/builder.py", "execution.py", "store/plan_check.py", "build/rtx_builder.py")
+        *("build/log.py", "build/builder.py", "execution.py", "build/rtx_builder.py")
     }
     assert {"builder.error_recorder", "problem.local_function_stack"} <= set(found["checked"])

@@ -66,7 +66,7 @@ def test_many_frames_under_way_come_back_as_their_own(executor):
 
 
 def test_locked_buffers_are_uploaded_from_and_downloaded_to_as_they_are(executor):
-    from danet_runtime.frames.host_memory import page_aligned
+    from danet_runtime.frames.arrays import page_aligned
 
     frames, targets = pictures(8), [page_aligned(LABELS) for _ in range(executor.depth)]
     locked = [page_aligned(FRAME) for _ in frames]

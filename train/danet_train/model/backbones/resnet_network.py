@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from torch import Tensor, nn
 
 from danet_train.model.backbones.reads import Read, Reader, read_by_convolution
-from danet_train.model.backbones.resnet import ResNetOptions, has_bottlenecks, layer_dilations
+from danet_train.model.backbones.resnet_options import ResNetOptions, has_bottlenecks, layer_dilations
 
 _STRIDES = (1, 2, 1, 1)
 
