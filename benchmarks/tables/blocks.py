@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.places import GPU_RESULTS, REPOSITORY, RESULTS
-from benchmarks.tables import calibration, engines, gpu, sources_and_sinks, stream, training
+from benchmarks.tables import calibration, engines, gpu, sources_and_sinks, stream, summary, training
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class Block:
 
 
 BLOCKS = (
-    Block("training", "README.md", training.block),
-    Block("activation memory", "README.md", engines.activation_memory),
-    Block("kernels", "README.md", engines.kernels),
-    Block("gpu", "README.md", gpu.block, GPU_RESULTS),
-    Block("int8", "README.md", calibration.block),
-    Block("stream", "README.md", stream.block),
+    Block("summary", "README.md", summary.block),
+    Block("training", "docs/training.md", training.block),
+    Block("activation memory", "docs/attention.md", engines.activation_memory),
+    Block("kernels", "docs/attention.md", engines.kernels),
+    Block("gpu", "docs/attention.md", gpu.block, GPU_RESULTS),
+    Block("int8", "docs/int8.md", calibration.block),
+    Block("stream", "docs/stream.md", stream.block),
     Block("video reading", "docs/stream.md", sources_and_sinks.video_reading),
     Block("cameras", "docs/stream.md", sources_and_sinks.cameras),
     Block("flushing", "docs/stream.md", sources_and_sinks.flushing),

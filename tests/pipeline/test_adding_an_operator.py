@@ -89,12 +89,12 @@ def copy(tmp_path_factory):
     return root
 
 
-def test_the_files_of_a_new_operator_are_those_that_the_architecture_names(copy):
+def test_the_files_of_a_new_operator_are_those_that_the_docs_name(copy):
     wanted = {CONTRACT, OPERATOR.replace("NAME", "halve"), KERNEL.replace("NAME", "halve"), NETWORK}
     assert changed_files(copy) == wanted
-    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
     row = re.search(r"^\| An operator \|.*$", text, re.MULTILINE)
-    assert row is not None, "docs/architecture.md does not say how to add an operator"
+    assert row is not None, "docs/extending.md does not say how to add an operator"
     assert set(re.findall(r"`((?:runtime|export)/[\w/]+\.py)`", row[0])) == {
         CONTRACT,
         OPERATOR,
