@@ -17,6 +17,7 @@ import torch
 from danet_export.errors import ExportError
 from danet_export.graph import parity
 from danet_export.graph.geometry import Geometry
+from danet_export.graph.metadata import describe, write_metadata
 from danet_export.graph.native_bodies import native_functions
 from danet_export.graph.onnx_model import OPSET, to_onnx
 from danet_export.graph.torch_reference import TorchReference
@@ -108,6 +109,7 @@ def export_bundle(
         for precision in DTYPES:
             step(f"export {precision}")
             models[precision] = _export(checkpoint, geometry, precision)
+            write_metadata(models[precision], describe(classes, geometry))
         step("compare with PyTorch")
         parity_ref, golden = _prove(checkpoint, geometry, models, frames, settings.golden_origin, writer)
         manifest = Manifest(

@@ -149,6 +149,12 @@ def test_the_island_takes_the_fp32_files_weights_and_the_rest_stays_fp16(safe, o
     assert changed == {nodes_between[0].output[0], nodes_between[1].output[0]}
 
 
+def test_the_mixed_file_keeps_the_metadata_of_the_exported_one(safe, overflowing):
+    exported = onnx.load_from_string(read(overflowing, "fp16"))
+    assert len(exported.metadata_props) > 5
+    assert onnx.load_from_string(safe.model).metadata_props == exported.metadata_props
+
+
 def test_the_report_says_what_was_kept_and_why(safe):
     report = json.loads(json.dumps(safe.report(), allow_nan=False))
     assert report["kept_fp32"] == sorted(safe.kept_fp32)

@@ -134,6 +134,12 @@ def test_the_int8_file_gives_nearly_the_labels_of_the_fp32_file(bundle, int8):
     assert len(np.unique(one)) >= 3
 
 
+def test_the_int8_file_keeps_the_metadata_of_the_exported_one(bundle, int8):
+    exported = onnx.load_from_string(read(bundle, "fp16"))
+    assert len(exported.metadata_props) > 5
+    assert int8.metadata_props == exported.metadata_props
+
+
 def test_too_little_int8_is_refused(bundle, scales):
     few = [item for item in scales if "layer4" not in item.node][: len(scales) // 4]
     coverage = measure_coverage(quantise(read(bundle, "fp16"), few))
