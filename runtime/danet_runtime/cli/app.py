@@ -1,6 +1,7 @@
 """The ``danet`` command: its subcommands come from whatever distributions are installed.
 
-Each distribution registers functions in the entry-point group ``danet.commands``. Modules with commands
+Each distribution registers functions, or a ``typer.Typer`` with several, in the entry-point group
+``danet.commands``. Modules with commands
 import nothing heavy, so that ``danet --help`` answers at once; one that fails to load is listed as broken
 and breaks no other.
 """
@@ -21,7 +22,7 @@ from danet_runtime.visible_text import VisibleFormatter
 COMMAND_GROUP = "danet.commands"
 
 _ORDER = (
-    *("synthesize", "train", "import", "eval", "explain", "export", "calibrate"),
+    *("synthesize", "data", "train", "import", "eval", "explain", "export", "calibrate"),
     *("build", "run", "replay", "profile", "compare", "keygen", "sign", "verify", "doctor"),
 )
 
@@ -53,11 +54,24 @@ def _broken(entry: EntryPoint, reason: Exception) -> Callable[[], None]:
     return command
 
 
-def _check(command: Callable[..., Any]) -> None:
+def _check(command: Callable[..., Any] | typer.Typer) -> None:
     """Let typer read the parameters now: one that it does not understand would end ``danet`` later."""
+    if isinstance(command, typer.Typer):
+        typer.main.get_command(command)
+        return
     alone = typer.Typer(add_completion=False)
     alone.command()(command)
     typer.main.get_command(alone)
+
+
+def _add(app: typer.Typer, name: str, command: Callable[..., Any] | typer.Typer) -> None:
+    """Add a command, or a group of commands such as ``danet data``."""
+    if not isinstance(command, typer.Typer):
+        app.command(name, cls=DanetCommand)(command)
+        return
+    for part in command.registered_commands:
+        part.cls = DanetCommand
+    app.add_typer(command, name=name)
 
 
 def _position(entry: EntryPoint) -> tuple[int, str]:
@@ -76,9 +90,9 @@ def build_app() -> typer.Typer:
     )
     for entry in sorted(entry_points(group=COMMAND_GROUP), key=_position):
         try:
-            command: Callable[..., Any] = entry.load()
+            command: Callable[..., Any] | typer.Typer = entry.load()
             _check(command)
         except Exception as reason:  # noqa: BLE001 - whatever a stranger's module raises, the others stay usable
             command = _broken(entry, reason)
-        app.command(entry.name, cls=DanetCommand)(command)
+        _add(app, entry.name, command)
     return app

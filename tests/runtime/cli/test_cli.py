@@ -28,8 +28,18 @@ def healthy(fail: bool = False) -> None:
     typer.echo("well")
 
 
+def counted(share: float = 0.5) -> None:
+    """A command with a number."""
+    typer.echo(f"{share:g}")
+
+
 def unreadable(what: int | str) -> None:
     """A command with a parameter that typer cannot turn into an option."""
+
+
+group = typer.Typer(help="Commands of a kind.", no_args_is_help=True)
+group.command("well")(healthy)
+group.command("count")(counted)
 
 
 @pytest.fixture
@@ -37,6 +47,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules["danet_test_commands"] = sys.modules[__name__]
     found = [
         EntryPoint("zebra", "danet_test_commands:healthy", cli.COMMAND_GROUP),
+        EntryPoint("herd", "danet_test_commands:group", cli.COMMAND_GROUP),
         EntryPoint("export", "no_such_module:export", cli.COMMAND_GROUP),
         EntryPoint("train", "danet_test_commands:no_such_function", cli.COMMAND_GROUP),
         EntryPoint("eval", "danet_test_commands:unreadable", cli.COMMAND_GROUP),
@@ -57,6 +68,17 @@ def test_a_broken_command_is_listed_as_broken_and_breaks_no_other() -> None:
     broken = runner.invoke(app, ["export"])
     assert broken.exit_code == 1
     assert "no_such_module" in broken.output
+
+
+@pytest.mark.usefixtures("entries")
+def test_an_entry_may_be_a_group_whose_commands_are_checked_as_the_others() -> None:
+    app = cli.build_app()
+    assert "Commands of a kind." in runner.invoke(app, ["--help"]).output
+    assert runner.invoke(app, ["herd", "well"]).output == "well\n"
+    assert runner.invoke(app, ["herd", "count", "--share", "0.25"]).output == "0.25\n"
+    refused = runner.invoke(app, ["herd", "count", "--share", "nan"])
+    assert refused.exit_code == 2
+    assert "finite" in refused.output
 
 
 @pytest.mark.usefixtures("entries")

@@ -78,20 +78,38 @@ def parse_yaml(text: str, origin: str, loader: type[yaml.SafeLoader] = yaml.Safe
         ConfigError: It is no YAML, or beyond the limits.
     """
     try:
-        _check_nesting(loader, text)
         reader = loader(text)
         try:
-            node = reader.get_single_node()
-            if node is None:
-                return None
-            _count(node, {})
-            return reader.construct_document(node)
+            node = _composed(reader, text, loader)
+            return None if node is None else reader.construct_document(node)
         finally:
             reader.dispose()
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
     except (ValueError, TypeError, OverflowError) as error:  # a date of month 13, too, and a limit
         raise ConfigError(f"{origin} cannot be taken: {error}; write it plainly") from error
+
+
+def compose_yaml(text: str) -> yaml.Node | None:
+    """Return the nodes of a text in YAML, which know their lines; None for an empty text.
+
+    Raises:
+        yaml.YAMLError: It is no YAML.
+        ValueError: It is beyond the limits of :func:`parse_yaml`.
+    """
+    reader = yaml.SafeLoader(text)
+    try:
+        return _composed(reader, text, yaml.SafeLoader)
+    finally:
+        reader.dispose()
+
+
+def _composed(reader: yaml.SafeLoader, text: str, loader: type[yaml.SafeLoader]) -> yaml.Node | None:
+    _check_nesting(loader, text)
+    node = reader.get_single_node()
+    if node is not None:
+        _count(node, {})
+    return node
 
 
 def _check_nesting(loader: type[yaml.SafeLoader], text: str) -> None:
@@ -133,5 +151,7 @@ def _require_each_key_once(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in seen:
-                raise ValueError(f"the key {key.value[:80]!r} stands twice, {key.start_mark}")
+                raise ValueError(
+                    f"the key {key.value[:80]!r} stands twice, again in line {key.start_mark.line + 1}"
+                )
             seen.add((key.tag, key.value))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danet_train.classes import CITYSCAPES, ClassTable, find_classes, read_classes
+from danet_train.classes import CITYSCAPES, ClassTable, find_classes
 from danet_train.errors import ConfigError, DataError
 
 
@@ -31,34 +31,6 @@ def test_encoding_and_decoding_cityscapes_gives_the_train_ids_back(ids):
 def test_an_unknown_label_value_is_named_with_its_file():
     with pytest.raises(DataError, match=r"a\.png holds the label values 34, 200"):
         CITYSCAPES.decode(np.array([[7, 34, 200]], np.uint8), "a.png")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("classes: [{name: a, color: [0, 0, 0]}]", "at least two"),
-        ("classes: [{name: a, colour: [0, 0, 0]}]", "unknown key|colour"),
-        ("classes: [{name: a, color: [0, 0, 300]}, {name: b, color: [0, 0, 0]}]", "300"),
-        ("classes: [{name: a, color: [0, 0, 0]}, {name: a, color: [1, 0, 0]}]", "differ"),
-        ("classes: [{name: a, color: [0, 0, 0]}, {name: b, color: [1, 0, 0]}]\nignore: [1]", "one class"),
-        ("- a", "mapping"),
-        ("classes: [", "not YAML"),
-        ("", "mapping"),
-    ],
-)
-def test_a_wrong_class_file_is_refused_with_its_path(tmp_path, text, message):
-    path = tmp_path / "classes.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=message) as caught:
-        read_classes(path)
-    assert "classes.yaml" in str(caught.value)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-def test_a_class_file_is_read_in_the_encoding_that_its_editor_chose(tmp_path, encoding):
-    text = "classes:\r\n- {name: Straße, color: [0, 0, 0]}\r\n- {name: Gehsteig, color: [1, 0, 0]}\r\n"
-    (tmp_path / "classes.yaml").write_bytes(text.encode(encoding))
-    assert read_classes(tmp_path / "classes.yaml").names == ("Straße", "Gehsteig")
 
 
 def test_a_name_that_is_neither_table_nor_file_is_refused_with_the_tables_there_are():

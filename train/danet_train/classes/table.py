@@ -1,22 +1,17 @@
-"""Class tables: the classes of the logits' channels, and the values of label images that map to them."""
+"""A class table: the classes of the logits' channels, and the values of label images that map to them."""
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from cityscapesscripts.helpers.labels import labels as _cityscapes_labels
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
-from danet_train.config.inheritance import CLASS_TABLES, explain, packaged_class_tables
-from danet_train.errors import ConfigError, DataError
-from danet_train.files.limited import read_yaml
+from danet_train.errors import DataError
 
 IGNORE = 255
 """The train id of a pixel that counts neither in a loss nor in a score."""
@@ -137,100 +132,3 @@ def describe_difference(names: Sequence[str], others: Sequence[str], here: str, 
     if index == min(len(names), len(others)):
         return f"{here} has {len(names)} classes, {there} {len(others)}"
     return f"class {index} is {names[index]!r} in {here}, but {others[index]!r} in {there}"
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    name: str
-    color: Annotated[tuple[_Byte, _Byte, _Byte], Field(strict=False)]
-
-
-class _ClassFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    classes: list[_Entry]
-    first_value: _Byte = 0
-    ignore: list[_Byte] = []
-
-
-def read_classes(path: Path) -> ClassTable:
-    """Read a ``classes.yaml``: ``classes:`` a list of {name, color}, ``ignore:`` values that mean 255.
-
-    The label value of a class is its position in the list, or from ``first_value:`` on where that is stated.
-
-    Raises:
-        ConfigError: The file is missing, no YAML, does not follow this form, or is beyond the limits of
-            :mod:`danet_train.files.limited`.
-    """
-    try:
-        content: Any = read_yaml(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); give a classes.yaml") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must be a mapping with 'classes:' (and 'ignore:'), not {content!r:.60}")
-    try:
-        parsed = _ClassFile.model_validate(content)
-        if len(parsed.classes) == 1:
-            raise ConfigError(
-                f"{path} names one class, {parsed.classes[0].name!r}; expected at least two, since a network "
-                "tells classes apart: add what is not it, e.g. 'background', and label it"
-            )
-        values = tuple(range(parsed.first_value, parsed.first_value + len(parsed.classes)))
-        return ClassTable(
-            names=tuple(entry.name for entry in parsed.classes),
-            colors=tuple(entry.color for entry in parsed.classes),
-            label_ids=values if parsed.first_value else None,
-            ignored_values=tuple(parsed.ignore),
-        )
-    except ValidationError as error:
-        raise explain(str(path), error) from error
-
-
-def find_classes(name_or_path: str | Path) -> ClassTable:
-    """The packaged table of that name (``cityscapes``, ``camvid``, ...), or else the file at that path.
-
-    Raises:
-        ConfigError: It is neither a packaged table nor a readable class file.
-    """
-    if str(name_or_path) == "cityscapes":
-        return CITYSCAPES
-    packaged = CLASS_TABLES / f"{name_or_path}.yaml"
-    if Path(name_or_path).name == str(name_or_path) and packaged.is_file():
-        return read_classes(packaged)
-    if not Path(name_or_path).exists():
-        raise ConfigError(
-            f"{name_or_path} is neither a packaged class table ({', '.join(packaged_class_tables())}) nor a "
-            "file; give one of these names, or the path of a classes.yaml"
-        )
-    return read_classes(Path(name_or_path))
-
-
-def numbered_classes(count: int) -> ClassTable:
-    """A table for a checkpoint that names no classes: ``class 0`` and so on, in colors far apart.
-
-    Hues go on by the golden ratio, which keeps neighbours and any first few apart.
-    """
-    hues = ((index * 0.618033988749895) % 1 for index in range(count))
-    colors = (colorsys.hsv_to_rgb(hue, 0.75, 0.5 + 0.5 * (index % 2)) for index, hue in enumerate(hues))
-    return ClassTable(
-        names=tuple(f"class {index}" for index in range(count)),
-        colors=tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors),
-    )
-
-
-def _cityscapes() -> ClassTable:
-    scored = sorted(
-        (label for label in _cityscapes_labels if 0 <= label.trainId < IGNORE),
-        key=lambda label: label.trainId,
-    )
-    return ClassTable(
-        names=tuple(label.name for label in scored),
-        colors=tuple(label.color for label in scored),
-        label_ids=tuple(label.id for label in scored),
-        ignored_values=tuple(
-            label.id for label in _cityscapes_labels if label.id >= 0 and not 0 <= label.trainId < IGNORE
-        ),
-    )
-
-
-CITYSCAPES = _cityscapes()
-"""The 19 scored classes of Cityscapes, from ``cityscapesscripts.helpers.labels``."""
