@@ -52,10 +52,10 @@ def run_alone(command: Sequence[str]) -> Usage:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, text=True, check=True
     )
-    told = json.loads(done.stdout)
-    if code := told.pop("code"):
+    measured = json.loads(done.stdout)
+    if code := measured.pop("code"):
         raise SystemExit(f"{' '.join(command)} ended with {code}:\n{done.stderr.strip()}")
-    return Usage(**told)
+    return Usage(**measured)
 
 
 def peak_memory_bytes(command: Sequence[str]) -> int:

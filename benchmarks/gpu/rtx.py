@@ -27,7 +27,7 @@ from danet_train.model.backbones.resnet_options import BLOCKS_PER_LAYER
 
 CASE = ("-m", "benchmarks.gpu.rtx_case")
 CASE_TIMEOUT_S = 300
-SAID_CHARACTERS = 400
+MESSAGE_CHARACTERS = 400
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def measure(
     row |= last_answer(done.stdout)
     if done.returncode == 0 and "milliseconds" in row:
         return row
-    said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][-SAID_CHARACTERS:]
-    return row | {"error": f"{ending(done.returncode)}: {said}"}
+    message = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][-MESSAGE_CHARACTERS:]
+    return row | {"error": f"{ending(done.returncode)}: {message}"}
 
 
 def last_answer(text: str) -> dict[str, Any]:

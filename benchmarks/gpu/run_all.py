@@ -68,7 +68,7 @@ def run_sanitizers() -> Outcome:
         unchecked = {"passed": None, "verdict": "not checked", "summary": words}
         record("compute_sanitizer", dict.fromkeys(SANITIZERS, unchecked))
         return Outcome(None, words)
-    said: dict[str, Any] = {}
+    verdicts: dict[str, Any] = {}
     for tool in SANITIZERS:
         command = [program, "--error-exitcode", str(FOUND_SOMETHING), "--tool", tool, sys.executable]
         started = time.perf_counter()
@@ -78,10 +78,10 @@ def run_sanitizers() -> Outcome:
             SANITIZER_TIMEOUT_S,
         )
         print(output)
-        said[tool] = {**verdict(returncode, output), "seconds": time.perf_counter() - started}
-    record("compute_sanitizer", {"checked": " ".join(CHECKED), **said})
-    words = "; ".join(f"{tool}: {answer['verdict']}" for tool, answer in said.items())
-    return Outcome(all(answer["passed"] for answer in said.values()), words)
+        verdicts[tool] = {**verdict(returncode, output), "seconds": time.perf_counter() - started}
+    record("compute_sanitizer", {"checked": " ".join(CHECKED), **verdicts})
+    words = "; ".join(f"{tool}: {answer['verdict']}" for tool, answer in verdicts.items())
+    return Outcome(all(answer["passed"] for answer in verdicts.values()), words)
 
 
 def run_limited(command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> tuple[int | None, str]:

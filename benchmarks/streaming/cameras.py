@@ -56,11 +56,11 @@ def read(uri: str, seconds: float) -> None:
         info = source.read_into(buffer)
         if info is None:
             break
-        told = truth.read(buffer)
-        if told is None:
+        shown = truth.read(buffer)
+        if shown is None:
             print(json.dumps(None))
         else:
-            print(json.dumps([told.number, told.age_ms, (told.time_ns - info.capture_time_ns) / 1e6]))
+            print(json.dumps([shown.number, shown.age_ms, (shown.time_ns - info.capture_time_ns) / 1e6]))
     source.close()
 
 
@@ -83,12 +83,12 @@ def joins(code: Path) -> dict[str, Any]:
         return frames_of(code, camera.uri, 3.0)
 
     with RtspCamera(CameraRules(key_every=75)) as camera, ThreadPoolExecutor(4) as several:
-        told = list(several.map(join, range(JOINS)))
+        delivered = list(several.map(join, range(JOINS)))
     return {
         "joins": JOINS,
-        "joins_corrupt": sum(None in frames for frames in told),
-        "frames": sum(map(len, told)),
-        "corrupt": sum(frames.count(None) for frames in told),
+        "joins_corrupt": sum(None in frames for frames in delivered),
+        "frames": sum(map(len, delivered)),
+        "corrupt": sum(frames.count(None) for frames in delivered),
     }
 
 
@@ -129,7 +129,7 @@ def delays(code: Path) -> list[dict[str, Any]]:
             "delay_s": to_s,
             "reports": reports,
             "age_ms": frames[-1][1],
-            "told_ms": frames[-1][1] + errors[-1],
+            "reported_ms": frames[-1][1] + errors[-1],
             "least_error_ms": min(errors),
             "largest_error_ms": max(errors),
         }
@@ -155,10 +155,10 @@ def table_of(measured: dict[str, dict[str, Any]]) -> Table:
         cells = ["{corrupt} of {frames}".format_map(one["loss"][index]) for one in each]
         table.add_row(f"corrupt frames shown, {share:.1%} of packets lost", *cells)
     for index, (to_s, reports) in enumerate(itertools.product(DELAYS_S, (True, False))):
-        words = "{told_ms:.0f} of {age_ms:.0f} ms; {least_error_ms:.0f} to {largest_error_ms:.0f} ms"
+        words = "{reported_ms:.0f} of {age_ms:.0f} ms; {least_error_ms:.0f} to {largest_error_ms:.0f} ms"
         cells = [words.format_map(one["delay"][index]) for one in each]
-        told = "reports" if reports else "no reports"
-        table.add_row(f"age and its errors, delay grows to {to_s} s, {told}", *cells)
+        reported = "reports" if reports else "no reports"
+        table.add_row(f"age and its errors, delay grows to {to_s} s, {reported}", *cells)
     return table
 
 

@@ -93,7 +93,7 @@ def compare_sinks(folder: Path, rounds: int, seconds: float) -> dict[str, dict[s
         "jsonl": lambda at: JsonLinesSink(at / "out.jsonl"),
         "masks": lambda at: MasksSink(at / "masks"),
     }
-    told = {}
+    figures = {}
     for name, make in makers.items():
         writes: dict[bool, list[float]] = {True: [], False: []}
         closes: dict[bool, list[float]] = {True: [], False: []}
@@ -107,14 +107,14 @@ def compare_sinks(folder: Path, rounds: int, seconds: float) -> dict[str, dict[s
             if turn >= 0:  # libraries are loaded in the first round
                 writes[is_flushed] += times
                 closes[is_flushed].append(close)
-        told[name] = {
+        figures[name] = {
             "write_over_unflushed": statistics.median(writes[True]) / statistics.median(writes[False]),
             "write_ms": 1e3 * statistics.median(writes[True]),
             "slowest_write_ms": 1e3 * max(writes[True]),
             "slowest_write_unflushed_ms": 1e3 * max(writes[False]),
             "close_ms": 1e3 * statistics.median(closes[True]),
         }
-    return told
+    return figures
 
 
 def compare_files(folder: Path, rounds: int) -> dict[str, float]:
@@ -131,7 +131,7 @@ def compare_files(folder: Path, rounds: int) -> dict[str, float]:
 
     rng = np.random.default_rng(0)
     jpeg, png = rng.bytes(40_000), rng.bytes(8_000)
-    told = {}
+    figures = {}
     for name, write in (("report", a_report), ("black_box", a_box)):
         times: dict[bool, list[float]] = {True: [], False: []}
         for turn in range(2 * rounds):
@@ -143,9 +143,9 @@ def compare_files(folder: Path, rounds: int) -> dict[str, float]:
                 write(at)
             times[is_flushed].append(time.perf_counter() - started)
             shutil.rmtree(at)
-        told[f"{name}_ms"] = 1e3 * min(times[True])
-        told[f"{name}_unflushed_ms"] = 1e3 * min(times[False])
-    return told
+        figures[f"{name}_ms"] = 1e3 * min(times[True])
+        figures[f"{name}_unflushed_ms"] = 1e3 * min(times[False])
+    return figures
 
 
 def main() -> None:

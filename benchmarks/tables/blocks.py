@@ -65,12 +65,12 @@ def documents(blocks: Iterable[Block] = BLOCKS, root: Path = REPOSITORY) -> dict
     Raises:
         SystemExit: A block's markers are not there, or twice; the document is named.
     """
-    told: dict[Path, tuple[str, str]] = {}
+    texts: dict[Path, tuple[str, str]] = {}
     for block in blocks:
         path = root / block.document
-        text, wanted = told.get(path) or (path.read_text(encoding="utf-8"),) * 2
+        text, wanted = texts.get(path) or (path.read_text(encoding="utf-8"),) * 2
         try:
-            told[path] = (text, with_block(wanted, block.make(block.results), block.markers))
+            texts[path] = (text, with_block(wanted, block.make(block.results), block.markers))
         except SystemExit as error:
             raise SystemExit(f"{block.document}: {error}") from None
-    return told
+    return texts

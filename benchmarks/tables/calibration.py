@@ -27,21 +27,21 @@ def ladder(document: Document, training: Document | None) -> str:
     ]
     rows.append(["**mIoU**", *(f"**{percent(rung['miou'])}**" for rung in rungs)])
     frames = document["calibration_frames"]
-    told = f"DANet-R18 of {document['size']}, calibrated on {frames} frames of CamVid's train"
+    intro = f"DANet-R18 of {document['size']}, calibrated on {frames} frames of CamVid's train"
     if training:
         minutes = training["training_seconds"] / 60
-        told += (
+        intro += (
             f" split, on which it was trained for {training['steps']} steps ({minutes:.0f} minutes; "
             "`danet train --data DATA --classes camvid --config camvid_r18_small "
             f"--steps {training['steps']}`)"
         )
     else:
-        told += " split"
-    told += (
+        intro += " split"
+    intro += (
         ". Measured on its val split through each exported file; IoU in percent "
         f"(`python -m benchmarks.calibration.camvid_ladder CHECKPOINT DATA --count {frames}`):"
     )
-    parts = [prose(told), markdown(["", *(rung["name"] for rung in rungs)], rows)]
+    parts = [prose(intro), markdown(["", *(rung["name"] for rung in rungs)], rows)]
     if "method_scores" in document:
         parts.append(prose(_calibration(document)))
     return "\n\n".join(parts)
@@ -59,15 +59,17 @@ def _drop(rung: Document) -> str:
 def _calibration(document: Document) -> str:
     """What the calibration itself says, in sentences."""
     held = f" for mIoU, {', '.join(document['measured'])}" if document["gate"] == "passed" else ""
-    said = [f"The gate: {document['gate']}{held} ({document['reason']})."]
+    sentences = [f"The gate: {document['gate']}{held} ({document['reason']})."]
     absent = [*document["rules"]["not_in_bundle"], *document["not_measured"]]
     if absent:
-        said.append(f"CamVid has no, or too few, pixels of {', '.join(absent)}, which it guards elsewhere.")
-    near = [told for rung in document["ladder"][:1] for told in rung["near_the_limit"] or ()]
-    said += [f"{told}." for told in near]
+        sentences.append(
+            f"CamVid has no, or too few, pixels of {', '.join(absent)}, which it guards elsewhere."
+        )
+    near = [remark for rung in document["ladder"][:1] for remark in rung["near_the_limit"] or ()]
+    sentences += [f"{remark}." for remark in near]
     if document["method_scores"]:
         scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in document["method_scores"].items())
-        said.append(
+        sentences.append(
             f"Methods, by {document['methods_compared_by']}: {scores} (on frames of the split that it was "
             f"trained on); taken: {document['method']}."
         )
@@ -77,7 +79,7 @@ def _calibration(document: Document) -> str:
             f"{100 * row['worst_change']:.1f} %, from {row['frames']} to {row['next_frames']} frames"
             for row in document["convergence"]
         )
-        said.append(f"The scales ({document['convergence_method']}) move by a median of {moved}.")
+        sentences.append(f"The scales ({document['convergence_method']}) move by a median of {moved}.")
     found = document.get("fp16_range", {})
     if "attention" in found:
         energies = " and ".join(
@@ -85,12 +87,12 @@ def _calibration(document: Document) -> str:
             for item in found["attention"]
         )
         kept = ", ".join(found["kept_fp32"]) or "nothing"
-        said.append(
+        sentences.append(
             f"FP16's range on {found['frames']} frames: energies of {energies}, both FP32 in the file; "
             f"{found['nonfinite_when_rounded']} values not finite after rounding each of "
             f"{found['tensors_fp16']} FP16 tensors; kept in FP32: {kept}."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def agreement(document: Document) -> str:
@@ -109,11 +111,11 @@ def agreement(document: Document) -> str:
 def memory(document: Document) -> str:
     """Peak memory at two numbers of frames."""
     peaks = {int(count): values for count, values in document["peak_bytes"]["calibrate"].items()}
-    told = " and ".join(
+    by_frames = " and ".join(
         f"{statistics.median(peaks[count]) / 2**20:.0f} MiB at {count}" for count in sorted(peaks)
     )
     return prose(
-        f"Calibration reads frames one by one: its peak memory is {told} frames ({document['model']}, "
+        f"Calibration reads frames one by one: its peak memory is {by_frames} frames ({document['model']}, "
         f"{document['method']}; median of {len(next(iter(peaks.values())))}; "
         "`python -m benchmarks.calibration.memory`)."
     )

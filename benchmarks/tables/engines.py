@@ -21,12 +21,12 @@ def activation_memory(results: Path) -> str:
         cells = (form, *(mib(forms[form]) for forms in networks.values()))
         rows.append([f"{bold}{cell}{bold}" for cell in cells])
     library = " ".join(document["library"].split())
-    told = (
+    intro = (
         f"Activation memory of the whole network in {document['precision'].upper()} at {document['size']}, "
         f"as the builder of {library} tells it for {document['target']}, in MiB "
         "(`python -m benchmarks.engines.activation_memory`):"
     )
-    return "\n\n".join((prose(told), markdown(["", *networks], rows), prose(_shares(networks["R-50"]))))
+    return "\n\n".join((prose(intro), markdown(["", *networks], rows), prose(_shares(networks["R-50"]))))
 
 
 def _shares(forms: Document) -> str:
@@ -103,7 +103,7 @@ def engine_memory(document: Document) -> str:
         rows.append([name, *memory_of, mib(row["moved_bytes"]), types])
     first = next(iter(sizes))
     header = ["R-50", *(f"activations at {size}, MiB" for size in sizes), f"moved at {first}, MiB"]
-    told = (
+    intro = (
         "INT8 needs more activation memory than FP16 here because this builder lets a convolution with one "
         "weight scale a channel write FP32: the largest tensors, 2048 channels at an eighth of the size, "
         "stand there twice, with 4 bytes a value. Q/DQ at the residual sums save memory, at the pooling they "
@@ -111,4 +111,4 @@ def engine_memory(document: Document) -> str:
         "tensor, and each channel's factor multiplied behind the convolution, take no more than FP16; `danet "
         "build` does not do this (`python -m benchmarks.engines.rtx_int8_memory`):"
     )
-    return f"{prose(told)}\n\n{markdown([*header, 'convolutions'], rows)}"
+    return f"{prose(intro)}\n\n{markdown([*header, 'convolutions'], rows)}"

@@ -131,14 +131,14 @@ def network(section: Document) -> str:
             rows.append([f"{row['network']} {row['size']}", name, *figures, compared])
     header = ("network", "PyTorch", "fps", "GPU ms", "MiB beyond output", "labels as in FP32")
     aim = section["targets"].get("fps")
-    told = ""
+    target = ""
     if aim:
         verdict = "reached" if aim["passed"] else "missed"
         here = f": {verdict}" if aim["aimed_gpu"] else ", which this is not"
-        told = f"; {aim['of']} is to reach {aim['aim']:g} fps on an {AIMED_GPU}{here}"
+        target = f"; {aim['of']} is to reach {aim['aim']:g} fps on an {AIMED_GPU}{here}"
     return (
         "Whole DANet in FP16, image to labels, frames one after the other (the graph's memory is its whole "
-        f"pool{told}):\n\n{markdown(header, rows)}"
+        f"pool{target}):\n\n{markdown(header, rows)}"
     )
 
 

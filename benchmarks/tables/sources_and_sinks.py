@@ -42,13 +42,13 @@ def cameras(results: Path) -> str:
         [_delay(row), "", "", f"{row['least_error_ms']:.2f} to {row['largest_error_ms']:.2f} ms"]
         for row in document["this"]["delay"]
     ]
-    told = (
+    intro = (
         "Pictures that tell their number and time, through a camera of ours over a bad network: what was "
         f"delivered as good, and by how much the age that was told is wrong ({machine(document)}; `python -m "
         "benchmarks.streaming.cameras`):"
     )
     header = ("", "frames delivered", "corrupt ones of these", "error of the age")
-    return f"{prose(told)}\n\n{markdown(header, rows)}"
+    return f"{prose(intro)}\n\n{markdown(header, rows)}"
 
 
 def _delay(row: Document) -> str:

@@ -40,13 +40,13 @@ def loader(document: Document) -> str:
                 ", ".join(f"{part} {100 * share:.0f} %" for part, share in parts if share >= NAMED_SHARE),
             ]
         )
-    told = (
+    intro = (
         "What one worker process loads, in samples a second of its processor time, beside decoding and "
         f"resizing alone, the two in turn ({machine(document)}; `python -m benchmarks.training.loader`). To "
         "keep ahead of the GPU, `workers` must be as many as its samples a second over these:"
     )
     header = ["data", "recipe", "samples/s", "decode, resize", "ratio of times", "where the time goes"]
-    return f"{prose(told)}\n\n{markdown(header, rows)}"
+    return f"{prose(intro)}\n\n{markdown(header, rows)}"
 
 
 def attention(document: Document) -> str:

@@ -37,7 +37,7 @@ CHANNELS, INNER = 512, 64
 FORMS = ("operands", "plain", "blockwise")
 
 
-def run_form(form: str, positions: int, rows: int, told: Path) -> None:
+def run_form(form: str, positions: int, rows: int, output: Path) -> None:
     """Run one form once in this process, and write what its passes took."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `danet train` does, before torch is loaded
     import torch
@@ -58,7 +58,7 @@ def run_form(form: str, positions: int, rows: int, told: Path) -> None:
     between = time.process_time()
     context.backward(above)  # type: ignore[no-untyped-call]
     ended = time.process_time()
-    told.write_text(json.dumps({"forward_cpu_s": between - begun, "backward_cpu_s": ended - between}))
+    output.write_text(json.dumps({"forward_cpu_s": between - begun, "backward_cpu_s": ended - between}))
 
 
 def measure(positions: int, rows: int, rounds: int, console: Console) -> dict[str, dict[str, Any]]:
@@ -67,15 +67,15 @@ def measure(positions: int, rows: int, rounds: int, console: Console) -> dict[st
         form: {"peak_bytes": [], "forward_cpu_s": [], "backward_cpu_s": []} for form in FORMS
     }
     with tempfile.TemporaryDirectory() as name:
-        told = Path(name) / "told.json"
+        figures = Path(name) / "figures.json"
         for turn in range(rounds):
             for form in FORMS:
                 with console.status(f"round {turn + 1} of {rounds}, {form}"):
-                    options = ("--positions", str(positions), "--rows", str(rows), "--told", str(told))
+                    options = ("--positions", str(positions), "--rows", str(rows), "--figures", str(figures))
                     command = (sys.executable, "-m", "benchmarks.training.attention", *options)
                     usage = run_alone((*command, "--form", form))
                 measured[form]["peak_bytes"].append(usage.peak_bytes)
-                for key, seconds in json.loads(told.read_text()).items():
+                for key, seconds in json.loads(figures.read_text()).items():
                     measured[form][key].append(round(seconds, 3))
     return measured
 
@@ -100,10 +100,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--output", type=Path, help="where to keep other sizes")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
-    parser.add_argument("--told", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.form:
-        run_form(arguments.form, arguments.positions, arguments.rows, arguments.told)
+        run_form(arguments.form, arguments.positions, arguments.rows, arguments.figures)
         return
     output = arguments.output
     asked = (arguments.positions, arguments.rows, arguments.rounds)

@@ -21,10 +21,10 @@ pytest.importorskip("triton", reason="Triton is not installed")
 def test_the_command_that_the_runtime_names_is_one_that_the_export_takes(arch, dtype):
     from danet_export.kernels.architectures import find_architectures
 
-    told = re.search(r"--kernels (sm_\w+)(?: --kernel-dtype (\w+))?", remedy(arch, dtype))
-    if told:
-        (found,) = find_architectures([told[1]], told[2] or "fp16")
-        assert (found.name, told[2] or "fp16") == (arch.rstrip("a"), dtype)
+    options = re.search(r"--kernels (sm_\w+)(?: --kernel-dtype (\w+))?", remedy(arch, dtype))
+    if options:
+        (found,) = find_architectures([options[1]], options[2] or "fp16")
+        assert (found.name, options[2] or "fp16") == (arch.rstrip("a"), dtype)
     else:
         with pytest.raises(UsageError):
             find_architectures([arch], dtype)

@@ -224,8 +224,8 @@ def test_each_toy_is_one_new_module_and_one_new_line(with_toys: Path) -> None:
 def test_a_run_goes_from_the_toy_source_through_the_toy_backend_to_the_toy_sink(
     answers: Answers, folder: Path, bundle: Bundle
 ) -> None:
-    code, said = answers[("grey:?level=7&frames=3", *RUN)]
-    assert code == 0, said
+    code, output = answers[("grey:?level=7&frames=3", *RUN)]
+    assert code == 0, output
     with Segmenter(bundle) as segmenter:
         labels = segmenter(np.full((48, 64, 3), 7, np.uint8))
     assert json.loads((folder / "seen").read_text()) == [[7, np.bincount(labels.ravel()).tolist()]] * 3
@@ -236,29 +236,29 @@ def test_a_run_goes_from_the_toy_source_through_the_toy_backend_to_the_toy_sink(
 
 
 def test_help_lists_the_toys(answers: Answers) -> None:
-    code, told = answers[("help",)]
+    code, output = answers[("help",)]
     assert code == 0
-    assert "grey: (one grey, with ?level=0..255&frames=COUNT)" in told
-    assert "tally:NAME (counts)" in told
-    assert "lone (one thread)" in told
-    assert "[lone|onnxruntime|" in told
+    assert "grey: (one grey, with ?level=0..255&frames=COUNT)" in output
+    assert "tally:NAME (counts)" in output
+    assert "lone (one thread)" in output
+    assert "[lone|onnxruntime|" in output
 
 
 def test_the_doctor_lists_the_toys_and_what_one_lacks(
     answers: Answers,
 ) -> None:
-    code, told = answers[("doctor",)]
+    code, output = answers[("doctor",)]
     assert code == 0
-    assert '"grey": "installed"' in told
-    assert '"tally": "not usable: missing: pip install abacus"' in told
-    assert '"lone": "usable"' in told
+    assert '"grey": "installed"' in output
+    assert '"tally": "not usable: missing: pip install abacus"' in output
+    assert '"lone": "usable"' in output
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
 def test_errors_list_the_toys_and_are_wrong_usage(answers: Answers, arguments: tuple[str, ...]) -> None:
-    code, told = answers[arguments]
+    code, output = answers[arguments]
     assert code == 2
-    assert WRONG[arguments] in told
+    assert WRONG[arguments] in output
 
 
 def stated(registry: Registry[Any]) -> list[Statement]:
@@ -312,8 +312,8 @@ class Knobs(UriOptions):
 
 def test_options_have_types_and_defaults() -> None:
     assert Knobs.of("x:") == Knobs()
-    told = Knobs.of("x:y?level=9&rate=0.5&loud=1&name=a%20b")
-    assert (told.level, told.rate, told.loud, told.name) == (9, 0.5, True, "a b")
+    knobs = Knobs.of("x:y?level=9&rate=0.5&loud=1&name=a%20b")
+    assert (knobs.level, knobs.rate, knobs.loud, knobs.name) == (9, 0.5, True, "a b")
     assert Knobs.written() == "?level=0..9&rate=RATE&loud=1&name=NAME"
 
 

@@ -91,11 +91,11 @@ def test_a_console_takes_text_for_text_in_lines_and_tables(
     table.add_row(evil)
     console.print(table)
     tell(evil)
-    told = capsys.readouterr().out
-    first, rest = told.split("\n", 1)
+    output = capsys.readouterr().out
+    first, rest = output.split("\n", 1)
     assert first == f"written: {visible(evil)}"
     assert rest.endswith(f"{visible(evil)}\n")
-    assert is_harmless(told.replace("\n", ""))
+    assert is_harmless(output.replace("\n", ""))
 
 
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
@@ -160,7 +160,7 @@ def run_on_a_terminal(*command: bytes | str, cwd: Path) -> str:
         env={**os.environ, "COLUMNS": "200", "TERM": "xterm-256color"},
     )
     os.close(follower)
-    told = b""
+    output = b""
     while True:
         try:
             part = os.read(leader, 4096)
@@ -168,10 +168,10 @@ def run_on_a_terminal(*command: bytes | str, cwd: Path) -> str:
             break
         if not part:
             break
-        told += part
+        output += part
     process.wait(60)
     os.close(leader)
-    return told.decode("utf-8", "surrogateescape")
+    return output.decode("utf-8", "surrogateescape")
 
 
 NAMES = {
@@ -196,12 +196,12 @@ def test_no_command_passes_a_files_name_on_as_orders(tmp_path: Path, name: bytes
         "run": ["run", name, name, "-o", b"out.mp4"],
         "eval": ["eval", name, "--data", name],
     }[command]
-    told = run_on_a_terminal(*arguments, cwd=tmp_path)
-    left = re.sub(r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)|\n", "", told)
+    output = run_on_a_terminal(*arguments, cwd=tmp_path)
+    left = re.sub(r"\x1b\[(?:[0-9;]*m|\?25[hl]|[0-9]*[ABGHJK])|\r(?=\x1b\[|\n)|\n", "", output)
     assert is_harmless(left), ascii(left)
-    assert "\x1b[5m" not in told or b"\x1b[5m" not in name
-    assert "Traceback" not in told
-    assert "danet: error" in told or "Error" in told
+    assert "\x1b[5m" not in output or b"\x1b[5m" not in name
+    assert "Traceback" not in output
+    assert "danet: error" in output or "Error" in output
 
 
 def test_json_of_verify_is_ascii_whatever_the_names_are(bundle: Bundle, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class RunningCommand:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.mark = uuid.uuid4().hex
-        self._told = b""
+        self._notified = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(f"\0danet-{self.mark}")
         self._socket.setblocking(False)
@@ -58,7 +58,7 @@ class RunningCommand:
             )
 
     @property
-    def said(self) -> str:
+    def messages(self) -> str:
         """What it has printed as errors and events."""
         return self._errors.read_text()
 
@@ -72,16 +72,16 @@ class RunningCommand:
         """Whether it has told systemd that it is ready."""
         while True:
             try:
-                self._told += self._socket.recv(4096)
+                self._notified += self._socket.recv(4096)
             except BlockingIOError:
-                return b"READY=1" in self._told
+                return b"READY=1" in self._notified
 
     def until(self, holds: Callable[[], object], seconds: float = ENDS_WITHIN_S) -> RunningCommand:
         """Wait for something to hold while it runs."""
         end = time.monotonic() + seconds
         while not holds():
-            assert self.process.poll() is None, f"it ended before: {self.said}"
-            assert time.monotonic() < end, f"it did not happen in time: {self.said}"
+            assert self.process.poll() is None, f"it ended before: {self.messages}"
+            assert time.monotonic() < end, f"it did not happen in time: {self.messages}"
             time.sleep(0.01)
         return self
 
@@ -95,7 +95,7 @@ class RunningCommand:
             return self.process.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"it does not end: {self.said}") from None
+            raise AssertionError(f"it does not end: {self.messages}") from None
 
     def end(self, *numbers: int, apart_s: float = 0.0) -> int:
         """Send signals, one after the other while it lives, and wait for its end; its exit code."""
@@ -146,7 +146,7 @@ class RunningCommand:
             time.sleep(0.05)  # one that was killed needs a moment
         assert [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self.processes()] == []
         assert [file.name for file in self.folder.rglob(".*")] == []
-        assert "Traceback" not in self.said
+        assert "Traceback" not in self.messages
         self._socket.close()
 
 

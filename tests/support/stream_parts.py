@@ -300,3 +300,8 @@ def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
     while not holds():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.002)
+
+
+def reported(stream: Stream, words: str) -> bool:
+    """Whether the health of a stream has given a reason with these words."""
+    return any(words in reason for event in stream.health.events for reason in event.reasons)

@@ -140,8 +140,8 @@ def picture(number: int, kind: Kind) -> np.ndarray:
 def number_in(frame: np.ndarray) -> int | None:
     """Which number a frame carries, where all of it is as it was drawn."""
     height, width = frame.shape[:2]
-    told = truth.read(np.ascontiguousarray(frame[: height // 16 * 16, : width // 64 * 64]))
-    return None if told is None else told.number
+    shown = truth.read(np.ascontiguousarray(frame[: height // 16 * 16, : width // 64 * 64]))
+    return None if shown is None else shown.number
 
 
 def make(path: Path, kind: Kind, plan: Plan | None = None, draw: Callable[..., Any] = picture) -> Path:

@@ -28,7 +28,7 @@ class FrameCounter:
 
     def __init__(self) -> None:
         self._passed = 0
-        self._told = 0
+        self._reported = 0
         self._end = threading.Event()
         self._teller = threading.Thread(target=self._run, name="danet-count", daemon=True)
 
@@ -58,7 +58,7 @@ class FrameCounter:
             self._tell(max(0, self._passed - 1))
 
     def _tell(self, taken: int) -> None:
-        if taken != self._told:
-            self._told = taken
+        if taken != self._reported:
+            self._reported = taken
             sys.stderr.write(f"COUNT {taken}\n")
             sys.stderr.flush()

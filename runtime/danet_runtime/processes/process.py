@@ -67,11 +67,11 @@ class ChildProcess:
         """Its process id."""
         return self._process.pid
 
-    def said(self) -> str:
+    def error_messages(self) -> str:
         """Return the child's error messages as the end of a sentence; call it when the child has ended."""
         self._listener.join(1.0)
-        told = [line for line in list(self._lines) if line]
-        errors = [line for line in told if "ERROR" in line or "error" in line] or told
+        lines = [line for line in list(self._lines) if line]
+        errors = [line for line in lines if "ERROR" in line or "error" in line] or lines
         return f": {'; '.join(errors[-2:])}" if errors else ""
 
     def poll(self) -> int | None:

@@ -140,8 +140,8 @@ class MasksSink:
 
     def describe(self) -> dict[str, Any]:
         """Folder and number of masks, and what is missing."""
-        told = {"kind": self.name, "path": str(self.folder), "frames": self._written}
-        return {**told, "holes": list(self.holes)}
+        description = {"kind": self.name, "path": str(self.folder), "frames": self._written}
+        return {**description, "holes": list(self.holes)}
 
     def close(self) -> None:
         """Flush the masks of the last second. Harmless when called twice.

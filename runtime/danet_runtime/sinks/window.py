@@ -61,8 +61,8 @@ class WindowSink:
             MissingDependencyError: OpenCV is not installed.
         """
         self._cv2 = opencv("showing a window")
-        told = self._cv2.getBuildInformation().splitlines()
-        if any(line.split() == ["GUI:", "NONE"] for line in told):
+        lines = self._cv2.getBuildInformation().splitlines()
+        if any(line.split() == ["GUI:", "NONE"] for line in lines):
             raise SinkError(
                 f"OpenCV {self._cv2.__version__} was built without windows (headless); install opencv-python "
                 "in place of opencv-python-headless, or write a video with -o"

@@ -41,9 +41,9 @@ def open_video(path: Path, damaged: DamagePolicy = "drop") -> VideoSource | Open
     try:
         return _opened(path, damaged)
     except SourceError as error:
-        if (told := picture_in(path)) is None:
+        if (message := picture_in(path)) is None:
             raise
-        raise SourceError(told) from error
+        raise SourceError(message) from error
 
 
 def _opened(path: Path, damaged: DamagePolicy) -> VideoSource | OpenCvVideoSource:
@@ -116,7 +116,7 @@ class VideoSource:
             self._delivered = 0
             self._is_open = True
             self._ended = False
-            self._told = False
+            self._has_warned = False
             self._next: tuple[int, DecodedFrame] | None = self._find()
             if self._next is None:
                 raise SourceError(self._gives_nothing())
@@ -226,8 +226,8 @@ class VideoSource:
                 f"{self.path} is damaged at frame {place} ({reason}); the {self._delivered} frames before "
                 "were read"
             )
-        if not self._told:
-            self._told = True
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning(
                 "%s is damaged at frame %d (%s); such frames are counted, with those that are built on them",
                 self.path,
@@ -249,17 +249,17 @@ class VideoSource:
             )
         counts.pop("no key frame yet", None)
         if counts:
-            told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            by_reason = ", ".join(f"{count} {reason}" for reason, count in counts.items())
             what = "are marked" if self._policy == "mark" else "were left out"
             raise SourceDamagedError(
-                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({told}); the "
+                f"{self.path} is damaged: {sum(counts.values())} of its frames {what} ({by_reason}); the "
                 "others were read"
             )
 
     def _gives_nothing(self) -> str:
         counts = self.damage.counts
-        told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        why = f"; its frames are damaged ({told})" if counts else ""
+        by_reason = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        why = f"; its frames are damaged ({by_reason})" if counts else ""
         if self._decoder.hides_any:
             why += "; an edit list hides its frames: cut it again, or convert it"
         if not self._container.context.width:

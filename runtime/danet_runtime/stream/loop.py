@@ -127,7 +127,7 @@ class Loop:
                         segmenter.pin(slot.frame, slot.labels)
                     slot.is_pinned = True
         except BaseException:
-            self._context.told()
+            self._context.note_failure_is_known()
             for pipeline in opened:
                 pipeline.close_sinks()
             self._close_sources()

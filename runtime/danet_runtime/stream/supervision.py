@@ -40,7 +40,7 @@ class Supervision:
         self._standstill = StandstillCheck(context.health, options.jump_shown_s)
         self._watchdog = Watchdog([self._look], options.watch_every_s)
         self._systemd = SystemdNotifier()
-        self._told_ready = False
+        self._has_notified_ready = False
 
     @property
     def workers(self) -> list[Worker]:
@@ -96,8 +96,8 @@ class Supervision:
         state = self._context.health.state
         if state == "fault":
             return
-        if state != "starting" and not self._told_ready:
-            self._told_ready = True
+        if state != "starting" and not self._has_notified_ready:
+            self._has_notified_ready = True
             self._systemd.send("READY=1")
         self._systemd.ping()
 

@@ -45,17 +45,17 @@ class EngineExecution:
         runtime = trt.Runtime(self._log)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise BackendError(f"{library.title} does not load {origin}: {self._said()}")
+            raise BackendError(f"{library.title} does not load {origin}: {self._reasons()}")
         self._check_tensors(library, engine, inputs, outputs)
         context = engine.create_execution_context()
         if context is None:
-            raise BackendError(f"{library.title} makes no execution context of {origin}: {self._said()}")
+            raise BackendError(f"{library.title} makes no execution context of {origin}: {self._reasons()}")
         self._runtime: Any = runtime  # outlives the engine, which outlives the context
         self._engine: Any = engine
         self._context: Any = context
         for name, shape in inputs.items():
             if not context.set_input_shape(name, shape):
-                raise BackendError(f"{origin} does not take {name} of shape {shape}: {self._said()}")
+                raise BackendError(f"{origin} does not take {name} of shape {shape}: {self._reasons()}")
 
     def enqueue(self, stream: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
         """Enqueue one inference; nothing is copied and nothing waited for.
@@ -73,9 +73,9 @@ class EngineExecution:
             raise BackendError("the engine is closed; open another")
         for name, address in (*inputs.items(), *outputs.items()):
             if not context.set_tensor_address(name, address):
-                raise BackendError(f"{self._title} does not take the address of {name}: {self._said()}")
+                raise BackendError(f"{self._title} does not take the address of {name}: {self._reasons()}")
         if not context.execute_async_v3(stream):
-            raise BackendError(f"{self._title} failed in {self._origin}: {self._said()}")
+            raise BackendError(f"{self._title} failed in {self._origin}: {self._reasons()}")
 
     def close(self) -> None:
         """Free the engine, in TensorRT's order; harmless when called twice."""
@@ -108,5 +108,5 @@ class EngineExecution:
                 "build it again from this bundle"
             )
 
-    def _said(self) -> str:
+    def _reasons(self) -> str:
         return first_of([*self._failures, *self._log.errors])

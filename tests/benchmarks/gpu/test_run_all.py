@@ -59,10 +59,10 @@ def test_a_sanitizers_word_is_its_exit_code_and_summary(load):
     ],
 )
 def test_counts_in_a_summary_decide_whatever_the_exit_code_says(load, returncode, output, word):
-    told = load("run_all").verdict(returncode, f"========= {output}\n")
-    assert told["verdict"].startswith(word)
-    assert told["passed"] == (word == "clean")
-    assert told["summary"] == output
+    verdict = load("run_all").verdict(returncode, f"========= {output}\n")
+    assert verdict["verdict"].startswith(word)
+    assert verdict["passed"] == (word == "clean")
+    assert verdict["summary"] == output
 
 
 def test_a_tool_that_hangs_is_stopped_with_all_that_it_started(load):

@@ -34,5 +34,5 @@ def test_a_network_that_learned_and_attends_falls_short_of_nothing(tmp_path, che
 )
 def test_each_thing_that_falls_short_is_said(tmp_path, checkpoint_file, changes, words):
     folder = _folder(tmp_path, checkpoint_file, **{"miou": 0.7, "pam": 0.1, "cam": 0.1, **changes})
-    (said,) = demo_table.shortcomings(folder)
-    assert words in said
+    (shortcoming,) = demo_table.shortcomings(folder)
+    assert words in shortcoming

@@ -58,11 +58,11 @@ def test_a_changed_result_changes_its_document_alone(tmp_path):
 def test_every_kept_result_is_told_somewhere(tmp_path):
     for file in RESULTS.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    told = [block.make(tmp_path) for block in BLOCKS]
+    made = [block.make(tmp_path) for block in BLOCKS]
     untold = []
     for file in sorted(RESULTS.glob("*.json")):
         (tmp_path / file.name).unlink()
-        if [block.make(tmp_path) for block in BLOCKS] == told:
+        if [block.make(tmp_path) for block in BLOCKS] == made:
             untold.append(file.name)
         (tmp_path / file.name).write_bytes(file.read_bytes())
     assert not untold

@@ -42,10 +42,10 @@ def test_without_results_it_says_that_nothing_is_measured_yet(tmp_path):
 @pytest.mark.slow
 @pytest.mark.longest
 def test_every_script_runs_to_its_end_and_finds_its_kernels_right(rehearsed):
-    _, codes, said = rehearsed
+    _, codes, output = rehearsed
     assert codes == dict.fromkeys(
         ("correctness", "attention", "channel_energy", "network", "executor", "rtx"), 0
-    ), said
+    ), output
 
 
 @pytest.mark.slow
@@ -77,8 +77,8 @@ FPS = {"aim": 100, "reached": 90, "passed": False, "of": "R-50 1024x2048", "aime
 
 
 def test_a_verdict_is_given_on_the_gpu_of_the_target_alone():
-    told = gpu.matmul_targets(SHARE)
-    assert told == "at N = 32768, asked: 60%, reached; aimed at: 75%, missed"
+    targets = gpu.matmul_targets(SHARE)
+    assert targets == "at N = 32768, asked: 60%, reached; aimed at: 75%, missed"
     elsewhere = gpu.matmul_targets({**SHARE, "required": False})
     assert "which this is not" in elsewhere
     rows = {"measurements": [], "targets": {"fps": FPS}}
@@ -102,8 +102,8 @@ def test_figures_of_different_runs_are_not_told_as_one():
     one = {"gpu": {}, "first": {"made_with": MADE}, "second": {"made_with": MADE}}
     assert gpu.origins(one) == "PyTorch 2.9, Triton 3.9.0, CUDA 13.0, commit abc"
     two = {**one, "second": {"made_with": {**MADE, "commit": "def"}}}
-    told = gpu.origins(two)
-    assert re.search(r"several states: first with .*commit abc; second with .*commit def$", told)
+    origins = gpu.origins(two)
+    assert re.search(r"several states: first with .*commit abc; second with .*commit def$", origins)
 
 
 @pytest.mark.slow

@@ -361,8 +361,8 @@ def test_no_command_takes_a_bundle_whose_weights_lie_outside(
     done: Result = CliRunner().invoke(build_app(), [str(places.get(word, word)) for word in command])
     assert done.exit_code == 1
     assert done.exception is None or isinstance(done.exception, DanetError | SystemExit), done.exception
-    said = " ".join((done.output + str(done.exception)).split())
-    assert "lies outside of the file, in 'outside.bin'" in said
+    output = " ".join((done.output + str(done.exception)).split())
+    assert "lies outside of the file, in 'outside.bin'" in output
     assert not (hollow.parent / "calibrated").exists()
 
 

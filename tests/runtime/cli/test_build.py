@@ -215,13 +215,13 @@ def test_without_tensorrt_running_and_building_say_the_same_before_they_look_for
 ):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     video = video_maker(tmp_path / "in.mp4", 2)
-    said = set()
+    messages = set()
     for command in (("build",), ("run", video), ("run", video, "--build"), ("profile",)):
         name, *rest = command
         code, _, err = danet(name, bundle.path, *rest, "--backend", "tensorrt", "--precision", "fp32")
         assert code == 1
-        said.add(err)
-    (message,) = said
+        messages.add(err)
+    (message,) = messages
     assert "needs TensorRT, which is not installed" in message
 
 

@@ -140,7 +140,7 @@ def test_what_a_jetsons_driver_does_not_tell_is_left_out(driver_folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "start"),
     [
         ({"init": 9}, "none found (Driver Not Loaded; install NVIDIA's driver, or check"),
         ({"count": 0}, "none found (NVML counts 0)"),
@@ -149,11 +149,11 @@ def test_what_a_jetsons_driver_does_not_tell_is_left_out(driver_folder: Path) ->
     ],
 )
 def test_a_driver_that_does_not_answer_is_told_and_fails_nothing(
-    driver_folder: Path, answers: dict[str, int], told: str
+    driver_folder: Path, answers: dict[str, int], start: str
 ) -> None:
     gpus, detail = gpus_with(driver_folder, **answers)
     assert gpus == []
-    assert detail.startswith(told)
+    assert detail.startswith(start)
 
 
 def test_a_lost_gpu_is_told_beside_those_that_work(driver_folder: Path) -> None:
@@ -202,7 +202,7 @@ MADE = Quantisation(
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "doubt"),
     [
         ({"gate": "agreement only", "agreement": 0.98, "agreement_of": "8 of the held-out frames"}, "98.00%"),
         ({}, "nothing measured its accuracy"),
@@ -214,15 +214,15 @@ def test_an_int8_variant_that_no_labels_gated_is_told_by_doctor_and_by_who_opens
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     found: dict[str, object] | None,
-    told: str,
+    doubt: str,
 ) -> None:
     held = None if found is None else MADE.model_copy(update=found)
     doubtful = with_int8(bundle, tmp_path / "doubtful", held)
     output = invoke(doubtful.path)[1]
     assert "INT8 NOT gated" in output
-    assert told in output
+    assert doubt in output
     with open_segmenter(doubtful, "int8", "onnxruntime"):
-        assert told in capsys.readouterr().err
+        assert doubt in capsys.readouterr().err
     with open_segmenter(doubtful, "fp32", "onnxruntime"):
         assert capsys.readouterr().err == ""
 

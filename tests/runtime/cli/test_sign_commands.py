@@ -109,10 +109,10 @@ def test_verify_fails_for_damage_for_strangers_and_for_the_wrong_key_also_as_jso
     assert (wrong.exit_code, json.loads(wrong.stdout)["kind"]) == (1, "SignatureError")
     (place / "bundle" / "extra").touch()
     (place / "bundle" / "golden" / "frame.png").unlink()
-    told = danet("verify", place / "bundle")
-    assert told.exit_code == 1
-    assert "not in the manifest: extra" in told.output
-    assert "frame.png is missing" in told.output
+    answer = danet("verify", place / "bundle")
+    assert answer.exit_code == 1
+    assert "not in the manifest: extra" in answer.output
+    assert "frame.png is missing" in answer.output
     found = json.loads(danet("verify", place / "bundle", "--json").stdout)
     assert (found["whole"], found["strangers"], len(found["damaged"])) == (False, ["extra"], 1)
 

@@ -286,15 +286,15 @@ def test_what_a_run_says_that_it_wrote_is_on_the_disk_when_it_ends(
     command = RunningCommand(at, bundle.path, source, *outputs, "--flight-recorder", "box").ready()
     command.until(lambda: (at / "out.mp4").exists())
     os.kill(command.pid, signal.SIGUSR1)
-    command.until(lambda: "frames written to box/" in command.said)
+    command.until(lambda: "frames written to box/" in command.messages)
     with disk.after_power_cut() as left:
         (box,) = (left / "run" / "box").iterdir()
         assert len(list(FlightRecording(box))) > 0
-    assert command.wait() == 0, command.said
-    told = [line.removeprefix("written: ") for line in command.printed.splitlines() if "written: " in line]
-    assert len(told) == 5
+    assert command.wait() == 0, command.messages
+    paths = [line.removeprefix("written: ") for line in command.printed.splitlines() if "written: " in line]
+    assert len(paths) == 5
     with disk.after_power_cut() as left:
-        for place in told:
+        for place in paths:
             kept = left / "run" / place
             assert (content(kept) if kept.is_dir() else kept.read_bytes()) == (
                 content(at / place) if kept.is_dir() else (at / place).read_bytes()

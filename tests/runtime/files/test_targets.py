@@ -77,8 +77,8 @@ def test_standard_output_gets_the_content_after_what_was_printed_and_is_not_repl
             check=True,
             stdout=file if redirected else subprocess.PIPE,
         )
-    told = log.read_text() if redirected else done.stdout.decode()
-    assert told == 'before\n{\n  "a": 1\n}\nafter\n'
+    output = log.read_text() if redirected else done.stdout.decode()
+    assert output == 'before\n{\n  "a": 1\n}\nafter\n'
     assert Path("/dev/stdout").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "log"]
 

@@ -105,18 +105,18 @@ RENEWING = PictureStart(True, True, False, recovered_after=3)
 
 def test_a_stream_that_renews_itself_is_trusted_after_a_renewal_that_a_running_decoder_has_seen() -> None:
     gate = PictureGate("drop")
-    told = [gate.judge(RENEWING if number % 5 == 1 else DELTA, number, None) for number in range(12)]
-    assert [verdict.passes for verdict in told] == [False] + [True] * 11
-    assert [verdict.damage for verdict in told] == ["no key frame yet"] * 9 + [None] * 3
+    verdicts = [gate.judge(RENEWING if number % 5 == 1 else DELTA, number, None) for number in range(12)]
+    assert [verdict.passes for verdict in verdicts] == [False] + [True] * 11
+    assert [verdict.damage for verdict in verdicts] == ["no key frame yet"] * 9 + [None] * 3
 
 
 def test_a_decoder_that_runs_is_trusted_from_the_next_renewal_after_a_loss_on() -> None:
     gate = PictureGate("drop")
     assert gate.judge(KEY, 0, None).passes
     gate.lost("lost packets")
-    told = [gate.judge(RENEWING if number == 3 else DELTA, number, None) for number in range(1, 8)]
-    assert [verdict.passes for verdict in told] == [False] * 2 + [True] * 5
-    assert [verdict.damage for verdict in told] == ["lost packets"] * 5 + [None] * 2
+    verdicts = [gate.judge(RENEWING if number == 3 else DELTA, number, None) for number in range(1, 8)]
+    assert [verdict.passes for verdict in verdicts] == [False] * 2 + [True] * 5
+    assert [verdict.damage for verdict in verdicts] == ["lost packets"] * 5 + [None] * 2
 
 
 def test_a_key_frame_is_asked_for_once_a_loss() -> None:
@@ -158,6 +158,6 @@ def test_a_senders_report_gives_its_pictures_their_wall_clock(ticks: int, stamp:
     watch.packet(packet(FIRST, 0, stamp + ticks, 7, is_last=True), 0, 0)
     picture = watch.of(0)
     assert picture is not None
-    told = watch.sent_unix_ns(picture, reports)
-    assert told is not None
-    assert abs(told - (unix_ns + ticks * 10**9 // 90_000)) < 1000
+    sent_ns = watch.sent_unix_ns(picture, reports)
+    assert sent_ns is not None
+    assert abs(sent_ns - (unix_ns + ticks * 10**9 // 90_000)) < 1000

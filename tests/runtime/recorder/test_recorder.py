@@ -125,8 +125,8 @@ def test_a_frame_larger_than_the_box_is_counted_and_not_kept(stream_format: Stre
     box.open(stream_format)
     fill(box, 3)
     box.close()
-    told = box.describe()
-    assert (told["kept"], told["not_encoded"], told["seen"]) == (0, 3, 3)
+    figures = box.describe()
+    assert (figures["kept"], figures["not_encoded"], figures["seen"]) == (0, 3, 3)
 
 
 def test_a_box_whose_encoder_is_slow_skips_and_never_waits(
@@ -148,9 +148,9 @@ def test_a_box_whose_encoder_is_slow_skips_and_never_waits(
     release.set()
     handled(box)
     box.close()
-    told = box.figures()
-    assert told["kept"] + told["skipped"] == told["seen"] == 100
-    assert told["kept"] in (1, 2)
+    figures = box.figures()
+    assert figures["kept"] + figures["skipped"] == figures["seen"] == 100
+    assert figures["kept"] in (1, 2)
     assert len(box._spare) <= 3
 
 
@@ -226,10 +226,10 @@ def test_replay_tells_what_happened_and_writes_the_video(
     runner, app = CliRunner(), typer.Typer()
     app.command()(replay_command)
     output = tmp_path / "out" / "replay.mkv"
-    told = runner.invoke(app, [str(folder), "-o", str(output), "--legend"])
-    assert told.exit_code == 0, told.output
+    done = runner.invoke(app, [str(folder), "-o", str(output), "--legend"])
+    assert done.exit_code == 0, done.output
     for words in ("reason: signal", "0 to 5", "the lens [front] is dirty", "replay.mkv, 6 frames"):
-        assert words in told.output
+        assert words in done.output
     frames, rate = video_reader(output)
     assert (len(frames), rate) == (6, pytest.approx(20.0))
     assert frames[0].shape == (48 + 74, 480, 3)
@@ -254,12 +254,12 @@ def test_replay_takes_the_folder_of_the_flight_recorder_and_lists_what_is_in_it(
         box.request(reason)
         box.close()
         written += box.written
-        told = runner.invoke(app, [str(tmp_path / "box")])
-        assert told.exit_code == 0, told.output
+        listing = runner.invoke(app, [str(tmp_path / "box")])
+        assert listing.exit_code == 0, listing.output
         if number == 0:  # one is shown
-            assert f"the only flight recording in {tmp_path / 'box'}: {written[0]}" in told.output
-            assert "reason: signal" in told.output
-    lines = told.output.splitlines()
+            assert f"the only flight recording in {tmp_path / 'box'}: {written[0]}" in listing.output
+            assert "reason: signal" in listing.output
+    lines = listing.output.splitlines()
     assert lines[0].startswith("2 flight recordings in")
     assert lines[1].startswith(f"{written[0]}: 3 frames of")
     assert lines[2].startswith(f"{written[1]}: 4 frames of")
@@ -283,8 +283,8 @@ def test_a_signal_writes_the_box_while_the_stream_goes_on(tmp_path: Path, segmen
     finally:
         signal.signal(signal.SIGUSR1, previous)
     assert [len(FlightRecording(path)) > 5 for path in box.written] == [True, True]
-    told = stream.report().cameras[0]["sinks"][0]
-    assert len(told["written_to"]) == 2
+    row = stream.report().cameras[0]["sinks"][0]
+    assert len(row["written_to"]) == 2
 
 
 def test_only_the_first_fault_is_written_and_without_a_folder_none(
@@ -349,9 +349,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: P
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda told: told.update(schema_version=3), "schema_version"),
-        (lambda told: told.update(more=1), "more"),
-        (lambda told: told["frames"][0].update(frame="../../etc/passwd"), "frames.0.frame"),
+        (lambda content: content.update(schema_version=3), "schema_version"),
+        (lambda content: content.update(more=1), "more"),
+        (lambda content: content["frames"][0].update(frame="../../etc/passwd"), "frames.0.frame"),
     ],
 )
 def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
@@ -362,9 +362,9 @@ def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
     fill(box, 1)
     file = box.save(tmp_path / "box") / MANIFEST_NAME
     box.close()
-    told = json.loads(file.read_text())
-    damage(told)
-    file.write_text(json.dumps(told))
+    content = json.loads(file.read_text())
+    damage(content)
+    file.write_text(json.dumps(content))
     with pytest.raises(SourceError, match=f"does not follow version 1 or 2 of a flight recording: {words}"):
         FlightRecording(tmp_path / "box")
 

@@ -99,9 +99,9 @@ def test_boxes_of_versions_before_are_read_listed_before_and_removed_before_the_
     assert [path.name for path in sorted(tmp_path.iterdir())] == [path.name for path in boxes_in(tmp_path)]
     app = typer.Typer()
     app.command()(replay_command)
-    told = CliRunner().invoke(app, [str(tmp_path)])
-    assert told.exit_code == 0
-    assert [line.rsplit("; ")[-1] for line in told.output.splitlines()[1:]] == ["b", "c"]
+    listing = CliRunner().invoke(app, [str(tmp_path)])
+    assert listing.exit_code == 0
+    assert [line.rsplit("; ")[-1] for line in listing.output.splitlines()[1:]] == ["b", "c"]
 
 
 def test_numbers_grow_over_runs_also_where_boxes_were_removed_and_stand_in_name_and_manifest(
@@ -191,10 +191,10 @@ def test_requests_end_where_they_have_taken_their_room_and_faults_do_not(
     for _ in range(6):
         box.request("signal")
         box.finish()
-    told = box.describe()
-    assert told["refused"] > 0
-    assert len(told["written_to"]) + told["refused"] == 6
-    assert told["unwritten"] == []
+    figures = box.describe()
+    assert figures["refused"] > 0
+    assert len(figures["written_to"]) + figures["refused"] == 6
+    assert figures["unwritten"] == []
     box.note(FAULT)
     box.finish()
     assert reasons(tmp_path)[-1] == "fault: it hangs"
@@ -256,9 +256,9 @@ def test_a_box_that_a_killed_process_was_writing_is_removed_by_the_next_run_and_
     assert len(list(tmp_path.iterdir())) == 1
     (tmp_path / ".mine.partial").mkdir()
     with partial_folder(tmp_path / "blackbox-n000007-of-another-run") as living:
-        told = opener(tmp_path).describe()
+        figures = opener(tmp_path).describe()
         assert living.exists()
-    assert told["leftovers_removed"] == 1
+    assert figures["leftovers_removed"] == 1
     assert "a process that was killed had not finished it" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == [".mine.partial"]
 

@@ -32,10 +32,10 @@ def test_a_function_gets_every_result_and_what_it_raises_is_a_failed_write(
     assert isinstance(sink, Sink)
     with stream_of(segmenter_with(Echo()), Camera(), [sink], policy="latest") as stream:
         until(lambda: len(seen) > 5)
-    told = stream.report().cameras[0]["sinks"][0]
-    assert told["frames"] == len(seen) == told["written"]
-    assert told["function"].endswith("take")
-    assert told["failed"] <= 1
+    row = stream.report().cameras[0]["sinks"][0]
+    assert row["frames"] == len(seen) == row["written"]
+    assert row["function"].endswith("take")
+    assert row["failed"] <= 1
 
 
 def test_opencv_without_windows_says_what_to_install(stream_format: Callable[..., StreamFormat]) -> None:

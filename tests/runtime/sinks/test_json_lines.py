@@ -151,8 +151,8 @@ def test_a_full_disk_is_counted_and_told_and_the_other_sinks_go_on(segmenter_wit
         until(lambda: stream.report().cameras[0]["sinks"][0]["given_up"])
         before = len(good.ids)
         until(lambda: len(good.ids) > before + 10)
-    told = stream.report().cameras[0]["sinks"][0]
-    assert (told["frames"], told["written"], told["failed"]) == (0, 0, 5)
+    row = stream.report().cameras[0]["sinks"][0]
+    assert (row["frames"], row["written"], row["failed"]) == (0, 0, 5)
     assert any("No space left" in reason for event in stream.health.events for reason in event.reasons)
 
 

@@ -40,9 +40,9 @@ def test_a_new_part_begins_after_so_many_minutes_of_the_camera(
     files = [path.with_name(f"drive-{number:04d}{suffix}") for number in range(4)]
     assert sorted(path.parent.iterdir()) == files
     counts = [3, 2, 1, 2]
-    told = sink.describe()
-    assert told["frames"] == len(seconds)
-    assert [(part["path"], part["frames"]) for part in told["parts"]] == [
+    description = sink.describe()
+    assert description["frames"] == len(seconds)
+    assert [(part["path"], part["frames"]) for part in description["parts"]] == [
         (str(file), count) for file, count in zip(files, counts, strict=True)
     ]
     if suffix == ".jsonl":

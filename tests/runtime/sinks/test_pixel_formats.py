@@ -89,9 +89,9 @@ def stream_to(bundle: Bundle, painting: UInt8Array) -> Callable[[Pixels, Sink], 
         changed = Bundle(bundle.path, bundle.manifest.model_copy(update={"frame": spec}), bundle.sha256)
         segmenter = Segmenter(changed, backend=Unlabelled())
         report = stream_of(segmenter, Painted(painting, pixels), [sink], policy="every").run()
-        told = report.cameras[0]["sinks"][0]
-        assert (told["written"], told["failed"]) == (4, 0)
-        return dict(told)
+        row = report.cameras[0]["sinks"][0]
+        assert (row["written"], row["failed"]) == (4, 0)
+        return dict(row)
 
     return run
 

@@ -106,10 +106,10 @@ def test_what_is_sent_over_udp_is_received(
         source.close()
     assert np.abs(frame.reshape(-1, 3).mean(0) - (200, 40, 90)).max() < 8
     assert writing.failures == []
-    told = sink.describe()
-    assert told["frames"] > 5
-    assert told["restarts"] == 0
-    assert told["encoder"] in ("x264enc", "openh264enc", "nvh264enc", "nvv4l2h264enc")
+    description = sink.describe()
+    assert description["frames"] > 5
+    assert description["restarts"] == 0
+    assert description["encoder"] in ("x264enc", "openh264enc", "nvh264enc", "nvv4l2h264enc")
 
 
 @pytest.mark.skipif(not has_rtsp_server(), reason="an RTSP server or rtspclientsink is not installed")
@@ -233,7 +233,7 @@ def test_a_pipeline_that_cannot_run_says_why_without_the_credentials(
         sink = PushSink(uri)
         sink.open(stream_format((480, 640)))
         with Writing(sink, (480, 640), (1, 2, 3)) as writing:
-            wait(lambda said=writing.failures: len(said) > 3, 20)
+            wait(lambda failures=writing.failures: len(failures) > 3, 20)
         assert words in writing.failures[0]
         assert "hunter2" not in str(writing.failures) + str(sink.describe())
 

@@ -76,12 +76,12 @@ def test_a_file_that_is_taken_away_goes_on_in_the_next_and_that_is_said(
     write(sink, 3, 4)
     sink.close()
     assert count_in(path.with_name(f"drive-0001{suffix}")) == 2
-    told = sink.describe()
-    assert told["frames"] == 5
-    assert len(told["holes"]) == 2
-    assert f"{first} was {'replaced' if how == 'replaced' else ''}" in told["holes"][0]
-    assert told["holes"][0].endswith(": 3")
-    assert "it goes on in" in told["holes"][1]
+    description = sink.describe()
+    assert description["frames"] == 5
+    assert len(description["holes"]) == 2
+    assert f"{first} was {'replaced' if how == 'replaced' else ''}" in description["holes"][0]
+    assert description["holes"][0].endswith(": 3")
+    assert "it goes on in" in description["holes"][1]
     if how == "replaced":
         assert first.read_text() == "somebody else's"
 
@@ -207,8 +207,8 @@ for file in files:
             counts.append(sum(1 for _ in video.decode(video=0)))
     else:
         counts.append(1)
-told = {"told": sink.describe(), "files": [file.name for file in files]}
-print(json.dumps({"number": number, "lost": len(lost), "counts": counts, **told}))
+found = {"sink": sink.describe(), "files": [file.name for file in files]}
+print(json.dumps({"number": number, "lost": len(lost), "counts": counts, **found}))
 """
 
 
@@ -220,12 +220,12 @@ def test_an_output_goes_on_when_a_full_disk_has_room_again(tmp_path: Path, name:
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     kept, written = sum(seen["counts"]), seen["number"] - seen["lost"]
-    assert seen["told"]["frames"] == written
+    assert seen["sink"]["frames"] == written
     if name == "out.mp4":
         assert written - 20 <= kept <= written  # a fragment of half a second may be missing at the cut
         assert seen["files"] == ["out-0001.mp4", "out.mp4"]
     else:
         assert kept == written
     if name != "masks":
-        assert "No space left on device" in seen["told"]["holes"][0]
-        assert "it goes on in" in seen["told"]["holes"][1]
+        assert "No space left on device" in seen["sink"]["holes"][0]
+        assert "it goes on in" in seen["sink"]["holes"][1]

@@ -259,10 +259,10 @@ def test_of_writers_that_take_a_left_segment_at_a_time_one_gets_it(
         plant(name, segment(name))
         sinks = [SharedMemorySink(name) for _ in range(4)]
         with ThreadPoolExecutor(4) as pool:
-            told = list(pool.map(take, sinks))
-        assert told.count("mine") == 1
-        assert all("in use by another process" in words for words in told if words != "mine")
-        sinks[told.index("mine")].write(
+            outcomes = list(pool.map(take, sinks))
+        assert outcomes.count("mine") == 1
+        assert all("in use by another process" in words for words in outcomes if words != "mine")
+        sinks[outcomes.index("mine")].write(
             result(np.zeros((*HW, 3), np.uint8), label=2, capture_time_ns=now_ns())
         )
         mask = SharedMaskReader(name).latest(1000)

@@ -155,7 +155,7 @@ def test_the_command_ends_in_order_while_its_camera_hangs(
         if hangs == "reading":
             command.ready()
         asked = time.monotonic()
-        assert command.end(15) == (0 if hangs == "reading" else 1), command.said
+        assert command.end(15) == (0 if hangs == "reading" else 1), command.messages
         assert time.monotonic() - asked < 9  # before the opening would have been given up
         command.leaves_nothing()
     finally:

@@ -132,9 +132,9 @@ def test_an_rtsp_camera_that_is_killed_and_comes_back_goes_on(segmenter_with: Ca
     report = stream.report()
     assert report.cameras[0]["reconnects"] >= 1
     assert report.error is None
-    said = str(report.to_dict())
-    assert "hunter2" not in said
-    assert "rtsp://***@127.0.0.1" in said
+    text = str(report.to_dict())
+    assert "hunter2" not in text
+    assert "rtsp://***@127.0.0.1" in text
 
 
 @needs_gstreamer

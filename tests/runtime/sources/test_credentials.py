@@ -60,9 +60,9 @@ def assert_hides(text: str, *secret_parts: list[str]) -> None:
     for part in (part for parts in secret_parts for part in parts):
         assert part not in shown, shown
     assert redacted(shown) == shown
-    told = Redaction(text)(f"ERROR: could not open {text}: not found")
+    error = Redaction(text)(f"ERROR: could not open {text}: not found")
     for part in (part for parts in secret_parts for part in parts):
-        assert part not in told, told
+        assert part not in error, error
 
 
 @settings(deadline=None)

@@ -202,7 +202,7 @@ def test_while_every_picture_is_cut_nothing_is_ready_and_the_health_says_why(
             until(lambda: stream.frames_out > before + 10 and stream.health.state == "ready", 15)
 
 
-def said_at_the_end_of(uri: str) -> str:
+def message_at_the_end_of(uri: str) -> str:
     """It may be opened, and then broken, or not at all."""
     try:
         with opened(uri) as source:
@@ -244,12 +244,12 @@ def test_a_picture_that_is_announced_with_two_gigabytes_takes_none() -> None:
     watcher.start()
     try:
         with serving(video=bomb(2_000_000_000)) as base:
-            said = said_at_the_end_of(f"{base}video")
+            message = message_at_the_end_of(f"{base}video")
     finally:
         over.set()
         watcher.join()
     assert 0 < max(peaks.values()) < 400 << 10  # KiB; PyAV and its libraries take 100 MiB
-    assert "announces 2000000000 bytes; at most 33554432 are read" in said
+    assert "announces 2000000000 bytes; at most 33554432 are read" in message
 
 
 def playlist(*segments: str, tags: str = "") -> Callable[[Asked], None]:

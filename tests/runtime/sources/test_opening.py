@@ -90,9 +90,9 @@ class Opened(Record):
 def test_cameras_that_are_there_begin_at_once_and_a_mute_one_joins_with_its_own_size_when_it_comes(
     cameras: dict[str, LiveSource], bundle: Bundle, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES, tell=told.append)
-    assert told == [f"rear is missing: {cameras['rear'].name} is still being opened; it is awaited"]
+    messages: list[str] = []
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES, tell=messages.append)
+    assert messages == [f"rear is missing: {cameras['rear'].name} is still being opened; it is awaited"]
     sinks = {"front": [Opened()], "rear": [Opened()]}
     with stream_of(
         Segmenter(bundle, backend=Echo()), sources, sinks, source_timeout_s=20.0, reconnect_first_s=0.01
@@ -128,10 +128,10 @@ def test_a_mute_camera_is_waited_for_where_that_is_asked(
 ) -> None:
     timer = threading.Timer(1.5, (tmp_path / "rear").touch)
     timer.start()
-    told: list[str] = []
-    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES, wait_s=60, tell=told.append)
+    messages: list[str] = []
+    sources = opening.open_sources({"front": "front", "rear": "rear"}, SIZES, wait_s=60, tell=messages.append)
     timer.join()
-    assert told == []
+    assert messages == []
     assert [source.size_hw for source in sources.values()] == [(48, 64), (24, 32)]
 
 

@@ -165,8 +165,8 @@ def test_a_file_stays_bgr(tmp_path: Path, video_maker: Callable[..., Path]) -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "fps"), [("25/1", 25.0), ("0/1", None), ("1000/1", None), ("90000/1", None)]
+    ("rate", "fps"), [("25/1", 25.0), ("0/1", None), ("1000/1", None), ("90000/1", None)]
 )
-def test_a_rate_that_no_camera_has_is_none(told: str, fps: float | None) -> None:
-    caps = gdp.write_caps((48, 64), None).replace(b"0/1000", told.encode())
+def test_a_rate_that_no_camera_has_is_none(rate: str, fps: float | None) -> None:
+    caps = gdp.write_caps((48, 64), None).replace(b"0/1000", rate.encode())
     assert gdp.read_caps(caps).fps == fps

@@ -43,14 +43,14 @@ class Seen:
     """A frame as it was delivered, what it says of itself, and its true age at that moment."""
 
     info: FrameInfo
-    told: truth.Truth | None
+    shown: truth.Truth | None
     now_ns: int
 
     @property
     def error_ms(self) -> float:
         """By how much the age that was told is too large."""
-        assert self.told is not None
-        return (self.told.time_ns - self.info.capture_time_ns) / 1e6
+        assert self.shown is not None
+        return (self.shown.time_ns - self.info.capture_time_ns) / 1e6
 
 
 class Watching:
@@ -83,10 +83,10 @@ class Watching:
 
 def numbers(seen: list[Seen]) -> list[int]:
     """Of pictures that are all whole and in order."""
-    told = [one.told.number for one in seen if one.told is not None]
-    assert len(told) == len(seen), f"corrupt frames: {[one.told and one.told.number for one in seen]}"
-    assert told == sorted(set(told))
-    return told
+    shown = [one.shown.number for one in seen if one.shown is not None]
+    assert len(shown) == len(seen), f"corrupt frames: {[one.shown and one.shown.number for one in seen]}"
+    assert shown == sorted(set(shown))
+    return shown
 
 
 def side_by_side(run: Callable[[Case], None], cases: Iterable[Case]) -> None:
@@ -97,9 +97,9 @@ def side_by_side(run: Callable[[Case], None], cases: Iterable[Case]) -> None:
 
 def check_recovery(viewer: Viewer, seen: list[Seen]) -> None:
     """All that came whole with all that it builds on was delivered: nothing waited longer than it must."""
-    told = numbers(seen)
-    could = {number for number in viewer.decodable() if told[0] <= number <= told[-1]}
-    assert could - set(told) == set(), f"{told} of {sorted(could)}"
+    shown = numbers(seen)
+    could = {number for number in viewer.decodable() if shown[0] <= number <= shown[-1]}
+    assert could - set(shown) == set(), f"{shown} of {sorted(could)}"
 
 
 # Joined between two key frames.
@@ -178,10 +178,10 @@ def test_a_camera_is_asked_for_a_key_frame_at_once_where_it_takes_requests() -> 
             lost_from = camera.frames
             until(lambda: camera.frames > lost_from + 8)
             wire.loss = 0.0
-            while seen[-1].told is not None and seen[-1].told.number < lost_from + 20:
+            while seen[-1].shown is not None and seen[-1].shown.number < lost_from + 20:
                 seen += watching.frames(1)
-            told = numbers(seen)
-            gap = max(after - before for before, after in itertools.pairwise(told))
+            shown = numbers(seen)
+            gap = max(after - before for before, after in itertools.pairwise(shown))
             assert 8 < gap < 100
             assert camera.requests >= 2
 
@@ -276,14 +276,14 @@ def growing(to_s: float, over_s: float) -> Callable[[float], float]:
 
 def check_ages(viewer: Viewer, seen: list[Seen], clock: str) -> None:
     check_known(viewer, seen)
-    told = [one for one in seen if one.info.clock == clock]
-    errors = [one.error_ms for one in told]
+    timed = [one for one in seen if one.info.clock == clock]
+    errors = [one.error_ms for one in timed]
     assert max(errors) < TOLERANCE_MS
     if clock == "sensor":  # the first report may come after the first frames
-        assert len(told) > len(seen) / 2
+        assert len(timed) > len(seen) / 2
         assert min(errors) > -TOLERANCE_MS
         return
-    assert len(told) == len(seen)
+    assert len(timed) == len(seen)
 
 
 def check_known(viewer: Viewer, seen: list[Seen]) -> None:
@@ -292,10 +292,12 @@ def check_known(viewer: Viewer, seen: list[Seen]) -> None:
     Without the sender's clock nobody knows more: not the time of encoding, nor that of the fastest way.
     """
     arrived = {one.number: one.arrived_ns for one in viewer.sent}
-    told = [(one.info.capture_time_ns, one.told) for one in seen if one.told is not None]
-    assert len(told) == len(seen)
-    fastest = itertools.accumulate((arrived[one.number] - one.time_ns for _, one in told), min)
-    younger = [capture_ns - one.time_ns - best for (capture_ns, one), best in zip(told, fastest, strict=True)]
+    known = [(one.info.capture_time_ns, one.shown) for one in seen if one.shown is not None]
+    assert len(known) == len(seen)
+    fastest = itertools.accumulate((arrived[one.number] - one.time_ns for _, one in known), min)
+    younger = [
+        capture_ns - one.time_ns - best for (capture_ns, one), best in zip(known, fastest, strict=True)
+    ]
     assert max(younger) / 1e6 < TOLERANCE_MS
 
 
@@ -358,10 +360,10 @@ def test_a_camera_whose_clock_is_wrong_gives_ages_by_the_stream_and_that_is_said
         rules = CameraRules(key_every=15, clock_error_s=error_s)
         with RtspCamera(rules, wire) as camera, Watching(camera) as watching:
             check_ages(watching.viewer, watching.seconds(5.0), "stream")
-        told = [record.getMessage() for record in caplog.records if camera.uri in record.getMessage()]
-        said = [words for words in told if "the sender's clock is" in words]
-        assert len(said) == 1
-        assert ("ahead of" if error_s > 0 else "behind") in said[0]
+        messages = [record.getMessage() for record in caplog.records if camera.uri in record.getMessage()]
+        warnings = [words for words in messages if "the sender's clock is" in words]
+        assert len(warnings) == 1
+        assert ("ahead of" if error_s > 0 else "behind") in warnings[0]
 
     side_by_side(watch, (-7200.0, -30.0, 3.0, 7200.0))
 

@@ -130,11 +130,11 @@ def test_a_camera_that_is_lost_while_no_descriptor_is_left_comes_back_when_there
         until(lambda: stream.frames_out > 3)
         with few_descriptors(1):
             source.interrupt()
-            told = set()
+            reasons = set()
 
             def tried() -> bool:
-                told.update(stream.health.reasons)
-                return any("no pipe" in reason or "Too many open" in reason for reason in told)
+                reasons.update(stream.health.reasons)
+                return any("no pipe" in reason or "Too many open" in reason for reason in reasons)
 
             until(tried)
         before = stream.frames_out
@@ -176,8 +176,8 @@ def test_whatever_an_opening_or_a_read_raises_the_camera_is_tried_again(
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 5)
         until(lambda: stream.health.state == "ready")
-    told = [reason for event in stream.health.events for reason in event.reasons]
-    assert any(type(error).__name__ in reason or str(error) in reason for reason in told)
+    reasons = [reason for event in stream.health.events for reason in event.reasons]
+    assert any(type(error).__name__ in reason or str(error) in reason for reason in reasons)
     assert stream.report().error is None
 
 

@@ -25,22 +25,22 @@ def ages(
     delays_ms: list[float], error_ms: float, name: str = "camera"
 ) -> tuple[list[float], list[CaptureClock]]:
     """Ages at the arrival of frames that were delayed by so much, with a clock that is ahead by so much."""
-    clock, told, clocks = SenderClock(name), [], []
+    clock, ages_ms, clocks = SenderClock(name), [], []
     start_ns, wall_ns = now_ns(), time.time_ns()
     for number, delay_ms in enumerate(delays_ms):
         captured_ns = number * 2000 * MS
         arrival_ns = captured_ns + int(delay_ms * MS)
         sender_ns = wall_ns + captured_ns + int(error_ms * MS)
         capture_ns, by = clock.capture_ns(captured_ns, sender_ns, start_ns + arrival_ns)
-        told.append((start_ns + arrival_ns - capture_ns) / MS)
+        ages_ms.append((start_ns + arrival_ns - capture_ns) / MS)
         clocks.append(by)
-    return told, clocks
+    return ages_ms, clocks
 
 
 @given(delays)
 def test_ages_are_the_true_ones_where_the_clocks_are_in_step(delays_ms: list[float]) -> None:
-    told, clocks = ages(delays_ms, 0.0)
-    assert told == pytest.approx(delays_ms, abs=2.0)
+    ages_ms, clocks = ages(delays_ms, 0.0)
+    assert ages_ms == pytest.approx(delays_ms, abs=2.0)
     assert set(clocks) == {"sensor"}
 
 
@@ -48,8 +48,8 @@ def test_ages_are_the_true_ones_where_the_clocks_are_in_step(delays_ms: list[flo
 def test_no_age_is_smaller_than_the_timestamps_tell_whatever_the_clock_says(
     delays_ms: list[float], error_ms: float
 ) -> None:
-    told, _ = ages(delays_ms, error_ms)
-    for number, (age, delay) in enumerate(zip(told, delays_ms, strict=True)):
+    ages_ms, _ = ages(delays_ms, error_ms)
+    for number, (age, delay) in enumerate(zip(ages_ms, delays_ms, strict=True)):
         drifted = 0.2 * number  # what a slower clock of the sender is granted
         assert age >= delay - min(delays_ms[: number + 1]) - drifted - 2.0
 
@@ -58,12 +58,12 @@ def test_no_age_is_smaller_than_the_timestamps_tell_whatever_the_clock_says(
 def test_a_clock_that_is_not_in_step_is_not_used_and_said_once(
     error_ms: float, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told, clocks = ages([100.0] * 20, error_ms)
+    ages_ms, clocks = ages([100.0] * 20, error_ms)
     assert set(clocks) == {"stream"}
-    assert told == pytest.approx([0.0] * 20, abs=5.0)
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 1
-    assert f"{where} this machine's" in said[0]
+    assert ages_ms == pytest.approx([0.0] * 20, abs=5.0)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1
+    assert f"{where} this machine's" in messages[0]
 
 
 def test_a_sender_without_reports_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

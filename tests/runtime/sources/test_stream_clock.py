@@ -51,10 +51,10 @@ def test_a_frame_that_came_later_than_its_fellows_is_older() -> None:
 def test_a_clock_that_falls_back_makes_no_frame_but_the_first_look_old(jump: float, offset: float) -> None:
     before = [(1e9 + 40 * number, offset + 40 * number) for number in range(5)]
     after = [(1e9 + 40 * number - jump, offset + 40 * number) for number in range(5, 10)]
-    told = ages(StreamClock("x"), before + after)
-    assert told[:5] == pytest.approx([0] * 5, abs=0.1)
-    assert told[5] > 40  # captured before the one before it, by its own words: that is how it is noticed
-    assert told[6:] == pytest.approx([0] * 4, abs=0.1)
+    ages_ms = ages(StreamClock("x"), before + after)
+    assert ages_ms[:5] == pytest.approx([0] * 5, abs=0.1)
+    assert ages_ms[5] > 40  # captured before the one before it, by its own words: that is how it is noticed
+    assert ages_ms[6:] == pytest.approx([0] * 4, abs=0.1)
 
 
 @given(jump=st.floats(100, 1e9))
@@ -76,8 +76,8 @@ def test_the_health_says_that_a_senders_clock_was_set_and_ages_are_right_after_i
 ) -> None:
     source = Sender("gst:made by the test")
     with stream_of(segmenter_with(Echo()), source) as stream:
-        told = "has a clock that jumps: its capture times cannot be trusted"
-        until(lambda: any(told in " ".join(event.reasons) for event in stream.health.events), 20)
+        warning = "has a clock that jumps: its capture times cannot be trusted"
+        until(lambda: any(warning in " ".join(event.reasons) for event in stream.health.events), 20)
         until(lambda: stream.health.state == "ready", 20)
         frames = stream.frames_out
         until(lambda: stream.frames_out > frames + 10, 20)

@@ -14,11 +14,11 @@ from danet_runtime.clock import now_ns
 def test_a_picture_tells_its_number_and_time_after_a_codec(size_hw: tuple[int, int], quality: int) -> None:
     before_ns = now_ns()
     data = cv2.imencode(".jpg", truth.draw(4711, size_hw=size_hw), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    told = truth.read(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    assert told is not None
-    assert told.number == 4711
-    assert before_ns - 1000 <= told.time_ns <= now_ns()
-    assert 0 <= told.age_ms < 10_000
+    shown = truth.read(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    assert shown is not None
+    assert shown.number == 4711
+    assert before_ns - 1000 <= shown.time_ns <= now_ns()
+    assert 0 <= shown.age_ms < 10_000
 
 
 def test_a_picture_any_part_of_which_is_of_another_or_grey_is_not_whole() -> None:

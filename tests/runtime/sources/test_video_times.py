@@ -124,7 +124,7 @@ def test_a_clock_of_a_transport_stream_that_is_set_anew_makes_no_pause(tmp_path:
 
 
 @given(st.lists(st.floats(-1e5, 1e5), max_size=40), st.booleans(), st.sampled_from([None, 0.1, 25.0]))
-def test_times_never_go_back(told: list[float], may_leap: bool, fps: float | None) -> None:
+def test_times_never_go_back(stated: list[float], may_leap: bool, fps: float | None) -> None:
     times = DisplayTimes(None, fps, may_leap=may_leap)
-    found = [times.of(place, time) for place, time in enumerate(told)]
+    found = [times.of(place, time) for place, time in enumerate(stated)]
     assert found == sorted(found)

@@ -122,9 +122,9 @@ def test_absurd_sizes_are_refused_without_pyav_too(
     path = make(tmp_path, Kind("raw.avi", "rawvideo"), Plan(3))
     small, stated = ((256, 128), size[::-1])
     data = path.read_bytes()
-    told = b"".join(side.to_bytes(4, "little") for side in small)
-    assert told in data
-    path.write_bytes(data.replace(told, b"".join(side.to_bytes(4, "little") for side in stated)))
+    sides = b"".join(side.to_bytes(4, "little") for side in small)
+    assert sides in data
+    path.write_bytes(data.replace(sides, b"".join(side.to_bytes(4, "little") for side in stated)))
     with pytest.raises(SourceError, match=rf"raw\.avi states frames of {size[0]}x{size[1]}"):
         OpenCvVideoSource(path)
 

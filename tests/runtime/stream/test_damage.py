@@ -107,7 +107,7 @@ def test_a_damaged_frame_that_was_asked_for_is_marked_and_never_ready(
             pass
         assert result.health == "degraded"
     lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
-    told = {(line["damage"], line["health"]) for line in lines}
-    assert ("lost packets", "degraded") in told
-    assert ("lost packets", "ready") not in told
-    assert (None, "ready") in told
+    marks = {(line["damage"], line["health"]) for line in lines}
+    assert ("lost packets", "degraded") in marks
+    assert ("lost packets", "ready") not in marks
+    assert (None, "ready") in marks

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stream_parts import Camera, Echo, Frames, Record, stream_of, until
+from stream_parts import Camera, Echo, Frames, Record, reported, stream_of, until
 
 from danet_runtime import Segmenter, Stream
 from danet_runtime.bundle import Bundle
@@ -22,10 +22,6 @@ QUICK = {"reconnect_first_s": 0.01, "source_timeout_s": 0.1, "watch_every_s": 0.
 
 def states(stream: Stream) -> list[str]:
     return [event.state for event in stream.health.events]
-
-
-def said(stream: Stream, words: str) -> bool:
-    return any(words in reason for event in stream.health.events for reason in event.reasons)
 
 
 class Flaky(Echo):
@@ -57,8 +53,8 @@ def test_a_camera_that_dies_and_comes_back_goes_on_with_growing_ids(segmenter_wi
         until(lambda: stream.health.state == "ready")
     assert sink.ids == sorted(set(sink.ids))
     assert "stale" in states(stream)
-    assert said(stream, "lost: unplugged")
-    assert said(stream, "lost: still unplugged")
+    assert reported(stream, "lost: unplugged")
+    assert reported(stream, "lost: still unplugged")
     report = stream.report()
     assert (report.cameras[0]["reconnects"], report.ending, report.error) == (1, "stopped", None)
 
@@ -84,8 +80,8 @@ def test_a_camera_that_hangs_is_noticed_interrupted_and_opened_again(segmenter_w
         camera.trouble = "hang"
         until(lambda: camera.reopened == 1)
         until(lambda: stream.health.state == "ready")
-    assert said(stream, "source has given no frame for 0.1 s")
-    assert said(stream, "no mask that is younger than 0.08 s")
+    assert reported(stream, "source has given no frame for 0.1 s")
+    assert reported(stream, "no mask that is younger than 0.08 s")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +96,7 @@ def test_frames_that_arrive_and_show_nothing_degrade_and_say_why(
     with stream_of(segmenter_with(Echo()), camera, **options) as stream:
         until(lambda: stream.health.state == "ready" and stream.frames_out > 10)
         camera.trouble = trouble
-        until(lambda: said(stream, words))
+        until(lambda: reported(stream, words))
         assert "degraded" in states(stream)
         camera.trouble = None
         until(lambda: stream.health.state == "ready")
@@ -115,7 +111,7 @@ def test_an_inference_that_fails_once_costs_one_frame(segmenter_with: Callable) 
         backend.failures = 1
         until(lambda: stream.report().frames_failed == 1)
         until(lambda: stream.health.state == "ready")
-    assert said(stream, "inference fails: it broke")
+    assert reported(stream, "inference fails: it broke")
     assert stream.report().error is None
 
 
@@ -172,7 +168,7 @@ def test_a_killed_sink_thread_is_told_and_the_stream_goes_on(segmenter_with: Cal
     with pytest.raises(SinkError, match="was ended by SystemExit"), stream:  # noqa: PT012
         until(lambda: stream.frames_out > 5)
         sink.snare.kill()
-        until(lambda: said(stream, "its thread was ended"))
+        until(lambda: reported(stream, "its thread was ended"))
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 5)
     assert sink.closed == 1
@@ -190,10 +186,10 @@ def test_a_sink_of_a_live_source_that_raises_now_and_then_stays_and_is_counted(
     sink = Moody()
     with stream_of(segmenter_with(Echo()), Camera(), [sink]) as stream:
         until(lambda: len(sink.ids) > 10)
-    told = stream.report().cameras[0]["sinks"][0]
-    assert told["failed"] > 2
-    assert not told["given_up"]
-    assert said(stream, "source.record fails: not this one")
+    row = stream.report().cameras[0]["sinks"][0]
+    assert row["failed"] > 2
+    assert not row["given_up"]
+    assert reported(stream, "source.record fails: not this one")
     assert stream.report().error is None
 
 
@@ -227,7 +223,7 @@ def test_a_sink_that_hangs_degrades_and_does_not_hold_up_the_end(segmenter_with:
         watch_every_s=0.01,
     )
     with pytest.raises(SinkError, match="did not finish"), stream:  # noqa: PT012
-        until(lambda: said(stream, "busy for more than 0.05 s"))
+        until(lambda: reported(stream, "busy for more than 0.05 s"))
         until(lambda: len(good.ids) > 10)
     assert good.closed == 1
     release.set()
@@ -240,7 +236,7 @@ def test_a_jump_of_the_wall_clock_degrades_for_a_while(
     with stream_of(segmenter_with(Echo()), Camera(), watch_every_s=0.01) as stream:
         until(lambda: stream.health.state == "ready")
         monkeypatch.setattr(time, "time_ns", lambda: real() + 3600 * 10**9)
-        until(lambda: said(stream, "the wall clock jumped by +3600.0 s"))
+        until(lambda: reported(stream, "the wall clock jumped by +3600.0 s"))
 
 
 def test_wrong_golden_labels_are_a_fault_before_any_frame_is_delivered(

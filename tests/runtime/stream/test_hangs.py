@@ -104,8 +104,8 @@ def test_a_file_goes_on_without_a_sink_that_hangs_and_the_other_output_is_whole(
     with pytest.raises(SinkError, match=r"record-0 was given up: it did not finish one frame within 0\.2 s"):
         stream.run()
     assert good.ids == list(range(60))
-    told = stream.report().cameras[0]["sinks"]
-    assert [sink["given_up"] for sink in told] == [True, False]
+    rows = stream.report().cameras[0]["sinks"]
+    assert [sink["given_up"] for sink in rows] == [True, False]
 
 
 def test_a_file_whose_only_sink_hangs_is_read_no_further(

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from stream_parts import HW, Camera, Echo, Overlapping, Record, stream_of, until
+from stream_parts import HW, Camera, Echo, Overlapping, Record, reported, stream_of, until
 
 from danet_runtime import Segmenter, Stream
 from danet_runtime.bundle import Bundle
@@ -32,10 +32,6 @@ def come_back(camera: Camera, size_hw: tuple[int, int], stream: Stream, pixels: 
     camera.trouble = "die"
     until(lambda: camera.reopened > before)
     until(lambda: stream.frames_out > frames + 10)
-
-
-def said(stream: Stream, words: str) -> bool:
-    return any(words in reason for event in stream.health.events for reason in event.reasons)
 
 
 class Sized(Record):
@@ -110,10 +106,10 @@ def test_a_sink_that_cannot_change_gets_nothing_until_its_size_returns_and_that_
         come_back(camera, HW, stream)
         until(lambda: len(sink.ids) > kept + 5)
         until(lambda: stream.health.state == "ready")
-    told = stream.report().cameras[0]["sinks"]
-    assert told[0]["skipped"] > 5
-    assert told[1]["skipped"] == 0
-    assert told[0]["failed"] == 0
+    rows = stream.report().cameras[0]["sinks"]
+    assert rows[0]["skipped"] > 5
+    assert rows[1]["skipped"] == 0
+    assert rows[0]["failed"] == 0
     assert stream.report().error is None
 
 
@@ -138,9 +134,9 @@ def test_a_video_in_parts_begins_one_with_each_size_and_a_single_one_goes_on_wit
     lines = (tmp_path / "lines.jsonl").read_text().splitlines()
     ids = [json.loads(line)["frame_id"] for line in lines]
     assert ids == sorted(set(ids))
-    told = {Path(sink["path"]).name: sink for sink in stream.report().cameras[0]["sinks"]}
-    assert told["single.mp4"]["skipped"] > 0
-    assert said(stream, "single.mp4 was begun with another size than 24x32 in bgr, and a video has one")
+    rows = {Path(sink["path"]).name: sink for sink in stream.report().cameras[0]["sinks"]}
+    assert rows["single.mp4"]["skipped"] > 0
+    assert reported(stream, "single.mp4 was begun with another size than 24x32 in bgr, and a video has one")
 
 
 def test_frames_that_no_model_takes_are_refused_until_the_camera_has_its_format_again(
@@ -151,7 +147,7 @@ def test_frames_that_no_model_takes_are_refused_until_the_camera_has_its_format_
         until(lambda: stream.frames_out > 5)
         camera.pixels = Pixels("nv12")  # type: ignore[attr-defined]
         camera.trouble = "die"
-        until(lambda: said(stream, "source is lost: source gives nv12"))
+        until(lambda: reported(stream, "source is lost: source gives nv12"))
         assert stream.health.state == "stale"
         come_back(camera, HW, stream)
         until(lambda: stream.health.state == "ready")
@@ -224,7 +220,7 @@ def test_a_size_for_which_there_is_no_memory_is_a_failed_opening_and_not_the_end
         until(lambda: stream.frames_out > 5)
         camera.size_hw = (2**22, 2**22)  # 52 TB a frame
         camera.trouble = "die"
-        until(lambda: said(stream, "source is lost: "), 10)
+        until(lambda: reported(stream, "source is lost: "), 10)
         until(lambda: any("llocat" in reason or "Memory" in reason for reason in stream.health.reasons))
         come_back(camera, HW, stream)
         until(lambda: stream.health.state == "ready")

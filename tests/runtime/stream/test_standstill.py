@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stream_parts import Camera, Echo, Overlapping, Record, stream_of, until
+from stream_parts import Camera, Echo, Overlapping, Record, reported, stream_of, until
 from suspension import Suspension
 
-from danet_runtime import Segmenter, Stream
+from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import FaultError
 from danet_runtime.frames.arrays import UInt8Array
@@ -52,13 +52,9 @@ try:
 except DanetError as raised:
     error = repr(raised)
 stream.close()
-told = [reason for event in stream.health.events for reason in event.reasons]
-print(json.dumps({"error": error, "told": told, "seen": seen, "state": stream.health.state}))
+reasons = [reason for event in stream.health.events for reason in event.reasons]
+print(json.dumps({"error": error, "reasons": reasons, "seen": seen, "state": stream.health.state}))
 """
-
-
-def said(stream: Stream, words: str) -> bool:
-    return any(words in reason for event in stream.health.events for reason in event.reasons)
 
 
 @pytest.fixture
@@ -87,9 +83,9 @@ def test_a_process_that_is_stopped_by_a_signal_and_goes_on_has_no_fault_and_says
     time.sleep(0.6)
     done = json.loads(process.communicate("end\n", timeout=20)[0])
     assert done["error"] is None
-    assert any("the process stood still for 2." in reason for reason in done["told"])
+    assert any("the process stood still for 2." in reason for reason in done["reasons"])
     wrong = ("inference", "has given no frame", "busy for more than")
-    assert [reason for reason in done["told"] if any(words in reason for words in wrong)] == []
+    assert [reason for reason in done["reasons"] if any(words in reason for words in wrong)] == []
     old = [health for age_ms, health in done["seen"] if age_ms > 2000]
     assert old  # the frame that was under way is as old as it is
     assert set(old) == {"stale"}
@@ -119,14 +115,14 @@ def test_a_suspended_machine_is_no_fault_its_masks_are_old_and_it_degrades_for_a
         backend.hold = True
         until(lambda: stream._loop._inference.workers[0].busy_s > 0.05)
         suspension.sleep(60)
-        until(lambda: said(stream, "the process stood still for 60."))
+        until(lambda: reported(stream, "the process stood still for 60."))
         assert stream.latest(max_age_ms=59_000) is None
         assert stream.health.state == "stale"
         backend.hold = False
         release.set()
         until(lambda: stream.health.state == "ready")
     assert stream.report().error is None
-    assert not said(stream, "wall clock jumped")
+    assert not reported(stream, "wall clock jumped")
     old = [result for result in seen if result.age_ms > 59_000]
     assert len(old) >= 1  # what was under way
     assert {result.health for result in old} == {"stale"}
@@ -154,7 +150,7 @@ def test_an_inference_that_hangs_before_or_after_a_standstill_is_still_found(
         until(lambda: stream.frames_out > 5)
         backend.hangs = before
         suspension.sleep(30)
-        until(lambda: said(stream, "stood still"))
+        until(lambda: reported(stream, "stood still"))
         assert stream.health.state != "fault"
         backend.hangs = True
         for _ in stream:
@@ -183,7 +179,7 @@ def test_frames_that_waited_while_the_process_stood_still_are_left_out_where_nob
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 20)
         assert camera.reopened == 1
-    assert said(stream, "nobody knows how old waiting frames are")
+    assert reported(stream, "nobody knows how old waiting frames are")
     assert camera.delivered == stream.frames_in + 1
 
 
@@ -195,7 +191,7 @@ def test_frames_with_a_clock_of_their_own_are_kept_with_their_true_age(
     with stream_of(segmenter_with(Echo()), camera, **QUICK) as stream:
         until(lambda: stream.frames_out > 5)
         suspension.sleep(5)
-        until(lambda: said(stream, "stood still"))
+        until(lambda: reported(stream, "stood still"))
         before = stream.frames_out
         until(lambda: stream.frames_out > before + 10)
     assert camera.reopened == 0
@@ -216,9 +212,9 @@ def test_the_fallback_does_not_step_down_for_what_waited_while_the_process_stood
             suspension.sleep(5)
             before = stream.frames_out
             until(lambda before=before: stream.frames_out > before + 5)  # type: ignore[misc]
-        until(lambda: said(stream, "stood still"))
+        until(lambda: reported(stream, "stood still"))
         assert stream._loop._inference.level == 0
-    assert not said(stream, "deadlines were missed")
+    assert not reported(stream, "deadlines were missed")
 
 
 def test_a_camera_is_neither_frozen_nor_black_for_the_time_in_which_nobody_looked(
@@ -234,4 +230,4 @@ def test_a_camera_is_neither_frozen_nor_black_for_the_time_in_which_nobody_looke
         suspension.sleep(20)
         until(lambda before=stream.frames_out: stream.frames_out > before + 5)  # type: ignore[misc]
         camera.trouble = None
-    assert not said(stream, "same frame again")
+    assert not reported(stream, "same frame again")

@@ -41,17 +41,17 @@ from danet_runtime.sources import open_source
 from stream_parts import Echo, stream_of
 seen = []
 def look(result):
-    told = truth.read(result.frame)
-    if told is not None:
-        too_young_ms = (result.capture_time_ns - told.time_ns) / 1e6
-        seen.append((told.number, result.age_ms, too_young_ms, result.health))
+    shown = truth.read(result.frame)
+    if shown is not None:
+        too_young_ms = (result.capture_time_ns - shown.time_ns) / 1e6
+        seen.append((shown.number, result.age_ms, too_young_ms, result.health))
         if len(seen) == 20:
             print("runs", flush=True)
 stream = stream_of(Segmenter(sys.argv[1], backend=Echo()), open_source(sys.argv[2]), [CallbackSink(look)])
 with stream:
     sys.stdin.readline()
-told = [reason for event in stream.health.events for reason in event.reasons]
-print(json.dumps({"seen": seen, "told": told, "error": stream.report().error}))
+reasons = [reason for event in stream.health.events for reason in event.reasons]
+print(json.dumps({"seen": seen, "reasons": reasons, "error": stream.report().error}))
 """
 
 
@@ -92,7 +92,7 @@ def test_no_frame_of_an_rtsp_camera_is_called_younger_than_it_is_after_a_standst
     with RtspCamera(CameraRules(key_every=25, offers_udp=over == "udp")) as camera:
         done = paused(bundle, camera.uri, with_children)
     assert done["error"] is None
-    assert any("the process stood still for " in reason for reason in done["told"])
+    assert any("the process stood still for " in reason for reason in done["reasons"])
     seen = done["seen"]
     assert max(too_young_ms for _, _, too_young_ms, _ in seen[_FIRST:]) < ERROR_MS
     assert [age_ms for _, age_ms, _, health in seen if age_ms > 1000 and health == "ready"] == []

@@ -66,8 +66,8 @@ def test_a_slow_sink_of_a_live_source_drops_its_own_results_and_delays_nobody(
     with stream_of(segmenter_with(Echo()), Frames(200, live=True, pause_s=0.002), [slow, quick]) as stream:
         ages.extend(result.age_ms for result in stream)
     report = stream.report()
-    told = {sink["written"]: sink["dropped"] for sink in report.cameras[0]["sinks"]}
-    assert told[len(slow.ids)] > 100
+    dropped = {sink["written"]: sink["dropped"] for sink in report.cameras[0]["sinks"]}
+    assert dropped[len(slow.ids)] > 100
     assert len(quick.ids) > 150
     assert report.frames_dropped < 50  # of inference
     assert np.median(ages) < 50
@@ -133,8 +133,8 @@ def test_a_failing_model_finishes_the_sinks_and_is_raised(segmenter_with: Callab
         stream.run()
     assert (sink.closed, source.closed) == (1, 1)
     report = stream.report()
-    told = report.cameras[0]["sinks"][0]
-    assert told["written"] + told["dropped"] == report.frames_out == 5
+    row = report.cameras[0]["sinks"][0]
+    assert row["written"] + row["dropped"] == report.frames_out == 5
     if policy == "every":
         assert (sink.ids, report.frames_failed) == (list(range(5)), 0)
     else:
@@ -307,9 +307,9 @@ def test_under_any_schedule_it_ends_with_sinks_finished_and_frames_accounted_for
         assert ids == sorted(set(ids))
         if schedule.policy == "every":
             assert ids == list(range(len(ids)))
-    for sink, told in zip(sinks, report.cameras[0]["sinks"], strict=True):
-        assert told["written"] == len(sink.ids)
-        assert told["written"] + told["dropped"] + told["failed"] <= report.frames_in
+    for sink, row in zip(sinks, report.cameras[0]["sinks"], strict=True):
+        assert row["written"] == len(sink.ids)
+        assert row["written"] + row["dropped"] + row["failed"] <= report.frames_in
     if not raised and schedule.leave_at is None:
         assert report.frames_unfinished == 0
         lost = report.frames_dropped + report.frames_failed

@@ -15,7 +15,7 @@ from stream_parts import Camera, Echo, stream_of
 
 from danet_runtime import Segmenter, Stream
 from danet_runtime.bundle import Bundle
-from danet_runtime.cli.live.status import status_told
+from danet_runtime.cli.live.status import reporting_status
 from danet_runtime.sources import open_source
 from danet_runtime.stream.systemd import SystemdNotifier
 
@@ -52,11 +52,11 @@ def test_the_status_says_the_state_the_rate_and_the_reason_in_one_line(
     notify_socket.settimeout(20)
     with Segmenter(bundle, backend=Echo()) as segmenter, stream_of(segmenter, Camera()) as stream:
         stream.health.set("front.lost", "stale", "front is lost:\n  the cable")
-        with status_told(stream, every_s=0.05):
-            told = [heard_status(notify_socket) for _ in range(3)]
-    assert all(re.match(r"stale, \d+\.\d frames a second, \d+ out", line) for line in told)
-    assert told[-1].endswith(": front is lost: the cable")
-    assert "\n" not in told[-1]
+        with reporting_status(stream, every_s=0.05):
+            statuses = [heard_status(notify_socket) for _ in range(3)]
+    assert all(re.match(r"stale, \d+\.\d frames a second, \d+ out", line) for line in statuses)
+    assert statuses[-1].endswith(": front is lost: the cable")
+    assert "\n" not in statuses[-1]
 
 
 def heard_status(listener: socket.socket) -> str:

@@ -69,8 +69,8 @@ def start(folder: Path, request: EngineRequest, plan: str, how: str) -> subproce
 def finish(process: subprocess.Popen[str]) -> tuple[list[str], list]:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    *said, last = out.splitlines()
-    return said, json.loads(last)
+    *printed, last = out.splitlines()
+    return printed, json.loads(last)
 
 
 def names(folder: Path) -> set[str]:
@@ -80,7 +80,7 @@ def names(folder: Path) -> set[str]:
 def test_of_several_processes_one_builds_and_the_others_take_what_it_built(tmp_path, request_maker):
     processes = [start(tmp_path, request_maker(), f"plan {number}", "takes a while") for number in range(3)]
     answers = [finish(process) for process in processes]
-    assert sum(said.count("building") for said, _ in answers) == 1
+    assert sum(printed.count("building") for printed, _ in answers) == 1
     assert sorted(reused for _, (reused, _) in answers) == [False, True, True]
     assert len({digest for _, (_, digest) in answers}) == 1
     assert len(names(tmp_path)) == 2
@@ -110,8 +110,8 @@ def test_a_killed_build_leaves_nothing_that_passes_for_an_engine(tmp_path, reque
     process.communicate()
     assert bool(names(tmp_path)) == (how != "sleeps")  # it left what it was writing
     assert find_engine(tmp_path, request) is None
-    said, (reused, _) = finish(start(tmp_path, request, "whole", "now"))
-    assert said == ["building"]  # and the lock had gone with the process
+    printed, (reused, _) = finish(start(tmp_path, request, "whole", "now"))
+    assert printed == ["building"]  # and the lock had gone with the process
     assert not reused
     assert find_engine(tmp_path, request).plan[:5] == b"whole"
     assert len(names(tmp_path)) == 2

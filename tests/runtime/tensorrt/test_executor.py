@@ -119,8 +119,8 @@ def test_where_the_driver_locks_no_memory_frames_are_copied_and_that_is_said_onc
     frame, labels = page_aligned(FRAME), page_aligned(LABELS)
     with caplog.at_level(logging.WARNING):
         executor.pin(frame, labels)
-    (said,) = [entry.getMessage() for entry in caplog.records]
-    assert "frames are copied on the host" in said
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    assert "frames are copied on the host" in message
     assert "CUDA_ERROR_INVALID_VALUE" in executor.host_copies
     frame[:] = picture(4)
     executor.collect(executor.submit(frame, labels))
@@ -153,8 +153,8 @@ def test_a_capture_that_fails_is_said_once_and_the_model_runs_without(caplog, tr
     model.trouble, model.elsewhere = trouble, cuda.new_stream()
     with caplog.at_level(logging.WARNING):
         executor = Executor(CudaSession(CudaDriver(cuda)), model, FRAME, LABELS)
-    (said,) = [entry.getMessage() for entry in caplog.records]
-    assert words in said
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    assert words in message
     assert words in executor.graph
     labels = np.empty(LABELS, np.uint8)
     for number in range(4):

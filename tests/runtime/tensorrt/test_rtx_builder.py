@@ -52,8 +52,8 @@ def test_progress_is_told(model):
 def test_an_interruption_ends_the_build_and_comes_out_of_it(model, kind):
     calls = []
 
-    def interrupt(*told):
-        calls.append(told)
+    def interrupt(*arguments):
+        calls.append(arguments)
         if len(calls) == 3:
             raise kind("enough")
 
@@ -67,10 +67,10 @@ def test_a_signal_ends_the_build_by_its_own_handler(model, monkeypatch, number, 
     class AskedError(Exception):
         pass
 
-    def handler(*_told):
+    def handler(*_arguments):
         raise AskedError
 
-    class Told(list):
+    class Messages(list):
         """The builder's log: the signal comes while it is written to, as it does most often."""
 
         def append(self, message):
@@ -80,14 +80,14 @@ def test_a_signal_ends_the_build_by_its_own_handler(model, monkeypatch, number, 
 
     def make_log(trt):
         log = build_log.make_log(trt)
-        log.messages = Told()
+        log.messages = Messages()
         return log
 
     monkeypatch.setattr(builder, "make_log", make_log)
     previous = signal.signal(number, handler)
     try:
         with pytest.raises(AskedError):
-            build_engine(model, ["sm_89"], (lambda *told: None) if watched else None)
+            build_engine(model, ["sm_89"], (lambda *progress: None) if watched else None)
         assert signal.getsignal(number) is handler
     finally:
         signal.signal(number, previous)

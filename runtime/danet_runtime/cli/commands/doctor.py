@@ -91,12 +91,12 @@ def _int8_gate(bundle: Bundle) -> dict[str, Any] | None:
 def _gate_row(gate: dict[str, Any]) -> tuple[str, str]:
     if gate["doubt"]:
         return "bundle: INT8 NOT gated", gate["doubt"]
-    said = f"passed for {', '.join(('mIoU', *gate['measured']))}"
+    outcome = f"passed for {', '.join(('mIoU', *gate['measured']))}"
     if gate["not_measured"]:
-        said += f"; not measured: {', '.join(gate['not_measured'])}"
+        outcome += f"; not measured: {', '.join(gate['not_measured'])}"
     if gate["overlap"]:
-        said += f"; {gate['overlap']} of its frames are the calibration's too"
-    return "bundle: INT8 gate", said
+        outcome += f"; {gate['overlap']} of its frames are the calibration's too"
+    return "bundle: INT8 gate", outcome
 
 
 def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:

@@ -92,11 +92,11 @@ def _list(folder: Path, boxes: Sequence[Path]) -> None:
         try:
             recording = FlightRecording(box)
         except SourceError as error:
-            told = str(error)
+            summary = str(error)
         else:
-            told = f"{len(recording)} frames of {', '.join(recording.cameras) or 'no camera'}; "
-            told += recording.manifest.reason
-        console.print(f"{box}: {told}", soft_wrap=True)
+            summary = f"{len(recording)} frames of {', '.join(recording.cameras) or 'no camera'}; "
+            summary += recording.manifest.reason
+        console.print(f"{box}: {summary}", soft_wrap=True)
 
 
 def _show(recording: FlightRecording) -> None:

@@ -180,7 +180,7 @@ def run(
     from danet_runtime.cli.live.interruption import ending_in_order, on_request
     from danet_runtime.cli.live.outputs import OutputOptions, Outputs
     from danet_runtime.cli.live.sink_verdicts import failed_sinks, impaired_sinks
-    from danet_runtime.cli.live.status import status_told
+    from danet_runtime.cli.live.status import reporting_status
     from danet_runtime.cli.options.engines import open_segmenter
     from danet_runtime.recorder.recorder import FlightRecorder
     from danet_runtime.sinks.protocol.abilities import QuittableSink
@@ -256,7 +256,7 @@ def run(
             for box in boxes:
                 box.context = lambda: stream.report().to_dict()
             stack.enter_context(on_request(boxes))
-            stack.enter_context(status_told(stream))
+            stack.enter_context(reporting_status(stream))
             stream.start()
         # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
         signals = stack.enter_context(ending_in_order(stream.stop))

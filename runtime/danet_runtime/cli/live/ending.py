@@ -95,8 +95,8 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
     for camera in report.cameras if several else ():
         frames = camera["frames"]
         rate = frames["out"] / report.duration_s if report.duration_s else 0.0
-        told = (frames["in"], frames["out"], frames["dropped"], frames["unfinished"], f"{rate:.1f}")
-        counts.add_row(camera["name"], *map(str, told))
+        cells = (frames["in"], frames["out"], frames["dropped"], frames["unfinished"], f"{rate:.1f}")
+        counts.add_row(camera["name"], *map(str, cells))
     counts.add_row(
         *["all"] * several,
         str(report.frames_in),

@@ -90,10 +90,10 @@ class Outputs:
         beside = report or _report_beside(options.output, options.masks)
         if report is not None and len(cameras) > 1 and CAMERA in str(report):
             raise UsageError(f"--report is one for all cameras; leave {CAMERA} out (got {report})")
-        told = (
+        report_path = (
             None if beside is None else Path(filling.fill(str(beside), one, "--report", needs_camera=False))
         )
-        return cls(sinks, boxes, told, options.split_minutes, options.overwrite)
+        return cls(sinks, boxes, report_path, options.split_minutes, options.overwrite)
 
     def check(self, sources: dict[str, str], bundles: Sequence[Path]) -> None:
         """Refuse what would overwrite a source, a bundle or another output, and what cannot be written.

@@ -34,8 +34,8 @@ def failed_sinks(report: StreamReport) -> list[str]:
                 f"{key}: nothing got through, all {sink['skipped']} results had another size than it takes"
             )
         elif sink.get("holes") or (failed and _is_kept(sink)):
-            said = [*sink.get("holes", ()), *([f"{failed} of {tried} writes failed"] if failed else [])]
-            found.append(f"{key} is not whole: {'; '.join(said)}{'' if sink.get('holes') else why}")
+            reasons = [*sink.get("holes", ()), *([f"{failed} of {tried} writes failed"] if failed else [])]
+            found.append(f"{key} is not whole: {'; '.join(reasons)}{'' if sink.get('holes') else why}")
         elif sink.get("not_encoded") and not sink.get("kept"):
             found.append(
                 f"{key}: nothing was kept, {sink['not_encoded']} frames could not be encoded or are too large"

@@ -18,7 +18,7 @@ _REASON_LETTERS: Final = 120
 
 
 @contextmanager
-def status_told(stream: Stream, every_s: float = EVERY_S) -> Iterator[None]:
+def reporting_status(stream: Stream, every_s: float = EVERY_S) -> Iterator[None]:
     """While the block runs, send ``STATUS=`` with the state and the rate; nothing without systemd."""
     notifier = SystemdNotifier()
     if not notifier.is_heard:
@@ -47,8 +47,8 @@ def status_told(stream: Stream, every_s: float = EVERY_S) -> Iterator[None]:
 
 def status_of(stream: Stream, rate: float) -> str:
     """One line: the state, the rate, the frames so far, and the first reason."""
-    told = f"{stream.health.state}, {rate:.1f} frames a second, {stream.frames_out} out"
+    line = f"{stream.health.state}, {rate:.1f} frames a second, {stream.frames_out} out"
     if stream.frames_dropped:
-        told += f", {stream.frames_dropped} dropped"
+        line += f", {stream.frames_dropped} dropped"
     reasons = stream.health.reasons
-    return f"{told}: {reasons[0][:_REASON_LETTERS]}" if reasons else told
+    return f"{line}: {reasons[0][:_REASON_LETTERS]}" if reasons else line

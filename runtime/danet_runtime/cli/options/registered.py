@@ -44,7 +44,7 @@ def _backend_names() -> str:
     return f"[{'|'.join(backends())}]"
 
 
-_TOLD: Final[Mapping[str, Callable[[], str]]] = {
+_FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
     "{sources}": _sources,
     "{sinks}": _sinks,
     "{video suffixes}": _video_suffixes,
@@ -60,9 +60,9 @@ class DanetCommand(SoundCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's copy of click's
         """Fill in the placeholders, and show the help."""
         for parameter in self.params:
-            told: Any = parameter  # an argument or an option: typer's have both
-            told.help = _filled(told.help)
-            told.metavar = _filled(told.metavar)
+            documented: Any = parameter  # an argument or an option: typer's have both
+            documented.help = _filled(documented.help)
+            documented.metavar = _filled(documented.metavar)
         super().format_help(ctx, formatter)
 
 
@@ -80,7 +80,7 @@ def backend_name(text: str) -> str:
 
 
 def _filled(text: str | None) -> str | None:
-    for placeholder, told in _TOLD.items():
+    for placeholder, filling in _FILLINGS.items():
         if text is not None and placeholder in text:
-            text = text.replace(placeholder, told())
+            text = text.replace(placeholder, filling())
     return text

@@ -124,7 +124,7 @@ class SharedMemorySink:
         if self._fd < 0:
             raise SinkError(f"shared memory {self._path} is not open")
         number = self._written + 1
-        told = at.FACTS.pack(
+        facts = at.FACTS.pack(
             result.frame_id,
             result.capture_time_ns,
             at.STATES.index(result.health),
@@ -133,7 +133,7 @@ class SharedMemorySink:
         )
         source = result.source.encode()[: at.SOURCE_BYTES].ljust(at.SOURCE_BYTES, b"\0")
         labels = np.ascontiguousarray(result.labels).data.cast("B")
-        checksum = zlib.crc32(labels, zlib.crc32(source, zlib.crc32(told)))
+        checksum = zlib.crc32(labels, zlib.crc32(source, zlib.crc32(facts)))
         frame = None
         if self._has_frame:
             buffer = None if result.pixels.format == "bgr" else self._bgr
@@ -142,7 +142,7 @@ class SharedMemorySink:
         start = self._layout.slot_at(number)
         try:
             # Not through a mapping: where the file was cut, that would end the process with SIGBUS.
-            write_all(self._fd, at.SLOT.pack(2 * number - 1, told, checksum, source), start)
+            write_all(self._fd, at.SLOT.pack(2 * number - 1, facts, checksum, source), start)
             write_all(self._fd, labels, start + at.SLOT_HEADER_BYTES)
             if frame is not None:
                 write_all(self._fd, frame, start + self._layout.frame_at)
@@ -306,13 +306,13 @@ class SharedMaskReader:
         count = os.preadv(self._fd, parts, start)
         if count != sum(len(part) for part in parts):
             return None
-        sequence, told, checksum, source = at.SLOT.unpack(header)
-        found = zlib.crc32(labels.data.cast("B"), zlib.crc32(source, zlib.crc32(told)))
+        sequence, facts, checksum, source = at.SLOT.unpack(header)
+        found = zlib.crc32(labels.data.cast("B"), zlib.crc32(source, zlib.crc32(facts)))
         if frame is not None:
             found = zlib.crc32(frame.data.cast("B"), found)
         if sequence != 2 * number or self._number_at(start) != sequence or found != checksum:
             return None
-        frame_id, captured_ns, state, late, damage = at.FACTS.unpack(told)
+        frame_id, captured_ns, state, late, damage = at.FACTS.unpack(facts)
         if state not in range(len(at.STATES)) or late not in (-1, 0, 1):
             return None
         if damage not in range(1 + len(DAMAGE_REASONS)):

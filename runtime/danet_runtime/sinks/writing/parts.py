@@ -194,8 +194,8 @@ class PartedSink:
         written = [part for part in parts if part.get("frames")]
         if not self._is_split and len(written) < 2:
             return {**(written or parts or [self._last])[-1], "holes": list(self.holes)}
-        told = {"kind": self.name, "path": str(self.path), "frames": self._frames, "parts": written}
-        return {**told, "holes": list(self.holes)}
+        description = {"kind": self.name, "path": str(self.path), "frames": self._frames, "parts": written}
+        return {**description, "holes": list(self.holes)}
 
     def close(self) -> None:
         """Finish the part that is being written; harmless when called twice.
@@ -268,8 +268,8 @@ class PartedSink:
         if gone is None:
             return
         frames = part.describe().get("frames", 0)
-        told = f"{part.path} {gone.words} while it was written; its frames are {gone.fate}: {frames}"
-        self._break(SinkError(told))
+        message = f"{part.path} {gone.words} while it was written; its frames are {gone.fate}: {frames}"
+        self._break(SinkError(message))
         self._problem = None  # nothing is known against the next file
 
     def _path_of_part(self) -> Path:

@@ -84,7 +84,7 @@ class PushChild:
                         raise SinkError(f"{self._name} has not taken a frame for {within_s:g} s") from None
             except OSError as error:
                 self._process.poll()
-                raise SinkError(f"{self._name} has ended{self._process.said()}") from error
+                raise SinkError(f"{self._name} has ended{self._process.error_messages()}") from error
 
     def close(self, *, finish: bool) -> None:
         """End the child; harmless when called twice.

@@ -178,7 +178,7 @@ class VideoFile:
         container, self._container = self._container, None
         if container is None or self._file is None:
             return
-        was_broken, was_told = self._file.error is not None, self._file.is_told
+        was_broken, was_reported = self._file.error is not None, self._file.is_reported
         try:
             if not was_broken:
                 container.mux(self._stream.encode(None))
@@ -186,7 +186,7 @@ class VideoFile:
             if self.frames:
                 self._file.flusher.close()
         except (OSError, ValueError, self._av.FFmpegError) as error:
-            if not was_told:
+            if not was_reported:
                 raise SinkError(self._broken(self._file.error or error)) from error
         finally:
             self._file.close()
@@ -274,7 +274,7 @@ class _GuardedFile:
         return self._fd
 
     @property
-    def is_told(self) -> bool:
+    def is_reported(self) -> bool:
         return self._error is not None
 
     def write(self, data: bytes) -> int:

@@ -71,8 +71,8 @@ def read_start(data: bytes, codec: Codec, is_byte_stream: bool) -> PictureStart:
             continue
         kind = _kind(unit, codec)
         if kind in _SEI[codec]:
-            told = _recovery(unit[1 if codec == "h264" else 2 :], codec)
-            recovered_after = told if told is not None else recovered_after
+            recovery = _recovery(unit[1 if codec == "h264" else 2 :], codec)
+            recovered_after = recovery if recovery is not None else recovered_after
         elif codec == "h264" and kind in _H264_SLICES:
             if kind == _H264_IDR:
                 return PictureStart(True, True)

@@ -144,7 +144,9 @@ class FrameChild:
                         f"{left_out} were left out: it sends no key frame, or none arrives whole; let it "
                         "send key frames more often"
                     )
-                raise SourceError(f"{self._name} gave no frame within {start_s:g} s{self._process.said()}")
+                raise SourceError(
+                    f"{self._name} gave no frame within {start_s:g} s{self._process.error_messages()}"
+                )
             packet = self._packet()
             if packet.kind == gdp.BUFFER:
                 raise SourceError(f"{self._name} sends frames without their format")
@@ -198,5 +200,5 @@ class FrameChild:
             count = os.readv(self._fd, [view[done:]])
             if count == 0:
                 self._process.wait()
-                raise SourceError(f"{self._name} has ended{self._process.said()}")
+                raise SourceError(f"{self._name} has ended{self._process.error_messages()}")
             done += count

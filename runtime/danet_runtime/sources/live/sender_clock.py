@@ -42,7 +42,7 @@ class SenderClock:
         self._name = name
         self._stream = StreamClock(name)
         self._first_ns = 0
-        self._said: str | None = None
+        self._reported: str | None = None
 
     def capture_ns(
         self, time_ns: int, sender_unix_ns: int | None, arrival_ns: int
@@ -57,7 +57,7 @@ class SenderClock:
         by_stream_ns = self._stream.capture_ns(time_ns, arrival_ns)
         self._first_ns = self._first_ns or arrival_ns
         if sender_unix_ns is None:
-            if self._said is None and arrival_ns - self._first_ns > _AWAITED_NS:
+            if self._reported is None and arrival_ns - self._first_ns > _AWAITED_NS:
                 self._say(
                     "none", "the sender reports no clock: ages leave out the delay that all frames share"
                 )
@@ -76,8 +76,8 @@ class SenderClock:
         return by_stream_ns, "stream"
 
     def _say(self, what: str, words: str) -> None:
-        if self._said != what:
-            self._said = what
+        if self._reported != what:
+            self._reported = what
             logger.log(
                 logging.INFO if what in ("sensor", "none") else logging.WARNING, "%s: %s", self._name, words
             )

@@ -40,9 +40,9 @@ class UriOptions(BaseModel):
             return cls.model_validate(options)
         except ValidationError as error:
             wrong = dict.fromkeys(str(item["loc"][0]) for item in error.errors(include_url=False))
-            told = " and ".join(f"{name}={str(options[name])[:40]!r}" for name in wrong)
+            got = " and ".join(f"{name}={str(options[name])[:40]!r}" for name in wrong)
             scheme = uri.partition(":")[0]
-            raise UsageError(f"{redacted(uri)!r}: expected {scheme}:{cls.written()} (got {told})") from error
+            raise UsageError(f"{redacted(uri)!r}: expected {scheme}:{cls.written()} (got {got})") from error
 
     @classmethod
     def written(cls) -> str:

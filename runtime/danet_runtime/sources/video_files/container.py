@@ -89,8 +89,8 @@ class VideoContainer:
             self._check_beginning()
             self.stream = self._choose()
             self.context = self._decoder()
-            told = (self.stream.average_rate, self.stream.guessed_rate, self.context.framerate)
-            self.fps = next((fps for rate in told if (fps := plausible_fps(float(rate or 0)))), None)
+            rates = (self.stream.average_rate, self.stream.guessed_rate, self.context.framerate)
+            self.fps = next((fps for rate in rates if (fps := plausible_fps(float(rate or 0)))), None)
             self.is_timed_by_decoding = self.name == "avi"
             self.may_leap = self.name in ("mpegts", "mpeg")
             self.codec = str(self.context.name)

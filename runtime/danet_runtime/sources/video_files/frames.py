@@ -56,7 +56,7 @@ class Orientation:
         return shown[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
 
 
-def _told_by(frame: Any) -> Orientation | None:  # noqa: ANN401 - of PyAV
+def _orientation_of(frame: Any) -> Orientation | None:  # noqa: ANN401 - of PyAV
     """How a frame wants to be turned; ``None`` by no multiple of 90 degrees."""
     try:
         data = frame.side_data
@@ -98,9 +98,9 @@ class FrameWriter:
         except TypeError:
             pass
         self._stored_hw = (first.height, first.width)
-        told = _told_by(first)
-        self.is_skewed = told is None
-        self.orientation = told or Orientation()
+        orientation = _orientation_of(first)
+        self.is_skewed = orientation is None
+        self.orientation = orientation or Orientation()
         height, width = self._stored_hw
         self.size_hw = (width, height) if self.orientation.is_transposed else (height, width)
 

@@ -54,25 +54,27 @@ class Scan:
         return self.places - self.frames
 
     @classmethod
-    def of(cls, packets: Iterable[Seen], tick: Fraction, told_fps: float | None, *, has_places: bool) -> Scan:
+    def of(
+        cls, packets: Iterable[Seen], tick: Fraction, stated_fps: float | None, *, has_places: bool
+    ) -> Scan:
         """Look at every packet of a file.
 
         Args:
             packets: Packets of the file, in any order.
             tick: Length of one tick in seconds.
-            told_fps: Frames a second that the container states, if any.
+            stated_fps: Frames a second that the container states, if any.
             has_places: Whether ticks as long as a frame at the told rate are places for one each.
         """
         shown = [packet.time for packet in packets if not packet.is_hidden]
         times = sorted(time for time in shown if time is not None)
         ticks = times[-1] - times[0] if times else 0
-        if told_fps is None or not times:
-            average = float((len(times) - 1) / (ticks * tick)) if ticks else told_fps
+        if stated_fps is None or not times:
+            average = float((len(times) - 1) / (ticks * tick)) if ticks else stated_fps
             return cls(len(shown), average, is_variable=ticks > 0, places=len(shown))
-        period = 1 / (exact_rate(told_fps) * tick)
+        period = 1 / (exact_rate(stated_fps) * tick)
         worst = max(abs(time - times[0] - place * period) for place, time in enumerate(times))
         places = max(ticks + 1, len(shown)) if has_places and period == 1 else len(shown)
-        return cls(len(shown), told_fps, is_variable=worst > period / 2 + 1, places=places)
+        return cls(len(shown), stated_fps, is_variable=worst > period / 2 + 1, places=places)
 
 
 class DisplayTimes:

@@ -10,7 +10,7 @@ from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.state.context import StreamContext
 
-_TOLD_AGAIN_NS = 1_000_000_000
+_REPORTED_AGAIN_NS = 1_000_000_000
 """Counts that grow make no event of the health more often than so."""
 
 
@@ -30,7 +30,7 @@ class DamageCheck:
         self._health = context.health
         self._shown_ns = int(context.options.damage_shown_s * 1e9)
         self._before: Mapping[DamageReason, int] = {}
-        self._told_ns = 0
+        self._reported_ns = 0
         self._shows = False
 
     @property
@@ -56,9 +56,9 @@ class DamageCheck:
                 self._before = self._count.counts
                 self._health.clear(key)
             return
-        if self._shows and now - self._told_ns < _TOLD_AGAIN_NS:
+        if self._shows and now - self._reported_ns < _REPORTED_AGAIN_NS:
             return
-        self._told_ns, self._shows = now, True
+        self._reported_ns, self._shows = now, True
         since = {reason: count - self._before.get(reason, 0) for reason, count in self._count.counts.items()}
-        told = ", ".join(f"{count} {reason}" for reason, count in since.items() if count)
-        self._health.set(key, "degraded", f"{self._name} sends damaged frames ({told})")
+        by_reason = ", ".join(f"{count} {reason}" for reason, count in since.items() if count)
+        self._health.set(key, "degraded", f"{self._name} sends damaged frames ({by_reason})")

@@ -148,7 +148,7 @@ class StandstillCheck:
         self._health = health
         self._shown_ns = int(shown_s * 1e9)
         self._looked_ns: int | None = None
-        self._told_ns: int | None = None
+        self._reported_ns: int | None = None
 
     def look(self) -> None:
         """Check once; called at the interval that :meth:`RunningClock.begin` was given."""
@@ -158,9 +158,9 @@ class StandstillCheck:
         resumed_ns, looked_ns = RUNNING.resumed_ns(), self._looked_ns
         self._looked_ns = now
         if looked_ns is not None and resumed_ns > looked_ns:
-            self._told_ns = RUNNING.now_ns()
+            self._reported_ns = RUNNING.now_ns()
             seconds = (now - looked_ns) / 1e9
             self._health.set("standstill", "degraded", f"the process stood still for {seconds:.1f} s")
-        elif self._told_ns is not None and RUNNING.now_ns() - self._told_ns > self._shown_ns:
-            self._told_ns = None
+        elif self._reported_ns is not None and RUNNING.now_ns() - self._reported_ns > self._shown_ns:
+            self._reported_ns = None
             self._health.clear("standstill")

@@ -68,7 +68,7 @@ class SinkWorker:
         self._failed = failed
         self._place: Handover[FrameSlot] = Handover(1, policy)
         self._row = 0
-        self._holes_told = 0
+        self._holes_reported = 0
         self._hole_shown_until_ns = 0
         self._has_ended = False
         self._format = SinkFormat(sink, key, context.health)
@@ -217,10 +217,10 @@ class SinkWorker:
 
     def _look_for_holes(self) -> None:
         holes = abilities.holes_of(self.sink)
-        if len(holes) > self._holes_told:
-            told = "; ".join(holes[self._holes_told :])
-            self._holes_told = len(holes)
-            self._health.set(f"{self._key}.cut", "degraded", f"{self._key} is not whole: {told}")
+        if len(holes) > self._holes_reported:
+            new = "; ".join(holes[self._holes_reported :])
+            self._holes_reported = len(holes)
+            self._health.set(f"{self._key}.cut", "degraded", f"{self._key} is not whole: {new}")
             self._hole_shown_until_ns = time.monotonic_ns() + int(_HOLE_SHOWN_S * 1e9)
 
     def _note_failure(self, error: Exception) -> None:

@@ -30,7 +30,7 @@ class StreamContext:
         self.health = health
         self._lock = threading.RLock()  # a signal's handler may come while its thread is inside
         self._failure: BaseException | None = None
-        self._is_told = False
+        self._is_known = False
         self._at_end: list[Callable[[], None]] = []
 
     @property
@@ -51,14 +51,14 @@ class StreamContext:
     def raise_failure(self) -> None:
         """Raise the failure that ended the stream, unless the caller has learned of it already."""
         with self._lock:
-            if self._failure is None or self._is_told:
+            if self._failure is None or self._is_known:
                 return
-            self._is_told = True
+            self._is_known = True
         raise self._failure
 
-    def told(self) -> None:
+    def note_failure_is_known(self) -> None:
         """Note that the caller learns of the failure in another way, so that it is not raised again."""
-        self._is_told = True
+        self._is_known = True
 
     def at_end(self, act: Callable[[], None]) -> None:
         """Call ``act`` when inference has ended, perhaps more than once; before the stream starts."""

@@ -89,16 +89,16 @@ def parser_problems(parser: Any) -> list[str]:  # noqa: ANN401 - an OnnxParser
     problems = []
     for index in range(parser.num_errors):
         problem = parser.get_error(index)
-        said = " ".join(problem.desc().split())
+        message = " ".join(problem.desc().split())
         if problem.node_name() or problem.node_operator():
             within = "".join(f", in the function {name}" for name in problem.local_function_stack())
-            said = f"node {problem.node_name()!r} ({problem.node_operator()}{within}): {said}"
-        problems.append(said)
+            message = f"node {problem.node_name()!r} ({problem.node_operator()}{within}): {message}"
+        problems.append(message)
     return problems
 
 
 def first_of(problems: list[str]) -> str:
     """The first problems as one line; those that only say that there is no GPU come last."""
-    told = dict.fromkeys(" ".join(text.split()) for text in problems)
-    ordered = sorted(told, key=lambda text: _NO_GPU in text)
+    distinct = dict.fromkeys(" ".join(text.split()) for text in problems)
+    ordered = sorted(distinct, key=lambda text: _NO_GPU in text)
     return "; ".join(ordered[:_SHOWN]) if ordered else "it gave no reason"

@@ -176,10 +176,10 @@ class CudaDriver:
             [log, len(log)],
         )
         if error != driver.CUresult.CUDA_SUCCESS:
-            said = bytes(log).split(b"\x00", 1)[0].decode(errors="replace").strip()
+            message = bytes(log).split(b"\x00", 1)[0].decode(errors="replace").strip()
             raise BackendError(
                 f"the driver does not load {kernel.ptx.path} for {kernel.arch}: {self._name(error)}"
-                f"{f' ({said})' if said else ''}; update the driver, or export the bundle again"
+                f"{f' ({message})' if message else ''}; update the driver, or export the bundle again"
             )
         function = self.call("cuModuleGetFunction", module, kernel.entry.encode())
         if kernel.shared_memory_bytes > _ALWAYS_ALLOWED_SHARED_MEMORY:

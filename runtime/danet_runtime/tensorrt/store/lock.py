@@ -50,5 +50,5 @@ def _taken_at_once(handle: int) -> bool:
 
 
 def _holder(handle: int) -> int | None:
-    said = os.pread(handle, 32, 0).decode(errors="replace")
-    return int(said) if said.isdecimal() else None
+    content = os.pread(handle, 32, 0).decode(errors="replace")
+    return int(content) if content.isdecimal() else None

@@ -42,7 +42,7 @@ def test_the_same_command_works_again_after_a_kill_and_what_was_written_stays(
     before = {file.name: file.read_bytes() for file in killed.folder.iterdir()}
     time.sleep(1)
     again = RunningCommand(tmp_path / "out", bundle.path, f"{CAMERA}&frames=40", *outputs)
-    assert again.wait() == 0, again.said
+    assert again.wait() == 0, again.messages
     again.leaves_nothing()
     assert {name: (again.folder / name).read_bytes() for name in before} == before
     assert frames_of(video) > 0
@@ -58,7 +58,7 @@ def test_what_runs_all_day_is_written_in_parts_that_the_report_lists(bundle: Bun
         tmp_path / "out", bundle.path, CAMERA, "-o", "drive.mp4", "--sink", "out.jsonl", *split
     ).ready()
     command.until(lambda: (command.folder / "drive-0002.mp4").exists())
-    assert command.end(signal.SIGTERM) == 0, command.said
+    assert command.end(signal.SIGTERM) == 0, command.messages
     command.leaves_nothing()
     sinks = report_of(command.folder / "drive.json")["cameras"][0]["sinks"]
     for sink, count in zip(sinks, (frames_of, lambda path: len(lines_of(path))), strict=True):

@@ -133,10 +133,10 @@ def test_a_file_is_played_at_its_rate(
     report = tmp_path / "report.json"
     done = danet("run", bundle.path, video, "--realtime", "--report", report)
     assert done.returncode == 0, done.stderr
-    told = json.loads(report.read_text())
-    assert told["policy"] == "latest"
-    assert told["frames"]["in"] == 25
-    assert told["duration_s"] == pytest.approx(24 / 25, abs=0.3)
+    content = json.loads(report.read_text())
+    assert content["policy"] == "latest"
+    assert content["frames"]["in"] == 25
+    assert content["duration_s"] == pytest.approx(24 / 25, abs=0.3)
 
 
 def test_a_camera_that_is_lost_is_told_with_its_reason_and_its_credentials_kept_back(
@@ -176,7 +176,7 @@ def test_a_fallback_needs_a_deadline(danet: Callable, bundle: Bundle) -> None:
 
 
 def test_the_help_says_what_a_stranger_must_know(danet: Callable) -> None:
-    told = " ".join(danet("run", "--help").stdout.replace("│", " ").split())
+    help_text = " ".join(danet("run", "--help").stdout.replace("│", " ").split())
     for words in (
         "{start}, when the run began in UTC",
         "by Ctrl-C, SIGTERM or SIGHUP; 1 a source",
@@ -185,4 +185,4 @@ def test_the_help_says_what_a_stranger_must_know(danet: Callable) -> None:
         "a slow output misses frames",
         "drive-0000.mp4",
     ):
-        assert words in told
+        assert words in help_text

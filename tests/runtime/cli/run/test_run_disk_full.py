@@ -76,7 +76,7 @@ def test_a_video_is_cut_where_the_disk_is_full_and_the_other_outputs_go_on(
     outputs = ("-o", disk.small / f"out{suffix}", "--sink", "jsonl:out.jsonl", "--report", "report.json")
     command = disk.run(bundle.path, noise, *outputs, *as_asked(policy))
     assert command.process.returncode == 1
-    assert f"out{suffix} cannot be written: {NO_SPACE}" in command.said
+    assert f"out{suffix} cannot be written: {NO_SPACE}" in command.messages
     report = report_of(command.folder / "report.json")
     video, lines = sink_of(report, "video"), sink_of(report, "jsonl")
     assert (NO_SPACE in str(report["error"])) == video["given_up"] == (policy == "every")
@@ -87,8 +87,8 @@ def test_a_video_is_cut_where_the_disk_is_full_and_the_other_outputs_go_on(
     assert video["written"] - 14 <= frames_of(disk.kept / f"out{suffix}") <= video["written"]
     assert len(lines_of(command.folder / "out.jsonl")) == lines["written"] > video["written"]
     assert lines["written"] + lines["dropped"] == report["frames"]["out"]
-    assert ("source.video was given up" in command.said) == (policy == "every")
-    assert ("danet: error: source.video is not whole" in command.said) == (policy == "latest")
+    assert ("source.video was given up" in command.messages) == (policy == "every")
+    assert ("danet: error: source.video is not whole" in command.messages) == (policy == "latest")
 
 
 @pytest.mark.parametrize("policy", [pytest.param("every", marks=pytest.mark.slow), "latest"])
@@ -101,8 +101,8 @@ def test_masks_and_lines_before_the_disk_is_full_are_whole(
         bundle.path, noise, *outputs, "-o", "out.mp4", "--report", "report.json", *as_asked(policy)
     )
     assert command.process.returncode == 1
-    assert "frame_000" in command.said
-    assert NO_SPACE in command.said
+    assert "frame_000" in command.messages
+    assert NO_SPACE in command.messages
     report = report_of(command.folder / "report.json")
     masks, lines, video = (sink_of(report, kind) for kind in ("masks", "jsonl", "video"))
     assert masks["given_up"] == (policy == "every")
@@ -125,7 +125,7 @@ def test_where_the_only_output_of_a_file_is_full_it_ends(bundle: Bundle, tmp_pat
     report = report_of(command.folder / "report.json")
     assert report["ending"] == "failed"
     assert report["frames"]["in"] < 100
-    assert NO_SPACE in command.said
+    assert NO_SPACE in command.messages
 
 
 def test_a_report_that_does_not_fit_is_told_and_the_outputs_are_whole(
@@ -135,7 +135,7 @@ def test_a_report_that_does_not_fit_is_told_and_the_outputs_are_whole(
     report = disk.small / "report.json"
     command = disk.run(bundle.path, noise, "-o", "out.mp4", "--report", report)
     assert command.process.returncode == 1
-    assert f"the report {report} cannot be written: {NO_SPACE}" in command.said
+    assert f"the report {report} cannot be written: {NO_SPACE}" in command.messages
     assert "100" in command.printed  # its figures
     assert frames_of(command.folder / "out.mp4") == 100
     assert list(disk.kept.iterdir()) == []
@@ -150,8 +150,8 @@ def test_a_full_disk_does_not_hide_a_fault_from_the_supervisor(
     outputs = ("--report", disk.small / "report.json", "--flight-recorder", disk.small / "box")
     command = disk.run(slow.path, source, "--inference-timeout-s", 0.001, *outputs)
     assert command.process.returncode == 3
-    assert "inference has not returned for 0.001 s" in command.said
-    assert f"report.json cannot be written: {NO_SPACE}" in command.said
+    assert "inference has not returned for 0.001 s" in command.messages
+    assert f"report.json cannot be written: {NO_SPACE}" in command.messages
     assert list(disk.kept.rglob("*.json")) == []
 
 
@@ -168,13 +168,13 @@ def test_a_flight_recorder_that_does_not_fit_is_told_counted_and_leaves_nothing(
     ).ready()
     time.sleep(1.5)  # so that there is something to write
     os.kill(command.pid, signal.SIGUSR1)
-    assert command.wait() == 1, command.said
+    assert command.wait() == 1, command.messages
     command.leaves_nothing()
-    assert f"the flight recording cannot be written to {disk.small / 'box'}" in command.said
-    assert NO_SPACE in command.said
+    assert f"the flight recording cannot be written to {disk.small / 'box'}" in command.messages
+    assert NO_SPACE in command.messages
     report = report_of(command.folder / "report.json")
-    told = sink_of(report, "flight_recorder")
-    assert (told["written_to"], len(told["unwritten"])) == ([], 1)
+    sink = sink_of(report, "flight_recorder")
+    assert (sink["written_to"], len(sink["unwritten"])) == ([], 1)
     assert frames_of(command.folder / "out.mp4") == sink_of(report, "video")["written"]
     assert [file for file in disk.kept.rglob("*") if file.is_file()] == []
 
@@ -204,7 +204,7 @@ def test_a_result_that_cannot_be_printed_is_an_error_after_everything_was_writte
         wrapper=("sh", "-c", 'exec 1>/dev/full; exec "$@"', "sh"),
     )
     assert command.wait() == 1
-    assert f"standard output cannot be written: {NO_SPACE}" in command.said
+    assert f"standard output cannot be written: {NO_SPACE}" in command.messages
     assert report_of(command.folder / "report.json")["ending"] == "source ended"
     assert frames_of(command.folder / "out.mp4") == 100
     command.leaves_nothing()

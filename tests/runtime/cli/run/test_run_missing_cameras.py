@@ -49,15 +49,15 @@ def test_a_missing_camera_is_lost_while_the_others_run_and_joins_them_when_it_co
     command = start(
         bundle.path, f"front={uri_of(port)}", f"rear={PATTERN}", *lines, *REPORT, *PATIENT
     ).ready()
-    assert "danet: front is missing: " in command.said
-    assert "it is awaited" in command.said
+    assert "danet: front is missing: " in command.messages
+    assert "it is awaited" in command.messages
     command.until(lambda: (command.folder / "rear.jsonl").read_text().count("\n") > 10)
-    command.until(lambda: "danet: stale: front is lost: " in command.said)
+    command.until(lambda: "danet: stale: front is lost: " in command.messages)
     assert (command.folder / "front.jsonl").read_text() == ""
     with MjpegCamera(port):
         command.until(lambda: (command.folder / "front.jsonl").read_text().count("\n") > 10)
-        command.until(lambda: "danet: ready" in command.said)
-        assert command.end(signal.SIGTERM) == 0, command.said
+        command.until(lambda: "danet: ready" in command.messages)
+        assert command.end(signal.SIGTERM) == 0, command.messages
     report = report_of(command.folder / "report.json")
     front, rear = report["cameras"]
     assert front["reconnects"] == 1
@@ -76,7 +76,7 @@ def test_a_missing_camera_that_comes_with_another_size_than_was_assumed_is_adopt
     ).ready()
     with MjpegCamera(port, (32, 80)):  # the bundle's is 48x64
         command.until(lambda: len(list((command.folder / "front").glob("*.png"))) > 10)
-        assert command.end(signal.SIGTERM) == 0, command.said
+        assert command.end(signal.SIGTERM) == 0, command.messages
     front = report_of(command.folder / "report.json")["cameras"][0]
     assert front["source"]["size_hw"] == [32, 80]
     assert [sink["skipped"] for sink in front["sinks"]] == [0, 0]
@@ -90,10 +90,10 @@ def test_a_mute_camera_delays_nobody(start: Callable[..., RunningCommand], bundl
         command = start(
             bundle.path, f"front={mute.uri}", f"rear={PATTERN}", "--max-frames", 20, *REPORT, *PATIENT
         )
-        command.until(lambda: "danet: front is missing: " in command.said)
-        command.until(lambda: "danet: stale: front is lost: " in command.said)
-        assert "is still being opened; it is awaited" in command.said
-        assert command.ready().end(signal.SIGTERM) == 0, command.said
+        command.until(lambda: "danet: front is missing: " in command.messages)
+        command.until(lambda: "danet: stale: front is lost: " in command.messages)
+        assert "is still being opened; it is awaited" in command.messages
+        assert command.ready().end(signal.SIGTERM) == 0, command.messages
     rear = report_of(command.folder / "report.json")["cameras"][1]
     assert rear["frames"]["out"] > 0
 
@@ -120,9 +120,9 @@ def test_it_waits_for_a_camera_that_comes_up_after_it_where_that_is_asked(
     command.until(lambda: len(command.processes()) > 1)  # it has tried
     command.until(lambda: len(command.processes()) == 1)  # and failed
     with MjpegCamera(port):
-        assert command.wait() == 0, command.said
+        assert command.wait() == 0, command.messages
     assert report_of(command.folder / "report.json")["frames"]["in"] == 5
-    assert "is missing" not in command.said
+    assert "is missing" not in command.messages
 
 
 def test_it_ends_as_asked_while_it_waits_for_a_camera(
@@ -131,7 +131,7 @@ def test_it_ends_as_asked_while_it_waits_for_a_camera(
     command = start(bundle.path, uri_of(free_port()), "--wait-for-sources", 1000, *REPORT)
     command.until(lambda: len(command.processes()) > 1)
     assert command.end(signal.SIGTERM) == 1
-    assert "danet: interrupted" in command.said
+    assert "danet: interrupted" in command.messages
     command.leaves_nothing()
 
 
@@ -223,14 +223,14 @@ def test_a_camera_that_changes_its_size_is_adopted_and_a_single_video_keeps_its_
         command = start(bundle.path, f"front={camera.uri}", *outputs, *REPORT, *PATIENT).ready()
         command.until(lambda: any(command.folder.glob("masks/*.png")))
         camera.size_hw = (24, 32)
-        command.until(lambda: "gets nothing: drive.mp4 was begun with another size" in command.said)
+        command.until(lambda: "gets nothing: drive.mp4 was begun with another size" in command.messages)
         camera.size_hw = (48, 64)
-        command.until(lambda: command.said.rstrip().endswith("danet: ready"))
-        assert command.end(signal.SIGTERM) == 0, command.said
+        command.until(lambda: command.messages.rstrip().endswith("danet: ready"))
+        assert command.end(signal.SIGTERM) == 0, command.messages
     video, masks = report_of(command.folder / "report.json")["cameras"][0]["sinks"]
     assert video["skipped"] > 0
     assert masks["skipped"] == 0
     assert frames_of(command.folder / "drive.mp4") == video["written"]
-    assert "front.video: " in command.said
-    assert "had another size than it takes, and are not in it" in command.said
+    assert "front.video: " in command.messages
+    assert "had another size than it takes, and are not in it" in command.messages
     command.leaves_nothing()

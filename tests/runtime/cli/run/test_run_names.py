@@ -92,10 +92,10 @@ def test_standard_output_that_is_not_utf_8_gets_what_it_can_show(
     assert len(list((tmp_path / "m").glob("*.png"))) == 3
     assert "frames" in done.stdout
     assert "\\u250" not in done.stdout  # frames of tables are drawn with what is there
-    told = danet("run", bundle.path, "Straße \u4e00.mp5", "--masks", "m2", **how, **environment)
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
-    assert "there is no file or folder" in told.stderr
+    refused = danet("run", bundle.path, "Straße \u4e00.mp5", "--masks", "m2", **how, **environment)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert "there is no file or folder" in refused.stderr
 
 
 @pytest.mark.parametrize(

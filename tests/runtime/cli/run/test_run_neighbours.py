@@ -98,7 +98,7 @@ def test_readers_that_are_absent_slow_or_killed_cost_the_stream_no_frame(
         assert slow.stdout is not None
         slow.stdout.readline()
         slow.send_signal(signal.SIGSTOP)
-        assert command.wait() == 0, command.said
+        assert command.wait() == 0, command.messages
     finally:
         for reader in (slow, killed):
             reader.kill()
@@ -121,7 +121,7 @@ def test_a_writer_that_is_killed_is_noticed_and_its_successor_is_found_by_the_sa
         first.until(lambda: reader.latest(60_000))
         refused = start(bundle.path, PATTERN, "--sink", f"shm:{shm}", folder="second")
         assert refused.wait() == 1
-        assert "in use by another process" in refused.said
+        assert "in use by another process" in refused.messages
         refused.leaves_nothing()
         assert first.process.poll() is None
         first.kill()
@@ -131,7 +131,7 @@ def test_a_writer_that_is_killed_is_noticed_and_its_successor_is_found_by_the_sa
             bundle.path, PATTERN, "--sink", f"shm:{shm}", "--report", "report.json", folder="third"
         ).ready()
         third.until(lambda: reader.latest(100))
-        assert third.end(signal.SIGTERM) == 0, third.said
+        assert third.end(signal.SIGTERM) == 0, third.messages
         assert reader.latest(60_000) is None
         assert sink_of(report_of(third.folder / "report.json"), "shm")["written"] > 0
         third.leaves_nothing()
@@ -149,7 +149,7 @@ def test_shared_memory_that_is_full_is_told_before_anything_starts(
         wrapper=(*NAMESPACES, "sh", "-c", script, "sh"),
     )
     assert command.wait() == 1
-    assert f"{segment_path(shm)} cannot be made: No space left on device" in command.said
+    assert f"{segment_path(shm)} cannot be made: No space left on device" in command.messages
     assert shm not in command.printed  # what is left in it
     assert list(command.folder.iterdir()) == []
     command.leaves_nothing()
@@ -174,8 +174,8 @@ def test_a_push_that_nobody_receives_costs_the_stream_no_frame_and_is_counted(
     frames = 150
     outputs = ("-o", "out.mp4", "--sink", address if udp else f"{address}/street", "--report", "report.json")
     command = start(bundle.path, f"{PATTERN}&frames={frames}", *outputs)
-    assert command.wait() == (0 if udp else 1), command.said
-    assert udp or "push: nothing got through" in command.said
+    assert command.wait() == (0 if udp else 1), command.messages
+    assert udp or "push: nothing got through" in command.messages
     report = report_of(command.folder / "report.json")
     push, video = sink_of(report, "push"), sink_of(report, "video")
     assert report["frames"]["in"] == frames
@@ -214,7 +214,7 @@ def test_an_encoder_that_dies_or_hangs_on_the_way_is_started_again_and_delays_no
     os.kill(first, number)
     command.until(lambda: [pid for pid in encoder() if pid != first])
     time.sleep(0.5)
-    assert command.end(signal.SIGTERM) == 0, command.said
+    assert command.end(signal.SIGTERM) == 0, command.messages
     report = report_of(command.folder / "report.json")
     push, video = sink_of(report, "push"), sink_of(report, "video")
     assert (push["restarts"], push["given_up"]) == (1, False)
@@ -255,11 +255,11 @@ def test_a_receiver_that_is_killed_and_comes_back_is_sent_to_again(
         server.kill()
         server.wait()
         server.stdout.close()
-        command.until(lambda: "push fails" in command.said)
+        command.until(lambda: "push fails" in command.messages)
         server = record()
         assert server.stdout is not None
         assert server.stdout.readline().startswith(b"picture")
-        assert command.end(signal.SIGTERM) == 0, command.said
+        assert command.end(signal.SIGTERM) == 0, command.messages
     finally:
         server.kill()
         server.wait()

@@ -81,7 +81,7 @@ def test_a_camera_that_is_ready_ends_as_asked(
 ) -> None:
     command = start(bundle.path, PATTERN, *OUTPUTS, "--sink", f"shm:{shm}").ready()
     command.until(lambda: (command.folder / "out.mp4").exists())
-    assert command.end(number) == 0, command.said
+    assert command.end(number) == 0, command.messages
     report = check_outputs(command)
     assert (report["ending"], report["error"], report["health"]["state"]) == ("stopped", None, "ready")
     assert report["frames"]["out"] > 0
@@ -112,7 +112,7 @@ def test_it_ends_as_asked_at_any_moment_of_its_start(
     if code == 0:
         check_outputs(command)
     elif code == 1:
-        assert "danet: interrupted" in command.said
+        assert "danet: interrupted" in command.messages
         assert list(command.folder.iterdir()) == []
     command.leaves_nothing()
     assert not segment_path(shm).exists()
@@ -120,8 +120,8 @@ def test_it_ends_as_asked_at_any_moment_of_its_start(
 
 def test_it_ends_as_asked_while_it_is_degraded(start: Callable[..., RunningCommand], bundle: Bundle) -> None:
     command = start(bundle.path, FROZEN, *OUTPUTS).ready()
-    command.until(lambda: "danet: degraded" in command.said)
-    assert command.end(signal.SIGTERM) == 0, command.said
+    command.until(lambda: "danet: degraded" in command.messages)
+    assert command.end(signal.SIGTERM) == 0, command.messages
     report = check_outputs(command)
     assert (report["ending"], report["health"]["state"]) == ("stopped", "degraded")
     assert "same frame" in report["health"]["reasons"][0]
@@ -136,7 +136,7 @@ def test_it_ends_as_asked_while_a_lost_camera_is_opened_again(
     mjpeg.silent.set()
     command.until(mjpeg.asked.is_set)  # it is being opened, and says nothing for ten seconds
     asked = time.monotonic()
-    assert command.end(number) == 0, command.said
+    assert command.end(number) == 0, command.messages
     assert time.monotonic() - asked < 8  # before the opening would have ended by itself
     report = check_outputs(command)
     assert (report["ending"], report["error"], report["health"]["state"]) == ("stopped", None, "stale")
@@ -166,18 +166,18 @@ def test_a_slow_output_is_finished_with_what_was_captured(
     source = "synthetic:?size=48x64&fps=500"
     command = start(bundle.path, source, "--policy", policy, *outputs).ready()
     command.until(lambda: len(taken) > 4096)
-    assert command.end(signal.SIGTERM) == 0, command.said
+    assert command.end(signal.SIGTERM) == 0, command.messages
     over.set()
     reader.join()
     while rest := os.read(reading, 1 << 16):
         taken.extend(rest)
     os.close(reading)
     report = report_of(command.folder / "report.json")
-    told = sink_of(report, "jsonl")
-    assert (len(taken.splitlines()), report["ending"]) == (told["written"], "stopped")
+    sink = sink_of(report, "jsonl")
+    assert (len(taken.splitlines()), report["ending"]) == (sink["written"], "stopped")
     assert frames_of(command.folder / "out.mp4") == sink_of(report, "video")["written"]
     if policy == "every":
-        assert told["written"] == report["frames"]["out"] > 0
+        assert sink["written"] == report["frames"]["out"] > 0
     command.leaves_nothing()
 
 
@@ -189,11 +189,12 @@ def test_an_output_that_takes_nothing_holds_up_neither_the_others_nor_the_end(
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     outputs = ("--sink", f"jsonl:{pipe}", "-o", "out.mp4", "--report", "report.json", "--overwrite")
     command = start(bundle.path, "synthetic:?size=48x64&fps=500", *outputs).ready()
-    command.until(lambda: "busy for more than 5 s with one frame" in command.said)
-    assert command.end(signal.SIGTERM) == 1, command.said
+    command.until(lambda: "busy for more than 5 s with one frame" in command.messages)
+    assert command.end(signal.SIGTERM) == 1, command.messages
     os.close(reading)
     assert (
-        "source.jsonl was given up: it did not finish one frame within 5 s; its output is cut" in command.said
+        "source.jsonl was given up: it did not finish one frame within 5 s; its output is cut"
+        in command.messages
     )
     report = report_of(command.folder / "report.json")
     assert frames_of(command.folder / "out.mp4") == sink_of(report, "video")["written"]
@@ -208,13 +209,13 @@ def test_further_signals_cut_nothing_short(
     command = start(bundle.path, source, *OUTPUTS).ready()
     command.until(lambda: (command.folder / "out.mp4").exists())
     numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT] * 5
-    assert command.end(*numbers, apart_s=0.005) == 1, command.said
+    assert command.end(*numbers, apart_s=0.005) == 1, command.messages
     report = check_outputs(command)
     assert report["ending"] == "stopped"
     assert 0 < report["frames"]["out"] < 600
     assert sink_of(report, "video")["written"] == report["frames"]["out"]
     assert report["frames"]["unfinished"] <= 1  # what was being read when the first came
-    assert f"interrupted after {report['frames']['out']} frames" in command.said
+    assert f"interrupted after {report['frames']['out']} frames" in command.messages
 
 
 def test_a_fault_keeps_its_exit_code_whatever_comes_while_it_closes(
@@ -224,12 +225,12 @@ def test_a_fault_keeps_its_exit_code_whatever_comes_while_it_closes(
     limit = ("--inference-timeout-s", 0.001)  # no inference is that fast: for the stream each one hangs
     box = ("--flight-recorder", "box")
     command = start(slow.path, "synthetic:?size=1080x1920&fps=50", *OUTPUTS, *limit, *box)
-    command.until(lambda: "danet: fault" in command.said)
-    assert command.end(*[signal.SIGTERM] * 5, apart_s=0.05) == 3, command.said
+    command.until(lambda: "danet: fault" in command.messages)
+    assert command.end(*[signal.SIGTERM] * 5, apart_s=0.05) == 3, command.messages
     report = check_outputs(command)
     assert (report["ending"], report["health"]["state"]) == ("failed", "fault")
     assert "inference has not returned for 0.001 s" in report["error"]
-    assert report["error"] in command.said
+    assert report["error"] in command.messages
     (written,) = (command.folder / "box").iterdir()
     assert (written / "blackbox.json").is_file() or list(written.glob("*.json"))
 
@@ -246,7 +247,7 @@ def test_asking_for_a_flight_recorder_before_there_is_one_ends_nothing(
         command.process.send_signal(signal.SIGUSR1)
         assert not (command.folder / "report.json").exists()
         time.sleep(0.05)
-    assert command.wait() == 0, command.said
+    assert command.wait() == 0, command.messages
     assert report_of(command.folder / "report.json")["frames"]["in"] == 40
     command.leaves_nothing()
 
@@ -267,13 +268,13 @@ def test_a_storm_of_requests_makes_few_boxes_and_no_threads(
         os.kill(pid, signal.SIGUSR1)
         time.sleep(0.005)
         most = max(most, threads_of(pid))
-    assert command.end(signal.SIGTERM) == 0, command.said
+    assert command.end(signal.SIGTERM) == 0, command.messages
     pauses = (time.monotonic() - began) / APART_S  # one, unless the machine is busy
     assert most - before <= 1
-    told = sink_of(report_of(command.folder / "report.json"), "flight_recorder")
-    assert 1 <= len(told["written_to"]) <= 2 + pauses  # at the beginning, after each pause, at the end
-    assert told["unwritten"] == []
-    for box in told["written_to"]:
+    sink = sink_of(report_of(command.folder / "report.json"), "flight_recorder")
+    assert 1 <= len(sink["written_to"]) <= 2 + pauses  # at the beginning, after each pause, at the end
+    assert sink["unwritten"] == []
+    for box in sink["written_to"]:
         assert len(list(FlightRecording(command.folder / box))) > 0
     command.leaves_nothing()
 
@@ -289,7 +290,7 @@ def test_requests_up_to_the_last_moment_do_not_change_the_exit_code(
     while command.process.poll() is None:
         command.process.send_signal(signal.SIGUSR1)
         time.sleep(0.001)
-    assert command.process.returncode == 0, command.said
+    assert command.process.returncode == 0, command.messages
     assert "written: report.json" in command.printed
     command.leaves_nothing()
 
@@ -337,6 +338,6 @@ def test_a_port_that_nobody_answers_on_is_left_while_it_is_opened_for_the_first_
             asked = time.monotonic()
             assert command.end(signal.SIGTERM) == 1
             assert time.monotonic() - asked < 8
-    assert "danet: interrupted" in command.said
+    assert "danet: interrupted" in command.messages
     assert list(command.folder.iterdir()) == []
     command.leaves_nothing()

@@ -73,8 +73,8 @@ def test_an_output_with_holes_is_told_and_is_no_failure(bundle: Bundle) -> None:
     report = report_with(bundle, Failing(every=2), Failing(every=10**9))
     assert failed_sinks(report) == []
     (line,) = impaired_sinks(report)
-    told = report.cameras[0]["sinks"][0]
-    assert f"source.push-0: {told['failed']} of {told['failed'] + told['written']} writes failed" in line
+    row = report.cameras[0]["sinks"][0]
+    assert f"source.push-0: {row['failed']} of {row['failed'] + row['written']} writes failed" in line
 
 
 def test_an_output_that_was_given_up_is_told(bundle: Bundle) -> None:
@@ -144,11 +144,11 @@ def test_a_camera_waits_for_no_output_and_none_that_may_work_again_is_given_up(b
         sink.works.set()
         until(lambda: len(sink.ids) > 3)
         assert "source.video fails: the disk is full" not in stream.health.reasons
-    told = stream.report().cameras[0]["sinks"][0] | {"holes": sink.holes}
-    assert told["failed"] >= 10
-    assert not told["given_up"]
+    row = stream.report().cameras[0]["sinks"][0] | {"holes": sink.holes}
+    assert row["failed"] >= 10
+    assert not row["given_up"]
     (line,) = failed_sinks(stream.report())
-    assert line.startswith(f"source.video is not whole: {told['failed']} of ")
+    assert line.startswith(f"source.video is not whole: {row['failed']} of ")
 
 
 def test_the_exit_code_tells_that_every_result_was_too_late(
@@ -176,9 +176,9 @@ def test_an_rtsp_receiver_that_was_never_there_got_nothing(
         done = danet("run", bundle.path, source, "--sink", uri, "--report", "r.json")
     assert done.returncode == 1
     report = report_of(tmp_path / "r.json")
-    told = sink_of(report, "push")
-    assert (told["written"], told["frames"]) == (0, 0)
-    assert told["failed"] + told["dropped"] == report["frames"]["out"] > 0
+    row = sink_of(report, "push")
+    assert (row["written"], row["frames"]) == (0, 0)
+    assert row["failed"] + row["dropped"] == report["frames"]["out"] > 0
     assert "source.push: nothing got through" in done.stderr
 
 
@@ -195,7 +195,7 @@ def test_outputs_that_are_removed_on_the_way_are_told_and_go_on(
         (folder / gone).rename(tmp_path / gone)  # nothing is written into it while it is removed
         shutil.rmtree(tmp_path / gone)
     command.until(lambda: (folder / "d/out-0001.mp4").exists() and (folder / "d/out-0001.jsonl").exists())
-    command.until(lambda: "masks was" in command.said and "goes on in d/out-0001.mp4" in command.said)
+    command.until(lambda: "masks was" in command.messages and "goes on in d/out-0001.mp4" in command.messages)
     assert command.end(signal.SIGTERM) == 1
     report = report_of(folder / "r.json")
     for kind, name in (("video", "d/out.mp4"), ("jsonl", "d/out.jsonl"), ("masks", "masks")):
@@ -205,7 +205,7 @@ def test_outputs_that_are_removed_on_the_way_are_told_and_go_on(
         ways = (f"{name} was ", f"{name} cannot be written: {missing}", flush)
         hole = sink_of(report, kind)["holes"][0]
         assert hole.startswith(ways)
-        assert f"danet: error: source.{kind} is not whole: {hole}" in command.said
+        assert f"danet: error: source.{kind} is not whole: {hole}" in command.messages
     assert "written: d/out.mp4" not in command.printed
     assert frames_of(folder / "d/out-0001.mp4") > 0
     assert len(lines_of(folder / "d/out-0001.jsonl")) > 0

@@ -102,19 +102,19 @@ class ParserError:
     def __init__(
         self, description: str, node_name: str = "", operator: str = "", stack: tuple[str, ...] = ()
     ):
-        self._said = (description, node_name, operator, list(stack))
+        self._stated = (description, node_name, operator, list(stack))
 
     def desc(self) -> str:
-        return self._said[0]
+        return self._stated[0]
 
     def node_name(self) -> str:
-        return self._said[1]
+        return self._stated[1]
 
     def node_operator(self) -> str:
-        return self._said[2]
+        return self._stated[2]
 
     def local_function_stack(self) -> list[str]:
-        return self._said[3]
+        return self._stated[3]
 
 
 class ProfilingVerbosity(enum.Enum):
