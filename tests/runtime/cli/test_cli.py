@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, version
+from typing import Any
 
 import pytest
 import typer
@@ -57,6 +58,11 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     del sys.modules["danet_test_commands"]
 
 
+def every_command() -> dict[str, Any]:
+    group: Any = typer.main.get_command(cli.build_app())
+    return {name: group.get_command(None, name) for name in group.list_commands(None)}
+
+
 @pytest.mark.usefixtures("entries")
 def test_a_broken_command_is_listed_as_broken_and_breaks_no_other() -> None:
     app = cli.build_app()
@@ -103,22 +109,41 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_the_runtimes_own_commands_are_registered() -> None:
-    names = [command.name for command in cli.build_app().registered_commands]
+    names = list(every_command())
     assert [name for name in names if name in ("run", "profile", "doctor")] == ["run", "profile", "doctor"]
 
 
 def test_listing_the_runtimes_commands_loads_nothing_heavy() -> None:
     code = """
 import sys
+import typer
 from danet_runtime.cli import app as cli
-entries = cli.entry_points(group=cli.COMMAND_GROUP)
-cli.entry_points = lambda group: [entry for entry in entries if entry.value.startswith("danet_runtime")]
-cli.build_app()
+found = cli.entry_points(group=cli.COMMAND_GROUP)
+entries = [entry for entry in found if entry.value.startswith("danet_runtime")]
+cli.entry_points = lambda group: entries
+group = typer.main.get_command(cli.build_app())
+assert all(group.get_command(None, entry.name).callback for entry in entries)
 heavy = "torch triton onnx onnxruntime tensorrt tensorrt_rtx cv2 numpy pydantic".split()
 print(*[name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.usefixtures("entries")
+def test_no_command_but_the_one_that_is_asked_for_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = EntryPoint.load
+    monkeypatch.setattr(EntryPoint, "load", lambda entry: loaded.append(entry.name) or load(entry))
+    assert runner.invoke(cli.build_app(), ["zebra"]).output == "well\n"
+    assert loaded == ["zebra"]
+
+
+@pytest.mark.usefixtures("entries")
+def test_a_misspelt_command_is_told_the_nearest_of_all() -> None:
+    told = runner.invoke(cli.build_app(), ["zebr"])
+    assert told.exit_code == 2
+    assert "Did you mean 'zebra'?" in told.output
 
 
 def test_the_package_runs_as_the_command() -> None:
@@ -164,7 +189,11 @@ def test_options_that_were_renamed_are_still_known_by_their_old_names(
 
 
 def test_every_renamed_option_is_one_of_a_command_under_its_new_name_alone() -> None:
-    commands = typer.main.get_command(cli.build_app()).commands.values()  # type: ignore[attr-defined]
-    options = {name for command in commands for parameter in command.params for name in parameter.opts}
+    options = {
+        name
+        for command in every_command().values()
+        for parameter in command.params
+        for name in parameter.opts
+    }
     assert set(RENAMED.values()) <= options
     assert not set(RENAMED) & options

@@ -69,9 +69,9 @@ def test_a_closed_standard_stream_is_no_error_and_nothing_printed_lands_in_an_ou
 def number_options() -> list[Any]:
     """Every option of every command that takes a number, with what else the command needs."""
     found = []
-    commands = typer.main.get_command(build_app()).commands  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(build_app())
     for entry in entry_points(group=COMMAND_GROUP):
-        command = commands[entry.name]
+        command = group.get_command(None, entry.name)
         hints = get_type_hints(entry.load())
         for option in command.params:
             kinds = {hints.get(option.name), *get_args(hints.get(option.name))} & {int, float}
