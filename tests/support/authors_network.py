@@ -7,6 +7,7 @@ held against them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -144,3 +145,9 @@ def literal_logits(state: State, x: torch.Tensor, multi_grid: Sequence[int]) -> 
     position = block("conv51", _position_attention(state, block("conv5a", c4)))
     channel = block("conv52", _channel_attention(state, block("conv5c", c4)))
     return _convolved(state, "head.conv8.1", position + channel)
+
+
+def saved(folder: Path, state: State, **besides: object) -> Path:
+    """Write a file of weights, with whatever else a trainer stores beside them."""
+    torch.save({"state_dict": state, **besides}, folder / "c.pth")
+    return folder / "c.pth"

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback whose answers a test writes itself, and the videos that it sends."""
+"""An HTTP server on loopback whose answers a test writes itself, its videos, and a source that reads them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import truth
+
+from danet_runtime.sources import FrameInfo, open_source
+from danet_runtime.sources.http import HttpSource
 
 
 class Asked(http.server.BaseHTTPRequestHandler):
@@ -183,3 +187,22 @@ def serving(**answers: Callable[[Asked], None]) -> Iterator[str]:
     """One camera; the addresses of its answers are this and their names."""
     with HttpCamera({f"/{name}": write for name, write in answers.items()}) as camera:
         yield f"http://{camera.host}/"
+
+
+@contextmanager
+def opened(uri: str, **options: object) -> Iterator[HttpSource]:
+    """A source of this address, closed at the end."""
+    source = open_source(uri, **options)  # type: ignore[arg-type]
+    assert isinstance(source, HttpSource)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def read(source: HttpSource) -> tuple[FrameInfo, truth.Truth | None]:
+    """The next picture: what is known of it, and what it shows."""
+    buffer = np.empty((*source.size_hw, 3), np.uint8)
+    info = source.read_into(buffer)
+    assert info is not None
+    return info, truth.read(buffer)

@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
+
+from danet_train import read_checkpoint
+from danet_train.checkpoint import Checkpoint
 
 
 def config_text(
@@ -137,3 +140,18 @@ def content_of_0x(
 def published(content: Mapping[str, Any]) -> dict[str, Any]:
     """As publish_model.py leaves a file."""
     return {key: value for key, value in content.items() if key in ("meta", "state_dict")}
+
+
+SMALL: Final = {"base_channels": 4, "head_channels": 8, "attention_channels": 4, "aux_channels": 4}
+"""Arguments of a network whose files take no time."""
+
+NAMES: Final = ("road", "bed ")
+PALETTE: Final = [[128, 64, 128], [204, 5, 255]]
+IN_0X: Final[dict[str, Any]] = {"names": list(NAMES), "palette": PALETTE, "text": config_text(True, old=True)}
+IN_1X: Final[dict[str, Any]] = {"names": NAMES, "palette": PALETTE, "text": config_text(True)}
+
+
+def read(path: Path) -> tuple[Checkpoint, str]:
+    """What is read of a file, and what is said of it."""
+    notes: list[str] = []
+    return read_checkpoint(path, say=notes.append), "\n".join(notes)

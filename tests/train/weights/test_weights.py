@@ -1,19 +1,14 @@
 import json
 import pickle
 import zipfile
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-import tomllib
 import torch
-import typer
-from authors_network import authors_file, literal_logits
-from typer.testing import CliRunner
+from authors_network import authors_file, literal_logits, saved
 
 from danet_train import build_model, load_checkpoint, read_checkpoint
-from danet_train.cli.import_weights import import_weights
-from danet_train.errors import CheckpointError, UsageError
+from danet_train.errors import CheckpointError
 from danet_train.model.architecture import infer_config
 from danet_train.model.danet import DANet
 from danet_train.weights.authors import translate_authors
@@ -143,20 +138,15 @@ def test_a_published_files_shapes_are_those_of_the_network_read_off_them(listing
 # What a file may lack or have besides.
 
 
-def _saved(tmp_path, state, **besides):
-    torch.save({"state_dict": state, **besides}, tmp_path / "c.pth")
-    return tmp_path / "c.pth"
-
-
 def test_the_authors_gammas_become_scalars(tmp_path):
     state = authors_file(deep=True)
-    model = load_checkpoint(_saved(tmp_path, state))
+    model = load_checkpoint(saved(tmp_path, state))
     assert model.decode_head.pam.gamma.scale.shape == ()
     assert model.decode_head.pam.gamma.scale.item() == pytest.approx(0.8)
     assert model.decode_head.cam.gamma.scale.item() == pytest.approx(-0.6)
     state["head.sc.gamma"] = torch.ones(2)
     with pytest.raises(CheckpointError, match=r"head.sc.gamma must have the shape \(\)"):
-        load_checkpoint(_saved(tmp_path, state))
+        load_checkpoint(saved(tmp_path, state))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +174,7 @@ def test_the_authors_gammas_become_scalars(tmp_path):
 def test_every_tensor_of_an_authors_file_is_accounted_for_by_its_own_name(tmp_path, change, message):
     state = authors_file(deep=True)
     change(state)
-    path = _saved(tmp_path, state)
+    path = saved(tmp_path, state)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value)
@@ -193,7 +183,7 @@ def test_every_tensor_of_an_authors_file_is_accounted_for_by_its_own_name(tmp_pa
 
 def test_a_mmsegmentation_file_with_a_tensor_too_many_is_said_to_be_one(tmp_path):
     state = build_model(18, **SMALL, stem_channels=4).state_dict()
-    path = _saved(tmp_path, {**state, "decode_head.extra.bias": torch.ones(1)})
+    path = saved(tmp_path, {**state, "decode_head.extra.bias": torch.ones(1)})
     expected = r"taken for a DANet with mmsegmentation's names: .* 1 unexpected \(decode_head.extra.bias\)"
     with pytest.raises(CheckpointError, match=expected):
         load_checkpoint(path)
@@ -201,13 +191,13 @@ def test_a_mmsegmentation_file_with_a_tensor_too_many_is_said_to_be_one(tmp_path
 
 def test_a_file_of_no_family_says_what_each_family_has(tmp_path):
     with pytest.raises(CheckpointError, match=r"begin with 'encoder.weight'") as caught:
-        load_checkpoint(_saved(tmp_path, {"encoder.weight": torch.ones(1)}))
+        load_checkpoint(saved(tmp_path, {"encoder.weight": torch.ones(1)}))
     for name in ("decode_head.conv_seg.weight", "head.conv8.1.weight", "layer1.0.conv1.weight"):
         assert name in str(caught.value)
 
 
 def test_a_resnet_alone_is_refused_with_the_place_where_it_belongs(tmp_path):
-    path = _saved(tmp_path, build_model(18, **SMALL).backbone.state_dict())
+    path = saved(tmp_path, build_model(18, **SMALL).backbone.state_dict())
     with pytest.raises(CheckpointError, match="a ResNet alone; train with it as 'backbone_weights:'"):
         load_checkpoint(path)
 
@@ -225,7 +215,7 @@ def test_a_bare_file_and_one_of_a_parallel_wrapper_are_read_alike(tmp_path):
 def test_a_file_older_than_the_counters_of_batch_normalisation_gets_them_and_that_is_said(tmp_path):
     state = {k: v for k, v in authors_file(deep=False).items() if not k.endswith("num_batches_tracked")}
     notes = []
-    model = read_checkpoint(_saved(tmp_path, state), say=notes.append).model
+    model = read_checkpoint(saved(tmp_path, state), say=notes.append).model
     assert any("num_batches_tracked is set to 0" in note for note in notes)
     assert model.backbone.bn1.num_batches_tracked == 0
 
@@ -238,7 +228,7 @@ class _Planted:
 def test_code_in_a_published_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notes = []
-    read_checkpoint(_saved(tmp_path, authors_file(deep=True), best_pred=_Planted()), say=notes.append)
+    read_checkpoint(saved(tmp_path, authors_file(deep=True), best_pred=_Planted()), say=notes.append)
     assert any("left out: 1 object besides tensors, not loaded because they can run code" in n for n in notes)
     Path("raw.pth").write_bytes(pickle.dumps({"pretrained.conv1.weight": _Planted()}))
     with pytest.raises(CheckpointError, match="can run code"):
@@ -249,7 +239,7 @@ def test_code_in_a_published_file_is_not_run(tmp_path, monkeypatch):
 
 
 def test_what_no_tensor_tells_is_assumed_aloud_or_taken_from_the_caller(tmp_path, caplog):
-    path = _saved(tmp_path, authors_file(deep=False, fc=True))
+    path = saved(tmp_path, authors_file(deep=False, fc=True))
     load_checkpoint(path)
     for words in ("pretrained.fc.weight", "dilations 2,4,4", "aligned corners"):
         assert words in caplog.text
@@ -272,45 +262,24 @@ def test_what_no_tensor_tells_is_assumed_aloud_or_taken_from_the_caller(tmp_path
     ids=["0.x", "1.x", "1.0.0rc", "1.x, noted beside"],
 )
 def test_the_classes_that_mmsegmentation_names_are_read_and_checked(tmp_path, meta):
-    loaded = read_checkpoint(
-        _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta)
-    )
+    loaded = read_checkpoint(saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta))
     assert loaded.classes.names == ("road", "car")
     assert loaded.classes.colors == ((1, 2, 3), (4, 5, 6))
     with pytest.raises(CheckpointError, match="3 classes, but the class table names 2"):
-        read_checkpoint(_saved(tmp_path, build_model(18, **SMALL, num_classes=3).state_dict(), meta=meta))
+        read_checkpoint(saved(tmp_path, build_model(18, **SMALL, num_classes=3).state_dict(), meta=meta))
     wrong = {"CLASSES": ("road", "car"), "PALETTE": [[1, 2, 300], [4, 5, 6]]}
-    path = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=wrong)
+    path = saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=wrong)
     with pytest.raises(CheckpointError, match="not names and RGB colors"):
         read_checkpoint(path)
 
 
 def test_a_palette_that_has_not_a_color_a_class_keeps_no_weights_out(tmp_path):
     meta = {"dataset_meta": {"classes": ["road", "car"], "palette": [[1, 2, 3]] * 19}}
-    path, notes = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta), []
+    path, notes = saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta), []
     loaded = read_checkpoint(path, say=notes.append)
     assert loaded.classes.names == ("road", "car")
     assert len(set(loaded.classes.colors)) == 2
     assert any("left out: the palette of 19 colors, as there are 2 classes" in line for line in notes)
-
-
-def test_classes_of_another_number_are_replaced_by_the_callers_own(tmp_path):
-    meta = {
-        "CLASSES": tuple("abcde"),
-        "PALETTE": None,
-    }  # of the data set that the network was first trained on
-    path = _saved(tmp_path, build_model(18, **SMALL, num_classes=2).state_dict(), meta=meta)
-    (tmp_path / "own.yaml").write_text("classes: [{name: x, color: [0, 0, 0]}, {name: y, color: [9, 9, 9]}]")
-    out = tmp_path / "out.pt"
-    run = _import(path, "-o", out)
-    assert isinstance(run.exception, CheckpointError)
-    assert "2 classes, but the class table names 5; name its own: `danet import --classes`" in str(
-        run.exception
-    )
-    assert not out.exists()
-    run = _import(path, "-o", out, "--classes", tmp_path / "own.yaml")
-    assert run.exit_code == 0, run.output
-    assert read_checkpoint(out).classes.names == ("x", "y")
 
 
 @pytest.mark.parametrize(
@@ -353,69 +322,6 @@ def test_mmsegmentations_settings_name_the_whole_shape():
         "backbone.multi_grid": (4, 8, 16),
         "decode_head.align_corners": True,
     }
-
-
-# The command.
-
-
-def _import(*arguments):
-    app = typer.Typer()
-    app.command()(import_weights)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def test_the_command_turns_an_authors_file_into_a_checkpoint_and_into_mmsegmentations_and_back(tmp_path):
-    path = _saved(tmp_path, authors_file(deep=False, classes=19, fc=True))
-    own, mmseg, back = tmp_path / "own.pt", tmp_path / "mmseg.pth", tmp_path / "back.pt"
-    result = _import(path, "-o", own, "--classes", "cityscapes", "--multi-grid", "4,8,16")
-    assert result.exit_code == 0, result.output
-    for words in (
-        "pretrained.fc.weight",
-        "aligned corners",
-        "DANet-R50",
-        "road, sidewalk",
-        "its authors' names",
-    ):
-        assert words in result.output
-    loaded = read_checkpoint(own)
-    assert loaded.model.config.multi_grid == (4, 8, 16)
-    assert loaded.model.config.align_corners is True
-    assert len(loaded.metadata["imported"]["sha256"]) == 64
-
-    result = _import(own, "-o", mmseg, "--to", "mmseg")
-    assert result.exit_code == 0, result.output
-    assert "backbone.multi_grid=(4, 8, 16)" in result.output
-    result = _import(mmseg, "-o", back)
-    assert result.exit_code == 0, result.output
-    again = read_checkpoint(back)
-    assert again.model.config == loaded.model.config
-    assert again.classes.names == loaded.classes.names
-    held = again.model.state_dict()
-    assert all(torch.equal(held[name], tensor) for name, tensor in loaded.model.state_dict().items())
-
-
-def test_the_command_replaces_nothing_unasked_and_refuses_what_makes_no_sense(tmp_path):
-    path = _saved(tmp_path, authors_file(deep=True))
-    (tmp_path / "there.pt").write_text("mine")
-    out = tmp_path / "out.pt"
-    for arguments, message in (
-        ((path, "-o", tmp_path / "there.pt"), "exists already"),
-        ((path, "-o", out, "--multi-grid", "4,,8"), "--multi-grid must be"),
-        ((path, "-o", out, "--classes", "cityscapes"), "has 5 classes, but --classes cityscapes names 19"),
-    ):
-        result = _import(*arguments)
-        assert isinstance(result.exception, UsageError)
-        assert message in str(result.exception)
-    assert (tmp_path / "there.pt").read_text() == "mine"
-    assert not out.exists()
-    assert _import(path, "-o", tmp_path / "there.pt", "--overwrite").exit_code == 0
-    assert load_checkpoint(tmp_path / "there.pt").config.depth == 50
-
-
-def test_the_command_is_registered():
-    project = tomllib.loads((REPOSITORY / "train/pyproject.toml").read_text(encoding="utf-8"))["project"]
-    module, _, name = project["entry-points"]["danet.commands"]["import"].partition(":")
-    assert getattr(import_module(module), name) is import_weights
 
 
 def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused_before_torch_sees_it(tmp_path):
