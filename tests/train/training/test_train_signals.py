@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from danet_train import read_checkpoint
+from danet_train.training import interruption
 from danet_train.training.interruption import stopping_on_signals
 
 CONFIG = """
@@ -23,7 +24,7 @@ batch_size: 2
 steps: 60
 workers: 1
 device: cpu
-threads: 1
+threads: 2  # a pool of threads in each loader too, to any of which a signal may go
 """
 
 
@@ -53,10 +54,14 @@ def _wait_for(process, words):
 
 
 def _interrupt(folder, data, number):
-    """Start, send the signal to the loaders too, as a terminal or a service manager does; the last step."""
+    """Start, send the signal to the loaders too, as a terminal or a service manager does; the last step.
+
+    `timeout` sends it to the process alone, and then to its group, in which it is, too.
+    """
     folder.mkdir()
     process = _start(folder, data)
     _wait_for(process, "step 6 of 60")
+    os.kill(process.pid, number)
     os.killpg(process.pid, number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr
@@ -75,6 +80,11 @@ def test_sigterm_saves_the_state_and_says_how_to_go_on(tmp_path, synthetic_root)
 
 
 @pytest.mark.slow
+def test_a_closed_terminal_saves_the_state_as_well(tmp_path, synthetic_root):
+    _interrupt(tmp_path / "parts", synthetic_root, signal.SIGHUP)
+
+
+@pytest.mark.slow
 def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_if_nothing_had_come(tmp_path, synthetic_root):
     (tmp_path / "whole").mkdir()
     step = _interrupt(tmp_path / "parts", synthetic_root, signal.SIGINT)
@@ -90,13 +100,16 @@ def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_if_nothing_had_come(tmp_pa
     assert records[0]["loss_curve"] == records[1]["loss_curve"]
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_a_first_signal_only_asks_and_a_second_does_what_it_did_before(first):
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_first_signal_only_asks_and_one_a_while_later_does_what_it_did_before(first, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     with stopping_on_signals() as asked:
         assert not asked()
         os.kill(os.getpid(), first)
         assert asked()
+        os.kill(os.getpid(), signal.SIGINT)  # the same request, as `timeout` repeats it
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(interruption, "REPEATS_S", -1.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -104,13 +117,18 @@ def test_a_first_signal_only_asks_and_a_second_does_what_it_did_before(first):
 
 @pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once_and_leaves_nothing_half_written(tmp_path, synthetic_root):
-    process = _start(tmp_path, synthetic_root, "--steps", "1000000")
+    # Steps of several seconds, the first of which a first signal lets it finish.
+    long = ("augmentation.crop_hw=[256,256]", "batch_size=32", "workers=0")
+    process = _start(tmp_path, synthetic_root, *long, "--steps", "1000000")
     _wait_for(process, "to learn from")
-    time.sleep(1)  # it is on its way to the first step, which a first signal lets it finish
-    for _ in range(2):
-        os.kill(process.pid, signal.SIGTERM)
-        time.sleep(0.05)
-    _, stderr = process.communicate(timeout=60)
+    time.sleep(1)
+    try:
+        for _ in range(2):
+            os.kill(process.pid, signal.SIGTERM)
+            time.sleep(interruption.REPEATS_S + 0.2)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 1, stderr
     assert "danet: interrupted" in stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"c.state.pt", "tiny.yaml"}

@@ -137,8 +137,9 @@ def train(
 ) -> None:
     """Train a DANet and write a checkpoint with its scores, or fine-tune one for INT8.
 
-    A first Ctrl-C or SIGTERM finishes the step under way, saves the state beside the checkpoint and ends
-    with exit code 1; a second one ends at once. The same command with --resume continues.
+    A first Ctrl-C, SIGTERM or SIGHUP finishes the step under way, saves the state beside the checkpoint and
+    ends with exit code 1; another one, more than a second later, ends at once. The same command with --resume
+    continues.
 
     On several GPUs or machines: torchrun --nproc-per-node 4 --no-python danet train ... (the batch is that of
     all of them; on several machines the checkpoint's folder is one that all see).

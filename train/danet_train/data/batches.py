@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -15,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from danet_train.child_processes import heed_the_parent_alone, holding_signals
 from danet_train.data.samples.faults import Skipped
 from danet_train.data.torch_samples import TrainingItem, TrainingSamples
 from danet_train.errors import DataError, TrainingError
@@ -74,7 +72,7 @@ def batches(
             num_workers=workers,
             collate_fn=_collate,
             drop_last=True,
-            worker_init_fn=_heed_the_parent_alone,
+            worker_init_fn=_begin_worker,
         )
         for batch in _received(loader):
             if isinstance(batch, DataError):
@@ -86,7 +84,8 @@ def batches(
 
 def _received(loader: DataLoader[TrainingItem | DataError]) -> Iterator[Batch | DataError]:
     """Yield the batches of a loader; raise an ordinary error where it dies while handing over its batch."""
-    batches_to_come = iter(loader)
+    with holding_signals():
+        batches_to_come = iter(loader)
     while True:
         try:
             batch = next(batches_to_come)
@@ -138,23 +137,8 @@ def naming_lost_workers(way_on: Callable[[], str] = str) -> Iterator[None]:
         ) from error
 
 
-def _heed_the_parent_alone(_worker: int) -> None:
-    """A signal to all processes asks the training to stop, which must not lose its loaders before.
-
-    But a SIGTERM of the main process, which sends it where it ends, does end this one: it waits for that.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not hasattr(signal, "sigwaitinfo"):  # as on macOS and Windows: torch's own handling stays
-        return
-    # Blocked in this thread and in all that it starts, so that the one below gets it, and whose it is.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with_the_parent(parent: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
-    os._exit(0)
+def _begin_worker(_number: int) -> None:
+    heed_the_parent_alone()
 
 
 def _collate(read: list[TrainingItem | DataError]) -> Batch | DataError:

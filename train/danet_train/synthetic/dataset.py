@@ -14,18 +14,19 @@ import functools
 import json
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from danet_train.child_processes import heed_the_parent_alone, holding_signals
 from danet_train.classes import CITYSCAPES
 from danet_train.errors import DataError, UsageError
 from danet_train.files.atomic import new_folder
@@ -169,14 +170,17 @@ def _each(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        yield from pool.map(work, jobs)  # one job a time: an interruption waits for those that run
+        resource_tracker.ensure_running()  # its start would let signals through again
+        with holding_signals():  # the processes start as the jobs come in, which is all at once
+            results = pool.map(work, jobs)
+        yield from results  # one job a time: an interruption waits for those that run
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the parent, and end when the parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the parent, and end when it does."""
+    heed_the_parent_alone()
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
