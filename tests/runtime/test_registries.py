@@ -12,17 +12,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import Field
+from typer.testing import CliRunner
 
 import danet_runtime
 from danet_runtime import Segmenter
 from danet_runtime.backends.registry import BACKENDS
-from danet_runtime.backends.statement import BackendStatement
+from danet_runtime.backends.statement import BackendStatement, EngineStatement
 from danet_runtime.bundle import Bundle
+from danet_runtime.cli.app import build_app
 from danet_runtime.errors import UsageError
 from danet_runtime.registry import Registry, Statement
 from danet_runtime.sinks import SINKS
@@ -119,7 +122,7 @@ TOY_BACKEND = '''
 """ONNX Runtime with one thread."""
 
 from danet_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from danet_runtime.backends.statement import BackendStatement
+from danet_runtime.backends.statement import BackendStatement, EngineStatement
 
 
 class LoneBackend:
@@ -259,6 +262,43 @@ def test_errors_list_the_toys_and_are_wrong_usage(answers: Answers, arguments: t
     code, output = answers[arguments]
     assert code == 2
     assert WRONG[arguments] in output
+
+
+class ToyEngines:
+    """A backend whose engines are TensorRT's, by another name."""
+
+    statement = EngineStatement(
+        name="toy-engines", form="toy-engines", flavour="tensorrt-rtx", takes_targets=True
+    )
+
+
+def test_danet_build_asks_the_registry_whose_engines_there_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "toys", SimpleNamespace(ToyEngines=ToyEngines))
+    app = build_app()
+
+    def output(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["build", *arguments], env={"TERMINAL_WIDTH": "500"})
+        return " ".join((done.output + str(done.exception)).replace("│", " ").split())
+
+    BACKENDS.add("toys:ToyEngines")
+    try:
+        assert "[tensorrt|tensorrt-rtx|toy-engines]" in (help := output("--help"))
+        assert "toy-engines ahead of time, for each --target" in help
+        assert "tensorrt for the GPU here" in help
+        bundle = str(tmp_path)
+        assert "toy-engines builds ahead of time" in output(bundle, "--backend", "toy-engines")
+        assert "toy-engines has no plugins" in output(
+            bundle, "--backend", "toy-engines", "--target", "sm_89", "--kernels", "small"
+        )
+        refused = "'onnxruntime' is not one of 'tensorrt', 'tensorrt-rtx', 'toy-engines'"
+        assert refused in output(bundle, "--backend", "onnxruntime")
+    finally:
+        BACKENDS.remove("toys:ToyEngines")
+    assert "builds for the GPU of this machine" in output(
+        bundle, "--backend", "tensorrt", "--target", "sm_89"
+    )
 
 
 def stated(registry: Registry[Any]) -> list[Statement]:

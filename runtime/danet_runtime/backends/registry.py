@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from danet_runtime.backends.base import Backend
-from danet_runtime.backends.statement import BackendWanted, RegisteredBackend
+from danet_runtime.backends.statement import BackendWanted, EngineStatement, RegisteredBackend
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import UsageError
@@ -30,6 +30,17 @@ def backends(*, compared: bool = False) -> dict[str, type[RegisteredBackend]]:
     return {
         kind.statement.name: kind for kind in BACKENDS if compared or not kind.statement.is_for_comparison
     }
+
+
+def engine_backends() -> dict[str, EngineStatement]:
+    """What the backends state that run engines, by name; `danet build` makes those engines."""
+    stated = (kind.statement for kind in BACKENDS)
+    return {one.name: one for one in stated if isinstance(one, EngineStatement)}
+
+
+def gpu_backend_names() -> str:
+    """The backends that take frames on the GPU, for an error."""
+    return " or ".join(f'"{name}"' for name, kind in backends().items() if kind.statement.takes_gpu)
 
 
 def find_backend(name: str, *, compared: bool = False) -> type[RegisteredBackend]:
@@ -70,8 +81,10 @@ def open_backend(
         MissingDependencyError: The backend's package is not installed.
     """
     kind = find_backend(backend)
-    if engine_folder is not None and kind.statement.flavour is None:
-        raise UsageError(f"{backend} takes no engines; leave --engine-dir out, or choose tensorrt")
+    if engine_folder is not None and not isinstance(kind.statement, EngineStatement):
+        raise UsageError(
+            f"{backend} takes no engines; leave --engine-dir out, or choose {' or '.join(engine_backends())}"
+        )
     if threads is not None and not kind.statement.takes_threads:
         why = "runs on the GPU" if kind.statement.takes_gpu else "has no threads to be counted"
         raise UsageError(f"{backend} {why}; leave --threads out")

@@ -18,18 +18,37 @@ class BackendStatement(Statement):
     """Metadata of a backend class; its ``form`` is its name.
 
     Attributes:
-        flavour: The library whose engines it runs, which `danet build` makes; ``None``: it takes none.
         takes_gpu: Whether it needs a GPU.
         takes_threads: Whether the number of its CPU threads can be set.
         precision: The variant that it runs where none is asked for; ``None``: the most precise of the bundle.
         is_for_comparison: Whether it is for `danet compare` alone, and no backend of a stream.
     """
 
-    flavour: Flavour | None = None
     takes_gpu: bool = False
     takes_threads: bool = False
     precision: Precision | None = None
     is_for_comparison: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineStatement(BackendStatement):
+    """Metadata of a backend class that runs engines, which `danet build` makes.
+
+    Attributes:
+        flavour: The library that builds and runs them.
+        takes_targets: Whether they are built ahead of time, for GPUs that are named; else for the GPU here.
+        takes_kernels: Whether they can hold the bundle's own kernels.
+    """
+
+    flavour: Flavour
+    takes_targets: bool = False
+    takes_kernels: bool = False
+
+    @property
+    def built(self) -> str:
+        """How they are built, for a help text."""
+        where = "ahead of time, for each --target" if self.takes_targets else "for the GPU here"
+        return f"{self.name} {where}"
 
 
 class BackendWanted(NamedTuple):

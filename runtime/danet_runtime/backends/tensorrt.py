@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from danet_runtime.backends.base import Backend
-from danet_runtime.backends.statement import BackendStatement, BackendWanted
+from danet_runtime.backends.statement import BackendWanted, EngineStatement
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.dependencies import CUDA_PYTHON, TENSORRT, TENSORRT_RTX
@@ -15,13 +15,14 @@ from danet_runtime.tensorrt.build.library import Flavour
 class TensorRT:
     """Opens engines of TensorRT; see :class:`danet_runtime.backends.statement.RegisteredBackend`."""
 
-    statement: ClassVar = BackendStatement(
+    statement: ClassVar = EngineStatement(
         name="tensorrt",
         form="tensorrt",
         help="an engine that `danet build` has built here, on the GPU",
         needs=((TENSORRT,), (CUDA_PYTHON,)),
         flavour="tensorrt",
         takes_gpu=True,
+        takes_kernels=True,
         precision="fp16",
     )
 
@@ -34,13 +35,14 @@ class TensorRT:
 class TensorRTRtx:
     """Opens engines of TensorRT for RTX; see :class:`danet_runtime.backends.statement.RegisteredBackend`."""
 
-    statement: ClassVar = BackendStatement(
+    statement: ClassVar = EngineStatement(
         name="tensorrt-rtx",
         form="tensorrt-rtx",
         help="one of TensorRT for RTX, which may have been built elsewhere",
         needs=((TENSORRT_RTX,), (CUDA_PYTHON,)),
         flavour="tensorrt-rtx",
         takes_gpu=True,
+        takes_targets=True,
         precision="fp16",
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from danet_runtime.backends.base import Backend
 from danet_runtime.backends.registry import backends, find_backend
-from danet_runtime.backends.statement import BackendStatement, BackendWanted
+from danet_runtime.backends.statement import BackendStatement, BackendWanted, EngineStatement
 from danet_runtime.bundle.manifest import Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.comparison.labels import LabelComparison
@@ -139,7 +139,7 @@ def _open(bundle: Bundle, side: Side, options: SideOptions) -> Backend:
     stated = _statement(side)
     wanted = BackendWanted(
         options.threads if stated.takes_threads else None,
-        options.engine_folder if stated.flavour is not None else None,
+        options.engine_folder if isinstance(stated, EngineStatement) else None,
     )
     return find_backend(side.backend, compared=True).opened(bundle, side.precision, wanted)
 

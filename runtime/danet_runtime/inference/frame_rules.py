@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from danet_runtime.backends.base import Backend, DeviceBackend
+from danet_runtime.backends.registry import gpu_backend_names
 from danet_runtime.errors import FrameError
 from danet_runtime.frames.arrays import UInt8Array, fault_of_target
 from danet_runtime.frames.device_arrays import DeviceArray, is_on_device, is_on_host, title_of
@@ -89,8 +90,8 @@ class FrameRules:
                 return
             raise FrameError(
                 f"{what} on the GPU ({title}) needs a backend there, and {self._backend.name} takes "
-                'arrays of the host; choose the backend "tensorrt" or "tensorrt-rtx", or copy it to the '
-                "host, as with torch's tensor.cpu().numpy(), cupy.asnumpy(array) or pycuda's array.get()"
+                f"arrays of the host; choose the backend {gpu_backend_names()}, or copy it to the host, "
+                "as with torch's tensor.cpu().numpy(), cupy.asnumpy(array) or pycuda's array.get()"
             )
         if is_on_host(array):
             raise FrameError(

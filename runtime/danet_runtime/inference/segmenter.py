@@ -12,6 +12,7 @@ import numpy as np
 
 from danet_runtime.backends import open_backend
 from danet_runtime.backends.base import Backend, DeviceBackend, PinningBackend, PipelinedBackend
+from danet_runtime.backends.registry import gpu_backend_names
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, UsageError
@@ -318,7 +319,7 @@ class Segmenter:
         if self._on_device is None:
             raise UsageError(
                 f"labels stay on the GPU where the backend is there, and {self.backend.name} gives them on "
-                'the host; choose the backend "tensorrt" or "tensorrt-rtx", or leave on_device out'
+                f"the host; choose the backend {gpu_backend_names()}, or leave on_device out"
             )
         return self._on_device.make_labels()
 

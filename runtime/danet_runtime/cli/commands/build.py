@@ -9,6 +9,7 @@ import typer
 
 from danet_runtime.cli.console.printing import open_console
 from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.registered import engine_name
 
 if TYPE_CHECKING:
     from danet_runtime.tensorrt.store.manifest import EngineManifest
@@ -20,12 +21,12 @@ def build(
         Literal["fp32", "fp16", "int8"], typer.Option(help="Which model of the bundle.")
     ] = "fp16",
     backend: Annotated[
-        Literal["tensorrt", "tensorrt-rtx"],
-        typer.Option(help="tensorrt builds for this machine's GPU; tensorrt-rtx ahead of time, without one."),
+        str,
+        typer.Option(parser=engine_name, metavar="{engine names}", help="What runs the engine: {engines}."),
     ] = "tensorrt-rtx",
     target: Annotated[
         list[str] | None,
-        typer.Option(help="GPU architecture for tensorrt-rtx, e.g. sm_89; may be given again."),
+        typer.Option(help="GPU architecture to build for ahead of time, e.g. sm_89; may be given again."),
     ] = None,
     attention: Annotated[
         Literal["plugin", "native", "reference"] | None,
@@ -62,27 +63,27 @@ def build(
     """
     from rich.table import Table
 
+    from danet_runtime.backends.registry import engine_backends
     from danet_runtime.bundle import Bundle
     from danet_runtime.cli.options.engines import build_shown, tell_what_is_trusted, warn_of_doubt
     from danet_runtime.errors import UsageError
     from danet_runtime.tensorrt.build.builder import BuilderOptions
     from danet_runtime.tensorrt.engine_build import plan_build
 
-    if backend == "tensorrt" and target:
-        raise UsageError("tensorrt builds for the GPU of this machine; leave --target out")
-    if backend == "tensorrt-rtx" and not target:
-        raise UsageError(
-            "tensorrt-rtx builds ahead of time; name each GPU with --target, e.g. --target sm_89"
-        )
-    if backend == "tensorrt-rtx" and kernels != "tuned":
-        raise UsageError("tensorrt-rtx has no plugins; --kernels is for tensorrt, leave it out")
+    stated = engine_backends()[backend]
+    if target and not stated.takes_targets:
+        raise UsageError(f"{backend} builds for the GPU of this machine; leave --target out")
+    if stated.takes_targets and not target:
+        raise UsageError(f"{backend} builds ahead of time; name each GPU with --target, e.g. --target sm_89")
+    if kernels != "tuned" and not stated.takes_kernels:
+        raise UsageError(f"{backend} has no plugins for --kernels; leave it out")
     opened = Bundle.open(bundle, trusted_key or None)
     warn_of_doubt(opened, precision)
     tell_what_is_trusted(opened, engine_dir)
     planned = plan_build(
         opened,
         precision,
-        backend,
+        stated.flavour,
         targets=target or (),
         asked=attention,
         kernel_variant=kernels,

@@ -73,6 +73,7 @@ def compare(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_runtime.backends.registry import find_backend
+    from danet_runtime.backends.statement import EngineStatement
     from danet_runtime.bundle import Bundle
     from danet_runtime.cli.options.engines import tell_what_is_trusted
     from danet_runtime.comparison.comparison import SideOptions, parse_side
@@ -84,7 +85,7 @@ def compare(
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
     opened = Bundle.open(bundle, trusted_key or None)
     kinds = [find_backend(side.backend, compared=True) for side in sides]
-    if any(kind.statement.flavour is not None for kind in kinds):
+    if any(isinstance(kind.statement, EngineStatement) for kind in kinds):
         tell_what_is_trusted(opened, engine_dir)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(images, frames, split)

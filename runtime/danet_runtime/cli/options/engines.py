@@ -145,17 +145,18 @@ def open_segmenter(
         UsageError: An option is not for this backend.
         BackendError: There is no GPU, no engine, or it cannot be built.
     """
-    from danet_runtime.backends.registry import find_backend, open_backend
+    from danet_runtime.backends.registry import engine_backends, find_backend, open_backend
+    from danet_runtime.backends.statement import EngineStatement
     from danet_runtime.bundle import Bundle
     from danet_runtime.errors import UsageError
     from danet_runtime.inference.segmenter import Segmenter, most_precise
 
     stated = find_backend(backend).statement
-    if stated.flavour is None:
+    if not isinstance(stated, EngineStatement):
         if build or engine_folder is not None:
             raise UsageError(
-                f"{backend} takes no engines; leave --build and --engine-dir out, or choose "
-                "--backend tensorrt"
+                f"{backend} takes no engines; leave --build and --engine-dir out, or choose --backend "
+                f"{' or '.join(engine_backends())}"
             )
         segmenter = Segmenter(bundle, precision or stated.precision, backend, threads=threads)
         warn_of_doubt(segmenter.bundle, segmenter.precision)

@@ -6,7 +6,7 @@ holds a placeholder such as ``{sources}``, and only `danet COMMAND --help` asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import typer
@@ -44,6 +44,18 @@ def _backend_names() -> str:
     return f"[{'|'.join(backends())}]"
 
 
+def _engines() -> str:
+    from danet_runtime.backends.registry import engine_backends
+
+    return ", ".join(stated.built for stated in engine_backends().values())
+
+
+def _engine_names() -> str:
+    from danet_runtime.backends.registry import engine_backends
+
+    return f"[{'|'.join(engine_backends())}]"
+
+
 _FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
     "{sources}": _sources,
     "{sinks}": _sinks,
@@ -51,6 +63,8 @@ _FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
     "{backends}": lambda: _backends(compared=False),
     "{compared backends}": lambda: _backends(compared=True),
     "{backend names}": _backend_names,
+    "{engines}": _engines,
+    "{engine names}": _engine_names,
 }
 
 
@@ -74,7 +88,22 @@ def backend_name(text: str) -> str:
     """
     from danet_runtime.backends.registry import backends
 
-    if text not in (there := backends()):
+    return _one_of(backends(), text)
+
+
+def engine_name(text: str) -> str:
+    """Read the name of a backend whose engines `danet build` makes, for typer.
+
+    Raises:
+        BadParameter: There is none of that name.
+    """
+    from danet_runtime.backends.registry import engine_backends
+
+    return _one_of(engine_backends(), text)
+
+
+def _one_of(there: Collection[str], text: str) -> str:
+    if text not in there:
         raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, there))}.")
     return text
 
