@@ -35,7 +35,7 @@ class Usage:
     Attributes:
         peak_bytes: The most memory that was resident for it.
         seconds: From its start to its end.
-        cpu_seconds: Of all its threads, in it and in the system for it.
+        cpu_seconds: CPU time of all its threads, in it and in the system for it.
     """
 
     peak_bytes: int

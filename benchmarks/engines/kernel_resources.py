@@ -145,8 +145,8 @@ def plugin_device_memory(rows: list[dict[str, Any]], workspaces: dict[str, int])
     """The most that any plugin takes beyond its inputs and outputs, and what it is made of.
 
     Args:
-        rows: Of the kernels.
-        workspaces: Of the plugins, in bytes, by operator.
+        rows: Rows of the kernels.
+        workspaces: Scratch memory of the plugins, in bytes, by operator.
 
     Raises:
         SystemExit: A kernel takes scratch memory, which no plugin could give it.

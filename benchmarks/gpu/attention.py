@@ -51,7 +51,7 @@ SHIPPED = "ptx tuned"
 
 TARGET_TOKENS, TARGET_GPU = 32768, "H200"
 LEAST_SHARE, AIMED_SHARE = 0.60, 0.75
-"""Of the matmul's rate, at ``TARGET_TOKENS``; missing the first is a failure on the GPU of the target."""
+"""Shares of the matmul's rate, at ``TARGET_TOKENS``; missing the first fails on the GPU of the target."""
 
 
 def own_candidates(inputs: tuple[Tensor, ...], kernels: BundleKernels) -> dict[str, Candidate]:

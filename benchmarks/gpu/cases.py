@@ -24,9 +24,9 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 TOLERANCE = OPERATORS["PositionAttention"].tolerance
 """Largest relative error against float64, in the Frobenius norm; labels must be equal."""
 ENERGY_SCALE = 0.5
-"""Of query and key: energies of a deviation of 2."""
+"""Scale of query and key: energies of a deviation of 2."""
 FEATURE_SCALE = 0.02
-"""Of CAM's features: small enough that the softmax over channels is no selection."""
+"""Scale of CAM's features: small enough that the softmax over channels is no selection."""
 REFERENCE_ROWS = 512
 
 
@@ -81,7 +81,7 @@ def draw_and_solve(
     Args:
         operator: One of the three.
         tokens: N, one of ``SIZES``.
-        dtype: Of the inputs.
+        dtype: Type of the inputs.
         scale: Deviation of what the energies are made of; the usual one where it is not given.
     """
     if operator == "PositionAttention":

@@ -101,7 +101,7 @@ def measure(
         tokens: N, for the record.
         candidates: By name.
         judge: What is recorded of a result's truth.
-        rounds: Of the timing.
+        rounds: Rounds of the timing.
     """
     rows: dict[str, dict[str, Any]] = {}
     running = dict(candidates)

@@ -78,7 +78,7 @@ class Model:
         self.frame_shape, self.labels_shape = (1, *size_hw, 3), (1, *size_hw)
 
     def labels(self, frame: Tensor) -> Tensor:
-        """Of a frame (1, H, W, 3) uint8 BGR; (1, H, W) uint8."""
+        """The labels of a frame (1, H, W, 3) uint8 BGR: (1, H, W) uint8."""
         image = ((frame.float() - 114) / 58).permute(0, 3, 1, 2).half()
         labels: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
         return labels.to(torch.uint8)

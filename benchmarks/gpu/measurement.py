@@ -29,12 +29,12 @@ Candidate = Callable[[], torch.Tensor]
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one candidate over the rounds.
+    """The time of one candidate over the rounds.
 
     Attributes:
-        median_ms: Of the rounds.
-        lowest_ms: Of the rounds.
-        highest_ms: Of the rounds.
+        median_ms: Median of the rounds.
+        lowest_ms: Fastest round.
+        highest_ms: Slowest round.
         host_bound: Whether in any round the GPU waited for the host, so that host time is in the figures.
     """
 

@@ -126,8 +126,8 @@ class CapturedNetwork:
 
     Attributes:
         replay: Runs it; returns the same labels tensor each time, (B, H, W).
-        pool_bytes: Of the graph's private memory pool, which holds every intermediate tensor and the labels
-            for as long as the graph lives: a replay takes no other memory.
+        pool_bytes: Size of the graph's private memory pool, which holds every intermediate tensor and the
+            labels for as long as the graph lives: a replay takes no other memory.
         device_bytes: By which the device's free memory shrank: the pool, and what the driver keeps.
     """
 
@@ -210,7 +210,7 @@ class Form:
     Attributes:
         run: Image to labels.
         peak_memory_bytes: Beyond image, weights and labels; of a graph, its whole pool.
-        device_bytes: Of a graph, by which the device's free memory shrank; else ``None``.
+        device_bytes: For a graph, by how much the device's free memory shrank; else ``None``.
     """
 
     run: Candidate

@@ -43,7 +43,7 @@ class BundleKernels:
 
 
 def device_architecture() -> str:
-    """Of the current GPU, as ``sm_90``."""
+    """The architecture of the current GPU, as ``sm_90``."""
     return "sm_{}{}".format(*torch.cuda.get_device_capability())
 
 

@@ -40,7 +40,7 @@ class Case:
     bundle: Path | None = None
 
     def arguments(self, rounds: int) -> list[str]:
-        """Of the case's process."""
+        """The arguments of the case's process."""
         folder = [str(self.bundle)] if self.bundle else []
         return [self.network, self.size, self.precision, str(rounds), *folder]
 

@@ -31,7 +31,7 @@ SANITIZERS = ("memcheck", "racecheck")
 FOUND_SOMETHING = 99
 """Exit code of compute-sanitizer that no script of ours gives."""
 SANITIZER_TIMEOUT_S = 3600
-"""Of one tool: a kernel is up to hundreds of times slower under it."""
+"""The limit of one tool: a kernel is up to hundreds of times slower under it."""
 COUNT = re.compile(r"(\d+) (?:errors?|warnings?|hazards?)\b")
 CHECKED = ("benchmarks.gpu.correctness", "--check", "--dtype", "fp16", "--tokens", "8192", "9409")
 
@@ -41,7 +41,7 @@ OWN_ALLOCATIONS = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one step; ``passed`` is None where nothing was checked."""
+    """The outcome of one step; ``passed`` is None where nothing was checked."""
 
     passed: bool | None
     words: str
@@ -85,7 +85,7 @@ def run_sanitizers() -> Outcome:
 
 
 def run_limited(command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> tuple[int | None, str]:
-    """Run a program and all that it starts for so long at most.
+    """Run a program and all that it starts, for ``timeout_s`` at most.
 
     Returns:
         Its exit code, None where it was stopped, and all that it printed.

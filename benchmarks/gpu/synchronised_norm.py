@@ -32,7 +32,7 @@ from danet_train.training.learner import Learner
 from danet_train.training.loop import make_learner
 from danet_train.training.objective.optimiser import make_optimiser, set_learning_rate
 
-UPDATES, BATCH, CLASSES, SIZE = 4, 4, 5, (64, 96)
+STEPS, BATCH, CLASSES, SIZE = 4, 4, 5, (64, 96)
 TOLERANCE = 1e-9
 """In float64 only the order of sums differs."""
 
@@ -50,7 +50,7 @@ CONFIG = TrainConfig.model_validate({
     "optimiser": {"kind": "sgd", "lr": 0.02, "clip_norm": 5.0},
     "loss": {"mean_over": "valid"},
     "batch_size": BATCH,
-    "steps": UPDATES,
+    "steps": STEPS,
     "device": "cuda",
 })  # fmt: skip
 
@@ -67,7 +67,7 @@ def run_steps(world: World, device: torch.device) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     share = BATCH // world.size
     losses = []
-    for _ in range(UPDATES):
+    for _ in range(STEPS):
         image = torch.randn(BATCH, 3, *SIZE, generator=generator, dtype=torch.float64)
         label = torch.randint(0, CLASSES, (BATCH, *SIZE), generator=generator)
         label[: BATCH // 2, 2:] = 255

@@ -21,7 +21,7 @@ LEAST_MIOU = 0.60
 """On scenes that the network has not seen. An AMD EPYC gave 0.631, an Intel Xeon with AMX 0.633."""
 
 LEAST_GAMMA = 0.01
-"""Of each attention's gamma, which begins at 0."""
+"""The least of each attention's gamma, which begins at 0."""
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -20,20 +20,20 @@ LOSS, SCORE = "#b5532c", "#2b6a99"
 
 
 def title(record: dict[str, Any], name: str | None) -> str:
-    """What was trained and how: nothing that depends on the machine."""
+    """The network, its data and its training: nothing that depends on the machine."""
     config = record["config"]
     crop = "x".join(map(str, config["augmentation"]["crop_hw"]))
     parts = (
         *([name] if name else []),
         f"DANet-R{config['model']['depth']}, {len(record['iou'])} classes",
-        f"{record['steps']} updates of {config['batch_size']} crops {crop}",
+        f"{record['steps']} steps of {config['batch_size']} crops {crop}",
         f"{config['optimiser']['kind']}, lr {config['optimiser']['lr']:g}, seed {config['seed']}",
     )
     return "\n".join((", ".join(parts[:-2]), ", ".join(parts[-2:])))
 
 
 def draw(record: dict[str, Any], path: Path, name: str | None) -> None:
-    """Loss and learning rate above, mIoU on the validation split below, over the updates."""
+    """Loss and learning rate above, mIoU on the validation split below, over the steps."""
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 6), height_ratios=(1, 1))
     steps = [point["step"] for point in record["loss_curve"]]
     above.plot(steps, [point["loss"] for point in record["loss_curve"]], color=LOSS, linewidth=1.5)
@@ -55,7 +55,7 @@ def draw(record: dict[str, Any], path: Path, name: str | None) -> None:
     below.yaxis.set_major_formatter(PercentFormatter(1.0))
     below.margins(y=0.12)
     below.set_ylim(bottom=0)
-    below.set_xlabel("updates")
+    below.set_xlabel("steps")
     for axis in (above, below):
         axis.grid(alpha=0.3)
     figure.suptitle(title(record, name), fontsize=11)

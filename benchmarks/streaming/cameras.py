@@ -75,7 +75,7 @@ def frames_of(code: Path, uri: str, seconds: float) -> list[Any]:
 
 
 def joins(code: Path) -> dict[str, Any]:
-    """Of joins between two key frames: how many show corrupt frames, and how many of these."""
+    """Joins between two key frames: how many show corrupt frames, and how many of these."""
     from rtsp_camera import CameraRules, RtspCamera
 
     def join(number: int) -> list[Any]:

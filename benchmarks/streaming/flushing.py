@@ -86,7 +86,7 @@ def write_times(
 
 
 def compare_sinks(folder: Path, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Of each sink: the write with flushing over that without, in the median, and the slowest."""
+    """For each sink the write with flushing over that without, in the median, and the slowest."""
     frames = results(40)
     makers: dict[str, Callable[[Path], Any]] = {
         "video": lambda at: VideoSink(at / "out.mp4"),
@@ -132,7 +132,7 @@ def compare_files(folder: Path, rounds: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
     jpeg, png = rng.bytes(40_000), rng.bytes(8_000)
     figures = {}
-    for name, write in (("report", a_report), ("black_box", a_box)):
+    for name, write in (("report", a_report), ("flight_recorder", a_box)):
         times: dict[bool, list[float]] = {True: [], False: []}
         for turn in range(2 * rounds):
             is_flushed = turn % 2 == 0

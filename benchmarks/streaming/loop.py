@@ -137,7 +137,7 @@ def soak(bundle: Bundle, frames: int) -> dict[str, float]:
 
 
 def resident_bytes() -> int:
-    """Of this process, now."""
+    """The resident memory of this process, now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 

@@ -10,22 +10,25 @@ from benchmarks.tables import engines
 from benchmarks.tables.text import Document, beside, machine, markdown, percent, prose, read
 
 
-def ladder(document: Document, training: Document | None) -> str:
-    """The rungs on CamVid, their accuracy by class, and what the calibration found on its way."""
-    rungs = document["ladder"]
+def mixed_precision(document: Document, training: Document | None) -> str:
+    """The candidates on CamVid, their accuracy by class, and what the calibration found on its way."""
+    candidates = document["candidates"]
     rows = [
-        ["model file, MiB", *(f"{rung['mib']:.1f}" for rung in rungs)],
-        ["convolution MACs on INT8", *(f"{rung['conv_mac_share_int8']:.1%}" for rung in rungs)],
-        ["gate", *(rung["gate"] for rung in rungs)],
-        ["computed in, on this CPU", *(rung["computed_in"] for rung in rungs)],
-        ["points of mIoU lost, 95 % interval", *(_drop(rung) for rung in rungs)],
+        ["model file, MiB", *(f"{one['mib']:.1f}" for one in candidates)],
+        [
+            "convolution MACs on INT8",
+            *(f"{one['conv_mac_share_int8']:.1%}" for one in candidates),
+        ],
+        ["gate", *(one["gate"] for one in candidates)],
+        ["computed in, on this CPU", *(one["computed_in"] for one in candidates)],
+        ["points of mIoU lost, 95 % interval", *(_lost(one) for one in candidates)],
     ]
     rows += [
-        [name, *(percent(rung["class_iou"][name]) for rung in rungs)]
-        for name, value in (rungs[0]["class_iou"] or {}).items()
+        [name, *(percent(one["class_iou"][name]) for one in candidates)]
+        for name, value in (candidates[0]["class_iou"] or {}).items()
         if value is not None
     ]
-    rows.append(["**mIoU**", *(f"**{percent(rung['miou'])}**" for rung in rungs)])
+    rows.append(["**mIoU**", *(f"**{percent(one['miou'])}**" for one in candidates)])
     frames = document["calibration_frames"]
     intro = f"DANet-R18 of {document['size']}, calibrated on {frames} frames of CamVid's train"
     if training:
@@ -39,18 +42,18 @@ def ladder(document: Document, training: Document | None) -> str:
         intro += " split"
     intro += (
         ". Measured on its val split through each exported file; IoU in percent "
-        f"(`python -m benchmarks.calibration.camvid_ladder CHECKPOINT DATA --count {frames}`):"
+        f"(`python -m benchmarks.calibration.camvid_mixed_precision CHECKPOINT DATA --count {frames}`):"
     )
-    parts = [prose(intro), markdown(["", *(rung["name"] for rung in rungs)], rows)]
+    parts = [prose(intro), markdown(["", *(one["name"] for one in candidates)], rows)]
     if "method_scores" in document:
         parts.append(prose(_calibration(document)))
     return "\n\n".join(parts)
 
 
-def _drop(rung: Document) -> str:
+def _lost(candidate: Document) -> str:
     """Points lost against FP32, and the interval that other frames of the kind would give."""
-    interval = rung["miou_drop_interval"]
-    lost = f"{rung['miou_drop_points']:.2f}"
+    interval = candidate["miou_drop_interval"]
+    lost = f"{candidate['miou_drop_points']:.2f}"
     return (
         f"{lost} ({interval[0]:.2f} to {interval[1]:.2f})" if interval and interval[0] < interval[1] else lost
     )
@@ -65,7 +68,9 @@ def _calibration(document: Document) -> str:
         sentences.append(
             f"CamVid has no, or too few, pixels of {', '.join(absent)}, which it guards elsewhere."
         )
-    near = [remark for rung in document["ladder"][:1] for remark in rung["near_the_limit"] or ()]
+    near = [
+        remark for candidate in document["candidates"][:1] for remark in candidate["near_the_limit"] or ()
+    ]
     sentences += [f"{remark}." for remark in near]
     if document["method_scores"]:
         scores = ", ".join(f"{name} {100 * value:.2f}" for name, value in document["method_scores"].items())
@@ -136,7 +141,7 @@ def block(results: Path) -> str:
     """What stands between the markers, from the results that are there."""
     training = read(results, "camvid_training")
     makers: dict[str, Callable[[Document], str]] = {
-        "camvid_ladder": lambda document: ladder(document, training),
+        "camvid_mixed_precision": lambda document: mixed_precision(document, training),
         "cityscapes_agreement": agreement,
         "calibration_memory": memory,
         "calibration_cost": cost,

@@ -18,7 +18,7 @@ does there."""
 
 SANITIZERS = ("memcheck", "racecheck")
 AIMED_GPU = "H200"
-"""Of which GPU the targets are; on any other they are told without a verdict."""
+"""The GPU of the targets; on any other they are given without a verdict."""
 
 
 def milliseconds(row: Document) -> str:

@@ -65,7 +65,9 @@ def flushing(results: Path) -> str:
     video, lines, masks = (
         f"{sinks[name]['write_over_unflushed']:.2f}" for name in ("video", "jsonl", "masks")
     )
-    report, box = ((files[f"{name}_ms"], files[f"{name}_unflushed_ms"]) for name in ("report", "black_box"))
+    report, box = (
+        (files[f"{name}_ms"], files[f"{name}_unflushed_ms"]) for name in ("report", "flight_recorder")
+    )
     return prose(
         f"With flushing over without, a write of a {size} picture at 25 a second took {video} (video), "
         f"{lines} (JSON lines) and {masks} (masks) times as long in the median; a report took "

@@ -14,7 +14,7 @@ def block(results: Path) -> str:
 
 
 def table(results: Document) -> str:
-    """Of what was measured."""
+    """The table of the loop and of the cameras."""
     loop, added, over = results["throughput"], results["added_latency"], results["overload"]
     soaked = results["soak"]
     rows = (

@@ -22,13 +22,13 @@ def _trained(document: Document) -> list[str]:
 
 
 def _int8(document: Document) -> list[str]:
-    rung = document["ladder"][0]
-    low, high = rung["miou_drop_interval"]
+    candidate = document["candidates"][0]
+    low, high = candidate["miou_drop_interval"]
     return [
-        f"points of mIoU that its INT8 file loses, with {percent(rung['conv_mac_share_int8'], 0)} % of the "
-        "convolution MACs on INT8 (95 % interval)",
-        f"{rung['miou_drop_points']:.2f} ({low:.2f} to {high:.2f})",
-        "`python -m benchmarks.calibration.camvid_ladder`",
+        f"points of mIoU that its INT8 file loses, with {percent(candidate['conv_mac_share_int8'], 0)} % of "
+        "the convolution MACs on INT8 (95 % interval)",
+        f"{candidate['miou_drop_points']:.2f} ({low:.2f} to {high:.2f})",
+        "`python -m benchmarks.calibration.camvid_mixed_precision`",
         "[INT8](docs/int8.md)",
     ]
 
@@ -69,7 +69,7 @@ def _cameras(document: Document) -> list[str]:
 
 ROWS: tuple[tuple[str, Callable[[Document], list[str]]], ...] = (
     ("camvid_training", _trained),
-    ("camvid_ladder", _int8),
+    ("camvid_mixed_precision", _int8),
     ("activation_memory", _activations),
     ("stream", _loop),
     ("cameras", _cameras),

@@ -10,8 +10,8 @@ NAMED_SHARE = 0.09
 """A part of the loader's time is named from this share on."""
 
 
-def trained(document: Document, ladder: Document) -> str:
-    """The results table; the checkpoint of the ladder of precisions is the one that was trained."""
+def trained(document: Document, search: Document) -> str:
+    """The results table; the checkpoint of the mixed-precision search is the one that was trained."""
     model, best = document["config"]["model"], document["best"]
     row = [
         "CamVid, val",
@@ -19,7 +19,7 @@ def trained(document: Document, ladder: Document) -> str:
         f"{document['steps']}",
         percent(document["miou"], 2),
         f"{percent(best['miou'], 2)} after {best['step']}",
-        f"{document['training_seconds'] / 60:.0f} min, {machine(ladder)}, other work beside it",
+        f"{document['training_seconds'] / 60:.0f} min, {machine(search)}, other work beside it",
     ]
     return markdown(["data", "network", "steps", "mIoU", "best on the way", "training"], [row])
 
@@ -66,7 +66,7 @@ def block(results: Path) -> str:
     """What stands between the markers, from the results that are there."""
     made = []
     for make, *names in (
-        (trained, "camvid_training", "camvid_ladder"),
+        (trained, "camvid_training", "camvid_mixed_precision"),
         (loader, "loader"),
         (attention, "training_attention"),
     ):

@@ -25,7 +25,7 @@ from danet_train.checkpoint import read_checkpoint
 pytestmark = pytest.mark.slow  # processes, or whole exports, by the dozen
 
 SIZES = {"nv12": (192, 128), "uyvy": (128, 256)}
-"""Of the picture that holds the golden frame, for frames of 128x128."""
+"""Size of the picture that holds the golden frame, for frames of 128x128."""
 
 
 def danet(*arguments: object) -> str:

@@ -25,7 +25,7 @@ def danet(
         arguments: Behind ``danet``.
         cwd: Where it runs; by default where the test does.
         timeout_s: Far more than it may take beside other work; what hangs takes for ever.
-        encoding: Of what it prints; anything else raises ``UnicodeDecodeError``.
+        encoding: Encoding of its output; anything else raises ``UnicodeDecodeError``.
         environment: Further variables.
     """
     return subprocess.run(

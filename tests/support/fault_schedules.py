@@ -51,7 +51,7 @@ class Drive:
 
     Args:
         seed: Decides settings and steps.
-        bundle: Of frames of :data:`stream_parts.HW`.
+        bundle: Bundle for frames of :data:`stream_parts.HW`.
         folder: Empty; outputs go there.
         machine: Whose clocks are shifted.
         disk: Which has no room for a while, of the same folder.

@@ -52,7 +52,7 @@ def moved_outside(model: bytes, name: str, outside: Path, location: str | None =
 
     Args:
         model: ONNX.
-        name: Of the initializer.
+        name: Name of the initializer.
         outside: File for its values.
         location: What the model calls that file; by default its name alone.
     """

@@ -148,10 +148,10 @@ def true_video(frames: int, gop: int, codec: str = "libx264", **options: str) ->
     """MPEG-TS of pictures of the truth, 25 a second.
 
     Args:
-        frames: Of them.
+        frames: Number of frames.
         gop: From one key frame to the next.
         codec: FFmpeg's name of it.
-        options: Of the encoder.
+        options: Options of the encoder.
     """
     file = io.BytesIO()
     with av.open(file, "w", format="mpegts") as container:

@@ -22,7 +22,7 @@ class Tree(NamedTuple):
     Attributes:
         root: What a user gives.
         train: The label of each photograph of the training split.
-        val: Of the validation split.
+        val: Names of the validation split.
         photographs: The folder that all photographs lie below.
         labels: The folders of labels.
     """

@@ -44,7 +44,7 @@ class MjpegCamera(http.server.ThreadingHTTPServer):
 
     Args:
         port: To listen on; by default one that is free.
-        size_hw: Of its pictures; may be changed at any time.
+        size_hw: Size of its pictures; may be changed at any time.
 
     Attributes:
         silent: Once set, it sends nothing more: connections end, and new ones are accepted without a word.

@@ -44,9 +44,9 @@ class CameraRules:
         codec: ``h264`` or ``h265``.
         fps: Pictures a second.
         key_every: Pictures from one key frame to the next.
-        size_hw: Of its pictures.
+        size_hw: Size of its pictures.
         slices: Parts of each picture that are decoded by themselves.
-        most_bytes: Of the payload of an RTP packet.
+        most_bytes: Largest payload of an RTP packet.
         intra_refresh: A column of each picture is renewed, and there is no key frame after the first.
         offers_udp: Whether it sends over UDP; else the client must take TCP.
         reports: Whether it sends RTCP sender reports.

@@ -67,7 +67,7 @@ class SimulatedCuda:
     """The driver's functions that a session and an executor call.
 
     Args:
-        seed: Of the order.
+        seed: Seed of the order.
         ignore: Called with the number of the waiting stream and of the stream that recorded the event;
             true: the wait is left out, as if nobody had asked for it.
         eager: How willingly work is done before anybody waits for it, 0 to 1.

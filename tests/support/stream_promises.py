@@ -50,7 +50,7 @@ OF_RESULTS: Final[dict[str, Callable[[Drive, Result], bool]]] = {
     "no age is below the true one": _has_true_age,
     "what is damaged or old is not ready": _has_honest_health,
 }
-"""Of every result."""
+"""Promises of every result."""
 
 
 def _ids_grow(drive: Drive) -> bool:

@@ -17,7 +17,7 @@ from danet_runtime.clock import now_ns
 from danet_runtime.frames.arrays import UInt8Array
 
 SIZE_HW = (128, 256)
-"""Of a picture where nothing else is said; widths are multiples of 64, heights of 16."""
+"""Size of a picture where no other is given; widths are multiples of 64, heights of 16."""
 
 _PER_ROW = 32  # blocks
 _BITS = (24, 56, 16)  # number, microseconds, check sum
@@ -32,7 +32,7 @@ class Truth:
     """What a picture says of itself.
 
     Attributes:
-        number: Of the picture, modulo 2^24.
+        number: Number of the picture, modulo 2^24.
         time_ns: When it was drawn, on the clock of :mod:`danet_runtime.clock`, in whole microseconds.
     """
 

@@ -21,13 +21,13 @@ class Kind:
     """How a video is stored.
 
     Attributes:
-        name: Of the file, with the suffix.
+        name: Name of the file, with the suffix.
         codec: FFmpeg's encoder.
-        options: Of the encoder.
+        options: Options of the encoder.
         pixels: FFmpeg's pixel format.
-        size_hw: Of what is stored; the picture stands in its upper left corner.
+        size_hw: Size of the stored picture; the picture stands in its upper left corner.
         muxing: Options of the container.
-        format: Of the container, where the suffix does not tell.
+        format: Format of the container, where the suffix does not tell.
         is_interlaced: Whether fields are coded.
     """
 
@@ -110,12 +110,12 @@ class Plan:
         turned: Degrees, anticlockwise, that a player turns what is stored by.
         mirrored: Whether it mirrors it, too.
         aspect: Width to height of a pixel.
-        tags: Of the container.
+        tags: Tags of the container.
         colors: Sets the color tags of PyAV's codec context.
         packet: Called with the number of each packet in decoding order and its bytes; gives those that are
             written instead, or ``None`` where the packet is left out.
         hidden_s: So much of the beginning is hidden by an edit list.
-        sound_s: So long a sound stands beside.
+        sound_s: Length of the sound beside it.
     """
 
     frames: int = 40
@@ -148,7 +148,7 @@ def make(path: Path, kind: Kind, plan: Plan | None = None, draw: Callable[..., A
     """Encode a video.
 
     Args:
-        path: Of the file, or of the folder for it.
+        path: Path of the file, or of the folder for it.
         kind: How to store it.
         plan: What else is to be true.
         draw: Gives the picture of a number.

@@ -20,7 +20,7 @@ class WireRules:
         jitter_s: Up to so much more, in order.
         reorder: Share of the datagrams that are held for 2 to 12 ms, and overtaken meanwhile.
         cut: Whether nothing comes through.
-        seed: Of chance.
+        seed: Seed of the chance.
     """
 
     loss: float = 0.0

@@ -18,7 +18,7 @@ RANGE_FRAMES: Final = 4
 """Frames on which the range of FP16 is measured: node by node, twice, which is slow."""
 
 FEW_TOKENS: Final = 8192
-"""Beyond so many attention tokens (512x1024) one frame must do: on a CPU it takes minutes."""
+"""Beyond this number of attention tokens (512x1024) one frame must do: on a CPU it takes minutes."""
 
 
 def measure_and_mend(

@@ -18,7 +18,7 @@ CONSTANT_BELOW = 2.0
 """Standard deviation, in grey levels, below which an image shows nothing: a covered lens, a black frame."""
 
 LABEL_VALUES = 64
-"""A grey picture with at most so many values is a label image: a photograph has more, labels have one a class
+"""A grey picture with no more values is a label image: a photograph has more, labels have one a class
 (Cityscapes: 34)."""
 
 NOISE_BELOW = 0.5

@@ -158,7 +158,7 @@ class OperatorSpec:
         """How far a result lies from the true one.
 
         Returns:
-            Of labels, the share that differs; of anything else, the relative error in the Frobenius norm.
+            The share of labels that differ; for anything else, the relative error in the Frobenius norm.
         """
         result, truth = np.asarray(got, np.float64), np.asarray(expected, np.float64)
         if self.counts_labels:

@@ -19,7 +19,7 @@ from typing import Final
 from danet_runtime.errors import UsageError
 
 READER_WAIT_S: Final = 5.0
-"""A FIFO that nobody reads is waited for so long; opening it would wait without end."""
+"""How long a reader of a FIFO is awaited; opening it would wait without end."""
 
 _LOOK_S: Final = 0.02
 _MOST_LINKS: Final = 40

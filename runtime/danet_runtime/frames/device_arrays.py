@@ -81,7 +81,7 @@ class DeviceView:
 
     @property
     def address(self) -> int:
-        """Of the first byte on the device."""
+        """Address of the first byte on the device."""
         return self._address
 
     @property
@@ -123,7 +123,7 @@ class DeviceLabels(DeviceView):
 
     @property
     def address(self) -> int:
-        """Of the first byte on the device.
+        """Address of the first byte on the device.
 
         Raises:
             FrameError: The segmenter is closed, or its GPU is lost.

@@ -12,7 +12,7 @@ from danet_runtime.gstreamer.rtp_arrivals import Settling
 from danet_runtime.sources.coded.pictures import Codec, begins_picture
 
 HEADER_BYTES: Final = 64
-"""So many bytes of a packet are enough."""
+"""The first bytes of a packet, which are enough."""
 
 _KEPT: Final = 512
 _NTP_OF_UNIX: Final = 2_208_988_800  # seconds from 1900 to 1970

@@ -15,13 +15,13 @@ from danet_runtime.clock import now_ns
 
 _LEAST_STEP_NS: Final = 250_000_000
 _PERIODS: Final = 4
-"""A step counts as so many periods at most: a watchdog on a busy machine is late now and then."""
+"""The most periods that one step counts: a watchdog on a busy machine is late now and then."""
 
 
 class RunningClock:
-    """Counts the time in which somebody looked at it again and again; read from any thread.
+    """Counts the time in which somebody read it again and again; read from any thread.
 
-    Between two looks it goes on, but no further than a step may count, so that it never falls back.
+    Between two readings it goes on, but no further than a step may count, so that it never falls back.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class RunningClock:
         return counted + min(now_ns() - looked_ns, most_ns)
 
     def begin(self, every_s: float) -> None:
-        """Somebody begins to look every so many seconds; that nobody did before was no standstill."""
+        """Somebody begins to read it every ``every_s`` seconds; that nobody did before was no standstill."""
         with self._lock:
             self._step(now_ns())
             self._mark = (*self._mark[:2], max(_LEAST_STEP_NS, int(_PERIODS * every_s * 1e9)))
@@ -73,7 +73,7 @@ class RunningClock:
 
 
 RUNNING: Final = RunningClock()
-"""Of this process: the watchdog of every stream looks at it."""
+"""The clock of this process; the watchdog of every stream reads it."""
 
 
 class Patience:

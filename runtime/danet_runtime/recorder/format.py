@@ -136,7 +136,7 @@ def next_number(folder: Path) -> int:
 def boxes_in(folder: Path) -> list[Path]:
     """The flight recordings that were written into a folder, or into the folders of its cameras.
 
-    Of each folder the oldest comes first: by number, since clocks are set; those of versions before, which
+    In each folder the oldest comes first: by number, since clocks are set; those of versions before, which
     have none, by their names, before the others.
     """
     found = {file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{MANIFEST_NAME}")}

@@ -49,7 +49,7 @@ _START_S: Final = 5.0
 
 _NO_PROGRESS_S = 10.0
 _MOST_UNDER_WAY = 2
-"""Of a child that keeps up: one frame is in the pipeline, one in the pipe."""
+"""Frames under way in a child that keeps up: one frame is in the pipeline, one in the pipe."""
 
 
 class PushSink:
@@ -112,7 +112,7 @@ class PushSink:
         self._given = 0  # to the child that runs
         self._given_before = 0
         self._sent_before = 0
-        self._progress = (0, 0.0)  # sent by the child, and since when it is so many
+        self._progress = (0, 0.0)  # frames sent by the child, and since when that number stands
         self._starts = 0
 
     @property

@@ -61,7 +61,7 @@ def open_sink(
         text: The name; a path without a suffix is a folder of masks.
         legend: Whether overlays have the names of the classes.
         overwrite: Whether files that exist may be replaced.
-        split_minutes: Files such as a video and JSON lines are begun anew after so many minutes; ``None``:
+        split_minutes: Minutes after which files such as a video and JSON lines are begun anew; ``None``:
             only where one breaks, see :class:`danet_runtime.sinks.writing.parts.PartedSink`.
 
     Returns:

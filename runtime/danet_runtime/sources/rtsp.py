@@ -15,7 +15,7 @@ from danet_runtime.sources.protocol.statement import SourceStatement
 from danet_runtime.sources.protocol.uri import check_address, redacted
 
 _REORDER_MS: Final = 50
-"""So long a packet that others have overtaken is awaited; nothing else waits for it."""
+"""How long a packet that others have overtaken is awaited; nothing else waits for it."""
 
 
 class RtspSource(ChildSource):

@@ -77,7 +77,7 @@ class Loop:
         self.life = Lifecycle()
         self._stopping = False
         self._stops: set[int] = set()  # threads that stop the cameras at the moment
-        self._is_dropped = False
+        self._is_abandoned = False
 
     @property
     def frames_in(self) -> int:
@@ -199,15 +199,15 @@ class Loop:
 
     def close(self) -> None:
         """See :meth:`danet_runtime.Stream.close`."""
-        must_not_wait = self._is_own_thread() or self.life.is_inside or self._is_dropped
+        must_not_wait = self._is_own_thread() or self.life.is_inside or self._is_abandoned
         before = self.life.begin_close(may_wait=not must_not_wait)
         if before is not None:
             close = self._hand_over if must_not_wait else self._close
             close(before)
 
-    def drop(self) -> None:
+    def abandon(self) -> None:
         """Note that the stream was garbage-collected. Called by the collector, in any thread."""
-        self._is_dropped = True  # the watchdog sees it
+        self._is_abandoned = True  # the watchdog sees it
         if not self.life.was_started:
             self.close()
 
@@ -255,9 +255,9 @@ class Loop:
 
     def _goes_on(self) -> bool:
         """Asked by the watchdog, which closes a stream that nobody holds any more."""
-        if self._is_dropped:
+        if self._is_abandoned:
             self.close()
-        return not self._is_dropped
+        return not self._is_abandoned
 
     # The end.
 

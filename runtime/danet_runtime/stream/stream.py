@@ -66,7 +66,7 @@ class Stream:
         sinks: Sinks of the source, or of each camera by name; opened when the stream starts.
         policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
             counted); by default ``latest`` for a live source, else ``every``.
-        max_frames: Stop after so many frames were read, of each camera.
+        max_frames: Number of frames to read of each camera; by default all.
         options: Times and limits.
         listeners: Called with every change of the health, from a thread of their own.
 
@@ -92,7 +92,7 @@ class Stream:
         self.policy: Policy = self._loop.policy
         self.health: Health = self._loop.health
         self._turns = Turns(self._loop.take)
-        weakref.finalize(self, self._loop.drop).atexit = False
+        weakref.finalize(self, self._loop.abandon).atexit = False
 
     @property
     def frames_in(self) -> int:

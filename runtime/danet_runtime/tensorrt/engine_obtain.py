@@ -71,7 +71,7 @@ def obtain_engine(
 ) -> Obtained:
     """Give the engine of a request; build it where it is not there, or does not run on the device any more.
 
-    Of several processes that ask for one engine, one builds and the others wait and take what it built. A new
+    Where several processes ask for one engine, one builds and the others wait and take what it built. A new
     engine that fails its trial is not stored, and the one that was there stays.
 
     Args:

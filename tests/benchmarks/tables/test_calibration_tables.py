@@ -9,7 +9,7 @@ from benchmarks.tables.text import WIDTH
 
 MEASURED = (
     "calibration_memory",
-    "camvid_ladder",
+    "camvid_mixed_precision",
     "calibration_cost",
     "cityscapes_agreement",
     "rtx_engines",
@@ -17,7 +17,7 @@ MEASURED = (
 )
 
 
-def rung(name, share, miou, gate):
+def candidate(name, share, miou, gate):
     return {
         "name": name,
         "mib": 3.25,
@@ -32,7 +32,7 @@ def rung(name, share, miou, gate):
     }
 
 
-LADDER = {
+SEARCH = {
     "size": "360x480",
     "calibration_frames": 128,
     "gate": "passed",
@@ -40,10 +40,10 @@ LADDER = {
     "rules": {"not_in_bundle": ["motorcycle"]},
     "measured": ["Pedestrian"],
     "not_measured": ["Bicyclist"],
-    "ladder": [
-        rung("INT8 everywhere", 1.0, 0.5, "failed"),
-        rung("mixed", 0.91, 0.555, "passed"),
-        rung("FP32", 0.0, 0.56, "passed"),
+    "candidates": [
+        candidate("INT8 everywhere", 1.0, 0.5, "failed"),
+        candidate("mixed", 0.91, 0.555, "passed"),
+        candidate("FP32", 0.0, 0.56, "passed"),
     ],
     "method": "mse",
     "methods_compared_by": "mIoU",
@@ -61,8 +61,8 @@ LADDER = {
 TRAINING = {"steps": 3000, "training_seconds": 5400.0}
 
 
-def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures():
-    made = tables.ladder(LADDER, TRAINING)
+def test_every_candidate_stands_in_a_column_with_its_figures():
+    made = tables.mixed_precision(SEARCH, TRAINING)
     assert "|  | INT8 everywhere | mixed | FP32 |" in made
     assert "| convolution MACs on INT8 | 100.0% | 91.0% | 0.0% |" in made
     assert "| gate | failed | passed | passed |" in made
@@ -80,10 +80,10 @@ def test_every_rung_of_the_ladder_stands_in_a_column_with_its_figures():
     assert "kept in FP32: nothing" in text
 
 
-def test_a_ladder_whose_gate_failed_is_told_without_what_only_a_bundle_holds():
-    kept = ("size", "calibration_frames", "gate", "reason", "rules", "measured", "not_measured", "ladder")
-    failed = {key: LADDER[key] for key in kept}
-    made = tables.ladder(failed, None)
+def test_a_search_whose_gate_failed_is_shown_without_what_only_a_bundle_holds():
+    kept = ("size", "calibration_frames", "gate", "reason", "rules", "measured", "not_measured", "candidates")
+    failed = {key: SEARCH[key] for key in kept}
+    made = tables.mixed_precision(failed, None)
     assert "| gate | failed |" in made
     assert "Methods" not in made
 

@@ -20,6 +20,6 @@ def test_the_best_on_the_way_stands_beside_the_last():
         "config": {"model": {"depth": 18, "base_channels": 32}},
         "steps": 3000, "miou": 0.6577, "best": {"step": 2500, "miou": 0.65961}, "training_seconds": 3600,
     }  # fmt: skip
-    ladder = {"machine": {"cpu": "EPYC", "cpu_count": 2}}
-    row = tables.trained(document, ladder).splitlines()[-1]
+    search = {"machine": {"cpu": "EPYC", "cpu_count": 2}}
+    row = tables.trained(document, search).splitlines()[-1]
     assert "| 3000 | 65.77 | 65.96 after 2500 | 60 min, 2 cores of an EPYC, other work beside it |" in row

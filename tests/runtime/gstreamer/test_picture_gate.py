@@ -24,7 +24,7 @@ class Coded:
     """A picture on its way.
 
     Attributes:
-        is_key: Of a key frame.
+        is_key: Whether it is a key frame.
         arrives: Whether each of its packets does.
         partial: Whether the depayloader hands on what has come of it, where something is missing.
     """

@@ -82,7 +82,7 @@ class Watching:
 
 
 def numbers(seen: list[Seen]) -> list[int]:
-    """Of pictures that are all whole and in order."""
+    """The numbers of pictures that are all whole and in order."""
     shown = [one.shown.number for one in seen if one.shown is not None]
     assert len(shown) == len(seen), f"corrupt frames: {[one.shown and one.shown.number for one in seen]}"
     assert shown == sorted(set(shown))

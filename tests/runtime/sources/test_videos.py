@@ -236,7 +236,7 @@ def test_sound_that_outlasts_the_picture_makes_no_frames(tmp_path: Path, name: s
 
 
 _MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593), 2: (0.299, 0.114)}
-"""Of red and blue, by FFmpeg's number of the color space (ITU-R BT.709, BT.601, BT.2020); 2: no tag."""
+"""Weights of red and blue by FFmpeg's color space number (ITU-R BT.709, BT.601, BT.2020); 2: no tag."""
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -112,7 +112,7 @@ def test_the_same_sample_takes_its_place_whoever_loads_it(folder):
 
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_pixels_are_counted_without_the_bad_labels(folder, in_memory):
-    """Of the bad samples f, h and j have labels in order; b has not."""
+    """The bad samples f, h and j have labels in order; b has not."""
     counts = _samples(folder, in_memory=in_memory).count_pixels(2)
     np.testing.assert_array_equal(counts, [80 * len(GOOD) + 90, 2 * 80])
 

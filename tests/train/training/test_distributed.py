@@ -159,7 +159,7 @@ def test_interrupted_together_and_resumed_together_two_processes_end_as_if_nothi
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", [1, 3])
 def test_a_share_of_bad_samples_alone_is_no_error_but_a_split_of_them_is(tmp_path, synthetic_root, bad):
-    """Of the 3 samples to score the second process has one, the second."""
+    """The second process has one of the 3 samples to score, the second."""
     data = tmp_path / "data"
     shutil.copytree(synthetic_root, data)
     labels = [open_dataset(data, "val").pairs[index].label for index in ([1] if bad == 1 else range(3))]

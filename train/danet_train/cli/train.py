@@ -85,7 +85,7 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Score the validation split after so many steps, instead of the configuration's "
+            help="Steps after which the validation split is scored, instead of the configuration's "
             "loop.evaluate_every, and keep the best weights.",
         ),
     ] = None,

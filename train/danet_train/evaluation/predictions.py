@@ -27,8 +27,8 @@ def prediction_folder(
     cityscapesScripts finds by its name. The folder appears, with all of them, when the block ends well.
 
     Args:
-        folder: To make.
-        classes: Of the dataset; Cityscapes' predictions hold labelIds.
+        folder: The folder to make.
+        classes: Classes of the dataset; Cityscapes' predictions hold labelIds.
         overwrite: Whether a folder of earlier predictions may be replaced.
 
     Raises:

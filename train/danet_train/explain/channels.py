@@ -46,9 +46,9 @@ class Channel(NamedTuple):
 def separating_channels(maps: Tensor, labels: Tensor, count: int) -> list[Channel]:
     """Return the channels that separate classes best, each a different class.
 
-    Of all pairs of a channel and a class that fills one to 99 percent of the image, the pair of the largest
-    separation is taken, then the best pair of another channel and another class, and so on. Where the network
-    found one class only, the channels that vary most are taken.
+    Among all pairs of a channel and a class that fills one to 99 percent of the image, the pair of the
+    largest separation is taken, then the best pair of another channel and another class, and so on. Where
+    the network found one class only, the channels that vary most are taken.
 
     Args:
         maps: (C, h, w), the output of the attention.

@@ -121,8 +121,8 @@ def _results(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN40
 def _positions(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN401
     _heading(
         part,
-        "Position attention: where each marked pixel looks (eq. 1), on a logarithmic scale; 1 is an even "
-        f"look at all positions.  PAM's gamma = {scene.explanation.pam_gamma:.3g}",
+        "Position attention: what each marked pixel attends to (eq. 1), on a logarithmic scale; 1 is even "
+        f"attention to all positions.  PAM's gamma = {scene.explanation.pam_gamma:.3g}",
     )
     grey = cv2.cvtColor(cv2.cvtColor(scene.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2RGB)
     for index, (cell, pixel) in enumerate(zip(cells, scene.explanation.pixels, strict=False)):
@@ -136,8 +136,8 @@ def _positions(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN
 def _channels(part: Any, cells: list[Any], scene: _Scene) -> None:  # noqa: ANN401
     _heading(
         part,
-        "Channel attention: channels before and after (eq. 4); named is the class that a channel tells best, "
-        f"by so many standard deviations.  CAM's gamma = {scene.explanation.cam_gamma:.3g}",
+        "Channel attention: channels before and after (eq. 4); with the class that a channel separates "
+        f"best, in standard deviations.  CAM's gamma = {scene.explanation.cam_gamma:.3g}",
     )
     for index, maps in enumerate(scene.explanation.channels):
         channel = maps.channel

@@ -31,7 +31,7 @@ class PositionAttention(nn.Module):
     does training where ``block_rows`` is set.
 
     Attributes:
-        block_rows: None for the whole map at once; else so many of its rows.
+        block_rows: Rows of the map at once; None for the whole map.
     """
 
     def __init__(self, channels: int, attention_channels: int) -> None:

@@ -40,7 +40,7 @@ def blockwise_context(query: Tensor, key: Tensor, value: Tensor, rows: int) -> T
         query: (B, N, d).
         key: (B, d, N).
         value: (B, C, N).
-        rows: Of the map at once; the last block is smaller where N is no multiple.
+        rows: Rows of the map at once; the last block is smaller where N is no multiple.
 
     Returns:
         (B, C, N), of the dtype of ``value``, or autocast's.

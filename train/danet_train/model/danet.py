@@ -81,7 +81,7 @@ def build_model(depth: int | None = None, **options: Any) -> DANet:  # noqa: ANN
     """Return a DANet with fresh weights, in train mode.
 
     Args:
-        depth: Of the ResNet: 18, 34, 50 (where it is not given) or 101.
+        depth: Depth of the ResNet: 18, 34, 50 (where it is not given) or 101.
         **options: Any field of :class:`DANetConfig`, and any option of the backbone.
 
     Raises:

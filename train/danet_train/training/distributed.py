@@ -122,7 +122,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"], world: World = ALONE) -> t
 
 
 def check_world(world: World, device: torch.device, batch_size: int, accumulate: int, frozen: bool) -> None:
-    """Refuse, before training, a configuration that so many processes cannot train.
+    """Refuse, before training, a configuration that this number of processes cannot train.
 
     Args:
         world: The processes.

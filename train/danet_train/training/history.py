@@ -60,7 +60,7 @@ class History:
     def score(self, matrix: ConfusionMatrix, skipped: int = 0) -> bool:
         """Add an evaluation after the steps so far, and return whether it is the best one yet.
 
-        Of equal scores the first is the best. An evaluation without scored pixels is the best only where
+        Among equal scores the first is the best. An evaluation without scored pixels is the best only where
         there is no other.
         """
         best = self.best

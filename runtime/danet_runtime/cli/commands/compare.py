@@ -51,10 +51,10 @@ def compare(
     ] = "onnxruntime:fp32",
     b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
     frames: Annotated[
-        int, typer.Option(min=1, help="Compare so many frames, evenly spread over the source.")
+        int, typer.Option(min=1, help="Number of frames to compare, evenly spread over the source.")
     ] = 50,
     worst: Annotated[
-        int, typer.Option(min=0, max=32, help="Save pictures of so many frames that agree least.")
+        int, typer.Option(min=0, max=32, help="Number of frames to save as pictures: those that agree least.")
     ] = 5,
     least: Annotated[
         float | None,

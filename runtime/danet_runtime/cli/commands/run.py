@@ -45,7 +45,7 @@ def run(
         float | None,
         typer.Option(
             min=0.001,
-            help="Begin a new part of every video and JSON lines after so many minutes: drive.mp4 becomes "
+            help="Minutes after which a new part of every video and JSON lines begins: drive.mp4 becomes "
             "drive-0000.mp4, drive-0001.mp4 and so on, each whole by itself.",
         ),
     ] = None,
@@ -61,14 +61,12 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Keep so many of its recordings, those with the highest numbers; by default all, but on "
+            help="Number of its recordings to keep, those with the highest numbers; by default all, but on "
             "request no more than take 16 times --flight-recorder-mb.",
         ),
     ] = None,
-    flight_recorder_seconds: Annotated[float, typer.Option(min=1, help="How many seconds it keeps.")] = 30.0,
-    flight_recorder_mb: Annotated[
-        int, typer.Option(min=1, help="How many megabytes it keeps at most.")
-    ] = 256,
+    flight_recorder_seconds: Annotated[float, typer.Option(min=1, help="Seconds that it keeps.")] = 30.0,
+    flight_recorder_mb: Annotated[int, typer.Option(min=1, help="Megabytes that it keeps at most.")] = 256,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -124,20 +122,21 @@ def run(
         bool, typer.Option("--realtime", help="Play files at their own rate, as if they were cameras.")
     ] = False,
     source_timeout_s: Annotated[
-        float, typer.Option(help="A source that gives no frame for so long is stuck.")
+        float, typer.Option(help="Seconds without a frame after which a source is stuck.")
     ] = 2.0,
     inference_timeout_s: Annotated[
-        float, typer.Option(help="An inference that takes so long is stuck: a fault.")
+        float, typer.Option(help="Seconds after which an inference is stuck: a fault.")
     ] = 5.0,
     stale_after_s: Annotated[float, typer.Option(help="Masks of a camera older than this are stale.")] = 1.0,
     give_up_after_s: Annotated[
-        float | None, typer.Option(help="End when a camera is lost for so long; by default never.")
+        float | None,
+        typer.Option(help="Seconds without a camera after which it ends; by default never."),
     ] = None,
     wait_for_sources: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Wait for so many seconds until all cameras have come up. By default those that are there "
+            help="Seconds to wait until all cameras have come up. By default those that are there "
             "begin a second after the first of them; one that is missing then is awaited further, and joins "
             "them when it comes.",
         ),
@@ -150,7 +149,7 @@ def run(
             "again."
         ),
     ] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Number of frames to stop after.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     trusted_key: TrustedKeys = None,
     legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,

@@ -20,8 +20,8 @@ def is_live(result: Result) -> bool:
 class PresentationClock:
     """Seconds from the first result on, for each result of one camera; they never go back.
 
-    Of a file, a result's place among its frames counts: what was dropped leaves a gap, and how fast it was
-    read does not matter; where its rate varies, its position in the file. Of a camera, its capture time
+    In a file, a result's place among its frames counts: what was dropped leaves a gap, and how fast it was
+    read does not matter; where its rate varies, its position in the file. For a camera, its capture time
     counts. Where that jumps back by more than a second, because the camera came back with another clock, the
     result follows the one before at the rate.
 

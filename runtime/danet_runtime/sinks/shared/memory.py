@@ -287,7 +287,7 @@ class SharedMaskReader:
         return True
 
     def _number_at(self, offset: int) -> int:
-        """Of mask or sequence; 0 where the segment was cut."""
+        """The number of a mask or of the sequence; 0 where the segment was cut."""
         data = os.pread(self._fd, at.SEQUENCE.size, offset)
         number: int = at.SEQUENCE.unpack(data)[0] if len(data) == at.SEQUENCE.size else 0
         return number

@@ -62,7 +62,7 @@ def parts_of(path: Path) -> list[Path]:
 class PartedSink:
     """Begins a new file where one ends; see :class:`danet_runtime.sinks.protocol.sink.Sink`.
 
-    A file ends after so many minutes of what is shown (those of the camera, or of the file that is played;
+    A file ends after ``split_minutes`` of what is shown (those of the camera, or of the file that is played;
     nothing is begun while nothing comes), and whenever it breaks: the disk is full or lost, or somebody has
     removed, moved or replaced the file or its folder, which is looked for every second and at the end. Where
     it is split, one also ends where results of another size come and a file has one size. A result is in
@@ -220,7 +220,7 @@ class PartedSink:
         part.open(stream_format)
 
     def _next_path(self) -> Path:
-        """Of the part that begins: after a break nothing is replaced unasked, and never a link followed."""
+        """The path of the next part: after a break nothing is replaced unasked, and never a link followed."""
         while True:
             path = part_path(self.path, self._number)
             is_in_the_way = (

@@ -41,7 +41,7 @@ _CODECS: Final[tuple[tuple[str, dict[str, str]], ...]] = (("libx264", _H264), ("
 _MJPEG: Final[tuple[str, dict[str, str]]] = ("mjpeg", {"qmin": "3", "qmax": "3"})
 _BITS_A_PIXEL = 0.2
 _TICKS_A_SECOND: Final = 60_000
-"""Of a video whose pictures have times of their own; MPEG-4 allows no more than 65535."""
+"""Time base of a video whose pictures have times of their own; MPEG-4 allows no more than 65535."""
 
 
 def check_video_target(path: Path, *, overwrite: bool) -> None:
@@ -76,7 +76,7 @@ class VideoFile:
     Args:
         path: Path of the file; its folder is made.
         size_hw: Height and width of the pictures.
-        fps: Pictures a second; where they have times of their own, about so many.
+        fps: Pictures a second; an estimate where they have times of their own.
         aspect: Ratio of a pixel's width to its height. AVI has no place for it.
         target: The file itself, where ``path`` is a link to it; by default ``path``. No link is followed that
             stands there when the first picture comes.

@@ -167,7 +167,7 @@ class _Bits:
         return (code + 1) // 2 if code % 2 else -(code // 2)
 
     def skip_ue(self, codes: int) -> None:
-        """Skip so many Exp-Golomb codes; signed ones are as long."""
+        """Skip a number of Exp-Golomb codes; signed ones are as long."""
         for _ in range(codes):
             self.ue()
 

@@ -16,7 +16,7 @@ _AHEAD_NS: Final = 10_000_000
 """A clock that is ahead by more shows frames that come before they were captured."""
 
 _BEHIND_NS: Final = 2_000_000_000
-"""No camera takes so long from capture to sending, without a clock that is behind."""
+"""No camera takes longer from capture to sending, without a clock that is behind."""
 
 
 _AT_ONCE_NS: Final = 100_000

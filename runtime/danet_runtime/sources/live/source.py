@@ -19,7 +19,7 @@ START_S = 10.0
 """The first frame must have come by then."""
 
 _BACKLOG_S = 2.0
-"""Frames that were not read for so long after the opening are left out."""
+"""Where nothing was read for longer after the opening, the frames that wait are left out."""
 
 
 class LiveSource:

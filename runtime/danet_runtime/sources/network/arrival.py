@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _LOOK_S = 0.01
-"""An idle socket is looked at so often; ages of what is found later are uncertain by this at most."""
+"""How often an idle socket is looked at; ages of what is found later are uncertain by this at most."""
 
 _PROMPT_NS = 30_000_000
-"""Who last looked so long ago has read what came as it came."""
+"""Who last looked no longer ago has read what came as it came."""
 
 
 @dataclass(frozen=True)

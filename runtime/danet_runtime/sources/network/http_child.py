@@ -27,7 +27,7 @@ from danet_runtime.sources.network.http_client import HttpBody, HttpClient
 from danet_runtime.sources.network.motion_jpeg import MotionJpeg
 
 MOST_PLAYLIST_BYTES: Final = 4 << 20
-"""A playlist may have so many bytes; those of a day in segments of two seconds have less."""
+"""The most bytes of a playlist; those of a day in segments of two seconds have less."""
 
 _PLAYLISTS: Final = (".m3u8", ".m3u")
 _OPTIONS: Final = {

@@ -124,7 +124,7 @@ class HttpBody:
             raise OSError(f"the body breaks off: {type(error).__name__} {error}") from error
 
     def limit(self, most: int) -> None:
-        """Read no more than so many bytes of it: what goes beyond is an error."""
+        """Read no more than ``most`` bytes of it: what goes beyond is an error."""
         self._most = most
 
     def read(self, most: int) -> bytes:

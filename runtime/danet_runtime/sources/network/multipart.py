@@ -13,7 +13,7 @@ from typing import Final
 from danet_runtime.sources.network.arrival import Arrival
 
 MOST_PART_BYTES: Final = 32 << 20
-"""A picture may have so many bytes; those of 8K at the best quality have less."""
+"""The most bytes of a picture; those of 8K at the best quality have less."""
 
 MOST_HEADER_BYTES: Final = 16 << 10
 """All header lines of a part, and whatever stands before the first one."""

@@ -24,7 +24,7 @@ from danet_runtime.sources.coded.pictures import Codec, has_hole, is_skipped_lea
 from danet_runtime.sources.protocol.damage import DamageReason
 
 _MOST_HELD: Final = 16
-"""Frames: no codec puts more of them in another order. Held for so long where a packet gives no frame."""
+"""Frames: no codec puts more of them in another order. Packets that gave no frame are kept as long."""
 
 _FORGOTTEN: Final = 2 * _MOST_HELD
 """Packets that lie so far back give no frame any more; two fields may be two packets."""
@@ -37,7 +37,7 @@ _IN_ORDER: Final = ("libdav1d", "libaom-av1", "av1")
 """Decoders of AV1, where each packet gives one frame, in their order."""
 
 _UNTOLD, _INTRA = 0, 1
-"""Of PyAV's kinds of pictures. CineForm, QuickTime's RLE, Sorenson Video and others call no frame a key."""
+"""Kinds of PyAV's pictures. CineForm, QuickTime's RLE, Sorenson Video and others call no frame a key."""
 
 
 @dataclass
@@ -120,7 +120,7 @@ class VideoDecoder:
         self._decode(packet)
 
     def miss(self, packets: int) -> None:
-        """So many packets are missing before the next one.
+        """Note that packets are missing before the next one.
 
         Whether others build on them H.264 tells by itself; else they do.
         """

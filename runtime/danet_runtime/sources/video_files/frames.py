@@ -46,7 +46,7 @@ class Orientation:
 
     @classmethod
     def by_degrees(cls, degrees: float) -> Orientation | None:
-        """By what is left of a display matrix in a number: so many degrees anticlockwise, and no mirror."""
+        """By what is left of a display matrix in a number: degrees anticlockwise, and no mirror."""
         turns = {0: cls(), 1: cls(True, True, False), 2: cls(False, True, True), 3: cls(True, False, True)}
         return turns[round(degrees / 90) % 4] if degrees % 90 == 0 else None
 

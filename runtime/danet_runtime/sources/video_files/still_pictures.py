@@ -13,7 +13,7 @@ _HEAD_BYTES: Final = 1 << 20
 """A JPEG has its size behind its EXIF data, previews and color profile."""
 
 _STILL_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif")
-"""Of ISO/IEC 23008-12 and AVIF, for pictures; sequences have brands of their own."""
+"""Brands of ISO/IEC 23008-12 and AVIF, for pictures; sequences have brands of their own."""
 
 _SUFFIXES: Final = {
     "JPEG": ".jpg",

@@ -34,7 +34,7 @@ _NO_SIZE: Final = (0, 0xFFFFFFFF)  # of a list whose recording was not closed
 
 
 class _Element(NamedTuple):
-    """Of EBML.
+    """An element of EBML.
 
     Attributes:
         kind: Its id.

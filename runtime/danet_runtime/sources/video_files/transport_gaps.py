@@ -57,7 +57,7 @@ def gaps_of(path: Path, pid: int) -> list[int]:
 def _counted(
     data: UInt8Array, at: int, size: int, count: int, pid: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Of the packets of one stream that carry some of it: places, counters, and whether these begin anew."""
+    """The packets that carry some of one stream: places, counters, and whether these begin anew."""
     end = at + count * size
     high, low, flags, length, further = (data[at + byte : end : size] for byte in range(1, 6))
     has_payload = flags & 0x10 != 0
@@ -68,7 +68,7 @@ def _counted(
 
 
 def _runs(data: UInt8Array) -> Iterator[tuple[int, int, int]]:
-    """Where packets follow each other, their size, and how many do; at most so many at once."""
+    """Where packets follow each other, their size, and how many do, in blocks of limited size."""
     at = 0
     while (found := _next_packet(data, at)) is not None:
         at, size = found

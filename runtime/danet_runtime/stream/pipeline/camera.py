@@ -21,7 +21,7 @@ class Camera:
             (:func:`danet_runtime.sources.protocol.abilities.why_awaited`); closed by the stream.
         sinks: Sinks of the camera, which are opened when the stream starts.
         policy: ``every`` or ``latest``.
-        max_frames: Stop after so many frames were read; ``None``: at the end of the source.
+        max_frames: Number of frames to read; ``None``: at the end of the source.
     """
 
     number: int

@@ -67,7 +67,7 @@ def training_split(folder: Path) -> Membership | None:
 def split_of(picture: Path) -> Membership | None:
     """Return the split of a picture; None where it is in no data set of a known layout.
 
-    Of several, the one that comes first in the layout's order.
+    Where it is in several, the one that comes first in the layout's order.
     """
     whole = picture.absolute()
     for layout in layouts.LAYOUTS:

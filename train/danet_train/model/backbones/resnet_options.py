@@ -1,4 +1,4 @@
-"""What decides a dilated ResNet's modules and their shapes: its options, its blocks and their dilations."""
+"""Options, blocks and dilations of a dilated ResNet, which decide its modules and their shapes."""
 
 from __future__ import annotations
 

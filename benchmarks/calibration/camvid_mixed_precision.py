@@ -1,10 +1,10 @@
-"""The ladder of precisions on CamVid: trained on train, calibrated on train, measured on val. Needs no GPU.
+"""Mixed-precision search on CamVid: trained on train, calibrated on train, measured on val. Needs no GPU.
 
 The checkpoint is one of `danet train --data DATA --classes camvid --config camvid_r18_small`, with the
 record that it wrote beside it. From there it is `danet export` and `danet calibrate`, as anybody would type
 them; the figures are those of the bundle that they write. A gate that cannot hold is a result too, and kept.
 
-python -m benchmarks.calibration.camvid_ladder CHECKPOINT DATA [--bundle FOLDER] [--count 128]
+python -m benchmarks.calibration.camvid_mixed_precision CHECKPOINT DATA [--bundle FOLDER] [--count 128]
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ GATE_PARTS = (
     "not_measured",
     "evidence",
     "overlap",
-    "ladder",
     "sensitivity",
     "attempts",
 )
@@ -92,14 +91,14 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def ladder_document(verdict: Mapping[str, Any], bundle: Path | None) -> dict[str, Any]:
-    """What is kept of a calibration.
+def search_document(verdict: Mapping[str, Any], bundle: Path | None) -> dict[str, Any]:
+    """The part of a calibration that is kept.
 
     Args:
         verdict: The verdict's JSON.
         bundle: The bundle that was written; None where the gate could not hold.
     """
-    document = parts(verdict, GATE_PARTS)
+    document = parts(verdict, GATE_PARTS) | {"candidates": verdict["ladder"]}  # as verdicts call them on disk
     if bundle is not None:
         document |= parts(read(bundle / "reports" / "calibration.json"), REPORT_PARTS)
         document["fp16_range"] = parts(read(bundle / "reports" / "fp16_range.json"), RANGE_PARTS)
@@ -137,7 +136,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with train and val")
     parser.add_argument("--count", type=int, default=128)
     parser.add_argument("--bundle", type=Path, help="keep the INT8 bundle here; must not exist")
-    parser.add_argument("--output", type=Path, default=results_file("camvid_ladder"))
+    parser.add_argument("--output", type=Path, default=results_file("camvid_mixed_precision"))
     parser.add_argument("--training-output", type=Path, default=results_file("camvid_training"))
     arguments = parser.parse_args()
     if arguments.bundle and arguments.bundle.exists():
@@ -147,7 +146,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         verdict, bundle = calibrated(arguments.checkpoint, arguments.data, Path(name), arguments.count)
-        document = without_path(ladder_document(verdict, bundle), arguments.data)
+        document = without_path(search_document(verdict, bundle), arguments.data)
         if bundle and arguments.bundle:
             shutil.copytree(bundle, arguments.bundle)
     sha256 = sha256_of(arguments.checkpoint.read_bytes())
