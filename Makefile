@@ -1,6 +1,7 @@
 # DANet Edge. Every target sets up by itself: `make demo` and `make test` work in a fresh clone.
 #
 #   make demo       train, export, calibrate, build and stream a small DANet; ends with a table
+#                   VIDEO=drive.mp4 then segments that too, by the network that ships
 #   make test       the fast tests            make test-all   the slow ones too
 #   make check      ruff, mypy, tables        make format     let ruff mend what it can
 #   make clean      remove build/             make setup      only install, into .venv
@@ -27,6 +28,10 @@ demo: setup
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
 	@python -m benchmarks.records.demo_table $(DEMO)
+ifdef VIDEO
+	danet export pretrained:camvid_r18_small --frames "$(VIDEO)" -o $(DEMO)/bundle-camvid --overwrite
+	danet run $(DEMO)/bundle-camvid "$(VIDEO)" --precision fp32 -o $(DEMO)/video-overlay.mp4 --overwrite
+endif
 
 test: setup
 	pytest -n 2 -m "not slow and not gpu"

@@ -10,6 +10,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 GPU_RESULTS = Path(os.environ.get("DANET_GPU_RESULTS", RESULTS))
 """The variable sends a trial run's figures elsewhere, so that they replace none."""
 
+PRETRAINED = REPOSITORY / "train" / "danet_train" / "pretrained"
+"""The networks that ship, with their records."""
+
 
 def results_file(name: str) -> Path:
     """The committed results of one benchmark."""

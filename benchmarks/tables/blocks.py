@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.places import GPU_RESULTS, REPOSITORY, RESULTS
-from benchmarks.tables import calibration, engines, gpu, sources_and_sinks, stream, summary, training
+from benchmarks.places import GPU_RESULTS, PRETRAINED, REPOSITORY, RESULTS
+from benchmarks.tables import calibration, engines, gpu, models, sources_and_sinks, stream, summary, training
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Block:
         name: In the markers.
         document: By its path in the repository.
         make: Its text, from a folder of results.
-        results: The folder.
+        results: The folder; for the networks that ship, theirs.
     """
 
     name: str
@@ -34,6 +34,8 @@ class Block:
 
 BLOCKS = (
     Block("summary", "README.md", summary.block),
+    Block("pretrained", "README.md", models.readme, PRETRAINED),
+    Block("models", "docs/models.md", models.block, PRETRAINED),
     Block("training", "docs/training.md", training.block),
     Block("activation memory", "docs/attention.md", engines.activation_memory),
     Block("kernels", "docs/attention.md", engines.kernels),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console
+from danet_train.pretrained.registry import checkpoint_help
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,14 +19,27 @@ if TYPE_CHECKING:
 PARITY_FRAMES = 4
 
 
+def _list_pretrained(asked: bool) -> None:
+    if asked:
+        from danet_train.cli.tables import pretrained_table
+
+        open_console().print(pretrained_table())
+        raise typer.Exit
+
+
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Checkpoint of `danet train`, or a file with a state_dict.")
+        Path,
+        typer.Argument(help=checkpoint_help("Checkpoint of `danet train`, or a file with a state_dict.")),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
     size: Annotated[
-        str, typer.Option(help="Size of the network's input, HxW: 8k or 8k+1, e.g. 512x1024 or 769x769.")
-    ],
+        str | None,
+        typer.Option(
+            help="Size of the network's input, HxW: 8k or 8k+1, e.g. 512x1024 or 769x769. A pretrained "
+            "network has one, which this replaces."
+        ),
+    ] = None,
     frame_size: Annotated[
         str | None,
         typer.Option(help="Size of the camera's frames, HxW; the model size where it is not given."),
@@ -73,6 +87,15 @@ def export(
         typer.Option(help="Type of the kernels' tensors; engines take fp16, bf16 is for your own code."),
     ] = "fp16",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    list_pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--list-pretrained",
+            callback=_list_pretrained,
+            is_eager=True,
+            help="Print the networks that ship with danet, with their mIoU, and end.",
+        ),
+    ] = False,
 ) -> None:
     """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
     from danet_export.graph.geometry import plan_geometry
@@ -86,7 +109,7 @@ def export(
     if pixel_format == "bgr" and (color or levels):
         raise UsageError("--color and --range belong to --pixel-format nv12 or uyvy; leave them out for bgr")
     pixels = Pixels(pixel_format, color or "bt601", levels or "limited")
-    model_hw = parse_size(size, "--size")
+    model_hw = parse_size(size or _own_size(checkpoint), "--size")
     frame_hw = parse_size(frame_size, "--frame-size") if frame_size else None
     plan_geometry(model_hw, frame_hw, fit, align_corners, pixels)  # refuse a size before torch is loaded
     request = None
@@ -136,6 +159,20 @@ def export(
     _show(console, output, manifest.reports["parity"].path)
     if manifest.kernels:
         _show_kernels(console, manifest.kernels)
+
+
+def _own_size(checkpoint: Path) -> str:
+    from danet_runtime.errors import UsageError
+    from danet_train.pretrained.record import read_record
+    from danet_train.pretrained.registry import pretrained_name
+
+    name = pretrained_name(checkpoint)
+    if name is None:
+        raise UsageError(
+            "--size is missing, the size of the network's input as HxW, e.g. 512x1024; only a pretrained "
+            "network has one of its own"
+        )
+    return read_record(name).size
 
 
 def require_triton() -> None:

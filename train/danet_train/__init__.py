@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from danet_train.checkpoint import (
         Checkpoint as Checkpoint,
         load_checkpoint as load_checkpoint,
+        load_pretrained as load_pretrained,
         read_checkpoint as read_checkpoint,
         save_checkpoint as save_checkpoint,
     )
@@ -86,6 +87,7 @@ _HOMES: Final = {
     "build_model": "danet_train.model.danet",
     "explain_image": "danet_train.explain.explanation",
     "load_checkpoint": "danet_train.checkpoint",
+    "load_pretrained": "danet_train.checkpoint",
     "open_dataset": "danet_train.data.datasets.layouts",
     "predict": "danet_train.evaluation.prediction",
     "read_checkpoint": "danet_train.checkpoint",

@@ -3,7 +3,8 @@
 A file of this project is a dict saved by ``torch.save``: ``format``, ``version``, ``state_dict``, ``config``,
 ``classes``, ``normalisation``, ``metadata``, and, where the network was fine-tuned for INT8, ``quantisation``
 (``{"scales": {activation: scale}}``). Files of mmsegmentation and of DANet's authors are read too
-(:mod:`danet_train.weights`). Nothing is ever unpickled beyond tensors and plain values.
+(:mod:`danet_train.weights`), and ``pretrained:NAME`` in place of a path is a network that ships with the
+package (:mod:`danet_train.pretrained`). Nothing is ever unpickled beyond tensors and plain values.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from danet_train.files.atomic import write_whole
 from danet_train.model.architecture import infer_config, model_from_state
 from danet_train.model.backbones.registry import DEFAULT
 from danet_train.model.danet import DANet
+from danet_train.pretrained.registry import SCHEME, pretrained_name
+from danet_train.pretrained.weights import read_pretrained
 from danet_train.quantisation.activations import quantised_activations
 from danet_train.weights.foreign import read_foreign
 from danet_train.weights.reading.storage import StoredWeights, read_stored
@@ -117,6 +120,18 @@ def load_checkpoint(path: Path | str) -> DANet:
     return read_checkpoint(path).model
 
 
+def load_pretrained(name: str) -> DANet:
+    """Read a DANet that ships with the package, e.g. ``camvid_r18_small``, as :func:`load_checkpoint` does.
+
+    ``read_checkpoint(f"pretrained:{name}")`` gives its classes and normalisation too.
+
+    Raises:
+        NoCheckpointError: There is none of that name; the message lists those that are there.
+        CheckpointError: Its file is damaged.
+    """
+    return _read_pretrained(name).model
+
+
 def read_checkpoint(
     path: Path | str,
     *,
@@ -127,10 +142,13 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Read a file of this project, of mmsegmentation (0.x and 1.x) or of DANet's authors (2018 and 2020).
 
+    ``pretrained:NAME`` is a network that ships with the package, unless a file of that very name is there.
+
     The architecture is read off the tensors; every tensor is accounted for.
 
     Args:
-        path: The file; its tensors stand in ``state_dict``, or are all that it holds.
+        path: The file, or ``pretrained:NAME``; a file's tensors stand in ``state_dict``, or are all that it
+            holds.
         multi_grid: Dilations of layer4, which no tensor shows; None takes those of the file or its family.
         align_corners: Whether logits are upsampled with aligned corners, which no tensor shows either; None
             takes that of the file or its family.
@@ -142,6 +160,8 @@ def read_checkpoint(
         NoCheckpointError: There is no such file.
         CheckpointError: The file is damaged, no checkpoint, of a later version, or another network.
     """
+    if (name := pretrained_name(path)) is not None:
+        return _read_pretrained(name, multi_grid, align_corners)
     path = Path(path)
     stored = read_stored(path)
     try:
@@ -164,6 +184,17 @@ def read_checkpoint(
         stored.sha256,
         family=foreign.family.value,
     )
+
+
+def _read_pretrained(
+    name: str, multi_grid: tuple[int, ...] | None = None, align_corners: bool | None = None
+) -> Checkpoint:
+    stored = read_pretrained(name)
+    content = {"format": FORMAT, "version": VERSION, "state_dict": stored.state, **stored.content}
+    try:
+        return _interpret(stored._replace(content=content), multi_grid, align_corners)
+    except CheckpointError as error:
+        raise CheckpointError(f"{SCHEME}{name}: {error}") from error
 
 
 def _interpret(

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -45,7 +46,8 @@ def test_a_changed_result_changes_its_document_alone(tmp_path):
         (root / name).write_text((REPOSITORY / name).read_text(encoding="utf-8"), encoding="utf-8")
     for file in RESULTS.glob("*.json"):
         (results / file.name).write_bytes(file.read_bytes())
-    here = [Block(block.name, block.document, block.make, results) for block in BLOCKS]
+    own = {RESULTS: results, GPU_RESULTS: results}
+    here = [replace(block, results=own.get(block.results, block.results)) for block in BLOCKS]
     assert all(text == wanted for text, wanted in documents(here, root).values())
     measured = json.loads((results / "flushing.json").read_text())
     measured["sinks"]["video"]["write_over_unflushed"] = 7.25

@@ -11,6 +11,7 @@ import typer
 
 from danet_train.data.datasets.layouts import classes_help, data_help
 from danet_train.errors import UsageError
+from danet_train.pretrained.registry import checkpoint_help
 
 if TYPE_CHECKING:
     from danet_train.config.sections import EvaluationConfig
@@ -22,7 +23,10 @@ _NAMED = 5
 
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A checkpoint of this project, of mmsegmentation or of DANet's authors.")
+        Path,
+        typer.Argument(
+            help=checkpoint_help("A checkpoint of this project, of mmsegmentation or of DANet's authors.")
+        ),
     ],
     data: Annotated[Path, typer.Option(help=data_help())],
     split: Annotated[str, typer.Option(help="The split to score on.")] = "val",

@@ -10,11 +10,13 @@ import typer
 
 from danet_train.data.datasets.layouts import classes_help
 from danet_train.errors import UsageError
+from danet_train.pretrained.registry import checkpoint_help
 
 
 def explain(
     checkpoint: Annotated[
-        Path, typer.Argument(help="Of this project, of mmsegmentation or of DANet's authors.")
+        Path,
+        typer.Argument(help=checkpoint_help("Of this project, of mmsegmentation or of DANet's authors.")),
     ],
     image: Annotated[Path, typer.Argument(help="A PNG or JPEG.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, a PNG.")],

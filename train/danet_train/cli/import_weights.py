@@ -11,6 +11,7 @@ import typer
 
 from danet_train.data.datasets.layouts import classes_help
 from danet_train.errors import UsageError
+from danet_train.pretrained.registry import checkpoint_help
 
 
 def _dilations(text: str | None) -> tuple[int, ...] | None:
@@ -27,7 +28,9 @@ def import_weights(
     weights: Annotated[
         Path,
         typer.Argument(
-            help="A DANet of mmsegmentation (0.x, 1.x), of its authors (2018, 2020) or of this project."
+            help=checkpoint_help(
+                "A DANet of mmsegmentation (0.x, 1.x), of its authors (2018, 2020) or of this project."
+            )
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],

@@ -52,5 +52,31 @@ def config_table() -> Table:
     return table
 
 
+def pretrained_table() -> Table:
+    """Return the networks that ship: name, what each is, input size, classes, mIoU in percent, megabytes."""
+    from rich import box
+    from rich.table import Table
+
+    from danet_train.pretrained.record import read_record
+    from danet_train.pretrained.registry import SCHEME, pretrained_names
+
+    table = Table(box=box.SIMPLE, show_edge=False, caption="mIoU on the validation split of its own data")
+    table.add_column("name", no_wrap=True)
+    table.add_column("network")
+    for heading in ("size", "classes", "mIoU", "MB"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    for name in pretrained_names():
+        record = read_record(name)
+        table.add_row(
+            f"{SCHEME}{name}",
+            record.title,
+            record.size,
+            f"{len(record.classes)}",
+            _percent(record.scores.miou),
+            f"{record.bytes / 1e6:.1f}",
+        )
+    return table
+
+
 def _percent(value: float) -> str:
     return "absent" if value != value else f"{100 * value:.2f}"

@@ -62,7 +62,7 @@ def train(
             metavar="CHECKPOINT",
             help="Continue from this checkpoint under INT8's rounding; --config is the one that it was "
             "trained with. The activations' scales are learned and go with the checkpoint: `danet export` "
-            "carries them into the bundle, `danet calibrate` uses them.",
+            "carries them into the bundle, `danet calibrate` uses them. pretrained:NAME is one that ships.",
         ),
     ] = None,
     train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",

@@ -56,7 +56,7 @@ class TrainConfig(BaseModel):
             steps whose loss or gradients overflow are left out; slow on a CPU.
         device: ``auto`` takes CUDA where there is one.
         backbone_weights: A file with the backbone's weights to start from: ImageNet's by torchvision's or
-            mmsegmentation's names, or any DANet that ``danet import`` takes.
+            mmsegmentation's names, or any DANet that ``danet import`` takes, ``pretrained:NAME`` too.
     """
 
     model_config = CLOSED

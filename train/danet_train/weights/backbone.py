@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from danet_train.errors import CheckpointError
 from danet_train.model.architecture import accounted
 from danet_train.model.backbones.resnet_network import ResNetV1c
+from danet_train.pretrained.registry import pretrained_name
+from danet_train.pretrained.weights import read_pretrained
 from danet_train.weights.counters import NO_COUNTERS, has_counters, with_counters
 from danet_train.weights.families import Family, recognise
 from danet_train.weights.names import Naming, torchvision_naming
@@ -32,12 +34,14 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     ``path`` holds a ResNet alone, by torchvision's names (also with a deep stem ``conv1.0`` and on) or
     mmsegmentation's (``stem.0`` and on), or a whole DANet of mmsegmentation, the authors or this project. For
     a backbone that is no ResNet it holds its state dict, or that of a DANet of this project over it.
+    ``pretrained:NAME`` is a network that ships with the package.
 
     Raises:
         NoCheckpointError: There is no such file.
         CheckpointError: The file is damaged, or its backbone is another, or of another depth or width.
     """
-    stored = read_stored(path)
+    name = pretrained_name(path)
+    stored = read_stored(path) if name is None else read_pretrained(name)
     for note in stored.notes:
         _log.info("%s: %s", path, note)
     try:

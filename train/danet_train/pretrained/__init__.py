@@ -1,0 +1,1 @@
+"""Networks that ship with the package: weights as safetensors, each with the record of its training."""
