@@ -30,7 +30,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Usage:
-    """What one process took.
+    """Memory and time of one process.
 
     Attributes:
         peak_bytes: The most memory that was resident for it.

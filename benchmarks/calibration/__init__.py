@@ -1,1 +1,1 @@
-"""What a calibration costs, and how accurate what it writes is."""
+"""Cost of a calibration, and accuracy of its INT8 files."""

@@ -1,1 +1,1 @@
-"""What engines and kernels take, as the builder and the compiler tell it without a GPU."""
+"""Memory of engines and kernels, as the builder and the compiler tell it without a GPU."""

@@ -37,7 +37,7 @@ from danet_train.model.config import DANetConfig
 from danet_train.model.danet import build_model
 
 DEPTHS, SIZE, TARGET = (50, 101), "1024x2048", "sm_89"
-"""What the committed results are of."""
+"""Depths, size and target of the committed results."""
 
 RESULTS = results_file("activation_memory")
 

@@ -1,4 +1,4 @@
-"""What every kernel takes of every architecture: registers, spills, shared and device memory. Needs no GPU.
+"""Resources of every kernel on every architecture: registers, spills, shared and device memory. Needs no GPU.
 
 python -m benchmarks.engines.kernel_resources [--tokens 8192 9409 32768] [--arch sm_87 ...] [--output FILE]
 

@@ -78,7 +78,7 @@ def exported(network: DANet, geometry: Geometry, dtype: torch.dtype) -> bytes:
 def measure(
     network: DANet, scales: list[QuantisedInput], size: str, target: str
 ) -> dict[str, dict[str, Any]]:
-    """What the builder says of the FP16 and of the INT8 engine at one size."""
+    """The builder's figures of the FP16 and of the INT8 engine at one size."""
     geometry = plan_geometry(parse_size(size, "--size"))
     model = exported(network, geometry, torch.float16)
     quantised = quantise(model, scales)

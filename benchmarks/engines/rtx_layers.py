@@ -104,7 +104,7 @@ def _tensors(text: str) -> tuple[Tensor, ...]:
 
 
 def activation_memory_bytes(messages: Iterable[str]) -> int:
-    """What the builder says that all activations take.
+    """The memory of all activations, as the builder states it.
 
     Raises:
         ValueError: It does not say.

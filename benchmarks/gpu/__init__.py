@@ -1,1 +1,1 @@
-"""What only a GPU can show; ``python -m benchmarks.gpu.run_all`` runs all of it."""
+"""Measurements that need a GPU; ``python -m benchmarks.gpu.run_all`` runs all of it."""

@@ -108,7 +108,7 @@ def measure(tokens: int, dtype: str, rounds: int, matmul: float, bundle: Path | 
 
 
 def targets(rows: list[dict[str, Any]], dtype: str, gpu: str) -> dict[str, dict[str, Any]]:
-    """What is asked of our candidates and what was reached; ``required`` where missing it is a failure."""
+    """The targets of our candidates and what was reached; ``required`` where missing it is a failure."""
     own = [row for row in rows if row["candidate"] in OWN]
     errors = [row["relative_error"] for row in own]
     right = all(error <= TOLERANCE[dtype] for error in errors)  # never where one is not a number
@@ -135,7 +135,7 @@ def targets(rows: list[dict[str, Any]], dtype: str, gpu: str) -> dict[str, dict[
 
 
 def problems(rows: list[dict[str, Any]], dtype: str, gpu: str) -> list[str]:
-    """What is wrong with our own candidates."""
+    """The failures of our own candidates."""
     found = []
     for row in rows:
         where = f"{row['candidate']} at N={row['tokens']}"

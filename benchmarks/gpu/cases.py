@@ -1,4 +1,4 @@
-"""What is measured: DANet's own widths on Cityscapes, at three sizes, in two types; inputs and references.
+"""The measured cases: DANet's own widths on Cityscapes, at three sizes, in two types; inputs and references.
 
 Everything here runs on the CPU, so that a sanitizer watches our kernels and nothing else.
 """

@@ -155,7 +155,7 @@ def measure_upsampling(tokens: int, dtype: torch.dtype, rounds: int) -> list[dic
 
 
 def problems(rows: list[dict[str, Any]], dtype: str) -> list[str]:
-    """What is wrong with our own candidates."""
+    """The failures of our own candidates."""
     found = []
     for row in rows:
         where = f"{row['candidate']} at N={row['tokens']}"

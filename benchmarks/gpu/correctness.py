@@ -93,7 +93,7 @@ def limit_of(row: dict[str, Any]) -> float:
 
 
 def problems(rows: list[dict[str, Any]]) -> list[str]:
-    """What is wrong."""
+    """The rows that fail, a sentence each."""
     found = []
     for row in rows:
         where = f"{row['operator']} {row['variant']} {row['dtype']} at N={row['tokens']}"

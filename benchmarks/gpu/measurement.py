@@ -140,7 +140,7 @@ def gpu_file(name: str) -> Path:
 
 
 def made_with() -> dict[str, str | None]:
-    """What a section's figures are of: the code, and the libraries beside it."""
+    """Origin of a section's figures: the code, and the libraries beside it."""
     from danet_export.kernels.compiler import triton_version
 
     return {

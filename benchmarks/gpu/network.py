@@ -188,7 +188,7 @@ Result = TypeVar("Result")
 
 
 def fitting(run: Callable[[], Result]) -> tuple[Result | None, str | None]:
-    """What a call gives, or why it does not fit the GPU's memory."""
+    """A call's result, or why it does not fit the GPU's memory."""
     try:
         return run(), None
     except torch.OutOfMemoryError as error:

@@ -74,7 +74,7 @@ def find_kernels(tokens: int, dtype: KernelDtype, arch: str, folder: Path | None
 
 
 def find_spec(operator: Operator, tokens: int, variant: KernelVariant, arch: str) -> KernelSpec:
-    """What Triton compiles for one operator."""
+    """The kernel that Triton compiles for one operator."""
     specs = specify(problem(tokens), ARCHITECTURES[arch], variant)
     return next(spec for spec in specs if spec.operator == operator)
 
@@ -115,7 +115,7 @@ def differences(ptx: Tensor, jit: Tensor) -> dict[str, bool | float]:
 
 
 def difference_problem(row: dict[str, bool | float], same_triton: bool) -> str | None:
-    """What is wrong with these differences: none may be there where both come from one Triton."""
+    """The failure in these differences, if any: none may be there where both come from one Triton."""
     difference = row["difference_from_jit"]
     if same_triton and not row["bits_equal_to_jit"]:
         return f"not bit for bit the JIT kernel of the same Triton (relative difference {difference:.1e})"

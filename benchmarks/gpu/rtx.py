@@ -1,4 +1,4 @@
-"""What TensorRT for RTX does with a model on the GPU at hand, whatever it is: time, memory, or its error.
+"""TensorRT for RTX with a model on the GPU at hand, whatever it is: time, memory, or its error.
 
 python -m benchmarks.gpu.rtx [--depth 50 101] [--size 512x1024 1024x2048] [--bundle FOLDER] [--rounds 20]
 
@@ -59,7 +59,7 @@ def bundle_cases(folder: Path) -> list[Case]:
 def measure(
     case: Case, rounds: int, script: Sequence[str] = CASE, timeout_s: float = CASE_TIMEOUT_S
 ) -> dict[str, Any]:
-    """What came of one case: the figures, or the error and at which stage."""
+    """The outcome of one case: the figures, or the error and at which stage."""
     row: dict[str, Any] = {"network": case.network, "size": case.size, "precision": case.precision}
     command = [sys.executable, *script, *case.arguments(rounds)]
     try:

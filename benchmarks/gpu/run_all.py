@@ -113,7 +113,7 @@ def run_limited(command: Sequence[str], env: Mapping[str, str], timeout_s: float
 
 
 def verdict(returncode: int | None, output: str) -> dict[str, Any]:
-    """What a run under a tool came to, from its exit code and the counts in the summaries that it prints.
+    """The outcome of a run under a tool, from its exit code and the counts in the summaries that it prints.
 
     Warnings of racecheck need not set the exit code, so every count must be 0.
     """

@@ -56,7 +56,7 @@ CONFIG = TrainConfig.model_validate({
 
 
 def run_steps(world: World, device: torch.device) -> dict[str, Any]:
-    """What this process has after the steps."""
+    """Losses and weights of this process after the steps."""
     torch.manual_seed(0)
     model = make_learner(CONFIG, CLASSES, device).model.double()
     open_attentions(model, 0.5)

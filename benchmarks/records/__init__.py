@@ -1,1 +1,1 @@
-"""What danet's own commands wrote, shown as a table or a picture."""
+"""Tables and pictures of the records that danet's own commands wrote."""

@@ -1,4 +1,4 @@
-"""What `make demo` made, as one table: every figure is read from the files that its commands wrote.
+"""The results of `make demo` as one table: every figure is read from the files that its commands wrote.
 
 Ends with 1 where the trained network is not what the demo is to show: too low an mIoU, or an attention that
 training left at zero.
@@ -67,7 +67,7 @@ def add_stream(table: Table, folder: Path) -> None:
 
 
 def shortcomings(folder: Path) -> list[str]:
-    """What the trained network falls short of, a sentence each."""
+    """The targets that the trained network misses, a sentence each."""
     found = []
     miou = read(folder / "checkpoint.json")["miou"]
     if not miou >= LEAST_MIOU:

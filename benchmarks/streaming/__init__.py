@@ -1,1 +1,1 @@
-"""What the loop, its sources and its outputs cost."""
+"""Costs of the loop, its sources and its outputs."""

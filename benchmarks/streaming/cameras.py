@@ -1,4 +1,4 @@
-"""What is shown of RTSP cameras over bad networks, against pictures that tell their number and time.
+"""Frames of RTSP cameras over bad networks, against pictures that tell their number and time.
 
     python -m benchmarks.streaming.cameras             # writes benchmarks/results/cameras.json
     python -m benchmarks.streaming.cameras --before ../7443609/runtime   # and of the code in another checkout
@@ -65,7 +65,7 @@ def read(uri: str, seconds: float) -> None:
 
 
 def frames_of(code: Path, uri: str, seconds: float) -> list[Any]:
-    """What a reader that runs the code of a checkout gets."""
+    """The frames that a reader gets with the code of a checkout."""
     path = os.pathsep.join(map(str, (code, SUPPORT, REPOSITORY)))
     command = (sys.executable, "-m", "benchmarks.streaming.cameras", "--read", uri, str(seconds))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What it costs that outputs reach the disk: each way in turn with and without flushing, in one run.
+"""The cost of flushing outputs to the disk: each way in turn with and without flushing, in one run.
 
     python -m benchmarks.streaming.flushing            # writes benchmarks/results/flushing.json
     python -m benchmarks.streaming.flushing --folder /data
@@ -50,7 +50,7 @@ def _skipped(_path: Path) -> None:
 
 
 UNFLUSHED: dict[str, Any] = dict.fromkeys(("sync_file", "sync_folder", "sync_tree"), _skipped)
-"""What replaces the flushes of files that are renamed into place."""
+"""Replacements of the flushes of files that are renamed into place."""
 
 
 def results(count: int) -> list[Result]:

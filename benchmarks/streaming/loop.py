@@ -1,4 +1,4 @@
-"""What the loop itself costs: throughput, added latency, age under overload, fairness, memory.
+"""The cost of the loop itself: throughput, added latency, age under overload, fairness, memory.
 
 The model is replaced by a fixed time, so that the figures are of the loop and not of a machine's model.
 Every figure is a ratio or a difference within one run.

@@ -1,4 +1,4 @@
-"""What reading a video file into a buffer costs: PyAV, as files are read, beside OpenCV, as they were.
+"""The cost of reading a video file into a buffer: PyAV, as files are read, beside OpenCV, as they were.
 
 The two read the same H.264 file in turn, several times in one run; the ratio counts, of the processor time,
 which a loaded machine leaves alone, and of the time by the clock.

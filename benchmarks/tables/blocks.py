@@ -12,7 +12,7 @@ from benchmarks.tables import calibration, engines, gpu, models, sources_and_sin
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two markers of a document.
+    """The text between two markers of a document.
 
     Attributes:
         name: In the markers.

@@ -60,7 +60,7 @@ def _lost(candidate: Document) -> str:
 
 
 def _calibration(document: Document) -> str:
-    """What the calibration itself says, in sentences."""
+    """The figures of the calibration itself, in sentences."""
     held = f" for mIoU, {', '.join(document['measured'])}" if document["gate"] == "passed" else ""
     sentences = [f"The gate: {document['gate']}{held} ({document['reason']})."]
     absent = [*document["rules"]["not_in_bundle"], *document["not_measured"]]
@@ -138,7 +138,7 @@ def cost(document: Document) -> str:
 
 
 def block(results: Path) -> str:
-    """What stands between the markers, from the results that are there."""
+    """The text between the markers, from the results that are there."""
     training = read(results, "camvid_training")
     makers: dict[str, Callable[[Document], str]] = {
         "camvid_mixed_precision": lambda document: mixed_precision(document, training),

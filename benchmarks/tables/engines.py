@@ -1,4 +1,4 @@
-"""What engines and kernels take, as the builder and the assembler tell it without a GPU."""
+"""Memory of engines and kernels, as the builder and the assembler tell it without a GPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def activation_memory(results: Path) -> str:
 
 
 def _shares(forms: Document) -> str:
-    """What the parts of R-50's attention add to its peak."""
+    """The share of each part of R-50's attention in its peak."""
     both, pam, cam = (
         _more(forms[form], forms[FCN]) for form in ("native", "native, without CAM", "native, without PAM")
     )

@@ -92,7 +92,7 @@ def attention(section: Document, measurements: list[Document], dtype: str) -> st
 
 
 def matmul_targets(share: Document) -> str:
-    """What is asked of the rate at N = 32768, and a verdict where it is asked of this GPU."""
+    """The targets of the rate at N = 32768, and a verdict where it is asked of this GPU."""
     if not share["required"]:
         asked = f"{share['limit']:.0%} are asked and {share['aim']:.0%} aimed at"
         return f"at N = 32768, {asked} on an {AIMED_GPU}, which this is not"
@@ -154,7 +154,7 @@ def rtx(section: Document) -> str:
 
 
 def origin(made_with: Document) -> str:
-    """What figures were made with."""
+    """The libraries and the commit that figures were made with."""
     return (
         f"PyTorch {made_with['torch']}, Triton {made_with['triton']}, CUDA {made_with['cuda']}, "
         f"commit {made_with['commit']}"
@@ -162,7 +162,7 @@ def origin(made_with: Document) -> str:
 
 
 def origins(document: Document) -> str:
-    """What all sections were made with, or each of them where they come of different runs."""
+    """The origin of all sections, or of each where they come of different runs."""
     names: dict[str, list[str]] = {}
     for name, section in document.items():
         if isinstance(section, dict) and "made_with" in section:
@@ -198,7 +198,7 @@ def gpu_block(document: Document) -> str:
 
 
 def block(results: Path) -> str:
-    """What stands between the markers, from all results of GPUs in a folder."""
+    """The text between the markers, from all results of GPUs in a folder."""
     documents = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(results.glob("*.json"))]
     gpus = [document for document in documents if document.get("kind") == "gpu-results"]
     return "\n\n".join(gpu_block(document) for document in gpus) if gpus else NOTHING_YET

@@ -1,4 +1,4 @@
-"""What reading a video costs, what is shown of cameras, and what it costs that outputs reach the disk."""
+"""Costs of reading a video and of flushing outputs to the disk, and the frames of cameras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def video_reading(results: Path) -> str:
 
 
 def cameras(results: Path) -> str:
-    """What is delivered as good of RTSP cameras over bad networks, and how wrong the ages are."""
+    """Corrupt frames that RTSP cameras over bad networks give as good, and how wrong the ages are."""
     document = read(results, "cameras")
     if document is None:
         return ""

@@ -14,7 +14,7 @@ Document = Mapping[str, Any]
 
 
 def read(results: Path, name: str) -> Document | None:
-    """What one benchmark wrote; None where it was not run."""
+    """The results of one benchmark; None where it was not run."""
     file = results / f"{name}.json"
     if not file.is_file():
         return None
@@ -51,7 +51,7 @@ def machine(document: Document) -> str:
 
 
 def beside(document: Document) -> str:
-    """What ran beside a measurement, by the load at its start where that was kept."""
+    """The other work beside a measurement, by the load at its start where that was kept."""
     load = document.get("load_average_at_start", [None])[0]
     if load is None:
         return ", other work beside it"

@@ -63,7 +63,7 @@ def attention(document: Document) -> str:
 
 
 def block(results: Path) -> str:
-    """What stands between the markers, from the results that are there."""
+    """The text between the markers, from the results that are there."""
     made = []
     for make, *names in (
         (trained, "camvid_training", "camvid_mixed_precision"),

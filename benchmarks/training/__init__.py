@@ -1,1 +1,1 @@
-"""What loading samples and the attention cost in training."""
+"""Costs of loading samples and of the attention in training."""

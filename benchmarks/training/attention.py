@@ -32,7 +32,7 @@ from danet_runtime.machine import describe_machine
 
 RESULTS = results_file("training_attention")
 POSITIONS, ROWS, ROUNDS = 16384, 512, 3
-"""What the committed results are of."""
+"""The case of the committed results."""
 CHANNELS, INNER = 512, 64
 FORMS = ("operands", "plain", "blockwise")
 

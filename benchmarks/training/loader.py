@@ -119,7 +119,7 @@ def drawn_size(size_hw: tuple[int, int], config: TrainConfig, rng: np.random.Gen
 
 
 def decode_and_resize(dataset: Dataset, config: TrainConfig, index: int) -> None:
-    """What no loader can do without: OpenCV's decoding and resizing of both files."""
+    """The work that every loader has: OpenCV's decoding and resizing of both files."""
     pair, rng = dataset.pairs[index % len(dataset)], np.random.default_rng(index)
     image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)
     label = cv2.imread(str(pair.label), cv2.IMREAD_UNCHANGED)

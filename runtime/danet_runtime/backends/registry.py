@@ -33,7 +33,7 @@ def backends(*, compared: bool = False) -> dict[str, type[RegisteredBackend]]:
 
 
 def engine_backends() -> dict[str, EngineStatement]:
-    """What the backends state that run engines, by name; `danet build` makes those engines."""
+    """The statements of the backends that run engines, by name; `danet build` makes those engines."""
     stated = (kind.statement for kind in BACKENDS)
     return {one.name: one for one in stated if isinstance(one, EngineStatement)}
 

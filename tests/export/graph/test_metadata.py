@@ -43,11 +43,13 @@ def test_the_file_alone_tells_onnx_runtime_its_classes(bundle):
 
 def test_the_matrix_and_the_levels_are_told_of_luma_and_chroma_alone():
     classes = find_classes("camvid")
-    told = describe(classes, plan_geometry((64, 128), (96, 192), "letterbox", None, Pixels("nv12", "bt709")))
-    assert (told["danet.pixel_format"], told["danet.color"], told["danet.range"]) == (
+    metadata = describe(
+        classes, plan_geometry((64, 128), (96, 192), "letterbox", None, Pixels("nv12", "bt709"))
+    )
+    assert (metadata["danet.pixel_format"], metadata["danet.color"], metadata["danet.range"]) == (
         "nv12",
         "bt709",
         "limited",
     )
-    assert (told["danet.frame_size"], told["danet.model_size"]) == ("96x192", "64x128")
+    assert (metadata["danet.frame_size"], metadata["danet.model_size"]) == ("96x192", "64x128")
     assert not {"danet.color", "danet.range"} & set(describe(classes, plan_geometry((64, 128))))
