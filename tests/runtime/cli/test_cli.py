@@ -141,9 +141,9 @@ def test_no_command_but_the_one_that_is_asked_for_is_loaded(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("entries")
 def test_a_misspelt_command_is_told_the_nearest_of_all() -> None:
-    warnings = runner.invoke(cli.build_app(), ["zebr"])
-    assert warnings.exit_code == 2
-    assert "Did you mean 'zebra'?" in warnings.output
+    misspelt = runner.invoke(cli.build_app(), ["zebr"])
+    assert misspelt.exit_code == 2
+    assert "Did you mean 'zebra'?" in misspelt.output
 
 
 def test_the_package_runs_as_the_command() -> None:

@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Final
 
 REPEATS_S: Final = 1.0
-"""Seconds after the first signal within which further ones are the same request: ``timeout`` sends its own both
-to the process and to its group, and a service manager may send another kind right behind."""
+"""Seconds after the first signal within which further ones are the same request: ``timeout`` sends its own
+both to the process and to its group, and a service manager may send another kind right behind."""
 
 _ASKING: Final = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 
