@@ -4,6 +4,7 @@
 #                   VIDEO=drive.mp4 then segments that too, by the network that ships
 #   make test       the fast tests            make test-all   the slow ones too
 #   make check      ruff, mypy, tables        make format     let ruff mend what it can
+#   make docs       the site, in build/site   make packages   the four wheels, in build/packages
 #   make clean      remove build/             make setup      only install, into .venv
 #   make gpu        with a CUDA GPU: correctness, then times, into benchmarks/results/ and the tables
 
@@ -14,7 +15,7 @@ DEMO := build/demo
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-all check format gpu setup clean
+.PHONY: demo test test-all check docs packages format gpu setup clean
 
 # The whole way, as one would type it. A second run replaces what the first one made.
 demo: setup
@@ -44,6 +45,17 @@ check: setup
 	ruff format --check
 	mypy
 	python -m benchmarks.tables --check
+
+# A broken link, a page that is in no menu and a reference to nothing are errors. Nothing is loaded from elsewhere.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "written: build/site/index.html"
+
+# As they would be published; building fetches hatchling from the index.
+packages: setup
+	rm -rf build/packages
+	for package in runtime train export calibration; do python -m build --outdir build/packages $$package || exit 1; done
+	twine check --strict build/packages/*
 
 # Where there is no GPU it says so and measures nothing. compute-sanitizer comes with the CUDA toolkit.
 gpu: setup

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.places import GPU_RESULTS, PRETRAINED, REPOSITORY, RESULTS
-from benchmarks.tables import calibration, engines, gpu, models, sources_and_sinks, stream, summary, training
+from benchmarks.tables import (
+    calibration,
+    configuration,
+    engines,
+    gpu,
+    models,
+    sources_and_sinks,
+    stream,
+    summary,
+    training,
+)
 
 
 @dataclass(frozen=True)
@@ -41,9 +51,11 @@ BLOCKS = (
     Block("kernels", "docs/attention.md", engines.kernels),
     Block("gpu", "docs/attention.md", gpu.block, GPU_RESULTS),
     Block("int8", "docs/int8.md", calibration.block),
-    Block("stream", "docs/stream.md", stream.block),
+    Block("stream", "docs/latency.md", stream.block),
     Block("video reading", "docs/stream.md", sources_and_sinks.video_reading),
     Block("cameras", "docs/stream.md", sources_and_sinks.cameras),
+    Block("training configuration", "docs/configuration.md", configuration.training),
+    Block("stream options", "docs/configuration.md", configuration.stream),
     Block("flushing", "docs/stream.md", sources_and_sinks.flushing),
 )
 

@@ -50,7 +50,7 @@ def _loop(document: Document) -> list[str]:
         "what the stream adds to the time of an inference, p50 and p99, frames of 1024x2048",
         f"{added['p50_ms']:.2f} and {added['p99_ms']:.2f} ms",
         "`python -m benchmarks.streaming.loop`",
-        "[the stream](docs/stream.md)",
+        "[latency](docs/latency.md)",
     ]
 
 

@@ -18,6 +18,10 @@ class Normalisation(BaseModel):
     """``(value - mean) / std`` per channel, in RGB order, on the scale 0..255.
 
     The defaults are ImageNet's statistics, which mmsegmentation's and the authors' weights both use.
+
+    Attributes:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
