@@ -11,7 +11,6 @@ The same arguments give the same files, whatever the number of workers.
 from __future__ import annotations
 
 import functools
-import json
 import multiprocessing
 import os
 import threading
@@ -30,6 +29,7 @@ from danet_train.child_processes import heed_the_parent_alone, holding_signals
 from danet_train.classes import CITYSCAPES
 from danet_train.errors import DataError, UsageError
 from danet_train.files.atomic import new_folder
+from danet_train.files.replaceable import check_replaceable, write_marker
 from danet_train.synthetic.placement import build_world
 from danet_train.synthetic.render import render
 
@@ -93,7 +93,7 @@ def synthesize_dataset(
     if seed < 0:
         raise UsageError(f"the seed must be 0 or above, not {seed}")
     if overwrite and out.is_dir():
-        _check_replaceable(out)
+        check_replaceable(out, _MARKER, _FORMAT, _CONTENT)
     with new_folder(out, overwrite=overwrite) as folder:
         jobs = [(split, index) for split, count in counts.items() for index in range(count)]
         for split in ("train", "val"):
@@ -106,13 +106,12 @@ def synthesize_dataset(
         if scenes.video_frames:
             _write_video(folder / "video", scenes.video_frames, size_hw, seed, advance)
         arguments = {
-            "format": _FORMAT,
             "size_hw": list(size_hw),
             "seed": seed,
             **counts,
             "video_frames": scenes.video_frames,
         }
-        (folder / _MARKER).write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
+        write_marker(folder / _MARKER, _FORMAT, arguments)
 
 
 def scene(split: str, index: int, size_hw: tuple[int, int], seed: int) -> tuple[Picture, Picture]:
@@ -128,37 +127,6 @@ def drive(frames: int, size_hw: tuple[int, int], seed: int) -> Iterator[tuple[Pi
     for frame in range(frames):
         time_s = frame / VIDEO_FPS
         yield render(world, size_hw, rng, z_m=time_s * _SPEED_MPS, time_s=time_s)
-
-
-def _check_replaceable(out: Path) -> None:
-    """Let a folder be replaced only where nothing but an earlier dataset would be lost."""
-    found = sorted(path.name for path in out.iterdir())
-    if out.is_symlink():
-        reason = "it is a link"
-    elif not found:
-        return
-    elif not _is_marker(out / _MARKER):
-        reason = f"it has no {_MARKER} of this command, but {_listing(found)}"
-    elif foreign := [name for name in found if name not in _CONTENT]:
-        reason = f"it also holds {_listing(foreign)}"
-    else:
-        return
-    raise UsageError(
-        f"--overwrite replaces an empty folder or a synthesised data set; {out} is neither: {reason}; give "
-        "another path, or move it away yourself"
-    )
-
-
-def _is_marker(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("format") == _FORMAT
-
-
-def _listing(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _each(

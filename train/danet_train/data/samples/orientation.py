@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = 1
 QUARTER_TURNS: Final = (5, 6, 7, 8)
 """The orientations that exchange height and width."""
+
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 class Stored(NamedTuple):
@@ -75,7 +78,7 @@ def _after_the_pixels(picture: bytes | Path) -> bytes:
     return b"Exif\0\0" + picture[at + 4 : at + 4 + length] if at > 0 else b""
 
 
-def turned(values: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+def turned(values: npt.NDArray[Value], orientation: int) -> npt.NDArray[Value]:
     """Turn stored values (h, w) upright by EXIF's ``orientation``; (w, h) for the quarter turns."""
     mirrored = values[:, ::-1] if orientation in (2, 4, 5, 7) else values
     # Counter-clockwise quarter turns, after the mirror.

@@ -139,6 +139,24 @@ class Labels(Sequence[Image]):
         return self._classes.decode(read_label(path), str(path))
 
 
+def read_checked(path: Path) -> tuple[bytes, PictureHeader]:
+    """Return the bytes and the header of a picture that is not too large and shows no damage.
+
+    Raises:
+        DataError: The file cannot be read, or is none.
+    """
+    try:
+        data = read_limited(path, MOST_FILE_BYTES)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no picture: {error}") from error
+    try:
+        return data, check(data)
+    except PictureError as error:
+        raise DataError(f"{path} {error}") from error
+
+
 def read_image(path: Path) -> Image:
     """Read a picture as (H, W, 3) uint8 BGR, upright as its EXIF asks.
 
@@ -146,7 +164,7 @@ def read_image(path: Path) -> Image:
         DataError: The file is missing, cut off, damaged, too large or no picture, as
             :mod:`danet_train.pictures.decoding` says.
     """
-    return _decode(path, *_read_checked(path), cv2.IMREAD_COLOR)
+    return _decode(path, *read_checked(path), cv2.IMREAD_COLOR)
 
 
 def read_label(path: Path) -> Image:
@@ -155,7 +173,7 @@ def read_label(path: Path) -> Image:
     Raises:
         DataError: The file is missing, cut off, damaged, no PNG, or not single-channel with at most 8 bits.
     """
-    data, stated = _read_checked(path)
+    data, stated = read_checked(path)
     if not data.startswith(_PNG_SIGNATURE):
         raise DataError(f"{path} ({len(data)} bytes) is no PNG; label values must be stored as one")
     kind, bits = _png_header(data)
@@ -195,7 +213,7 @@ def fitted_label(label: Image, picture: Path, size_hw: tuple[int, int], origin: 
     """
     if label.shape == size_hw:
         return label
-    lies = stored(_read_checked(picture)[0]) if label.shape == size_hw[::-1] else None
+    lies = stored(read_checked(picture)[0]) if label.shape == size_hw[::-1] else None
     if lies is not None and lies.orientation in QUARTER_TURNS and (lies.height, lies.width) == label.shape:
         return turned(label, lies.orientation)
     raise DataError(
@@ -225,20 +243,6 @@ def _palette_indices(path: Path, data: bytes) -> Image:
             return np.array(picture, np.uint8)
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"{path} is damaged: {error}; copy it again") from error
-
-
-def _read_checked(path: Path) -> tuple[bytes, PictureHeader]:
-    """Return the bytes and the header of a picture that is not too large and shows no damage."""
-    try:
-        data = read_limited(path, MOST_FILE_BYTES)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{path} is no picture: {error}") from error
-    try:
-        return data, check(data)
-    except PictureError as error:
-        raise DataError(f"{path} {error}") from error
 
 
 def _decode(path: Path, data: bytes, stated: PictureHeader, flags: int) -> Image:

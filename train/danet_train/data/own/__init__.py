@@ -1,0 +1,1 @@
+"""A data set of one's own: pictures and masks as they come become a plain folder that training reads."""
