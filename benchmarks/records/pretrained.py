@@ -95,7 +95,7 @@ def changes(recipe: str, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def trained(recipe: str, record: Mapping[str, Any], machine: str) -> TrainingFacts:
-    """What the record of the training says of it."""
+    """The part of the training record that is shown."""
     config = record["config"]
     return TrainingFacts(
         recipe=recipe,

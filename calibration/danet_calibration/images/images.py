@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader
 
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.images.frame_checks import check_frames, names_of
-from danet_calibration.images.near_duplicates import Look, Progress, distinct_frames, look_at_all
+from danet_calibration.images.near_duplicates import Fingerprint, Progress, distinct_frames, fingerprints_of
 from danet_calibration.images.pictures import Pictures, find_pictures
 from danet_calibration.images.selection import Candidate, presample, select
 from danet_calibration.images.set_coverage import SetCoverage, UsedFrame, describe_set
@@ -144,11 +144,11 @@ def choose_images(
         raise ValueError(f"count must be at least 1 and held_out at least 0 (got {count} and {held_out})")
     pictures = find_pictures(folder)
     examined = presample(pictures.groups, max(EXAMINED_FRAMES, 2 * (count + held_out)))
-    looks = dict(
-        zip(examined, look_at_all([pictures.folder / name for name in examined], progress), strict=True)
+    fingerprints = dict(
+        zip(examined, fingerprints_of([pictures.folder / name for name in examined], progress), strict=True)
     )
-    distinct = [examined[position] for position in distinct_frames(list(looks.values()))]
-    choice = _Choice(pictures, looks, frozenset(distinct))
+    distinct = [examined[position] for position in distinct_frames(list(fingerprints.values()))]
+    choice = _Choice(pictures, fingerprints, frozenset(distinct))
     chosen, apart = choice.take(count, held_out)
     sizes = check_frames([pictures.folder / candidate.name for candidate in (*chosen, *apart)], progress)
     _require_enough(pictures, examined, distinct, min(least, count))
@@ -171,13 +171,15 @@ class _Choice:
     """The frames of a folder, ready for choosing."""
 
     pictures: Pictures
-    looks: dict[str, Look]
+    fingerprints: dict[str, Fingerprint]
     distinct: frozenset[str]
 
     def take(self, count: int, held_out: int) -> tuple[list[Candidate], list[Candidate]]:
         """Return the frames of the set and the held-out ones."""
         groups = self.pictures.groups
-        candidates = [Candidate(name, groups[name], look.luma) for name, look in self.looks.items()]
+        candidates = [
+            Candidate(name, groups[name], fingerprint.luma) for name, fingerprint in self.fingerprints.items()
+        ]
         differing = [candidate for candidate in candidates if candidate.name in self.distinct]
         weights = self._weights()
         chosen = select(differing, count, weights)
@@ -199,7 +201,7 @@ class _Choice:
             for candidate, size_hw in zip(chosen, sizes, strict=True)
         ]
         found = Counter(self.pictures.groups.values())
-        lumas = [look.luma for look in self.looks.values()]
+        lumas = [fingerprint.luma for fingerprint in self.fingerprints.values()]
         return CalibrationSet(
             folder=self.pictures.folder,
             files=files,
@@ -221,7 +223,7 @@ class _Choice:
         """Return the weight of each group: its number of frames, less the share of near-duplicates."""
         groups = self.pictures.groups
         found = Counter(groups.values())
-        examined = Counter(groups[name] for name in self.looks)
+        examined = Counter(groups[name] for name in self.fingerprints)
         distinct = Counter(groups[name] for name in self.distinct)
         return {group: Fraction(found[group] * distinct[group], examined[group]) for group in examined}
 

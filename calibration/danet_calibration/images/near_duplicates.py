@@ -48,7 +48,7 @@ _MOST_THREADS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Fingerprint:
     """Brightness and thumbnail of a frame.
 
     Attributes:
@@ -60,7 +60,7 @@ class Look:
     thumbnail: npt.NDArray[np.int16]
 
 
-def look_at(file: Path) -> Look:
+def fingerprint_of(file: Path) -> Fingerprint:
     """Read a frame at an eighth of its size, which a JPEG decoder does without decoding the rest.
 
     Raises:
@@ -68,10 +68,10 @@ def look_at(file: Path) -> Look:
     """
     grey = _reduced(file)
     thumbnail = cv2.resize(grey, _THUMBNAIL_HW[::-1], interpolation=cv2.INTER_AREA)
-    return Look(float(grey.mean()), thumbnail.astype(np.int16).ravel())
+    return Fingerprint(float(grey.mean()), thumbnail.astype(np.int16).ravel())
 
 
-def look_at_all(files: Sequence[Path], progress: Progress | None = None) -> list[Look]:
+def fingerprints_of(files: Sequence[Path], progress: Progress | None = None) -> list[Fingerprint]:
     """Make the thumbnails of frames on a few threads, in the order of the files.
 
     Args:
@@ -81,29 +81,29 @@ def look_at_all(files: Sequence[Path], progress: Progress | None = None) -> list
     Raises:
         SourceError: One cannot be read, is damaged, or too large.
     """
-    looks = []
+    fingerprints = []
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         try:
-            for look in pool.map(look_at, files):
-                looks.append(look)
+            for fingerprint in pool.map(fingerprint_of, files):
+                fingerprints.append(fingerprint)
                 if progress:
-                    progress(len(looks), len(files))
+                    progress(len(fingerprints), len(files))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return looks
+    return fingerprints
 
 
-def distinct_frames(looks: Sequence[Look]) -> list[int]:
+def distinct_frames(fingerprints: Sequence[Fingerprint]) -> list[int]:
     """Return the positions of the frames that show no earlier frame's scene, in order.
 
     The time grows with the square of the number of different frames: about 5 s for 370 on a loaded core.
     """
-    windows = np.empty((len(looks), _CELLS), np.float32)
-    contrasts = np.empty(len(looks), np.float32)
+    windows = np.empty((len(fingerprints), _CELLS), np.float32)
+    contrasts = np.empty(len(fingerprints), np.float32)
     kept: list[int] = []
-    for position, look in enumerate(looks):
-        shifted, contrast = _windows(look)  # (shifts, cells)
+    for position, fingerprint in enumerate(fingerprints):
+        shifted, contrast = _windows(fingerprint)  # (shifts, cells)
         held = len(kept)
         if not _shows_one_of(shifted, contrast, windows[:held], contrasts[:held]):
             windows[held], contrasts[held] = shifted[len(shifted) // 2], contrast  # the middle: not shifted
@@ -111,9 +111,9 @@ def distinct_frames(looks: Sequence[Look]) -> list[int]:
     return kept
 
 
-def _windows(look: Look) -> tuple[npt.NDArray[np.float32], float]:
+def _windows(fingerprint: Fingerprint) -> tuple[npt.NDArray[np.float32], float]:
     """The thumbnail's windows at each shift, every cell of 2 x 2, of mean 0 and contrast 1; its contrast."""
-    thumbnail = look.thumbnail.reshape(_THUMBNAIL_HW).astype(np.float32)
+    thumbnail = fingerprint.thumbnail.reshape(_THUMBNAIL_HW).astype(np.float32)
     (down, right), (rows, columns) = _SHIFT_HW, _WINDOW_HW
     shifted = np.stack(
         [

@@ -1,6 +1,6 @@
 """Opening a bundle: nothing in it is parsed before it has been checked.
 
-Every file is read once, hashed, and what was hashed is what is handed on; no consumer opens a file of a
+Every file is read once, hashed, and what was hashed is what is handed on; no reader opens a file of a
 bundle by its path. Where keys are given, the manifest's own bytes are verified before they are parsed.
 """
 

@@ -16,8 +16,8 @@ from danet_runtime.sources.protocol.damage import DamageReason
 from danet_runtime.sources.protocol.source import CaptureClock
 
 MANIFEST_NAME = "blackbox.json"
-BOX_PREFIX = "blackbox-"
-_NUMBERED = re.compile(rf"\.?{BOX_PREFIX}n(\d+)-")
+RECORDING_PREFIX = "blackbox-"
+_NUMBERED = re.compile(rf"\.?{RECORDING_PREFIX}n(\d+)-")
 
 InnerPath = Annotated[str, Field(pattern=r"^camera-\d+/\d+\.(jpg|png)$")]
 
@@ -62,12 +62,12 @@ class RecordedEvent(_Strict):
 
 
 class Figures(_Strict):
-    """Fill level of the box when it was written.
+    """Fill level of the recorder when it was written.
 
     Attributes:
         seen: Results that arrived.
-        skipped: Results that arrived while the box was busy with others.
-        kept: Results in the box.
+        skipped: Results that arrived while the recorder was busy with others.
+        kept: Results in the recording.
         kept_bytes: Memory of their pictures and masks and of their records, in bytes.
         limit_s: Age up to which they are kept.
         limit_bytes: Most memory that the kept results may take, in bytes.
@@ -88,15 +88,15 @@ class RecordingManifest(_Strict):
 
     Attributes:
         schema_version: 2; 1 had no ``number``.
-        number: Above those of the boxes in its folder that were written before; ``None``: it was written to a
-            path that was asked for.
+        number: Above those of the recordings in its folder from before; ``None``: it was written to
+            a path that was asked for.
         reason: Why it was written: ``fault: ...``, or whatever was given with the request.
         written_unix_ns: Time of writing on the wall clock.
         written_monotonic_ns: Time of writing on the clock of the frames and events.
         classes: Names of the classes that the labels stand for.
         frames: Oldest first.
         events: Changes of the health, oldest first; at most 512.
-        figures: Fill level of the box.
+        figures: Fill level of the recorder.
         context: Description of the run: the bundle, the backend, the stream's report.
         machine: CPU, platform and versions.
     """
@@ -115,37 +115,37 @@ class RecordingManifest(_Strict):
     machine: dict[str, Any]
 
 
-def box_name(number: int, reason: str) -> str:
-    """Return the name of a new box: its number, the present time in UTC, and the first words of its reason.
+def recording_name(number: int, reason: str) -> str:
+    """Return the name of a new recording: its number, the time in UTC, and the first words of its reason.
 
-    The letter before the number puts it behind boxes of versions before, which were called by time alone.
+    The letter before the number puts it behind recordings of older versions, which were called by time alone.
     """
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     word = re.sub(r"[^a-z0-9]+", "-", reason.partition(":")[0].lower()).strip("-") or "request"
-    return f"{BOX_PREFIX}n{number:06d}-{stamp}-{word}"
+    return f"{RECORDING_PREFIX}n{number:06d}-{stamp}-{word}"
 
 
 def next_number(folder: Path) -> int:
-    """A number above those of all boxes in a folder, the unfinished included."""
+    """A number above those of all recordings in a folder, the unfinished included."""
     try:
         return 1 + max((_number_of(path) for path in folder.iterdir()), default=0)
     except FileNotFoundError:
         return 1
 
 
-def boxes_in(folder: Path) -> list[Path]:
+def recordings_in(folder: Path) -> list[Path]:
     """The flight recordings that were written into a folder, or into the folders of its cameras.
 
     In each folder the oldest comes first: by number, since clocks are set; those of versions before, which
     have none, by their names, before the others.
     """
     found = {file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{MANIFEST_NAME}")}
-    boxes = [box for box in found if not box.name.startswith(".")]
-    return sorted(boxes, key=lambda box: (box.parent, _number_of(box), box.name))
+    recordings = [path for path in found if not path.name.startswith(".")]
+    return sorted(recordings, key=lambda path: (path.parent, _number_of(path), path.name))
 
 
-def _number_of(box: Path) -> int:
-    match = _NUMBERED.match(box.name)
+def _number_of(recording: Path) -> int:
+    match = _NUMBERED.match(recording.name)
     return int(match[1]) if match else 0
 
 

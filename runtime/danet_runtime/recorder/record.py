@@ -1,4 +1,4 @@
-"""A frame in the form that the box keeps in memory."""
+"""A frame in the form that the recorder keeps in memory."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_bgr
 from danet_runtime.frames.pixel_formats import BGR
 from danet_runtime.recorder.record import Record
-from danet_runtime.recorder.writer import BoxWriter
+from danet_runtime.recorder.writer import RecordingWriter
 from danet_runtime.results.health import HealthEvent
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.sink import StreamFormat
@@ -42,27 +42,27 @@ class FlightRecorder:
 
     It is a sink and a listener of the health::
 
-        box = FlightRecorder("faults")
-        with Stream(segmenter, source, [box], listeners=[box.note]) as stream:
+        recorder = FlightRecorder("faults")
+        with Stream(segmenter, source, [recorder], listeners=[recorder.note]) as stream:
             ...
 
-    One box serves several cameras: give it to each as a sink. As a sink it copies the result and returns; a
-    thread of its own encodes it. Where that is busy, the older result is skipped and counted, whatever the
-    stream's policy, so that the box delays nothing.
+    One recorder serves several cameras: give it to each as a sink. As a sink it copies the result and
+    returns; a thread of its own encodes it. Where that is busy, the older result is skipped and counted,
+    whatever the stream's policy, so that it delays nothing.
 
     Frames are kept as JPEG, whatever their pixel format, masks as PNG. Their bytes never exceed ``megabytes``
     (2^20 bytes each): the oldest make room. Besides, three frames of each size are copied, wait or are
     encoded at the moment.
 
     Args:
-        folder: Folder for boxes at a fault and by :meth:`request`, each in a folder of its own by
+        folder: Folder for recordings at a fault and by :meth:`request`, each in a folder of its own by
             number, time and reason; ``None``: only :meth:`save` writes.
         seconds: Frames captured longer ago than this, before the newest, are let go.
         megabytes: Most memory that the kept results may take.
         quality: Quality of the JPEGs, 1..100.
-        keep: Number of boxes that stay in ``folder``: when one was written the oldest are removed, by their
-            numbers, also those of runs before; ``None``: all, and boxes on request end when those of this
-            run take :data:`~danet_runtime.recorder.writer.FULL_BOXES` times ``megabytes``.
+        keep: Number of recordings that stay in ``folder``: when one was written the oldest are removed, by
+            their numbers, also those of runs before; ``None``: all, and recordings on request end when those
+            of this run take :data:`~danet_runtime.recorder.writer.FULL_RECORDINGS` times ``megabytes``.
         context: Returns further content of the manifest, as plain data for JSON: the bundle, the
             backend, ``lambda: stream.report().to_dict()``.
 
@@ -94,7 +94,7 @@ class FlightRecorder:
             raise UsageError(f"at least 1 flight recording must be kept (got {keep})")
         self.context = context
         if folder is not None:
-            check_file_target(Path(folder) / "box")
+            check_file_target(Path(folder) / "recording")
         self._limit_ns = int(seconds * 1e9)
         self._limit_bytes = int(megabytes * 2**20)
         self._quality = quality
@@ -113,9 +113,9 @@ class FlightRecorder:
         self._thread: threading.Thread | None = None
         self._saving = threading.Lock()
         self._has_faulted = False
-        self._writer: BoxWriter | None = None
+        self._writer: RecordingWriter | None = None
         if folder is not None:
-            self._writer = BoxWriter(
+            self._writer = RecordingWriter(
                 Path(folder), self._save, seconds=seconds, full_bytes=self._limit_bytes, keep=keep
             )
         self._saved: list[Path] = []  # by save() alone
@@ -127,7 +127,7 @@ class FlightRecorder:
 
     @property
     def unwritten(self) -> list[str]:
-        """Reasons why boxes that were asked for could not be written."""
+        """Reasons why recordings that were asked for could not be written."""
         return [] if self._writer is None else list(self._writer.unwritten)
 
     # As a sink.
@@ -158,7 +158,7 @@ class FlightRecorder:
         """Copy one result for the encoder; never waits for it.
 
         Raises:
-            SinkError: The box is not open.
+            SinkError: The recorder is not open.
         """
         if self._thread is None:
             raise SinkError("the flight recorder is not open")
@@ -175,7 +175,7 @@ class FlightRecorder:
                 self._done(displaced)
 
     def describe(self) -> dict[str, Any]:
-        """Describe how much is kept, and where boxes were written."""
+        """Describe how much is kept, and where recordings were written."""
         figures = self.figures()
         return {
             "kind": self.name,
@@ -211,7 +211,7 @@ class FlightRecorder:
     # As a listener, and on request.
 
     def note(self, event: HealthEvent) -> None:
-        """Keep one change of the health; at the first fault, write the box."""
+        """Keep one change of the health; at the first fault, write a recording."""
         with self._lock:
             self._events.append(event)
             first = event.state == "fault" and not self._has_faulted
@@ -220,11 +220,11 @@ class FlightRecorder:
             self._writer.write_fault(f"fault: {event.reasons[0] if event.reasons else 'unknown'}")
 
     def request(self, reason: str = "request") -> None:
-        """Write the box into the folder, in a thread; from anywhere, a signal's handler included.
+        """Write a recording into the folder, in a thread; from anywhere, a signal's handler included.
 
-        It is answered once the box is open, and no more when it was closed. Requests that come close together
-        are answered by one box, see :class:`danet_runtime.recorder.writer.BoxWriter`. The interpreter waits
-        for that thread before it ends, for at most a minute. What fails is logged.
+        It is answered once the recorder is open, and no more when it was closed. Requests that come close
+        together are answered by one recording, see :class:`danet_runtime.recorder.writer.RecordingWriter`.
+        The interpreter waits for that thread before it ends, for at most a minute. What fails is logged.
         """
         if self._writer is not None:
             self._writer.request(reason)
@@ -278,7 +278,7 @@ class FlightRecorder:
         return path
 
     def figures(self) -> dict[str, Any]:
-        """Return the fill level of the box; see :class:`danet_runtime.recorder.format.Figures`."""
+        """Return the fill level of the recorder; see :class:`danet_runtime.recorder.format.Figures`."""
         with self._lock:
             return {
                 "seen": self._seen,

@@ -15,23 +15,23 @@ from typing import Final
 
 from danet_runtime.errors import DanetError
 from danet_runtime.files.partials import discard, remove_dead_in
-from danet_runtime.recorder.format import BOX_PREFIX, box_name, boxes_in, next_number
+from danet_runtime.recorder.format import RECORDING_PREFIX, next_number, recording_name, recordings_in
 
 logger = logging.getLogger(__name__)
 
 APART_S: Final = 5.0
-"""Least time between two boxes on request, in seconds; half the span of a box where that is shorter.
+"""Least time between two recordings on request, in seconds; half the span of one where that is shorter.
 
-So the later box holds both moments.
+So the later recording holds both moments.
 """
 
-FULL_BOXES: Final = 16
-"""Most room for boxes on request where no box is ever removed, in multiples of a box's memory limit."""
+FULL_RECORDINGS: Final = 16
+"""Most room for recordings on request where none is ever removed, in multiples of one's memory limit."""
 
 FINISH_S: Final = 60.0
 """Longest wait for writing that is under way, in seconds: a bad disk is slow, a dead one never returns."""
 
-_PARTIALS: Final = re.compile(rf"\.{BOX_PREFIX}.+\.(partial|old)")
+_PARTIALS: Final = re.compile(rf"\.{RECORDING_PREFIX}.+\.(partial|old)")
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,25 @@ class _Request:
     is_fault: bool = False
 
 
-class BoxWriter:
-    """Answers requests for boxes in one thread.
+class RecordingWriter:
+    """Answers requests for recordings in one thread.
 
-    A request that comes while a box is being written, or soon after, waits; all that wait are answered by one
-    box. A fault waits for nothing but the box that is being written. Numbers of boxes only grow, whatever
-    the clock does.
+    A request that comes while a recording is being written, or soon after, waits; all that wait are answered
+    by one recording. A fault waits for nothing but the recording that is being written. Numbers of recordings
+    only grow, whatever the clock does.
 
     Args:
-        folder: Folder of the boxes, each in a folder of its own.
-        save: Writes one box; called with its path, its reason and its number.
-        seconds: Length of the time before the request that a box covers.
-        full_bytes: Most bytes that a box takes.
-        keep: Number of boxes that stay in ``folder``; ``None``: all.
+        folder: Folder of the recordings, each in a folder of its own.
+        save: Writes one recording; called with its path, its reason and its number.
+        seconds: Length of the time before the request that a recording covers.
+        full_bytes: Most bytes that a recording takes.
+        keep: Number of recordings that stay in ``folder``; ``None``: all.
 
     Attributes:
         written: Folders that were written, and are kept.
-        unwritten: Reasons why boxes that were asked for could not be written.
-        refused: Boxes on request that were not written, because those before had taken all the room they may.
-        leftovers: Unfinished boxes of killed processes that were removed from the folder.
+        unwritten: Reasons why recordings that were asked for could not be written.
+        refused: Recordings on request that were not written, because those before had taken all the room.
+        leftovers: Unfinished recordings of killed processes that were removed from the folder.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class BoxWriter:
         self._folder = folder
         self._save = save
         self._apart_s = min(APART_S, seconds / 2)
-        self._room_bytes = FULL_BOXES * full_bytes
+        self._room_bytes = FULL_RECORDINGS * full_bytes
         self._most = keep
         # The only queue whose put() may be interrupted by another, as one by a signal's handler is.
         self._asked: SimpleQueue[_Request | threading.Event | None] = SimpleQueue()
@@ -96,12 +96,12 @@ class BoxWriter:
         self._start()
 
     def request(self, reason: str) -> None:
-        """Ask for a box, from anywhere, a signal's handler included; nothing is done when it was closed."""
+        """Ask for a recording, from anywhere, a signal's handler included; nothing is done once closed."""
         if not self._was_closed:
             self._asked.put(_Request(reason))
 
     def write_fault(self, reason: str) -> None:
-        """Ask for the box of a fault, also where this is not open; not from a signal's handler."""
+        """Ask for the recording of a fault, also where this is not open; not from a signal's handler."""
         self._asked.put(_Request(reason, is_fault=True))
         self._start()
 
@@ -171,13 +171,13 @@ class BoxWriter:
         self._next_s = time.monotonic() + self._apart_s
         try:
             self._number = max(self._number + 1, next_number(self._folder))
-            path = self._folder / box_name(self._number, request.reason)
+            path = self._folder / recording_name(self._number, request.reason)
             self.written.append(self._save(path, request.reason, self._number))
             if not request.is_fault:
                 self._room_bytes -= sum(file.stat().st_size for file in path.rglob("*"))
             if self._most is not None:
                 remove_oldest(self._folder, self._most)
-                self.written = [box for box in self.written if box.exists()]
+                self.written = [path for path in self.written if path.exists()]
         except (DanetError, OSError) as error:
             logger.error("%s", error)
             self.unwritten.append(str(error))
@@ -193,9 +193,13 @@ def remove_oldest(folder: Path, keep: int) -> None:
 
     One that cannot be removed is logged and tried again the next time.
     """
-    mine = [box for box in boxes_in(folder) if box.parent == folder and box.name.startswith(BOX_PREFIX)]
-    for box in mine[:-keep]:
+    mine = [
+        path
+        for path in recordings_in(folder)
+        if path.parent == folder and path.name.startswith(RECORDING_PREFIX)
+    ]
+    for recording in mine[:-keep]:
         try:
-            discard(box)
+            discard(recording)
         except OSError as error:
-            logger.warning("the flight recording %s is not removed: %s", box, error.strerror or error)
+            logger.warning("the flight recording %s is not removed: %s", recording, error.strerror or error)

@@ -7,7 +7,7 @@ import pytest
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.images.frame_checks import check_frames, is_noise, neighbour_correlation
 from danet_calibration.images.images import choose_images
-from danet_calibration.images.near_duplicates import distinct_frames, look_at
+from danet_calibration.images.near_duplicates import distinct_frames, fingerprint_of
 from danet_export.frames import pattern
 from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
@@ -51,7 +51,7 @@ def test_drawn_scenes_and_their_nights_are_no_noise_and_differ(scenes, tmp_path)
     assert check_frames(scenes) == [(128, 256)] * 10
     pictures = [cv2.imread(str(file)) for file in scenes]
     assert not any(is_noise(night(picture)) for picture in pictures)
-    assert len(distinct_frames([look_at(file) for file in scenes])) == 10
+    assert len(distinct_frames([fingerprint_of(file) for file in scenes])) == 10
 
 
 def test_fine_textures_are_no_noise():
@@ -66,8 +66,8 @@ def test_real_frames_by_day_and_night_are_no_noise_and_mostly_differ(shared_data
     cityscapes = sorted((shared_data / "cityscapes_mini/leftImg8bit").rglob("*.png"))
     check_frames([*camvid, *cityscapes])
     assert not any(is_noise(night(cv2.imread(str(file)))) for file in [*camvid, *cityscapes])
-    assert len(distinct_frames([look_at(file) for file in camvid])) > 0.9 * len(camvid)
-    assert len(distinct_frames([look_at(file) for file in cityscapes])) == len(cityscapes)
+    assert len(distinct_frames([fingerprint_of(file) for file in camvid])) > 0.9 * len(camvid)
+    assert len(distinct_frames([fingerprint_of(file) for file in cityscapes])) == len(cityscapes)
     for video in sorted((shared_data / "video").glob("*.mp4")):
         capture, files = cv2.VideoCapture(str(video)), []
         while (read := capture.read())[0]:
@@ -75,7 +75,7 @@ def test_real_frames_by_day_and_night_are_no_noise_and_mostly_differ(shared_data
             cv2.imwrite(str(files[-1]), read[1])
         assert len(files) > 30
         check_frames(files)
-        assert 8 <= len(distinct_frames([look_at(file) for file in files])) < len(files)
+        assert 8 <= len(distinct_frames([fingerprint_of(file) for file in files])) < len(files)
 
 
 def test_the_correlation_of_neighbours_is_one_on_a_ramp_and_none_in_noise():

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from danet_runtime.cli.commands.replay import replay as replay_command
 from danet_runtime.files.partials import partial_folder
 from danet_runtime.recorder import writer as blackbox_writer
-from danet_runtime.recorder.format import MANIFEST_NAME, boxes_in
+from danet_runtime.recorder.format import MANIFEST_NAME, recordings_in
 from danet_runtime.recorder.reader import FlightRecording
 from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.results.health import HealthEvent
@@ -59,7 +59,7 @@ def opener() -> Iterator[Callable[..., FlightRecorder]]:
 
 
 def reasons(folder: Path) -> list[str]:
-    return [FlightRecording(box).manifest.reason for box in boxes_in(folder)]
+    return [FlightRecording(box).manifest.reason for box in recordings_in(folder)]
 
 
 @settings(max_examples=15, deadline=None)
@@ -96,7 +96,9 @@ def test_boxes_of_versions_before_are_read_listed_before_and_removed_before_the_
     box.request("c")
     assert box.finish()
     assert reasons(tmp_path) == ["b", "c"]
-    assert [path.name for path in sorted(tmp_path.iterdir())] == [path.name for path in boxes_in(tmp_path)]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        path.name for path in recordings_in(tmp_path)
+    ]
     app = typer.Typer()
     app.command()(replay_command)
     listing = CliRunner().invoke(app, [str(tmp_path)])
@@ -156,7 +158,7 @@ def test_requests_that_come_while_a_box_is_written_are_answered_by_one_more(
     gate.go.set()
     box.finish()
     assert len(box.written) == 2
-    assert len(boxes_in(tmp_path)) == 2
+    assert len(recordings_in(tmp_path)) == 2
 
 
 def test_requests_that_come_soon_after_each_other_wait_for_the_end_of_the_pause(
@@ -208,7 +210,7 @@ def test_where_the_oldest_make_room_requests_do_not_end(
         box.request("signal")
         box.finish()
     assert box.describe()["refused"] == 0
-    assert [FlightRecording(path).manifest.number for path in boxes_in(tmp_path)] == [5, 6]
+    assert [FlightRecording(path).manifest.number for path in recordings_in(tmp_path)] == [5, 6]
 
 
 def test_after_the_end_a_request_is_ignored_and_a_fault_is_not(
@@ -219,7 +221,7 @@ def test_after_the_end_a_request_is_ignored_and_a_fault_is_not(
     until(lambda: not writers())
     box.request("signal")
     box.finish()
-    assert boxes_in(tmp_path) == []
+    assert recordings_in(tmp_path) == []
     box.note(FAULT)
     box.finish()
     assert reasons(tmp_path) == ["fault: it hangs"]

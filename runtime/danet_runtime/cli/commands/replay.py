@@ -75,28 +75,28 @@ def replay(
 
 
 def _chosen(folder: Path) -> list[Path]:
-    """Return the flight recordings in a folder; the folder itself if it is a box, or holds none."""
-    from danet_runtime.recorder.format import MANIFEST_NAME, boxes_in
+    """Return the flight recordings in a folder; the folder itself if it is a recording, or holds none."""
+    from danet_runtime.recorder.format import MANIFEST_NAME, recordings_in
 
-    return [folder] if (folder / MANIFEST_NAME).exists() else boxes_in(folder) or [folder]
+    return [folder] if (folder / MANIFEST_NAME).exists() else recordings_in(folder) or [folder]
 
 
-def _list(folder: Path, boxes: Sequence[Path]) -> None:
+def _list(folder: Path, folders: Sequence[Path]) -> None:
 
     from danet_runtime.errors import SourceError
     from danet_runtime.recorder.reader import FlightRecording
 
     console = open_console()
-    console.print(f"{len(boxes)} flight recordings in {folder}, the oldest first:", soft_wrap=True)
-    for box in boxes:
+    console.print(f"{len(folders)} flight recordings in {folder}, the oldest first:", soft_wrap=True)
+    for path in folders:
         try:
-            recording = FlightRecording(box)
+            recording = FlightRecording(path)
         except SourceError as error:
             summary = str(error)
         else:
             summary = f"{len(recording)} frames of {', '.join(recording.cameras) or 'no camera'}; "
             summary += recording.manifest.reason
-        console.print(f"{box}: {summary}", soft_wrap=True)
+        console.print(f"{path}: {summary}", soft_wrap=True)
 
 
 def _show(recording: FlightRecording) -> None:

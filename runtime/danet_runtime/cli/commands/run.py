@@ -197,9 +197,9 @@ def run(
     outputs.check(named, (bundle, *(fallback or ())))
     outputs.remove_leftovers()
     sinks = outputs.open_sinks(legend)
-    boxes = []
-    for name, folder in outputs.boxes.items():
-        boxes.append(
+    recorders = []
+    for name, folder in outputs.recordings.items():
+        recorders.append(
             FlightRecorder(
                 folder,
                 seconds=flight_recorder_seconds,
@@ -207,7 +207,7 @@ def run(
                 keep=flight_recorder_keep,
             )
         )
-        sinks[name].append(boxes[-1])
+        sinks[name].append(recorders[-1])
     options = StreamOptions(
         deadline_ms=deadline_ms,
         late=late,
@@ -245,16 +245,16 @@ def run(
                 policy,
                 max_frames=max_frames,
                 options=options,
-                listeners=[lambda event: _tell(console, event), *(box.note for box in boxes)],
+                listeners=[lambda event: _tell(console, event), *(recorder.note for recorder in recorders)],
             )
             made.append(stream)
             stack.callback(stream.close)
             for one in (one for several in sinks.values() for one in several):
                 if isinstance(one, QuittableSink):
                     one.on_quit = stream.stop
-            for box in boxes:
-                box.context = lambda: stream.report().to_dict()
-            stack.enter_context(on_request(boxes))
+            for recorder in recorders:
+                recorder.context = lambda: stream.report().to_dict()
+            stack.enter_context(on_request(recorders))
             stack.enter_context(reporting_status(stream))
             stream.start()
         # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
@@ -273,16 +273,20 @@ def run(
         except Exception as error:  # noqa: BLE001 - raised again when the outputs and the report are written
             failure = error
         unfinished = [
-            folder for folder, box in zip(outputs.boxes.values(), boxes, strict=True) if not box.finish()
+            folder
+            for folder, recorder in zip(outputs.recordings.values(), recorders, strict=True)
+            if not recorder.finish()
         ]
         done = stream.report()
-        problems = [f"the flight recording is missing: {why}" for box in boxes for why in box.unwritten]
+        problems = [
+            f"the flight recording is missing: {why}" for recorder in recorders for why in recorder.unwritten
+        ]
         problems += [
             f"the flight recording in {folder} is not written yet; the disk is slow" for folder in unfinished
         ]
         if outputs.report is not None:
             problems += write_report(done, outputs.report)
-        problems += show(done, outputs.report, [path for box in boxes for path in box.written])
+        problems += show(done, outputs.report, [path for recorder in recorders for path in recorder.written])
         problems += failed_sinks(done)
         for problem in problems:
             tell(f"danet: error: {problem}", err=True)

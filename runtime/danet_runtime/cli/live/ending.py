@@ -60,7 +60,7 @@ def start_reported(path: Path | None, bundle: Path) -> Iterator[list[Stream]]:
         raise
 
 
-def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) -> list[str]:
+def show(report: StreamReport, report_path: Path | None, recordings: Sequence[Path]) -> list[str]:
     """Print the counts, the latencies and what was written.
 
     On standard output, or on standard error where an output goes to the former.
@@ -68,13 +68,13 @@ def show(report: StreamReport, report_path: Path | None, boxes: Sequence[Path]) 
     Args:
         report: Report of the stream.
         report_path: File that it was written to; ``None``: it was not written.
-        boxes: Folders of flight recordings that were written.
+        recordings: Folders of flight recordings that were written.
 
     Returns:
         Why that could not be printed; nothing where it was.
     """
     try:
-        others = [str(path) for path in (report_path, *boxes) if path is not None and path.exists()]
+        others = [str(path) for path in (report_path, *recordings) if path is not None and path.exists()]
         written = [*_files_of(report), *others]
         _print(report, written, has_report=report_path is not None)
     except OSError as error:

@@ -147,17 +147,18 @@ def ignore_requests() -> None:
 
 
 @contextmanager
-def on_request(boxes: Sequence[FlightRecorder]) -> Iterator[None]:
+def on_request(recorders: Sequence[FlightRecorder]) -> Iterator[None]:
     """While the block runs, SIGUSR1 asks for the flight recordings to be written."""
-    if boxes and _EARLY:
+    if recorders and _EARLY:
         logger.warning(
-            "SIGUSR1 came before the stream ran, when there was nothing to write; send it again for a box"
+            "SIGUSR1 came before the stream ran, when there was nothing to write; send it again for a "
+            "recording"
         )
         _EARLY.clear()
 
     def write(_number: int, _frame: FrameType | None) -> None:
-        for box in boxes:
-            box.request("signal")
+        for recorder in recorders:
+            recorder.request("signal")
 
     before = signal.signal(signal.SIGUSR1, write)
     try:

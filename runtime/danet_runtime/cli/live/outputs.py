@@ -44,14 +44,14 @@ class Outputs:
 
     Attributes:
         sinks: Texts that name the sinks, by camera.
-        boxes: Folders of the flight recordings, by camera.
+        recordings: Folders of the flight recordings, by camera.
         report: The report; ``None``: there is none.
         split_minutes: Minutes after which videos and JSON lines begin a new part; ``None``: never.
         overwrite: Whether files that exist may be replaced.
     """
 
     sinks: dict[str, list[str]]
-    boxes: dict[str, Path]
+    recordings: dict[str, Path]
     report: Path | None
     split_minutes: float | None
     overwrite: bool
@@ -74,11 +74,15 @@ class Outputs:
             *(("--sink", text) for text in options.further),
         ]
         sinks = {name: [_filled(filling, text, name, option) for option, text in given] for name in cameras}
-        boxes = {}
+        recordings = {}
         flight_recorder = options.flight_recorder
         for name in cameras if flight_recorder is not None else ():
-            box = Path(filling.fill(str(flight_recorder), name, "--flight-recorder", needs_camera=False))
-            boxes[name] = box if len(cameras) == 1 or CAMERA in str(flight_recorder) else box / name
+            recording = Path(
+                filling.fill(str(flight_recorder), name, "--flight-recorder", needs_camera=False)
+            )
+            recordings[name] = (
+                recording if len(cameras) == 1 or CAMERA in str(flight_recorder) else recording / name
+            )
         if options.split_minutes is not None and not any(
             sink_target(text).sink.statement.writes == "file" for texts in sinks.values() for text in texts
         ):
@@ -93,7 +97,7 @@ class Outputs:
         report_path = (
             None if beside is None else Path(filling.fill(str(beside), one, "--report", needs_camera=False))
         )
-        return cls(sinks, boxes, report_path, options.split_minutes, options.overwrite)
+        return cls(sinks, recordings, report_path, options.split_minutes, options.overwrite)
 
     def check(self, sources: dict[str, str], bundles: Sequence[Path]) -> None:
         """Refuse what would overwrite a source, a bundle or another output, and what cannot be written.
@@ -157,7 +161,8 @@ class Outputs:
                         raise UsageError(f"two outputs are {redacted(text)!r}; give each its own name")
                     others.add(whole)
         places += [
-            Place(f"--flight-recorder of {name}", folder, "folder") for name, folder in self.boxes.items()
+            Place(f"--flight-recorder of {name}", folder, "folder")
+            for name, folder in self.recordings.items()
         ]
         if self.report is not None:
             places.append(Place("--report", self.report))

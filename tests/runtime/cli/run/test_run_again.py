@@ -97,7 +97,7 @@ def test_placeholders_are_filled_everywhere_with_one_start() -> None:
         "gst:x caps={ I420, NV12 } ! filesink location=rear.mkv",
         "window:",
     ]
-    assert outputs.boxes["rear"] == Path(f"box-{video.parent}/rear")
+    assert outputs.recordings["rear"] == Path(f"box-{video.parent}/rear")
     assert outputs.report == video.parent / "cameras.json"
 
 

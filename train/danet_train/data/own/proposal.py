@@ -35,7 +35,7 @@ _DIGITS: Final = 3
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user states about the classes.
+    """The user's statements about the classes.
 
     Attributes:
         table: The classes, where they are known; None proposes them.

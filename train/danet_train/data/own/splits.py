@@ -19,7 +19,7 @@ _DRAWS: Final = 64
 
 
 class Frame(NamedTuple):
-    """What dividing needs of a pair.
+    """The part of a pair that dividing needs.
 
     Attributes:
         name: Name in the new data set.
