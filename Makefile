@@ -23,8 +23,8 @@ demo: setup
 	danet synthesize $(DEMO)/scenes --seed 0 --overwrite
 	danet train --data $(DEMO)/scenes --config demo -o $(DEMO)/checkpoint.pt --overwrite
 	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
-	danet export $(DEMO)/checkpoint.pt --size 128x256 --frames $(DEMO)/scenes/video/street.mp4 --kernels sm_87 -o $(DEMO)/bundle --overwrite
-	danet calibrate $(DEMO)/bundle --images $(DEMO)/scenes --count 64 --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
+	danet export $(DEMO)/checkpoint.pt --size 128x256 --data $(DEMO)/scenes/video/street.mp4 --kernels sm_87 -o $(DEMO)/bundle --overwrite
+	danet calibrate $(DEMO)/bundle --data $(DEMO)/scenes --count 64 --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
 	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite

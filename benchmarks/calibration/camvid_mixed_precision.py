@@ -113,10 +113,10 @@ def calibrated(checkpoint: Path, data: Path, folder: Path, count: int) -> tuple[
     """
     frames = data / "train" / "images"
     bundle, target, verdict = folder / "bundle", folder / "bundle-int8", folder / "verdict.json"
-    export = ("export", str(checkpoint), "--size", SIZE, "--frames", str(frames), "-o", str(bundle))
+    export = ("export", str(checkpoint), "--size", SIZE, "--data", str(frames), "-o", str(bundle))
     subprocess.run([*DANET, *export], check=True)
     labelled = ("--labelled", str(data), "--split", "val", "--classes", "camvid")
-    images = ("--images", str(data / "train"), "--count", str(count))
+    images = ("--data", str(data / "train"), "--count", str(count))
     written = ("-o", str(target), "--verdict", str(verdict))
     done = subprocess.run([*DANET, "calibrate", str(bundle), *images, *labelled, *written], check=False)
     if not verdict.is_file():

@@ -29,8 +29,8 @@ RESULTS = results_file("cityscapes_agreement")
 def agreement(bundle: Path, images: Path, data: Path, folder: Path) -> dict[str, Any]:
     """Calibrate a bundle on ``images``, and compare its INT8 with its FP32 on the frames of ``data``."""
     int8, compared = folder / "bundle", folder / "compared"
-    calibrate = ("calibrate", str(bundle), "--images", str(images), "-o", str(int8), "--min-agreement", "0")
-    compare = ("compare", str(int8), "--images", str(data), "--worst", "0", "-o", str(compared))
+    calibrate = ("calibrate", str(bundle), "--data", str(images), "-o", str(int8), "--min-agreement", "0")
+    compare = ("compare", str(int8), "--data", str(data), "--worst", "0", "-o", str(compared))
     for command in (calibrate, compare):
         subprocess.run([*DANET, *command], check=True, stdout=subprocess.DEVNULL)
     found = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))

@@ -58,7 +58,7 @@ def main() -> None:
         bundle, scenes = export_with_scenes(settled_network(arguments.depth), folder, arguments.size, frames)
         status.update("calibrate")
         load = os.getloadavg()
-        options = ("--images", str(scenes), "--count", str(arguments.count), "--method", arguments.method)
+        options = ("--data", str(scenes), "--count", str(arguments.count), "--method", arguments.method)
         ranges = ("--range-frames", str(RANGE_FRAMES), "--min-agreement", "0.5")  # of random weights
         taken = run_alone((*DANET, "calibrate", str(bundle), *options, *ranges, "-o", str(folder / "int8")))
         report = json.loads((folder / "int8" / "reports" / "calibration.json").read_text(encoding="utf-8"))

@@ -109,7 +109,7 @@ def main() -> None:
         bundle, scenes = prepare(folder, arguments.size, counts[-1])
 
         def calibrate(count: int) -> Sequence[str]:
-            options = ("--images", str(scenes), "--count", str(count), "--method", arguments.method)
+            options = ("--data", str(scenes), "--count", str(count), "--method", arguments.method)
             written = ("-o", str(folder / "int8"), "--overwrite")
             # Random weights agree with their FP32 less than trained ones.
             return (*DANET, "calibrate", str(bundle), *options, "--min-agreement", "0.5", *written)

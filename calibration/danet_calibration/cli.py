@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as `danet export` wrote it.")],
-    images: Annotated[
+    data: Annotated[
         Path,
         typer.Option(
             help=f"Frames of the camera: a data set ({layout_names()}; its training split is taken) or any "
@@ -120,7 +120,7 @@ def calibrate(
     from danet_runtime.files.atomic import check_folder_target
     from danet_runtime.files.names import fitting_name
 
-    require_there(images, "--images")
+    require_there(data, "--data")
     check_folder_target(output, MANIFEST_NAME, overwrite=overwrite)
 
     from danet_calibration.gate.verdict_file import VerdictFile
@@ -181,7 +181,7 @@ def calibrate(
                 bar.update(task, description=what, completed=done, total=of or None)
 
             chosen = choose_images(
-                images,
+                data,
                 count,
                 HELD_OUT_FRAMES,
                 frame_hw=opened.manifest.frame.size_hw,

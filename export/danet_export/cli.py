@@ -70,7 +70,7 @@ def export(
         str | None,
         typer.Option(help="classes.yaml, or the name of a table, where the checkpoint holds none."),
     ] = None,
-    frames: Annotated[
+    data: Annotated[
         str | None,
         typer.Option(
             help="Video or folder of the camera, to compare with PyTorch on; its first frame becomes the "
@@ -148,12 +148,12 @@ def export(
             table,
             geometry,
             lambda size_hw: (
-                load_frames(frames, size_hw, PARITY_FRAMES)
-                if frames
+                load_frames(data, size_hw, PARITY_FRAMES)
+                if data
                 else [pattern(size_hw, seed) for seed in range(PARITY_FRAMES)]
             ),
             output,
-            settings=ExportSettings(request, "frames" if frames else "drawn", overwrite),
+            settings=ExportSettings(request, "frames" if data else "drawn", overwrite),
             step=status.update,
         )
     _show(console, output, manifest.reports["parity"].path)

@@ -32,7 +32,7 @@ def calibrate(monkeypatch, balanced_bundle, image_folder, tmp_path):
     def run(*options, bundle=balanced_bundle.path, method="max"):
         return danet(
             monkeypatch,
-            *("calibrate", bundle, "--images", image_folder, "-o", tmp_path / "out"),
+            *("calibrate", bundle, "--data", image_folder, "-o", tmp_path / "out"),
             *("--count", "8", "--method", method, *options),
         )
 
@@ -221,7 +221,7 @@ def test_with_a_trusted_key_an_unsigned_bundle_is_refused_before_it_is_parsed(
     [
         (("--labelled", "NOWHERE"), "NOWHERE is not a folder"),
         (("--labelled", "LABELLED", "--split", "nosuch"), "has no split 'nosuch'"),
-        (("--images", "NOWHERE"), "--images: NOWHERE does not exist"),
+        (("--data", "NOWHERE"), "--data: NOWHERE does not exist"),
         (("--labelled", "LABELLED", "--reference", "NOWHERE"), "NOWHERE does not exist"),
         (("--trusted-key", "NOWHERE"), "NOWHERE"),
     ],

@@ -94,7 +94,7 @@ def test_overwrite_removes_nothing_but_a_bundle(checkpoint_file, bundle, tmp_pat
     (precious / "thesis.txt").write_text("years")
     done = danet("export", checkpoint_file, "--size", "64x128", "-o", precious, "--overwrite")
     refused(done, 2, "precious", "manifest.json")
-    refused(danet("calibrate", bundle, "--images", tmp_path, "-o", precious, "--overwrite"), 2)
+    refused(danet("calibrate", bundle, "--data", tmp_path, "-o", precious, "--overwrite"), 2)
     assert (precious / "thesis.txt").read_text() == "years"
     done = danet("export", checkpoint_file, "--size", "64x128", "-o", precious / "thesis.txt", "--overwrite")
     refused(done, 2, "is a file")
@@ -162,7 +162,7 @@ def test_calibration_images_that_are_none(bundle, tmp_path, kind):
         cv2.imwrite(str(folder / "a.png"), np.zeros((64, 128, 3), np.uint8))
     missing = kind == "missing"
     refused(
-        danet("calibrate", bundle, "--images", folder, "-o", tmp_path / "out"),
+        danet("calibrate", bundle, "--data", folder, "-o", tmp_path / "out"),
         2 if missing else 1,
         str(folder),
     )

@@ -71,7 +71,7 @@ def test_every_command_takes_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
     assert "agreement with its labels" in danet("profile", bundle.path, "--frames", 2, "--warmup", 0)
     danet("run", bundle.path, tmp_path, "--masks", tmp_path / "masks")
     out = tmp_path / "compared"
-    danet("compare", bundle.path, "--images", tmp_path, "-o", out, "--b", "onnxruntime:fp16", "--least", 0.98)
+    danet("compare", bundle.path, "--data", tmp_path, "-o", out, "--b", "onnxruntime:fp16", "--least", 0.98)
     with Segmenter(bundle) as segmenter:
         for number in range(3):
             mask = cv2.imread(str(tmp_path / "masks" / f"{number}.png"), cv2.IMREAD_UNCHANGED)

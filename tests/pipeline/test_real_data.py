@@ -23,7 +23,7 @@ def calibrated(shared_data, exported_bundle, tmp_path_factory):
     danet(
         "calibrate",
         exported_bundle,
-        "--images",
+        "--data",
         data,
         "--labelled",
         data,

@@ -197,7 +197,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answers(with_toys: Path, bundle: Bundle, folder: Path) -> Answers:
     """Exit code and output of each command; one process runs them all."""
     of_runs = [("grey:?level=7&frames=3", *RUN), *WRONG]
-    asked = [("run", "--help"), ("doctor", "--json"), *(("run", str(bundle.path), *run) for run in of_runs)]
+    asked = [
+        ("run", "--help"),
+        ("doctor", "--json", "-"),
+        *(("run", str(bundle.path), *run) for run in of_runs),
+    ]
     done = subprocess.run(
         [sys.executable, "-c", ASK],
         input=json.dumps(asked),
@@ -276,10 +280,11 @@ def test_danet_build_asks_the_registry_whose_engines_there_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "toys", SimpleNamespace(ToyEngines=ToyEngines))
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 500)
     app = build_app()
 
     def output(*arguments: str) -> str:
-        done = CliRunner().invoke(app, ["build", *arguments], env={"TERMINAL_WIDTH": "500"})
+        done = CliRunner().invoke(app, ["build", *arguments])
         return " ".join((done.output + str(done.exception)).replace("│", " ").split())
 
     BACKENDS.add("toys:ToyEngines")

@@ -135,7 +135,7 @@ def test_class_names_of_a_bundle_of_others_are_compared_without_orders(
     command = [
         "compare",
         forged,
-        "--images",
+        "--data",
         tmp_path / "in",
         "--b",
         "onnxruntime:fp32",
@@ -207,7 +207,7 @@ def test_no_command_passes_a_files_name_on_as_orders(tmp_path: Path, name: bytes
 def test_json_of_verify_is_ascii_whatever_the_names_are(bundle: Bundle, tmp_path: Path) -> None:
     forged = forge(bundle, tmp_path / "b", {})
     (forged / os.fsdecode(b"\xff\x1b[2J")).write_bytes(b"")
-    done = CliRunner().invoke(build_app(), ["verify", str(forged), "--json"])
+    done = CliRunner().invoke(build_app(), ["verify", str(forged), "--json", "-"])
     assert done.output.isascii()
     assert is_harmless(done.output.replace("\n", ""))
     assert json.loads(done.output)["strangers"]

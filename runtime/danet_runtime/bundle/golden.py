@@ -20,10 +20,10 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.reading import decode
 
 GOLDEN_SHOWS: Final[dict[GoldenOrigin | None, str]] = {
-    "drawn": "a drawn pattern: export with --frames of the camera",
-    "frames": "the first of `danet export --frames`",
+    "drawn": "a drawn pattern: export with --data of the camera",
+    "frames": "the first of `danet export --data`",
     "calibration": "a frame of the calibration",
-    None: "what an older version did not tell: export again, with --frames of the camera",
+    None: "what an older version did not tell: export again, with --data of the camera",
 }
 """Description of what a golden frame shows, by its origin, with what to do about it."""
 

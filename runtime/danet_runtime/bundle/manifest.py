@@ -42,7 +42,7 @@ KernelVariant = Literal["tuned", "small"]
 """``small``: at most 48 KiB of shared memory a block, which every launch may use without asking for more."""
 
 GoldenOrigin = Literal["drawn", "frames", "calibration"]
-"""Origin of a golden frame: a drawn pattern, ``danet export --frames``, or a frame of the calibration."""
+"""Origin of a golden frame: a drawn pattern, ``danet export --data``, or a frame of the calibration."""
 
 
 def _inside_bundle(path: str) -> str:

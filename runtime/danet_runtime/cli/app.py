@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from danet_runtime.cli.console.printing import tell
+from danet_runtime.cli.options.everywhere import log_more, note_quiet
 from danet_runtime.cli.options.registered import DanetCommand
 from danet_runtime.visible_text import VisibleFormatter
 
@@ -27,6 +28,13 @@ _ORDER = (
     *("build", "run", "replay", "profile", "compare", "keygen", "sign", "verify", "doctor"),
 )
 
+BROUGHT_BY = {
+    **dict.fromkeys(("synthesize", "data", "train", "import", "eval", "explain"), "danet-train"),
+    "export": "danet-export",
+    "calibrate": "danet-calibration",
+}
+"""Commands that are no part of the runtime, and the distributions that bring them."""
+
 
 def _show_version(requested: bool) -> None:
     if requested:
@@ -35,13 +43,25 @@ def _show_version(requested: bool) -> None:
 
 
 def _root(
+    ctx: typer.Context,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the libraries do.")] = False,
-    _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and end."),
+    ] = False,
 ) -> None:
-    """DANet Edge: from PyTorch training to a real-time segmentation stream on a vehicle's GPU."""
+    """DANet Edge: from PyTorch training to a real-time segmentation stream on a vehicle's GPU.
+
+    -v and --quiet may stand before a command or behind it, --json FILE (or -) at each that reports.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log_more(verbose)
+    note_quiet(ctx, quiet)
 
 
 def _broken(entry: EntryPoint, reason: Exception) -> Callable[[], None]:
@@ -99,6 +119,11 @@ class InstalledCommands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's copy of click's
         """Find the command that is meant; the error where there is none proposes the nearest of all."""
         if args[0] not in self._entries:
+            if args[0] in BROUGHT_BY:
+                package = BROUGHT_BY[args[0]]
+                ctx.fail(
+                    f"danet {args[0]} comes with {package}, which is not installed: pip install {package}"
+                )
             for name in self._entries:
                 self.get_command(ctx, name)
         return super().resolve_command(ctx, args)
@@ -111,7 +136,6 @@ def build_app() -> typer.Typer:
         cls=InstalledCommands,
         callback=_root,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

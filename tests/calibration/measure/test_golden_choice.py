@@ -76,7 +76,7 @@ def test_a_frame_that_the_user_gave_stays_and_its_condition_stands_in_words(
 ):
     given = with_golden(balanced_bundle, tmp_path / "given", "frames")
     with pytest.raises(
-        GateError, match=r"golden frame's labels.*the first of `danet export --frames`"
+        GateError, match=r"golden frame's labels.*the first of `danet export --data`"
     ) as error:
         calibrate_bundle(given, images, None, tmp_path / "out", settings=SETTINGS)
     candidate = error.value.verdict["ladder"][0]
@@ -116,7 +116,7 @@ def test_a_frame_of_one_class_throughout_is_never_taken(balanced_bundle, images,
     writer = SimpleNamespace(add=None, preview=None)
     with caplog.at_level(logging.WARNING):
         assert put_golden(bundle, images, writer, lambda *_: None) is bundle
-    assert "shows a drawn pattern: export with --frames of the camera" in caplog.text
+    assert "shows a drawn pattern: export with --data of the camera" in caplog.text
 
 
 def _pictures(images):

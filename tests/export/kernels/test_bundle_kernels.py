@@ -97,7 +97,7 @@ def test_the_command_writes_ptx_and_launch_parameters_for_the_bundles_own_shapes
     bundle = Bundle.open(path)
     bundle.verify()
     check(bundle.manifest.kernels, bundle.read)
-    report = json.loads(danet("doctor", path, "--json").stdout)
+    report = json.loads(danet("doctor", path, "--json", "-").stdout)
     held = [file for file in path.rglob("*") if file.is_file() and file.name != "manifest.json"]
     assert report["bundle"]["files_verified"] == len(held), "a file that two kernels share is one file"
     assert "triton" in bundle.manifest.provenance.tools

@@ -54,7 +54,7 @@ def test_compare_takes_it_and_says_what_it_ran(
     bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
 ) -> None:
     video = video_maker(tmp_path / "in.mp4", 4)
-    command = ["compare", bundle.path, "--images", video, "--b", "polygraphy:fp32", "-o", tmp_path / "out"]
+    command = ["compare", bundle.path, "--data", video, "--b", "polygraphy:fp32", "-o", tmp_path / "out"]
     done = CliRunner().invoke(build_app(), [*map(str, command), "--least", "1"])
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())

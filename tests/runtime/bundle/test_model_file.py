@@ -329,11 +329,11 @@ def test_a_bundle_with_weights_outside_is_not_even_written(
         ("run", "BUNDLE", "VIDEO", "-o", "out.mp4"),
         ("run", "BUNDLE", "VIDEO", "-o", "out.mp4", "--trusted-key", "KEY.pub"),
         ("profile", "BUNDLE", "--frames", "1", "--warmup", "0"),
-        ("compare", "BUNDLE", "--images", "VIDEO", "--b", "onnxruntime:fp32", "-o", "compared"),
+        ("compare", "BUNDLE", "--data", "VIDEO", "--b", "onnxruntime:fp32", "-o", "compared"),
         (
             "compare",
             "BUNDLE",
-            "--images",
+            "--data",
             "VIDEO",
             "--a",
             "polygraphy:fp32",
@@ -343,7 +343,7 @@ def test_a_bundle_with_weights_outside_is_not_even_written(
             "c",
         ),
         ("build", "BUNDLE", "--target", "sm_89", "--precision", "fp32", "--engine-dir", "engines"),
-        ("calibrate", "BUNDLE", "--images", "PICTURES", "-o", "calibrated"),
+        ("calibrate", "BUNDLE", "--data", "PICTURES", "-o", "calibrated"),
     ],
     ids=lambda command: " ".join(command[:1] + command[-2:]),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -146,6 +148,40 @@ def test_a_misspelt_command_is_told_the_nearest_of_all() -> None:
     assert "Did you mean 'zebra'?" in misspelt.output
 
 
+@pytest.mark.usefixtures("entries")
+def test_a_command_of_a_package_that_is_not_there_is_told_with_the_package() -> None:
+    told = runner.invoke(cli.build_app(), ["calibrate", "bundle"])
+    assert told.exit_code == 2
+    assert "danet-calibration" in told.output
+
+
+@pytest.mark.usefixtures("entries")
+@pytest.mark.parametrize("arguments", [["-q", "zebra"], ["zebra", "--quiet"]])
+def test_quiet_says_nothing_at_any_place_and_hides_no_error(arguments: list[str]) -> None:
+    assert runner.invoke(cli.build_app(), arguments).output == ""
+    assert isinstance(runner.invoke(cli.build_app(), [*arguments, "--fail"]).exception, UsageError)
+
+
+@pytest.mark.usefixtures("entries")
+@pytest.mark.parametrize("arguments", [["-v", "zebra"], ["zebra", "-v"]])
+def test_more_is_logged_at_any_place(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    levels: list[int] = []
+    monkeypatch.setattr(logging.getLogger(), "setLevel", levels.append)
+    assert runner.invoke(cli.build_app(), arguments).output == "well\n"
+    assert levels[-1] == logging.INFO
+
+
+@pytest.mark.parametrize("given", [["--json", "-"], ["--json"], ["--json=-"]])
+def test_json_on_standard_output_stands_there_alone(given: list[str]) -> None:
+    done = runner.invoke(cli.build_app(), ["verify", "nowhere", *given])
+    assert done.exit_code != 0
+    assert json.loads(done.stdout)["kind"] == "NoBundleError"
+
+
+def test_the_shells_completion_is_typers() -> None:
+    assert "--install-completion" in runner.invoke(cli.build_app(), ["--help"]).output
+
+
 def test_the_package_runs_as_the_command() -> None:
     done = danet("--version")
     assert done.returncode == 0, done.stderr
@@ -196,4 +232,4 @@ def test_every_renamed_option_is_one_of_a_command_under_its_new_name_alone() -> 
         for name in parameter.opts
     }
     assert set(RENAMED.values()) <= options
-    assert not set(RENAMED) & options
+    assert set(RENAMED) & options <= {"--frames"}  # which elsewhere is a number of frames

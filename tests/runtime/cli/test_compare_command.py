@@ -77,7 +77,7 @@ def danet(*arguments: object) -> Result:
 def test_the_report_tells_what_the_two_variants_really_give(
     two_variants: Bundle, images: Path, tmp_path: Path
 ) -> None:
-    done = danet("compare", two_variants.path, "--images", images, "--worst", 2, "-o", tmp_path / "out")
+    done = danet("compare", two_variants.path, "--data", images, "--worst", 2, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())
     equal = []
@@ -107,7 +107,7 @@ def test_of_a_folder_only_the_pictures_that_are_taken_are_decoded(
     two_variants: Bundle, images: Path, tmp_path: Path
 ) -> None:
     (images / "street_0.png").write_bytes(b"no picture at all")
-    command = ("compare", two_variants.path, "--images", images, "-o", tmp_path / "out")
+    command = ("compare", two_variants.path, "--data", images, "-o", tmp_path / "out")
     assert danet(*command, "--frames", 3).exit_code == 0
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert {entry["name"] for entry in report["worst"]} <= {f"street_{number}.png" for number in (1, 3, 5)}
@@ -128,7 +128,7 @@ def test_cityscapes_own_layout_is_taken_without_its_labels(
         cv2.imwrite(str(root / "gtFine" / "val" / city / f"{city}.png"), np.zeros((9, 9), np.uint8))
     for number, folder in enumerate((root, root / "leftImg8bit" / "val")):
         out = tmp_path / f"out{number}"
-        done = danet("compare", two_variants.path, "--images", folder, "-o", out)
+        done = danet("compare", two_variants.path, "--data", folder, "-o", out)
         assert done.exit_code == 0, done.output
         report = json.loads((out / "comparison.json").read_text())
         assert {entry["name"] for entry in report["worst"]} == {"aachen.png", "bochum.png"}
@@ -145,18 +145,18 @@ def test_of_cityscapes_one_split_is_taken_val_unless_another_is_named(
     command = ("compare", two_variants.path, "-o", out, "--overwrite")
     for folder in (frames.parent, frames):
         for options, split in (((), "val"), (("--split", "train"), "train")):
-            done = danet(*command, "--images", folder, *options)
+            done = danet(*command, "--data", folder, *options)
             assert done.exit_code == 0, done.output
             report = json.loads((out / "comparison.json").read_text())
             assert [entry["name"] for entry in report["per_frame"]] == [f"{split}.png"]
             assert report["source"]["path"] == str(frames / split)
     for options, message in (
-        (("--images", frames, "--split", "vale"), "expected one of: test, train, val"),
-        (("--images", images, "--split", "val"), "leave it out"),
+        (("--data", frames, "--split", "vale"), "expected one of: test, train, val"),
+        (("--data", images, "--split", "val"), "leave it out"),
     ):
         assert message in str(danet(*command, *options).exception)
     (frames / "val").rename(tmp_path / "val")
-    assert "name one with --split" in str(danet(*command, "--images", frames.parent).exception)
+    assert "name one with --split" in str(danet(*command, "--data", frames.parent).exception)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TREES if kind != "cityscapes"])
@@ -164,7 +164,7 @@ def test_of_a_data_set_that_training_knows_one_split_is_taken_without_its_labels
     two_variants: Bundle, tmp_path: Path, kind: str
 ) -> None:
     tree = TREES[kind](tmp_path / "set")
-    command = ("compare", two_variants.path, "--images", tree.root, "-o", tmp_path / "out", "--overwrite")
+    command = ("compare", two_variants.path, "--data", tree.root, "-o", tmp_path / "out", "--overwrite")
     for options, files in (((), tree.val), (("--split", "train"), tree.train)):
         done = danet(*command, *options)
         assert done.exit_code == 0, done.output
@@ -187,7 +187,7 @@ def test_what_the_command_knows_of_cityscapes_is_what_training_knows(tmp_path: P
 def test_the_gate_decides_the_exit_code_and_the_report_is_there_either_way(
     two_variants: Bundle, images: Path, tmp_path: Path, least: float, code: int
 ) -> None:
-    done = danet("compare", two_variants.path, "--images", images, "--least", least, "-o", tmp_path / "out")
+    done = danet("compare", two_variants.path, "--data", images, "--least", least, "-o", tmp_path / "out")
     assert done.exit_code == code
     assert isinstance(done.exception, AgreementError) == bool(code)
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["passed"] is not bool(code)
@@ -197,7 +197,7 @@ def test_a_variant_compared_with_itself_agrees_and_gives_no_pictures(
     bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
 ) -> None:
     command = ("compare", bundle.path, "--b", "onnxruntime:fp32", "--least", 1, "-o", tmp_path / "out")
-    done = danet(*command, "--images", video_maker(tmp_path / "in.mp4", 12), "--frames", 4)
+    done = danet(*command, "--data", video_maker(tmp_path / "in.mp4", 12), "--frames", 4)
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [entry["frame"] for entry in report["per_frame"]] == [2, 5, 8, 11]
@@ -209,7 +209,7 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
     bundle: Bundle, images: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = ("compare", bundle.path, "--images", images, "-o", out)
+    command = ("compare", bundle.path, "--data", images, "-o", out)
     for extra, message in (
         ((), "no int8 variant"),
         (("--b", "int8"), "--b must be BACKEND:PRECISION"),
@@ -234,7 +234,7 @@ def test_a_disk_without_room_for_the_report_is_told_before_any_frame(
     bundle: Bundle, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "new" / "out"
-    command = ("compare", bundle.path, "--images", images, "--b", "onnxruntime:fp32", "-o", out)
+    command = ("compare", bundle.path, "--data", images, "--b", "onnxruntime:fp32", "-o", out)
     monkeypatch.setattr("danet_runtime.files.atomic.os.posix_fallocate", full_disk)
     monkeypatch.setattr(comparison, "compare", None)
     done = danet(*command)
@@ -254,7 +254,7 @@ def test_a_disk_that_fills_up_is_told_with_its_place_and_what_to_do(
         *DANET,
         "compare",
         two_variants.path,
-        "--images",
+        "--data",
         images,
         "-o",
         out,
@@ -271,7 +271,7 @@ def test_a_video_that_breaks_off_leaves_no_report(
 ) -> None:
     video = video_maker(tmp_path / "in.avi", 40)
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
-    command = ("compare", bundle.path, "--images", video, "--frames", 100, "--b", "onnxruntime:fp32")
+    command = ("compare", bundle.path, "--data", video, "--frames", 100, "--b", "onnxruntime:fp32")
     done = danet(*command, "-o", tmp_path / "out")
     assert isinstance(done.exception, SourceTruncatedError), done.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.avi"]

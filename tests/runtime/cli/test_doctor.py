@@ -22,7 +22,7 @@ from danet_runtime.errors import IntegrityError, MissingDependencyError
 
 def invoke(*arguments: object) -> tuple[int, str, BaseException | None]:
     done = CliRunner().invoke(build_app(), ["doctor", *map(str, arguments)], env={"COLUMNS": "200"})
-    return done.exit_code, done.output, done.exception
+    return done.exit_code, done.stdout, done.exception
 
 
 def test_it_lists_this_machine_and_every_optional_package() -> None:
@@ -34,7 +34,7 @@ def test_it_lists_this_machine_and_every_optional_package() -> None:
 
 
 def test_json_says_the_same_and_the_bundle_verified(bundle: Bundle) -> None:
-    code, output, _ = invoke(bundle.path, "--json")
+    code, output, _ = invoke(bundle.path, "--json", "-")
     assert code == 0
     found = json.loads(output)
     assert found["bundle"]["files_verified"] == 3
@@ -74,7 +74,7 @@ def test_files_that_the_manifest_does_not_vouch_for_are_named(
     assert code == 1
     assert "NOT whole" in output
     assert "mine.onnx" in output
-    code, output, _ = invoke(made.path, "--json")
+    code, output, _ = invoke(made.path, "--json", "-")
     assert code == 1
     assert json.loads(output)["bundle"]["strangers"] == ["mine.onnx"]
 
@@ -233,6 +233,8 @@ def test_doctor_says_for_what_int8_passed_and_nobody_warns(
     passed = {"gate": "passed", "gate_measured": ("person",), "gate_unmeasured": ("rider",)}
     gated = with_int8(bundle, tmp_path / "gated", MADE.model_copy(update=passed))
     assert "passed for mIoU, person; not measured: rider" in invoke(gated.path)[1]
-    assert json.loads(invoke(gated.path, "--json")[1])["bundle"]["int8_gate"]["not_measured"] == ["rider"]
+    assert json.loads(invoke(gated.path, "--json", "-")[1])["bundle"]["int8_gate"]["not_measured"] == [
+        "rider"
+    ]
     with open_segmenter(gated, "int8", "onnxruntime"):
         assert capsys.readouterr().err == ""

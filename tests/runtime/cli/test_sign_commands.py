@@ -74,13 +74,13 @@ def test_a_bundle_that_is_not_there_is_wrong_usage_for_every_command(place: Path
     for command in (
         ("sign", nowhere, "--key", place / "key"),
         ("verify", nowhere),
-        ("verify", nowhere, "--json"),
+        ("verify", nowhere, "--json", "-"),
         ("doctor", nowhere),
         ("build", nowhere, "--target", "sm_89"),
         ("profile", nowhere),
         ("profile", place / "bundle", "--image", nowhere),
         ("replay", nowhere),
-        ("compare", nowhere, "--images", place, "-o", place / "out"),
+        ("compare", nowhere, "--data", place, "-o", place / "out"),
     ):
         done = danet(*command)
         code = (
@@ -105,7 +105,7 @@ def test_verify_says_who_vouches_and_that_nobody_does_without_a_key(place: Path)
 
 def test_verify_fails_for_damage_for_strangers_and_for_the_wrong_key_also_as_json(place: Path) -> None:
     danet("keygen", place / "other")
-    wrong = danet("verify", place / "bundle", "--trusted-key", place / "other.pub", "--json")
+    wrong = danet("verify", place / "bundle", "--trusted-key", place / "other.pub", "--json", "-")
     assert (wrong.exit_code, json.loads(wrong.stdout)["kind"]) == (1, "SignatureError")
     (place / "bundle" / "extra").touch()
     (place / "bundle" / "golden" / "frame.png").unlink()
@@ -113,7 +113,7 @@ def test_verify_fails_for_damage_for_strangers_and_for_the_wrong_key_also_as_jso
     assert answer.exit_code == 1
     assert "not in the manifest: extra" in answer.output
     assert "frame.png is missing" in answer.output
-    found = json.loads(danet("verify", place / "bundle", "--json").stdout)
+    found = json.loads(danet("verify", place / "bundle", "--json", "-").stdout)
     assert (found["whole"], found["strangers"], len(found["damaged"])) == (False, ["extra"], 1)
 
 
@@ -122,7 +122,7 @@ def _commands(place: Path, video: Path) -> dict[str, tuple[object, ...]]:
     return {
         "run": ("run", bundle, video, "-o", place / "out.mp4"),
         "profile": ("profile", bundle, "--frames", 1, "--warmup", 0),
-        "compare": ("compare", bundle, "--images", video, "--b", "onnxruntime:fp32", "-o", place / "cmp"),
+        "compare": ("compare", bundle, "--data", video, "--b", "onnxruntime:fp32", "-o", place / "cmp"),
         "build": (
             "build",
             bundle,

@@ -107,7 +107,7 @@ def test_settings_are_shown_as_they_would_be_trained_with(tmp_path):
     ],
 )
 def test_a_setting_that_cannot_be_is_wrong_usage(tmp_path, given, words):
-    result = _run(train, "--data", tmp_path, "-o", tmp_path / "c.pt", *given)
+    result = _run(train, "--data", tmp_path, "--config", "demo", "-o", tmp_path / "c.pt", *given)
     assert isinstance(result.exception, ConfigError)
     assert words in str(result.exception)
     assert result.exception.exit_code == 2
@@ -116,10 +116,11 @@ def test_a_setting_that_cannot_be_is_wrong_usage(tmp_path, given, words):
 def test_a_path_that_is_not_there_is_wrong_usage(tmp_path):
     (tmp_path / "data" / "val" / "images").mkdir(parents=True)
     (tmp_path / "some.pt").write_bytes(b"")
+    start = (train, "--config", "demo", "-o", tmp_path / "c.pt")
     for arguments, kind, words in (
-        ((train, "--data", tmp_path / "none", "-o", tmp_path / "c.pt"), NoDatasetError, "not a folder"),
+        ((*start, "--data", tmp_path / "none"), NoDatasetError, "not a folder"),
         (
-            (train, "--data", tmp_path / "data", "--train-split", "trian", "-o", tmp_path / "c.pt"),
+            (*start, "--data", tmp_path / "data", "--train-split", "trian"),
             NoDatasetError,
             "no split 'trian'; it has val",
         ),
@@ -131,9 +132,24 @@ def test_a_path_that_is_not_there_is_wrong_usage(tmp_path):
         assert result.exception.exit_code == 2
 
 
+def test_no_configuration_is_chosen_silently(tmp_path):
+    result = _run(train, "--data", tmp_path, "-o", tmp_path / "c.pt")
+    assert isinstance(result.exception, UsageError)
+    assert all(name in str(result.exception) for name in ("--config", "demo", "camvid_r18_small"))
+
+
+def test_settings_are_shown_without_data_and_a_training_without_is_refused(tmp_path):
+    shown = _run(train, "--config", "demo", "steps=7", "--show-config")
+    assert shown.exit_code == 0
+    assert yaml.safe_load(shown.stdout)["steps"] == 7
+    refused = _run(train, "--config", "demo", "-o", tmp_path / "c.pt")
+    assert isinstance(refused.exception, UsageError)
+    assert "needs --data:" in str(refused.exception)
+
+
 def test_training_onto_a_checkpoint_that_is_there_is_refused_first(tmp_path):
     (tmp_path / "c.pt").write_text("mine")
-    result = _run(train, "--data", tmp_path / "none", "-o", tmp_path / "c.pt")
+    result = _run(train, "--config", "demo", "--data", tmp_path / "none", "-o", tmp_path / "c.pt")
     assert isinstance(result.exception, UsageError)
     assert "--overwrite" in str(result.exception)
 

@@ -34,6 +34,16 @@ def _list_layouts(asked: bool) -> None:
         raise typer.Exit
 
 
+def _which_configuration() -> str:
+    from danet_train.config.inheritance import packaged_names
+
+    return (
+        "nothing says which network is trained, and how; give --config with a YAML file or one of "
+        f"{', '.join(packaged_names())} (--list-configs tells them apart; demo is for `danet synthesize`'s "
+        "scenes, camvid_r18_small small enough for a CPU)"
+    )
+
+
 def train(
     assignments: Annotated[
         list[str] | None,
@@ -45,17 +55,24 @@ def train(
         ),
     ] = None,
     *,
-    data: Annotated[Path, typer.Option(help=data_help())],
+    data: Annotated[Path | None, typer.Option(help=data_help(), show_default=False)] = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output",
             "-o",
             help="The checkpoint to write, of the last step. Beside NAME.pt stand NAME.json, the record, "
             "and, where the run evaluates on its way, NAME.best.pt, the weights of the highest mIoU.",
+            show_default=False,
         ),
-    ],
-    config: Annotated[str, typer.Option(help="A packaged configuration's name, or a YAML file.")] = "demo",
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="A packaged configuration's name, or a YAML file; --list-configs names them.",
+            show_default=False,
+        ),
+    ] = None,
     quantize: Annotated[
         Path | None,
         typer.Option(
@@ -163,8 +180,16 @@ def train(
     from danet_train.training.outputs import RunFiles, best_path, check_output, record_path
     from danet_train.training.run import train_to_file
 
+    if config is None:
+        raise UsageError(_which_configuration())
+    if not show_config and (data is None or output is None):
+        missing = " and ".join(["--data"] * (data is None) + ["--output"] * (output is None))
+        raise UsageError(
+            f"a training needs {missing}: danet train --data DATASET --config {config} -o checkpoint.pt "
+            "(--show-config needs neither)"
+        )
     world = world_from_environment()
-    if world.is_main and not show_config:
+    if world.is_main and output is not None and not show_config:
         check_output(output, overwrite=overwrite, resume=resume)
     if quantize is not None and (evaluate_every is not None or resume or tensorboard is not None):
         raise UsageError(
@@ -186,7 +211,7 @@ def train(
     settings = read_config(config, *(assignments or ()), *stated)
     if source is not None:
         settings = fine_tuning_config(settings, source, steps=steps)
-    if show_config:
+    if show_config or data is None or output is None:
         if world.is_main:
             typer.echo(as_yaml(settings), nl=False)
         return

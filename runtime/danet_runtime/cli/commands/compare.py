@@ -30,7 +30,7 @@ _CITYSCAPES_SPLITS = ("val", "train", "test", "train_extra")
 
 def compare(
     bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
-    images: Annotated[
+    data: Annotated[
         str,
         typer.Option(
             help="Folder of pictures, Cityscapes' folder or, where danet-train is installed, any data set "
@@ -88,7 +88,7 @@ def compare(
     if any(isinstance(kind.statement, EngineStatement) for kind in kinds):
         tell_what_is_trusted(opened, engine_dir)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    source = _open(images, frames, split)
+    source = _open(data, frames, split)
     try:
         count = min(frames, source.count or frames)
         check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danet_runtime.cli.console.printing import open_console
+from danet_runtime.cli.options.arguments import JsonFile
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.reader import Bundle
@@ -22,18 +23,17 @@ def doctor(
         Path | None,
         typer.Argument(help="A bundle, to check that it holds its files as written, and no others."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Tell what this machine can do and what is missing; with a bundle, verify its files.
 
     The exit code is 1 where the bundle is not whole.
     """
-    import json
-
     from danet_runtime.bundle.reader import Bundle
     from danet_runtime.bundle.verification import examine
     from danet_runtime.cli.commands.doctor_checks import diagnose
     from danet_runtime.errors import IntegrityError
+    from danet_runtime.files.atomic import write_json
 
     facts = None
     if bundle is not None:
@@ -43,10 +43,9 @@ def doctor(
             raise IntegrityError(verdict.damaged[0])
         facts = _bundle_facts(opened, verdict)
     found = diagnose()
-    if as_json:
-        typer.echo(json.dumps({**found.to_dict(), "bundle": facts}, indent=2))
-    else:
-        _show(found, facts)
+    if json_file is not None:
+        write_json(json_file, {**found.to_dict(), "bundle": facts})
+    _show(found, facts)
     if facts is not None and facts["strangers"]:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import ModuleType
@@ -149,7 +150,16 @@ def _probe(package: OptionalPackage) -> Package:
         return Package(package.title, None, f"{reason}: {package.install}")
     except Exception as error:  # noqa: BLE001 - a package that raises on import is a finding, not a failure of ours
         return Package(package.title, None, f"broken ({type(error).__name__}: {error}): {package.install}")
-    return Package(package.title, str(getattr(module, "__version__", "unknown")), _details(package, module))
+    return Package(package.title, _version(package.module), _details(package, module))
+
+
+def _version(module: str) -> str:
+    """Version of an imported module; of a package's part, such as ``cuda.bindings.driver``, its package's."""
+    while module:
+        if (found := getattr(sys.modules.get(module), "__version__", None)) is not None:
+            return str(found)
+        module = module.rpartition(".")[0]
+    return "unknown"
 
 
 def _details(package: OptionalPackage, module: ModuleType) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console
-from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys, require_there
 from danet_runtime.cli.options.registered import backend_name
 
 
@@ -37,9 +37,7 @@ def profile(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
     trusted_key: TrustedKeys = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the measurement to this file.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure the latency of one frame, stage by stage, after a warm-up."""
     from rich.progress import Progress

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danet_runtime.cli.console.printing import tell
-from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys
 
 if TYPE_CHECKING:
     from danet_runtime.bundle.verification import Verdict
@@ -19,30 +19,25 @@ _SHOWN = 20
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     trusted_key: TrustedKeys = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the verdict as JSON, also where it is bad.")
-    ] = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Check a bundle's signature, every file, and that there is no other; exit code 1 where one fails.
 
     A model file that names data or code outside of it is refused, as everywhere: no signature covers that.
     """
-    import json
-
     from danet_runtime.bundle.verification import verify_bundle
     from danet_runtime.errors import BundleError
+    from danet_runtime.files.atomic import write_json
 
     try:
         verdict = verify_bundle(bundle, trusted_key or None)
     except BundleError as error:
-        if not as_json:
-            raise
-        typer.echo(json.dumps({"whole": False, "error": str(error), "kind": type(error).__name__}, indent=2))
-        raise typer.Exit(error.exit_code) from error
-    if as_json:
-        typer.echo(json.dumps(verdict.to_dict(), indent=2))
-    else:
-        _show(bundle, verdict)
+        if json_file is not None:
+            write_json(json_file, {"whole": False, "error": str(error), "kind": type(error).__name__})
+        raise
+    if json_file is not None:
+        write_json(json_file, verdict.to_dict())
+    _show(bundle, verdict)
     if not verdict.whole:
         raise typer.Exit(1)
 

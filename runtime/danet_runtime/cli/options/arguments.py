@@ -19,6 +19,16 @@ TrustedKeys = Annotated[
 ]
 """The option ``--trusted-key``; nothing, or an empty list, where it is not given."""
 
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Write the result as JSON to this file; -: to standard output, and all else to standard error.",
+    ),
+]
+"""The option ``--json``; ``-`` is taken care of by the class of every command."""
+
 PASSPHRASE_VARIABLE = "DANET_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 """Environment variable with the passphrase of a private key; never an option, which others could read."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import typer
 
-from danet_runtime.cli.options.numbers import SoundCommand
+from danet_runtime.cli.options.everywhere import CommonCommand
 
 
 def _sources() -> str:
@@ -68,7 +68,7 @@ _FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
-class DanetCommand(SoundCommand):
+class DanetCommand(CommonCommand):
     """A command whose help says what sources, sinks and backends there are."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's copy of click's

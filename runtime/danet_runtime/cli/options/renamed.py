@@ -13,9 +13,11 @@ RENAMED: Final = {
     "--black-box-mb": "--flight-recorder-mb",
     "--black-box-seconds": "--flight-recorder-seconds",
     "--colour": "--color",
+    "--frames": "--data",
+    "--images": "--data",
     "--ladder": "--fallback",
 }
-"""Names of version 0.1, and what they are called now."""
+"""Names of version 0.1, and what they are called now; one that a command still has means what it says."""
 
 
 def with_new_names(arguments: Sequence[str], known: Collection[str]) -> list[str]:

@@ -111,7 +111,7 @@ def test_compare_takes_the_frames_of_the_video(
     danet: Run, bundle: Bundle, tmp_path: Path, plan: Plan
 ) -> None:
     video = make(tmp_path, kind("h264.mp4"), plan)
-    done = danet("compare", bundle.path, "--images", video, "--b", "onnxruntime:fp32", "-o", "c")
+    done = danet("compare", bundle.path, "--data", video, "--b", "onnxruntime:fp32", "-o", "c")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "c" / "comparison.json").read_text())["frames_compared"] == 6
 
@@ -119,6 +119,6 @@ def test_compare_takes_the_frames_of_the_video(
 @pytest.mark.slow
 def test_compare_does_not_pass_on_a_damaged_video(danet: Run, bundle: Bundle, tmp_path: Path) -> None:
     video = make(tmp_path, kind("mpeg4.avi"), Plan(packet=spoil({15}, "noise")))
-    done = danet("compare", bundle.path, "--images", video, "--b", "onnxruntime:fp32", "-o", "c")
+    done = danet("compare", bundle.path, "--data", video, "--b", "onnxruntime:fp32", "-o", "c")
     assert done.returncode == 1
     assert "9 of its frames were left out" in done.stderr.replace("\n", " ")

@@ -1,0 +1,1 @@
+"""The commands as processes: how they end, whatever comes."""
