@@ -99,5 +99,5 @@ def test_labels_that_cannot_be_read_stop_it_or_are_passed_over(folder):
 
 def test_a_table_of_one_class_is_refused_in_words(tmp_path):
     (tmp_path / "classes.yaml").write_text("classes:\n  - {name: road, color: [0, 0, 9]}\n")
-    with pytest.raises(ConfigError, match=r"names one class, 'road'; expected at least two"):
+    with pytest.raises(ConfigError, match=r"expected at least two classes, got one, 'road'"):
         read_classes(tmp_path / "classes.yaml")

@@ -169,6 +169,7 @@ def train(
     from danet_train.checkpoint import read_checkpoint
     from danet_train.cli.tables import score_table
     from danet_train.cli.training_display import TrainingDisplay
+    from danet_train.data.datasets.check import require_sound_sample
     from danet_train.data.datasets.layouts import check_splits_differ, open_dataset
     from danet_train.data.datasets.survey import survey, survey_lines
     from danet_train.data.samples.sample import Splits
@@ -233,6 +234,9 @@ def train(
         if dataset.skipped:
             count, first = len(dataset.skipped), dataset.skipped[0]
             console.print(f"{split}: {count} images are left out; the first: {first.why}")
+        bad = require_sound_sample(dataset, split, settings.bad_samples)
+        if bad is not None:
+            console.print(bad)
         for line in survey_lines(dataset, split, survey(dataset, split, settings.bad_samples)):
             console.print(line)
     evaluations = EVALUATIONS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from danet_train.cli.data.check import check
 from danet_train.cli.data.init import init
 
 data = typer.Typer(
@@ -12,6 +13,7 @@ data = typer.Typer(
     no_args_is_help=True,
 )
 data.command("init")(init)
+data.command("check")(check)
 
 
 @data.callback()

@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from danet_train.data.datasets.check import SplitCheck
     from danet_train.data.own.proposal import Proposal
     from danet_train.data.own.splits import Division, Frame
+
+_SIZES = 3
+_BAR = 10
+_NAME = 13
+_SPLITS_WITH_BARS = 2
+_SPLITS_A_TABLE = 4
 
 
 def proposal_table(proposal: Proposal) -> Table:
@@ -87,9 +94,75 @@ def progress(console: Console, what: str, total: int) -> Iterator[Callable[[], N
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+def summary_table(checks: Sequence[SplitCheck]) -> Table:
+    """Return pairs, sizes, pictures that EXIF turns, ignored pixels and bad files of each split."""
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("split", overflow="fold")
+    table.add_column("pairs", justify="right")
+    table.add_column("height x width", overflow="fold")
+    table.add_column("turned by EXIF", justify="right")
+    table.add_column("ignored %", justify="right")
+    table.add_column("bad", justify="right")
+    for check in checks:
+        sizes = [f"{height}x{width}" for (height, width), _ in check.sizes.most_common(_SIZES)]
+        more = len(check.sizes) - len(sizes)
+        table.add_row(
+            check.split,
+            "0" if check.dataset is None else str(len(check.dataset)),
+            ", ".join(sizes) + (f", {more} more" if more > 0 else "") or "-",
+            str(check.turns.total()),
+            _percent(check.ignored, check.ignored + int(check.pixels.sum())),
+            str(len(check.bad)),
+        )
+    return table
+
+
+def histogram_tables(checks: Sequence[SplitCheck]) -> Iterator[Table]:
+    """Yield tables of the share of labelled pixels and the number of pictures of each class, by split."""
+    from rich import box
+    from rich.table import Table
+
+    read = [check for check in checks if check.dataset is not None and check.checked]
+    has_bars = len(read) <= _SPLITS_WITH_BARS
+    for first in range(0, len(read), _SPLITS_A_TABLE):
+        part = read[first : first + _SPLITS_A_TABLE]
+        table = Table(
+            title="share of the labelled pixels, and pictures",
+            box=box.SIMPLE,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        table.add_column("class", overflow="fold", min_width=_NAME)
+        for check in part:
+            table.add_column(f"{check.split} %", justify="right", max_width=10, overflow="fold")
+            if has_bars:
+                table.add_column("", min_width=_BAR, no_wrap=True)
+            table.add_column("pictures", justify="right")
+        longest = max((len(check.dataset.classes) for check in part if check.dataset is not None), default=0)
+        for index in range(longest):
+            row: list[str] = []
+            for check in part:
+                names = () if check.dataset is None else check.dataset.classes.names
+                row = row or [names[index] if index < len(names) else "-"]
+                row += _cells(check, index, has_bars) if index < len(names) else [""] * (2 + has_bars)
+            table.add_row(*row)
+        yield table
+
+
+def _cells(check: SplitCheck, index: int, has_bars: bool) -> list[str]:
+    total, most = int(check.pixels.sum()), int(check.pixels.max())
+    own, pictures = int(check.pixels[index]), int(check.pictures[index])
+    if not own:
+        return ["never", *[""] * has_bars, "0"]
+    bar = "▇" * max(1, round(_BAR * own / most))
+    return [_percent(own, total), *[bar] * has_bars, str(pictures)]
 
 
 def _percent(part: int, whole: int) -> str:

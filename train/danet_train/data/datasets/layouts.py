@@ -57,16 +57,25 @@ def open_dataset(
     from danet_train.classes import find_classes
     from danet_train.data.datasets.pairing import paired
 
-    root = Path(root)
+    layout, place = find_layout(Path(root))
+    found = layout.find_split(place, split)
+    table = layout.own_classes(place, split) if classes is None else find_classes(classes)
+    return paired(found, table, bad_samples)
+
+
+def find_layout(root: Path) -> tuple[Layout, Path]:
+    """Return the layout of the dataset at ``root``, and the folder that has it.
+
+    Raises:
+        NoDatasetError: There is no such folder.
+        DataError: It has none of the layouts.
+    """
     if not root.is_dir():
         raise NoDatasetError(f"{root} is not a folder; give the root of a dataset")
     for layout in LAYOUTS:
         place = layout.locate(root)
-        if place is None:
-            continue
-        found = layout.find_split(place, split)
-        table = layout.own_classes(place, split) if classes is None else find_classes(classes)
-        return paired(found, table, bad_samples)
+        if place is not None:
+            return layout, place
     *others, last = (f"{layout.sign} ({layout.name})" for layout in LAYOUTS)
     raise DataError(f"{root} holds neither {', '.join(others)}, nor {last}; it holds {listing(root)}")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,9 +14,9 @@ from danet_train.data.datasets.pairing import summed
 from danet_train.data.samples.faults import FaultPolicy, Skipped, none_readable, read_sample
 from danet_train.data.samples.orientation import QUARTER_TURNS, stored
 from danet_train.data.samples.sample import Dataset, Labels
+from danet_train.data.samples.threads import in_threads
 from danet_train.errors import DataError
 
-_THREADS: Final = 8
 _NAMED: Final = 5
 _LEAST_CLASSES: Final = 2
 
@@ -69,6 +68,22 @@ def survey(dataset: Dataset, split: str, policy: FaultPolicy = "stop") -> Survey
         firsts.setdefault(counts.turn, str(pair.image))
     if unreadable and len(unreadable) == len(dataset):
         raise none_readable(len(dataset), unreadable[0])
+    require_learnable(dataset, split, pixels)
+    require_one_turn(split, firsts)
+    return Survey(pixels, turns.total() - turns[""], turns["stored"])
+
+
+def require_learnable(dataset: Dataset, split: str, pixels: npt.NDArray[np.int64]) -> None:
+    """Refuse labels of no class, or of one alone.
+
+    Args:
+        dataset: The split.
+        split: Its name, for the error.
+        pixels: (C,) labelled pixels of each class.
+
+    Raises:
+        DataError: Nothing can be learned from them or scored on them.
+    """
     if not pixels.any():
         raise DataError(
             f"{split}: the labels of all {len(dataset)} images are ignored everywhere (255, or what the "
@@ -81,13 +96,24 @@ def survey(dataset: Dataset, split: str, policy: FaultPolicy = "stop") -> Survey
             f"least {_LEAST_CLASSES} of the {len(pixels)} classes: a network that calls everything so is "
             "right, and a mean IoU tells nothing"
         )
-    if turns["stored"] and turns["unclear"]:
+
+
+def require_one_turn(split: str, firsts: Mapping[str, str]) -> None:
+    """Refuse turned pictures of which the labels of some lie as stored, and those of others either way.
+
+    Args:
+        split: Name of the split, for the error.
+        firsts: The first picture by how its labels lie, as :func:`turn_of` says it.
+
+    Raises:
+        DataError: It is so.
+    """
+    if "stored" in firsts and "unclear" in firsts:
         raise DataError(
             f"{split}: EXIF turns {firsts['stored']}, and its labels lie as it is stored; it turns "
             f"{firsts['unclear']} too, and by their size its labels may lie either way. Turn the pixels of "
             "these pictures and remove the EXIF orientation"
         )
-    return Survey(pixels, turns.total() - turns[""], turns["stored"])
 
 
 def survey_lines(dataset: Dataset, split: str, found: Survey) -> list[str]:
@@ -116,11 +142,8 @@ def _count_all(dataset: Dataset, policy: FaultPolicy) -> Iterator[_LabelCounts |
     def count(index: int) -> _LabelCounts | Skipped:
         return _count(dataset, labels, index, policy)
 
-    threads = min(_THREADS, os.cpu_count() or 1)
-    # A label of 1024x2048 takes some 10 ms, in which zlib and OpenCV let other threads run.
-    with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, len(dataset), 64 * threads):  # so that an error ends it soon
-            yield from pool.map(count, range(first, min(first + 64 * threads, len(dataset))))
+    # A label of 1024x2048 takes some 10 ms.
+    return in_threads(count, range(len(dataset)))
 
 
 def _count(dataset: Dataset, labels: Labels, index: int, policy: FaultPolicy) -> _LabelCounts | Skipped:
@@ -128,12 +151,17 @@ def _count(dataset: Dataset, labels: Labels, index: int, policy: FaultPolicy) ->
     if isinstance(label, Skipped):
         return label
     pixels = np.bincount(label.ravel(), minlength=256)[: len(dataset.classes)]
-    return _LabelCounts(pixels, _turn(dataset, index, label.shape))
+    return _LabelCounts(pixels, turn_of(dataset.pairs[index].image, label.shape))
 
 
-def _turn(dataset: Dataset, index: int, label_hw: tuple[int, ...]) -> str:
-    """Return how the labels of a turned picture lie: ``upright``, ``stored`` or ``unclear``; else empty."""
-    lies = stored(dataset.pairs[index].image)
+def turn_of(picture: Path, label_hw: tuple[int, ...]) -> str:
+    """Return how the labels of a turned picture lie: ``upright``, ``stored`` or ``unclear``; else empty.
+
+    Args:
+        picture: File of the picture.
+        label_hw: Size of its labels as their file has them.
+    """
+    lies = stored(picture)
     if lies is None or lies.orientation == 1:
         return ""
     if lies.is_ambiguous:

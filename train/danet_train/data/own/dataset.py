@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +25,15 @@ from danet_train.data.own.splits import Division
 from danet_train.data.samples.faults import Skipped
 from danet_train.data.samples.orientation import QUARTER_TURNS, stored
 from danet_train.data.samples.sample import read_checked
+from danet_train.data.samples.threads import in_threads
 from danet_train.errors import DataError, UsageError
 from danet_train.files.atomic import new_folder
 from danet_train.files.replaceable import check_replaceable, write_marker
-
-_Job = TypeVar("_Job")
-_Done = TypeVar("_Done")
 
 MARKER: Final = "dataset.json"
 _FORMAT: Final = "danet-dataset"
 _CLASSES: Final = "classes.yaml"
 _CONTENT: Final = frozenset({"train", "val", "test", _CLASSES, MARKER})
-_THREADS: Final = 8
 _VOID_COLOR: Final = (0, 0, 0)
 
 
@@ -81,7 +77,7 @@ def take_census(pairs: Sequence[OwnPair], advance: Callable[[], None] = lambda: 
         advance: Called after each.
     """
     census = Census([], [])
-    for pair, counted in zip(pairs, _each(_counted, pairs), strict=True):
+    for pair, counted in zip(pairs, in_threads(_counted, pairs), strict=True):
         if isinstance(counted, Skipped):
             census.bad.append(counted)
         else:
@@ -177,7 +173,7 @@ def write_dataset(
             image = folder / split / "images" / f"{pair.name}{pair.image.suffix}"
             _put(pair.image, image, is_linked=target.is_linked)
 
-        for _ in _each(write, jobs):
+        for _ in in_threads(write, jobs):
             advance()
         heading = f"Proposed by danet data init from {len(pairs)} masks; names and colors may be changed."
         (folder / _CLASSES).write_text(classes_text(proposal.table, heading), encoding="utf-8")
@@ -212,14 +208,6 @@ def _counted(pair: OwnPair) -> tuple[MaskKind, dict[int, Count]] | Skipped:
             "and its mask must have the same size",
         )
     return mask.kind, codes
-
-
-def _each(work: Callable[[_Job], _Done], jobs: Sequence[_Job]) -> Iterator[_Done]:
-    """Yield the result of each job, in order; decoders and zlib let other threads run."""
-    threads = min(_THREADS, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, len(jobs), 8 * threads):  # so that an error ends it soon
-            yield from pool.map(work, jobs[first : first + 8 * threads])
 
 
 def _palette(table: ClassTable) -> list[int]:
