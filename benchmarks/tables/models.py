@@ -70,13 +70,13 @@ def readme(folder: Path) -> str:
     if not found:
         return ""
     record = found[0]
-    told = prose(
+    intro = prose(
         f"Something real in a minute, with no data and no training: `{record['name']}`, a {record['title']}, "
         f"ships with the package (mIoU {percent(record['scores']['miou'], 1)} %; [what it is and what it "
         "cannot do](docs/models.md))."
     )
     return (
-        f"{told}\n\n```sh\ndanet export pretrained:{record['name']} -o bundle\n"
+        f"{intro}\n\n```sh\ndanet export pretrained:{record['name']} -o bundle\n"
         "danet run bundle drive.mp4 -o overlay.mp4\n```"
     )
 

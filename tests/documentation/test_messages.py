@@ -31,14 +31,14 @@ def templates() -> set[str]:
     for package in ("runtime", "train", "export", "calibration"):
         for file in (REPOSITORY / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if (told := text(node)) is not None:
-                    found.add(told)
+                if (template := text(node)) is not None:
+                    found.add(template)
     return found
 
 
 @pytest.fixture(scope="module")
 def given() -> set[str]:
-    return {plain(told) for told in templates()}
+    return {plain(template) for template in templates()}
 
 
 def plain(message: str) -> str:
@@ -50,7 +50,9 @@ def plain(message: str) -> str:
 def test_the_code_gives_this_message(message: str, given: set[str]) -> None:
     wanted = plain(message)
     begins = wanted.endswith(GAP) and len(wanted) > 30
-    assert any(wanted == told or (begins and told.startswith(wanted[: -len(GAP)])) for told in given)
+    assert any(
+        wanted == template or (begins and template.startswith(wanted[: -len(GAP)])) for template in given
+    )
 
 
 def test_each_says_what_to_do() -> None:

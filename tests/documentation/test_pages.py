@@ -40,8 +40,8 @@ def test_the_readme_leads_to_every_page_and_the_menu_has_each() -> None:
 @pytest.mark.parametrize("package", ["runtime", "train", "export", "calibration"])
 def test_the_reference_holds_every_public_name(package: str) -> None:
     page = (REPOSITORY / "docs" / "reference" / f"{package}.md").read_text(encoding="utf-8")
-    told = re.findall(rf"^::: danet_{package}\.(\w+)$", page, re.MULTILINE)
-    assert sorted(told) == sorted(importlib.import_module(f"danet_{package}").__all__)
+    listed = re.findall(rf"^::: danet_{package}\.(\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(importlib.import_module(f"danet_{package}").__all__)
 
 
 @pytest.mark.slow

@@ -30,4 +30,6 @@ def test_a_package_brings_the_licence_and_a_readme_of_its_own(package: str) -> N
 def test_all_are_of_one_version_and_say_what_they_are_in_the_same_words() -> None:
     for key in ("version", "classifiers", "keywords", "urls"):
         assert len({str(stated(package)[key]) for package in PACKAGES}) == 1, key
-    assert not any("License ::" in said for said in stated("runtime")["classifiers"])  # the field says it
+    assert not any(
+        "License ::" in classifier for classifier in stated("runtime")["classifiers"]
+    )  # the field says it

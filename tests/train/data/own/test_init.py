@@ -40,7 +40,7 @@ def _labels(out):
     return {sample.name: sample.label for split in splits for sample in split}, splits[0].classes
 
 
-def _told(out):
+def _colors_of(out):
     """For each picture its labels as colors of the class table, so that the order of classes is no matter."""
     labels, table = _labels(out)
     return {name: table.palette()[label] for name, label in labels.items()}
@@ -53,10 +53,10 @@ def test_masks_in_colors_become_the_same_colors_again(tmp_path, kind):
     done = _init(folder, tmp_path / "set")
     assert done.exit_code == 0, done.output
     assert _content(folder) == before
-    told = _told(tmp_path / "set")
-    assert len(told) == 12
-    for seed, name in enumerate(sorted(told)):
-        np.testing.assert_array_equal(told[name], np.array(COLORS)[truth(seed)])
+    colors = _colors_of(tmp_path / "set")
+    assert len(colors) == 12
+    for seed, name in enumerate(sorted(colors)):
+        np.testing.assert_array_equal(colors[name], np.array(COLORS)[truth(seed)])
 
 
 def test_grey_masks_keep_their_values_as_classes(tmp_path):
@@ -94,9 +94,9 @@ def test_pictures_and_masks_are_found_by_the_names_that_people_give(
     done = _init(tmp_path / "p", tmp_path / "set", *options)
     assert done.exit_code == 0, done.output
     assert "3 pictures with a mask" in done.output
-    told = _told(tmp_path / "set")
-    for seed, name in enumerate(sorted(told)):
-        np.testing.assert_array_equal(told[name], np.array(COLORS)[truth(seed)])
+    colors = _colors_of(tmp_path / "set")
+    for seed, name in enumerate(sorted(colors)):
+        np.testing.assert_array_equal(colors[name], np.array(COLORS)[truth(seed)])
 
 
 def test_names_that_differ_in_case_are_paired_and_it_is_said(tmp_path):
@@ -271,7 +271,7 @@ def test_files_that_cannot_be_taken_are_all_named_and_nothing_is_written(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
     skipped = _init(folder, tmp_path / "set", "--bad-samples", "skip")
     assert skipped.exit_code == 0, skipped.output
-    assert len(_told(tmp_path / "set")) == 10
+    assert len(_colors_of(tmp_path / "set")) == 10
 
 
 def test_an_output_that_is_there_or_lies_in_the_originals_is_refused(tmp_path):
@@ -295,7 +295,7 @@ def test_what_it_made_before_is_replaced_when_asked_to(tmp_path):
     other = own_folder(tmp_path / "q", names=("x1", "y1"))
     assert isinstance(_init(other, tmp_path / "set").exception, UsageError)
     assert _init(other, tmp_path / "set", "--overwrite").exit_code == 0
-    assert set(_told(tmp_path / "set")) == {"x1", "y1"}
+    assert set(_colors_of(tmp_path / "set")) == {"x1", "y1"}
     assert {path.name for path in tmp_path.iterdir()} == {"p", "q", "set"}
 
 
@@ -351,8 +351,8 @@ def test_pictures_that_exif_turns_are_taken_with_masks_of_either_size(tmp_path):
         if not is_stored:
             PIL.Image.open(mask).transpose(PIL.Image.Transpose.ROTATE_270).save(mask)
     assert _init(folder, tmp_path / "set").exit_code == 0
-    told = _told(tmp_path / "set")
+    colors = _colors_of(tmp_path / "set")
     for seed, name in enumerate(("a1", "b1")):
-        np.testing.assert_array_equal(told[name], np.rot90(np.array(COLORS)[truth(seed)], 3))
+        np.testing.assert_array_equal(colors[name], np.rot90(np.array(COLORS)[truth(seed)], 3))
     for split in ("train", "val"):
         assert survey(open_dataset(tmp_path / "set", split), split).turned == 1

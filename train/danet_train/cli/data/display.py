@@ -32,7 +32,7 @@ def proposal_table(proposal: Proposal) -> Table:
     from danet_train.data.own.proposal import shown_code
 
     pixels = sum(count.pixels for count in proposal.counts.values())
-    table = Table(title=f"classes, told by {proposal.told} in {proposal.kind} masks")
+    table = Table(title=f"classes, told by {proposal.encoding} in {proposal.kind} masks")
     table.add_column("label", justify="right")
     table.add_column("name", overflow="fold")
     table.add_column("color")
@@ -44,13 +44,15 @@ def proposal_table(proposal: Proposal) -> Table:
     ):
         patch = Text("  ", Style(bgcolor=as_hex(color))).append(f" {as_hex(color)}", Style(bgcolor="default"))
         count = proposal.counts.get(code)
-        where = "-" if count is None else shown_code(code, proposal.told)
+        where = "-" if count is None else shown_code(code, proposal.encoding)
         share = "0" if count is None else _percent(count.pixels, pixels)
         table.add_row(str(index), name, patch, where, share, "0" if count is None else str(count.masks))
     for code, why in proposal.void.items():
         count = proposal.counts[code]
         share = _percent(count.pixels, pixels)
-        table.add_row("255", f"ignored: {why}", "", shown_code(code, proposal.told), share, str(count.masks))
+        table.add_row(
+            "255", f"ignored: {why}", "", shown_code(code, proposal.encoding), share, str(count.masks)
+        )
     if proposal.blended:
         blended = sum(proposal.counts[code].pixels for code in proposal.blended)
         share = _percent(blended, pixels)

@@ -114,7 +114,7 @@ def propose_for(census: Census, wishes: Wishes, listed: NamedClasses | None) -> 
 def classes_of(counted: Counted, proposal: Proposal) -> frozenset[int]:
     """Return the classes that a mask holds."""
     codes = np.array(list(counted.codes), np.uint32)
-    plain = set(plain_codes(codes, proposal.kind, proposal.told).tolist())
+    plain = set(plain_codes(codes, proposal.kind, proposal.encoding).tolist())
     return frozenset(index for index, code in enumerate(proposal.codes) if code in plain)
 
 
@@ -180,7 +180,7 @@ def write_dataset(
         content = {
             "source": str(target.source),
             "masks": proposal.kind,
-            "told_by": proposal.told,
+            "encoding": proposal.encoding,
             "codes": list(proposal.codes),
             "void": {str(code): why for code, why in proposal.void.items()},
             "divided": division.way,

@@ -17,8 +17,8 @@ from danet_train.data.own.masks import CLEAR, Codes, MaskKind, code_of, color_of
 from danet_train.data.own.names import VOID_NAMES, NamedClasses, names_by_known_colors
 from danet_train.errors import DataError, UsageError
 
-Told = Literal["value", "color"]
-"""How classes are told: by the value, or index, of a pixel, or by its color."""
+Encoding = Literal["value", "color"]
+"""How masks encode classes: by the value, or index, of a pixel, or by its color."""
 
 _BLACK: Final = 0
 _VOC_BORDER: Final = code_of((224, 224, 192))
@@ -53,17 +53,17 @@ class Proposal(NamedTuple):
 
     Attributes:
         kind: The kind of the masks.
-        told: How their classes are told.
+        encoding: How their classes are told apart: by value or by color.
         table: Names and colors, by the value in the new labels.
         codes: The code of each class; -1 for one that no mask holds.
-        counts: The pixels of every code, as classes are told.
+        counts: The pixels of every code, as the masks encode classes.
         void: Codes that become 255, with the reasons.
         blended: Codes between classes: one near a single class becomes it, others 255.
         notes: What was decided, in sentences.
     """
 
     kind: MaskKind
-    told: Told
+    encoding: Encoding
     table: ClassTable
     codes: tuple[int, ...]
     counts: Mapping[int, Count]
@@ -83,18 +83,18 @@ class Proposal(NamedTuple):
             known[code] = _nearest(code, self.codes)
         ordered = np.array(sorted(known), np.uint32)
         labels = np.array([known[int(code)] for code in ordered], np.uint8)
-        plain = plain_codes(codes, self.kind, self.told)
+        plain = plain_codes(codes, self.kind, self.encoding)
         places = np.minimum(np.searchsorted(ordered, plain), len(ordered) - 1)
         if (ordered[places] != plain).any():
             raise DataError(f"{origin} has changed while it was read; leave the masks alone, and start again")
         return labels[places]
 
 
-def plain_codes(codes: Codes, kind: MaskKind, told: Told) -> Codes:
-    """Return codes as classes are told: of a palette the index or the color, of grey colors the grey."""
+def plain_codes(codes: Codes, kind: MaskKind, encoding: Encoding) -> Codes:
+    """Return codes as masks encode classes: of a palette the index or the color, of grey colors the grey."""
     if kind == "palette":
-        return np.asarray(codes >> 24 if told == "value" else codes & _COLOR, np.uint32)
-    if kind == "color" and told == "value":
+        return np.asarray(codes >> 24 if encoding == "value" else codes & _COLOR, np.uint32)
+    if kind == "color" and encoding == "value":
         return np.where(codes == CLEAR, codes, codes & 0xFF)
     return codes
 
@@ -116,39 +116,41 @@ def propose(
         UsageError: A stated name or void is in no mask.
     """
     notes: list[str] = []
-    told = _how_told(kind, counts, notes)
-    plain = _plain_counts(kind, told, counts)
-    stated_names = {_stated_code(text, told, plain): name for text, name in wishes.names.items()}
-    stated_void = None if wishes.void is None else {_stated_code(text, told, plain) for text in wishes.void}
-    blended = frozenset(_blended(told, kind, plain, notes))
+    encoding = _encoding_of(kind, counts, notes)
+    plain = _plain_counts(kind, encoding, counts)
+    stated_names = {_stated_code(text, encoding, plain): name for text, name in wishes.names.items()}
+    stated_void = (
+        None if wishes.void is None else {_stated_code(text, encoding, plain) for text in wishes.void}
+    )
+    blended = frozenset(_blended(encoding, kind, plain, notes))
     candidates = sorted(set(plain) - blended - {CLEAR})
-    named = {**_names(told, candidates, listed, notes), **stated_names}
+    named = {**_names(encoding, candidates, listed, notes), **stated_names}
     if stated_void is None:
-        void = _void(told, candidates, plain, wishes.table, named)
+        void = _void(encoding, candidates, plain, wishes.table, named)
     else:
         void = dict.fromkeys(stated_void, "stated")
     if CLEAR in plain:
         void[CLEAR] = "transparent"
     classes = [code for code in candidates if code not in void]
     if wishes.table is not None:
-        codes = _codes_of_table(told, wishes.table, classes)
+        codes = _codes_of_table(encoding, wishes.table, classes)
         table = ClassTable(names=wishes.table.names, colors=wishes.table.colors)
     else:
         _require_some(classes, plain)
-        classes = _ordered(told, classes, plain)
+        classes = _ordered(encoding, classes, plain)
         codes = tuple(classes)
-        table = _table(kind, told, classes, counts, named)
-    return Proposal(kind, told, table, codes, plain, void, blended, notes)
+        table = _table(kind, encoding, classes, counts, named)
+    return Proposal(kind, encoding, table, codes, plain, void, blended, notes)
 
 
-def shown_code(code: int, told: Told) -> str:
+def shown_code(code: int, encoding: Encoding) -> str:
     """Return a code as the user writes it: ``7`` or ``#804080``."""
     if code == CLEAR:
         return "transparent"
-    return as_hex(color_of(code)) if told == "color" else str(code)
+    return as_hex(color_of(code)) if encoding == "color" else str(code)
 
 
-def _how_told(kind: MaskKind, counts: Mapping[int, Count], notes: list[str]) -> Told:
+def _encoding_of(kind: MaskKind, counts: Mapping[int, Count], notes: list[str]) -> Encoding:
     if kind == "grey":
         return "value"
     if kind == "color":
@@ -166,35 +168,35 @@ def _how_told(kind: MaskKind, counts: Mapping[int, Count], notes: list[str]) -> 
     return "value"
 
 
-def _plain_counts(kind: MaskKind, told: Told, counts: Mapping[int, Count]) -> dict[int, Count]:
+def _plain_counts(kind: MaskKind, encoding: Encoding, counts: Mapping[int, Count]) -> dict[int, Count]:
     codes = np.array(list(counts), np.uint32)
-    plain = plain_codes(codes, kind, told).tolist()
+    plain = plain_codes(codes, kind, encoding).tolist()
     return summed_counts({code: count} for code, count in zip(plain, counts.values(), strict=True))
 
 
-def _stated_code(text: str, told: Told, plain: Mapping[int, Count]) -> int:
+def _stated_code(text: str, encoding: Encoding, plain: Mapping[int, Count]) -> int:
     """Return the code of a value or color that the user states."""
-    if told == "value":
+    if encoding == "value":
         code = int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
     else:
         color = parse_hex(text) if text.startswith("#") else None
         code = None if color is None else code_of(color)
     if code is None or code not in plain:
-        there = ", ".join(shown_code(code, told) for code in sorted(plain)[:_NAMED])
+        there = ", ".join(shown_code(code, encoding) for code in sorted(plain)[:_NAMED])
         raise UsageError(
-            f"the classes of these masks are told by {told}, and {text!r} is none that they hold; they hold "
-            f"{there}{', ...' if len(plain) > _NAMED else ''}"
+            f"the classes of these masks are told by {encoding}, and {text!r} is none that they hold; they "
+            f"hold {there}{', ...' if len(plain) > _NAMED else ''}"
         )
     return code
 
 
-def _blended(told: Told, kind: MaskKind, plain: Mapping[int, Count], notes: list[str]) -> set[int]:
+def _blended(encoding: Encoding, kind: MaskKind, plain: Mapping[int, Count], notes: list[str]) -> set[int]:
     """Return the codes in between, and note them; an index of a palette never is one."""
-    if kind == "palette" and told == "value":
+    if kind == "palette" and encoding == "value":
         return set()
     found = blends(plain)
     solid = set(plain) - found - {CLEAR}
-    if told == "value":
+    if encoding == "value":
         # A thin class may well lie between its neighbours in value: only many such values tell of smoothing.
         if len(found) < _FEW_BLENDS:
             return set()
@@ -224,14 +226,14 @@ def _blended(told: Told, kind: MaskKind, plain: Mapping[int, Count], notes: list
 
 
 def _names(
-    told: Told,
+    encoding: Encoding,
     codes: list[int],
     listed: NamedClasses | None,
     notes: list[str],
 ) -> dict[int, str]:
     """Return the names that are known, by code."""
     named: dict[int, str] = {}
-    if told == "color":
+    if encoding == "color":
         by_color = listed if listed is not None and listed.by_color else None
         if by_color is None:
             colors = [color_of(code) for code in codes if code not in (_BLACK, _VOC_BORDER)]
@@ -246,7 +248,7 @@ def _names(
 
 
 def _void(
-    told: Told,
+    encoding: Encoding,
     codes: list[int],
     plain: Mapping[int, Count],
     table: ClassTable | None,
@@ -255,8 +257,8 @@ def _void(
     """Return the codes that are no class, with the reasons."""
     void = {code: f"named {name}" for code, name in named.items() if name.lower() in VOID_NAMES}
     if table is not None:
-        void |= _void_beside(told, table, codes)
-    elif told == "value":
+        void |= _void_beside(encoding, table, codes)
+    elif encoding == "value":
         if IGNORE in codes and IGNORE not in named and len(codes) > _LEAST:
             void[IGNORE] = "255 is void by custom"
     else:
@@ -268,22 +270,22 @@ def _void(
     return void
 
 
-def _void_beside(told: Told, table: ClassTable, codes: list[int]) -> dict[int, str]:
+def _void_beside(encoding: Encoding, table: ClassTable, codes: list[int]) -> dict[int, str]:
     """Return the codes that are no class beside a stated table."""
-    if told == "value":
+    if encoding == "value":
         return {code: "ignored by the table" for code in codes if code in (IGNORE, *table.ignored_values)}
     beside = {_BLACK: "black, no class of the table", _VOC_BORDER: "VOC's color of borders"}
     return {code: why for code, why in beside.items() if code in codes and color_of(code) not in table.colors}
 
 
-def _codes_of_table(told: Told, table: ClassTable, codes: list[int]) -> tuple[int, ...]:
+def _codes_of_table(encoding: Encoding, table: ClassTable, codes: list[int]) -> tuple[int, ...]:
     values = table.label_ids if table.label_ids is not None else tuple(range(len(table)))
-    stated = values if told == "value" else tuple(code_of(color) for color in table.colors)
+    stated = values if encoding == "value" else tuple(code_of(color) for color in table.colors)
     if unknown := sorted(set(codes) - set(stated)):
-        shown = ", ".join(shown_code(code, told) for code in unknown[:_NAMED])
+        shown = ", ".join(shown_code(code, encoding) for code in unknown[:_NAMED])
         raise DataError(
-            f"the masks hold {len(unknown)} {told}s that the class table has not: {shown}; add them to it, "
-            "or state them with --void"
+            f"the masks hold {len(unknown)} {encoding}s that the class table has not: {shown}; add them to "
+            "it, or state them with --void"
         )
     if len(set(stated)) != len(stated):
         raise DataError("two classes of the table have one color; give each its own, as the masks have")
@@ -303,28 +305,28 @@ def _require_some(classes: list[int], plain: Mapping[int, Count]) -> None:
         )
 
 
-def _ordered(told: Told, classes: list[int], plain: Mapping[int, Count]) -> list[int]:
+def _ordered(encoding: Encoding, classes: list[int], plain: Mapping[int, Count]) -> list[int]:
     """Order by value; colors begin with black, and go on from what fills most."""
-    if told == "value":
+    if encoding == "value":
         return sorted(classes)
     return sorted(classes, key=lambda code: (code != _BLACK, -plain[code].pixels, code))
 
 
 def _table(
     kind: MaskKind,
-    told: Told,
+    encoding: Encoding,
     classes: list[int],
     counts: Mapping[int, Count],
     named: Mapping[int, str],
 ) -> ClassTable:
     names: list[str] = []
     for number, code in enumerate(classes):
-        name = named.get(code) or _default_name(told, number, code, len(classes))
+        name = named.get(code) or _default_name(encoding, number, code, len(classes))
         while name in names:
-            name += f" {shown_code(code, told)}"
+            name += f" {shown_code(code, encoding)}"
         names.append(name)
-    colors: list[Color | None] = [color_of(code) if told == "color" else None for code in classes]
-    if kind == "palette" and told == "value":
+    colors: list[Color | None] = [color_of(code) if encoding == "color" else None for code in classes]
+    if kind == "palette" and encoding == "value":
         of_index = {code >> 24: color_of(code & _COLOR) for code in counts}
         entries = [of_index[code] for code in classes]
         is_grey = all(red == green == blue for red, green, blue in entries)
@@ -333,10 +335,10 @@ def _table(
     return ClassTable(names=tuple(names), colors=tuple(completed_colors(names, colors)))
 
 
-def _default_name(told: Told, number: int, code: int, count: int) -> str:
-    if code == _BLACK and (told == "color" or count == _LEAST):
+def _default_name(encoding: Encoding, number: int, code: int, count: int) -> str:
+    if code == _BLACK and (encoding == "color" or count == _LEAST):
         return "background"
-    if told == "color":
+    if encoding == "color":
         return f"color {as_hex(color_of(code))[1:]}"
     return "foreground" if count == _LEAST and number else f"class {code}"
 
