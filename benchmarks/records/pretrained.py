@@ -88,7 +88,7 @@ def changes(recipe: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     base = dict(flat(read_config(recipe).model_dump(mode="json")))
     left_out = {"model.num_classes", *(key for key in base if key.startswith("published"))}
     return tuple(
-        f"{key}={json.dumps(value)}"
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in flat(config)
         if key not in left_out and not key.startswith("published") and base.get(key) != value
     )
