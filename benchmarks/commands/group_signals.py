@@ -63,7 +63,7 @@ SIGNALS: Final = {
     "timeout": (signal.SIGTERM, signal.SIGTERM, signal.SIGCONT, signal.SIGCONT),
     "terminal closed": (signal.SIGHUP, signal.SIGCONT),
 }
-"""What each sends, one right behind the other."""
+"""The signals of each sender, one right behind the other."""
 
 _ENDS_WITHIN_S = 120.0
 """Far more than any end may take beside other work; what hangs takes for ever."""
@@ -112,8 +112,8 @@ def duration_s(name: str, inputs: Path, out: Path) -> float:
 def attempt(name: str, inputs: Path, out: Path, kind: str, after_s: float) -> Ending:
     """Run a command, signal its group after some seconds, and look at what is left."""
     out.mkdir()
-    said, printed = out.with_suffix(".stderr"), out.with_suffix(".stdout")
-    with said.open("wb") as errors, printed.open("wb") as output:
+    errors_file, printed = out.with_suffix(".stderr"), out.with_suffix(".stdout")
+    with errors_file.open("wb") as errors, printed.open("wb") as output:
         process = subprocess.Popen(
             _command(COMMANDS[name], inputs, out),
             stdin=subprocess.DEVNULL,
@@ -136,7 +136,7 @@ def attempt(name: str, inputs: Path, out: Path, kind: str, after_s: float) -> En
         problems.append("processes are left")
         os.killpg(process.pid, signal.SIGKILL)
     code = process.wait()
-    words = said.read_text(encoding="utf-8", errors="replace")
+    words = errors_file.read_text(encoding="utf-8", errors="replace")
     left = [str(path.relative_to(out)) for path in out.rglob(".*")]
     if ready or code >= 0:
         problems += [f"exit code {code}"] if code not in ((0, 1) if ready else (0, 1, 130)) else []
@@ -212,7 +212,7 @@ CHECKS: Final[dict[str, Callable[[Path, str, int], list[str]]]] = {
     "train": _check_training,
     "synthesize": _check_scenes,
 }
-"""What is looked at beyond each file by itself."""
+"""The checks beyond each file by itself."""
 
 
 def _command(line: str, inputs: Path, out: Path) -> list[str]:
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=results_file("group_signals"))
     asked = parser.parse_args(arguments)
     console = Console()
-    told: dict[str, Any] = {}
+    tallies: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         inputs = Path(place) / "inputs"
         inputs.mkdir()
@@ -287,18 +287,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 tally.endings.append(attempt(name, inputs, out, kind, after_s))
                 for problem in tally.endings[-1].problems:
                     console.print(f"{name}, {kind} after {after_s:.2f} s: {problem}", markup=False)
-            told[name] = tally.to_dict()
-            console.print(name, told[name], markup=False)
+            tallies[name] = tally.to_dict()
+            console.print(name, tallies[name], markup=False)
             asked.output.write_text(
-                json.dumps({"machine": describe_machine(), "commands": told}, indent=2) + "\n",
+                json.dumps({"machine": describe_machine(), "commands": tallies}, indent=2) + "\n",
                 encoding="utf-8",
             )
     table = Table("command", "times", "done", "interrupted", "before danet ran", "problems")
-    for name, row in told.items():
+    for name, row in tallies.items():
         counts = (row["times"], row["done"], row["interrupted"], row["before_danet_ran"])
         table.add_row(name, *map(str, counts), str(len(row["problems"])))
     console.print(table)
-    if any(row["problems"] for row in told.values()):
+    if any(row["problems"] for row in tallies.values()):
         raise SystemExit(1)
 
 

@@ -150,9 +150,9 @@ def test_a_misspelt_command_is_told_the_nearest_of_all() -> None:
 
 @pytest.mark.usefixtures("entries")
 def test_a_command_of_a_package_that_is_not_there_is_told_with_the_package() -> None:
-    told = runner.invoke(cli.build_app(), ["calibrate", "bundle"])
-    assert told.exit_code == 2
-    assert "danet-calibration" in told.output
+    refused = runner.invoke(cli.build_app(), ["calibrate", "bundle"])
+    assert refused.exit_code == 2
+    assert "danet-calibration" in refused.output
 
 
 @pytest.mark.usefixtures("entries")

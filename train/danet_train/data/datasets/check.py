@@ -29,7 +29,7 @@ _NAMED: Final = 5
 
 @dataclass
 class SplitCheck:
-    """What a split holds, and what is bad about it.
+    """The content of a split, and what is bad about it.
 
     Attributes:
         split: Its name.
