@@ -49,9 +49,9 @@ def test_classes_stand_by_their_iou_and_an_absent_one_last(folder):
 
 
 def test_the_readme_has_the_two_commands_and_a_link(folder):
-    told = models.readme(folder)
-    assert f"danet export pretrained:{NAME} -o bundle\ndanet run bundle drive.mp4 -o overlay.mp4\n" in told
-    assert "(docs/models.md)" in told
+    text = models.readme(folder)
+    assert f"danet export pretrained:{NAME} -o bundle\ndanet run bundle drive.mp4 -o overlay.mp4\n" in text
+    assert "(docs/models.md)" in text
 
 
 def test_without_weights_a_record_alone_is_no_network(folder):
