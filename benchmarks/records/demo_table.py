@@ -1,11 +1,15 @@
-"""The results of `make demo` as one table: every figure is read from the files that its commands wrote.
+"""The results of `make demo`, as a table and as JSON, each figure out of the files that its commands wrote.
 
-Ends with 1 where the trained network is not what the demo is to show: too low an mIoU, or an attention that
-training left at zero.
+python -m benchmarks.records.demo_table build/demo [--keep]
+
+Writes FOLDER/demo.json; with --keep also benchmarks/results/demo.json, of which the documents' tables are
+made. Ends with 1 where the trained network is not what the demo is to show: too low an mIoU, or an attention
+that training left at zero. Such a network is not kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,8 +18,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.places import results_file
+from benchmarks.tables.demo import sections
 from danet_runtime.bundle import Bundle
+from danet_runtime.files.atomic import write_json
 from danet_train.checkpoint import load_checkpoint
+
+RESULTS = results_file("demo")
 
 LEAST_MIOU = 0.60
 """On scenes that the network has not seen. An AMD EPYC gave 0.631, an Intel Xeon with AMX 0.633."""
@@ -24,78 +33,108 @@ LEAST_GAMMA = 0.01
 """The least of each attention's gamma, which begins at 0."""
 
 
+FILES = (("overlay video", "overlay.mp4"), ("report", "overlay.json"), ("figures", "demo.json"))
+
+
 def read(path: Path) -> dict[str, Any]:
     """A JSON document."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
-def add_accuracy(table: Table, folder: Path, bundle: Bundle) -> None:
-    """Trained and exported mIoU, each on the validation split."""
-    table.add_row("mIoU, trained (PyTorch)", f"{read(folder / 'checkpoint.json')['miou']:.4f}")
-    for precision, variant in bundle.manifest.variants.items():
-        measured = f"{variant.accuracy.miou:.4f}" if variant.accuracy else "not measured"
-        table.add_row(f"mIoU, exported {precision}", measured)
-    quantisation = bundle.manifest.variants["int8"].quantisation
-    if quantisation:
-        table.add_row("convolution MACs on INT8", f"{quantisation.conv_mac_share_int8:.1%}")
+def training_of(folder: Path) -> dict[str, Any]:
+    """The network that was trained: its size, its score, and what training made of its attentions."""
+    record, model = read(folder / "checkpoint.json"), load_checkpoint(folder / "checkpoint.pt")
+    return {
+        "network": model.config.label,
+        "parameters": sum(values.numel() for values in model.parameters()),
+        "miou": record["miou"],
+        "seconds": record["training_seconds"],
+        "precision": record["config"]["precision"],
+        "gamma": {name: _gamma(model.decode_head, name) for name in ("pam", "cam")},
+    }
 
 
-def add_engines(table: Table, folder: Path, bundle: Bundle) -> None:
+def _gamma(head: Any, attention: str) -> float:  # noqa: ANN401 - either attention, or neither
+    return float(getattr(head, attention).gamma.scale.detach())
+
+
+def exports_of(bundle: Bundle) -> dict[str, Any]:
+    """Scores of the exported files on the validation split by precision, shares of 1."""
+    int8 = bundle.manifest.variants.get("int8")
+    quantisation = int8.quantisation if int8 else None
+    accuracies = {name: variant.accuracy for name, variant in bundle.manifest.variants.items()}
+    return {
+        "miou": {name: held.miou if held else None for name, held in accuracies.items()},
+        "iou": {name: held.iou for name, held in accuracies.items() if held},
+        "frames": max((held.frames for held in accuracies.values() if held), default=0),
+        "conv_mac_share_int8": quantisation.conv_mac_share_int8 if quantisation else None,
+    }
+
+
+def engines_of(folder: Path, bundle: Bundle) -> list[dict[str, Any]]:
     """The engines that were built from this very bundle; another may lie there from an earlier run."""
-    for file in sorted((folder / "engines").glob("*.engine.json")):
-        engine = read(file)
-        if engine["bundle_sha256"] == bundle.sha256:
-            table.add_row(
-                f"TensorRT for RTX {engine['library_version']}, {engine['precision']}",
-                f"{', '.join(engine['targets'])}; {engine['engine_bytes'] / 2**20:.1f} MiB, "
-                f"activations {engine['activation_memory_bytes'] / 2**20:.1f} MiB",
-            )
+    keys = ("library_version", "precision", "targets", "engine_bytes", "activation_memory_bytes")
+    manifests = [read(file) for file in sorted((folder / "engines").glob("*.engine.json"))]
+    return [{key: one[key] for key in keys} for one in manifests if one["bundle_sha256"] == bundle.sha256]
 
 
-def add_stream(table: Table, folder: Path) -> None:
+def stream_of(report: dict[str, Any]) -> dict[str, Any]:
     """How the video went through ONNX Runtime on this machine."""
-    report = read(folder / "overlay.json")
-    frames, total = report["frames"], report["latency"]["total"]
-    backend = report["backend"]
-    table.add_row("stream through", f"{backend['name']} {backend['precision']}, {report['machine']['cpu']}")
-    table.add_row("frames in, out, dropped", f"{frames['in']}, {frames['out']}, {frames['dropped']}")
-    table.add_row("frames a second", f"{report['fps']:.1f}")
-    table.add_row(
-        "latency p50, p95, p99", ", ".join(f"{total[key]:.0f} ms" for key in ("p50_ms", "p95_ms", "p99_ms"))
-    )
+    return {
+        "backend": report["backend"]["name"],
+        "precision": report["backend"]["precision"],
+        "frames": {key: report["frames"][key] for key in ("in", "out", "dropped")},
+        "fps": report["fps"],
+        "latency": {key: report["latency"]["total"][key] for key in ("p50_ms", "p95_ms", "p99_ms")},
+    }
 
 
-def shortcomings(folder: Path) -> list[str]:
+def figures(folder: Path) -> dict[str, Any]:
+    """Every figure of the demo, and the machine, as plain values for JSON."""
+    bundle, report = Bundle.open(folder / "bundle-int8"), read(folder / "overlay.json")
+    return {
+        "machine": report["machine"],
+        "trained": training_of(folder),
+        "exported": exports_of(bundle),
+        "engines": engines_of(folder, bundle),
+        "stream": stream_of(report),
+    }
+
+
+def shortcomings(trained: dict[str, Any]) -> list[str]:
     """The targets that the trained network misses, a sentence each."""
     found = []
-    miou = read(folder / "checkpoint.json")["miou"]
-    if not miou >= LEAST_MIOU:
-        found.append(f"the trained network's mIoU is {miou:.4f}, and should be {LEAST_MIOU} or more")
-    head = load_checkpoint(folder / "checkpoint.pt").decode_head
-    for attention in ("pam", "cam"):
-        gamma = float(getattr(head, attention).gamma.scale.detach())
+    if not trained["miou"] >= LEAST_MIOU:
+        found.append(
+            f"the trained network's mIoU is {trained['miou']:.4f}, and should be {LEAST_MIOU} or more"
+        )
+    for attention, gamma in trained["gamma"].items():
         if not abs(gamma) >= LEAST_GAMMA:
             found.append(f"{attention}.gamma is {gamma:.4f}: training left that attention unused")
     return found
 
 
-def main(folder: Path) -> None:
-    """Print the table, and what falls short."""
-    bundle = Bundle.open(folder / "bundle-int8")
+def main() -> None:
+    """Print the table, write the figures, and say what falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of the demo")
+    parser.add_argument("--keep", action="store_true", help=f"write the figures to {RESULTS.name} too")
+    arguments = parser.parse_args()
+    document = figures(arguments.folder)
+    write_json(arguments.folder / "demo.json", document)
     table = Table("what", "value", title="DANet Edge demo", show_header=False)
-    add_accuracy(table, folder, bundle)
-    table.add_section()
-    add_engines(table, folder, bundle)
-    table.add_section()
-    add_stream(table, folder)
-    table.add_section()
-    table.add_row("overlay video", str(folder / "overlay.mp4"))
-    table.add_row("report", str(folder / "overlay.json"))
+    files = [[name, str(arguments.folder / file)] for name, file in FILES]
+    for section in (*sections(document), files):
+        for row in section:
+            table.add_row(*row)
+        table.add_section()
     Console().print(table)
-    if found := shortcomings(folder):
+    if found := shortcomings(document["trained"]):
         sys.exit("\n".join(found))
+    if arguments.keep:
+        write_json(RESULTS, document)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -10,6 +10,7 @@ from benchmarks.places import GPU_RESULTS, PRETRAINED, REPOSITORY, RESULTS
 from benchmarks.tables import (
     calibration,
     configuration,
+    demo,
     engines,
     gpu,
     models,
@@ -46,6 +47,8 @@ BLOCKS = (
     Block("summary", "README.md", summary.block),
     Block("pretrained", "README.md", models.readme, PRETRAINED),
     Block("models", "docs/models.md", models.block, PRETRAINED),
+    Block("demo", "docs/demo.md", demo.outcome),
+    Block("demo classes", "docs/demo.md", demo.classes),
     Block("training", "docs/training.md", training.block),
     Block("activation memory", "docs/attention.md", engines.activation_memory),
     Block("kernels", "docs/attention.md", engines.kernels),

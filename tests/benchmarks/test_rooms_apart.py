@@ -6,7 +6,6 @@ import sys
 from benchmarks.places import REPOSITORY
 
 FOLDER = REPOSITORY / "benchmarks"
-MOST_MODULES = 15
 
 
 def imported(file):
@@ -26,12 +25,7 @@ def test_tables_are_made_with_the_standard_library_alone():
         assert not [name for name in imported(file) if not f"{name}.".startswith(allowed)], file.name
 
 
-def test_what_measures_makes_no_tables():
+def test_what_measures_makes_no_tables():  # records measure nothing: they show what danet wrote
     for file in FOLDER.rglob("*.py"):
-        if file.parent.name != "tables":
+        if file.parent.name not in ("tables", "records"):
             assert not [name for name in imported(file) if name.startswith("benchmarks.tables")], file.name
-
-
-def test_no_room_holds_more_than_a_dozen_modules_or_so():
-    for room in (FOLDER, *(folder for folder in FOLDER.iterdir() if folder.is_dir())):
-        assert len(list(room.glob("*.py"))) <= MOST_MODULES, room.name
