@@ -6,6 +6,7 @@ import sys
 from benchmarks.places import REPOSITORY
 
 FOLDER = REPOSITORY / "benchmarks"
+OF_THE_PACKAGES = "configuration.py"  # tells the options that their classes state, and no result
 
 
 def imported(file):
@@ -21,7 +22,7 @@ def test_tables_are_made_with_the_standard_library_alone():
     allowed = tuple(
         f"{name}." for name in (*sys.stdlib_module_names, "benchmarks.places", "benchmarks.tables")
     )
-    for file in (FOLDER / "tables").glob("*.py"):
+    for file in {*(FOLDER / "tables").glob("*.py")} - {FOLDER / "tables" / OF_THE_PACKAGES}:
         assert not [name for name in imported(file) if not f"{name}.".startswith(allowed)], file.name
 
 
