@@ -25,13 +25,13 @@ demo: setup
 	danet eval $(DEMO)/checkpoint.pt --data $(DEMO)/scenes --split val
 	danet export $(DEMO)/checkpoint.pt --size 128x256 --data $(DEMO)/scenes/video/street.mp4 --kernels sm_87 -o $(DEMO)/bundle --overwrite
 	danet calibrate $(DEMO)/bundle --data $(DEMO)/scenes --count 64 --labelled $(DEMO)/scenes -o $(DEMO)/bundle-int8 --overwrite
-	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
-	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx --precision int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
-	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --precision fp32 -o $(DEMO)/overlay.mp4 --overwrite
+	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx:fp16 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
+	danet build $(DEMO)/bundle-int8 --backend tensorrt-rtx:int8 --target sm_86 --target sm_89 --engine-dir $(DEMO)/engines
+	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --backend onnxruntime:fp32 -o $(DEMO)/overlay.mp4 --overwrite
 	@python -m benchmarks.records.demo_table $(DEMO)
 ifdef VIDEO
 	danet export pretrained:camvid_r18_small --frames "$(VIDEO)" -o $(DEMO)/bundle-camvid --overwrite
-	danet run $(DEMO)/bundle-camvid "$(VIDEO)" --precision fp32 -o $(DEMO)/video-overlay.mp4 --overwrite
+	danet run $(DEMO)/bundle-camvid "$(VIDEO)" --backend onnxruntime:fp32 -o $(DEMO)/video-overlay.mp4 --overwrite
 endif
 
 test: setup

@@ -81,9 +81,13 @@ def test_what_a_sentence_names_has_such_options(danet: Any) -> None:
 
 
 def test_a_wrong_option_a_wrong_value_and_a_missing_argument_would_be_seen(danet: Any) -> None:
-    parse(danet, ["profile", "bundle", "--precision", "fp16"])
-    for wrong in (["profile"], ["profile", "b", "--sped", "1"], ["profile", "b", "--precision", "fp15"]):
-        with pytest.raises(Exception, match=r"issing|No such option|is not one of"):
+    parse(danet, ["profile", "bundle", "--backend", "onnxruntime:fp16"])
+    for wrong in (
+        ["profile"],
+        ["profile", "b", "--sped", "1"],
+        ["profile", "b", "--backend", "onnxruntime:fp15"],
+    ):
+        with pytest.raises(Exception, match=r"issing|No such option|is not one of|expected BACKEND"):
             parse(danet, wrong)
     with pytest.raises(AssertionError, match="no command"):
         parse(danet, ["polish", "bundle"])

@@ -248,7 +248,6 @@ def test_help_lists_the_toys(answers: Answers) -> None:
     assert "grey: (one grey, with ?level=0..255&frames=COUNT)" in output
     assert "tally:NAME (counts)" in output
     assert "lone (one thread)" in output
-    assert "[lone|onnxruntime|" in output
 
 
 def test_the_doctor_lists_the_toys_and_what_one_lacks(

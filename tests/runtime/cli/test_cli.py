@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from danet_runtime.cli import app as cli
 from danet_runtime.cli import entry
+from danet_runtime.cli.options.precisions import backend_and_precision
 from danet_runtime.cli.options.renamed import RENAMED, with_new_names
 from danet_runtime.errors import UsageError
 
@@ -176,6 +177,37 @@ def test_json_on_standard_output_stands_there_alone(given: list[str]) -> None:
     done = runner.invoke(cli.build_app(), ["verify", "nowhere", *given])
     assert done.exit_code != 0
     assert json.loads(done.stdout)["kind"] == "NoBundleError"
+
+
+def test_the_help_of_run_fits_two_screens_and_help_all_explains_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    short, whole = (
+        runner.invoke(cli.build_app(), ["run", asked]).output for asked in ("--help", "--help-all")
+    )
+    assert len(short.splitlines()) <= 100
+    assert all(len(line) <= 80 for line in short.splitlines())
+    for parameter in every_command()["run"].params:
+        if not parameter.hidden:
+            assert parameter.opts[0] in " ".join(short.split())
+            assert (parameter.opts[0][:20]) in whole
+
+
+def test_a_precision_is_said_with_its_backend_everywhere_and_the_old_pair_still_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert backend_and_precision("tensorrt:int8", None) == ("tensorrt", "int8")
+    assert backend_and_precision("tensorrt", "int8") == ("tensorrt", "int8")
+    assert backend_and_precision("tensorrt:int8", "int8") == ("tensorrt", "int8")
+    assert backend_and_precision("onnxruntime", None) == ("onnxruntime", None)
+    with pytest.raises(UsageError, match="differ"):
+        backend_and_precision("tensorrt:int8", "fp16")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 500)
+    for command in (["profile", "b"], ["run", "b", "v"], ["build", "b"]):
+        refused = runner.invoke(cli.build_app(), [*command, "--backend", "tensorrt:fp15"])
+        assert refused.exit_code == 2
+        assert "fp32, fp16, int8" in refused.output
 
 
 def test_the_shells_completion_is_typers() -> None:

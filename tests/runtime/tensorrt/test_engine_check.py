@@ -56,7 +56,7 @@ def test_another_machine_is_told_with_the_command_for_it(store, wanted, tensorrt
     there = device.model_copy(update=changes)
     with pytest.raises(BackendError, match=complaint) as refused:
         load_engine(engine.path, wanted, tensorrt_10_3, there)
-    assert "`danet build 'my bundle' --backend tensorrt --precision fp16" in str(refused.value)
+    assert "`danet build 'my bundle' --backend tensorrt:fp16" in str(refused.value)
     with pytest.raises(BackendError, match=complaint):
         choose_engine(wanted, tensorrt_10_3, there)
 
@@ -82,7 +82,7 @@ def test_the_command_repeats_how_the_engine_was_built(store, wanted, tensorrt_10
     assert "plugin" not in wanted.build_command(thor, manifest)  # the bundle may have no such kernels
     rtx = Wanted(Path("b"), "a" * 64, "int8", "tensorrt-rtx", Path("/e"), default_folder=False)
     assert rtx.build_command(device) == (
-        "danet build b --backend tensorrt-rtx --precision int8 --target sm_87 --engine-dir /e"
+        "danet build b --backend tensorrt-rtx:int8 --target sm_87 --engine-dir /e"
     )
 
 

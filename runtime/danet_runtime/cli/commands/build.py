@@ -9,6 +9,7 @@ import typer
 
 from danet_runtime.cli.console.printing import open_console
 from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import engine_name
 
 if TYPE_CHECKING:
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 
 def build(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"], typer.Option(help="Which model of the bundle.")
-    ] = "fp16",
     backend: Annotated[
         str,
-        typer.Option(parser=engine_name, metavar="{engine names}", help="What runs the engine: {engines}."),
+        typer.Option(
+            parser=engine_name,
+            metavar="{engine names}",
+            help="What runs the engine, with or without a precision (fp32, fp16, int8), as tensorrt:int8: "
+            "{engines}. Without one fp16.",
+        ),
     ] = "tensorrt-rtx",
+    precision: HiddenPrecision = None,
     target: Annotated[
         list[str] | None,
         typer.Option(help="GPU architecture to build for ahead of time, e.g. sm_89; may be given again."),
@@ -60,6 +64,8 @@ def build(
     A changed bundle, precision, GPU, library, lowering or option builds another.
 
     Where this machine can run it, a new engine must give the bundle's golden labels before it is kept.
+
+    Example: danet build bundle --backend tensorrt-rtx:int8 --target sm_89
     """
     from rich.table import Table
 
@@ -70,6 +76,8 @@ def build(
     from danet_runtime.tensorrt.build.builder import BuilderOptions
     from danet_runtime.tensorrt.engine_build import plan_build
 
+    backend, chosen = backend_and_precision(backend, precision)
+    precision = chosen or "fp16"
     stated = engine_backends()[backend]
     if target and not stated.takes_targets:
         raise UsageError(f"{backend} builds for the GPU of this machine; leave --target out")
@@ -94,9 +102,8 @@ def build(
     console = open_console()
     table = Table("what", "value", show_header=False)
     table.add_row("outcome", f"reused, built {manifest.built}" if obtained.reused else "built")
-    table.add_row("library", f"{backend} {manifest.library_version}")
+    table.add_row("runs on", f"{backend}:{precision}, library {manifest.library_version}")
     table.add_row("GPU", str(manifest.gpu) if manifest.gpu else ", ".join(manifest.targets))
-    table.add_row("precision", precision)
     if precision == "int8":
         table.add_row("convolutions on INT8", _on_int8(manifest))
     table.add_row("attention", f"{manifest.attention}: {planned.lowering.reason}")

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from danet_runtime.cli.console.printing import open_console
 from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys, require_there
+from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import backend_name
 
 
 def profile(
     bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
-    ] = None,
     backend: Annotated[
         str,
-        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
+        typer.Option(
+            parser=backend_name,
+            metavar="BACKEND",
+            help="BACKEND or BACKEND:PRECISION (fp32, fp16, int8), as tensorrt:int8: {backends}. Without a "
+            "precision the most precise in the bundle, with TensorRT fp16.",
+        ),
     ] = "onnxruntime",
+    precision: HiddenPrecision = None,
     engine_dir: Annotated[
         Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
     ] = None,
@@ -49,6 +52,7 @@ def profile(
     from danet_runtime.files.atomic import write_json
     from danet_runtime.latency.profiling import measure, profile_frame
 
+    backend, precision = backend_and_precision(backend, precision)
     console = open_console()
     if image is not None:
         require_there(image, "--image")

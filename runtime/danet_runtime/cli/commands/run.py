@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console, tell
-from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.arguments import MODEL, OUTPUTS, PACE, RARE, TrustedKeys
+from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import backend_name
 
 if TYPE_CHECKING:
@@ -19,94 +20,162 @@ if TYPE_CHECKING:
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(help="Folder written by `danet export` or `danet calibrate`.")],
+    bundle: Annotated[Path, typer.Argument(help="Of `danet export` or `danet calibrate`.")],
     source: Annotated[
         list[str],
-        typer.Argument(
-            help="One of: {sources}. Several share the model in turn; NAME=SOURCE names each. What exists as "
-            "a file under the whole text is that file, whatever it is called."
-        ),
+        typer.Argument(help="One of: {sources}. Several share the model in turn; NAME=SOURCE names each."),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
+            metavar="FILE",
             help="Overlay video: {video suffixes}; of pictures, 10 a second; of a camera, at its own times "
             "(.avi has none).",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder for one PNG with labels a frame.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder for one PNG with labels a frame.", rich_help_panel=OUTPUTS
+        ),
+    ] = None,
     sink: Annotated[
         list[str] | None,
-        typer.Option(help="Further output: {sinks}; may be given again."),
+        typer.Option(
+            metavar="SINK", help="Further output: {sinks}; may be given again.", rich_help_panel=OUTPUTS
+        ),
     ] = None,
     split_minutes: Annotated[
         float | None,
         typer.Option(
             min=0.001,
+            metavar="MIN",
             help="Minutes after which a new part of every video and JSON lines begins: drive.mp4 becomes "
             "drive-0000.mp4, drive-0001.mp4 and so on, each whole by itself.",
+            rich_help_panel=RARE,
         ),
     ] = None,
     flight_recorder: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Folder for the last seconds of frames, masks and events, written on a fault and on "
             "SIGUSR1, each time into a new folder in it; `danet replay` shows them. A request is answered at "
-            "once, those of the 5 s after it together by one more."
+            "once, those of the 5 s after it together by one more.",
+            rich_help_panel=RARE,
         ),
     ] = None,
     flight_recorder_keep: Annotated[
         int | None,
         typer.Option(
             min=1,
+            metavar="N",
             help="Number of its recordings to keep, those with the highest numbers; by default all, but on "
             "request no more than take 16 times --flight-recorder-mb.",
+            rich_help_panel=RARE,
         ),
     ] = None,
-    flight_recorder_seconds: Annotated[float, typer.Option(min=1, help="Seconds that it keeps.")] = 30.0,
-    flight_recorder_mb: Annotated[int, typer.Option(min=1, help="Megabytes that it keeps at most.")] = 256,
+    flight_recorder_seconds: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Seconds that it keeps.", rich_help_panel=RARE)
+    ] = 30.0,
+    flight_recorder_mb: Annotated[
+        int, typer.Option(min=1, metavar="MB", help="Megabytes that it keeps at most.", rich_help_panel=RARE)
+    ] = 256,
     report: Annotated[
         Path | None,
         typer.Option(
-            help="JSON report; by default beside the video, or in the folder of masks, with {camera} as "
-            "'cameras' where there are several."
+            "--report",
+            "--json",
+            metavar="FILE",
+            help="JSON report; by default beside the video, or in the folder of masks. -: to standard "
+            "output, and all else to standard error.",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None,
-        typer.Option(help="Variant; by default the most precise in the bundle, with TensorRT fp16."),
-    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace files that exist.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = False,
+    legend: Annotated[
+        bool, typer.Option("--legend", help="Draw the names of the classes.", rich_help_panel=OUTPUTS)
+    ] = False,
     backend: Annotated[
         str,
-        typer.Option(parser=backend_name, metavar="{backend names}", help="What runs the model: {backends}."),
+        typer.Option(
+            parser=backend_name,
+            metavar="BACKEND",
+            help="BACKEND or BACKEND:PRECISION (fp32, fp16, int8), as tensorrt:int8: {backends}. Without a "
+            "precision the most precise in the bundle, with TensorRT fp16.",
+            rich_help_panel=MODEL,
+        ),
     ] = "onnxruntime",
+    precision: HiddenPrecision = None,
     engine_dir: Annotated[
-        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where engines are kept; the user's cache where it is not given.",
+            rich_help_panel=RARE,
+        ),
     ] = None,
     build: Annotated[
-        bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
+        bool,
+        typer.Option(
+            "--build",
+            help="Build the engine first, where there is none that runs here.",
+            rich_help_panel=MODEL,
+        ),
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="CPU threads of one inference.", rich_help_panel=MODEL),
+    ] = None,
     fallback: Annotated[
         list[Path] | None,
-        typer.Option(help="Faster bundle to step down to when deadlines are missed; may be given again."),
+        typer.Option(
+            metavar="BUNDLE",
+            help="Faster bundle to step down to when deadlines are missed; may be given again.",
+            rich_help_panel=RARE,
+        ),
     ] = None,
+    trusted_key: TrustedKeys = None,
     policy: Annotated[
         Literal["every", "latest"] | None,
         typer.Option(
-            help="every: nothing is lost, so the source waits for the slowest output, and an output is given "
-            "up at its first failed write, a file after ten seconds; latest: the newest frame counts, so a "
-            "slow output misses frames, which are counted, and delays nobody, and one that fails is tried "
-            "again, up to ten times in a row unless it writes files or sends to the network. Default: every "
-            "for files, latest for cameras."
+            help="every: nothing is lost, so the source waits for the slowest output; latest: the newest "
+            "frame counts, so a slow output misses frames, which are counted. Default: every for files, "
+            "latest for cameras.",
+            rich_help_panel=PACE,
         ),
     ] = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of frames to stop after.", rich_help_panel=PACE),
+    ] = None,
+    realtime: Annotated[
+        bool,
+        typer.Option(
+            "--realtime", help="Play files at their own rate, as if they were cameras.", rich_help_panel=PACE
+        ),
+    ] = False,
     deadline_ms: Annotated[
-        float | None, typer.Option(help="A result that is older than this at delivery is late.")
+        float | None,
+        typer.Option(
+            metavar="MS",
+            help="A result that is older than this at delivery is late.",
+            rich_help_panel=PACE,
+        ),
     ] = None,
     late: Annotated[
-        Literal["mark", "drop"], typer.Option(help="Late results are delivered marked, or dropped.")
+        Literal["mark", "drop"],
+        typer.Option(help="Late results are delivered marked, or dropped.", rich_help_panel=RARE),
     ] = "mark",
     damaged: Annotated[
         Literal["drop", "mark", "stop"],
@@ -116,60 +185,62 @@ def run(
             help="Frames that are known or likely to be corrupt (packets lost, no key frame yet, the decoder "
             "says so) are counted and left out, or delivered with the reason; the health says so either way. "
             "A video file goes on behind them, and the exit code is 1; with stop it ends at the first one.",
+            rich_help_panel=RARE,
         ),
     ] = "drop",
-    realtime: Annotated[
-        bool, typer.Option("--realtime", help="Play files at their own rate, as if they were cameras.")
-    ] = False,
     source_timeout_s: Annotated[
-        float, typer.Option(help="Seconds without a frame after which a source is stuck.")
+        float,
+        typer.Option(
+            metavar="S", help="A source that gives no frame for so long is stuck.", rich_help_panel=RARE
+        ),
     ] = 2.0,
     inference_timeout_s: Annotated[
-        float, typer.Option(help="Seconds after which an inference is stuck: a fault.")
+        float,
+        typer.Option(
+            metavar="S", help="An inference that takes so long is stuck: a fault.", rich_help_panel=RARE
+        ),
     ] = 5.0,
-    stale_after_s: Annotated[float, typer.Option(help="Masks of a camera older than this are stale.")] = 1.0,
+    stale_after_s: Annotated[
+        float,
+        typer.Option(metavar="S", help="Masks of a camera older than this are stale.", rich_help_panel=RARE),
+    ] = 1.0,
     give_up_after_s: Annotated[
         float | None,
-        typer.Option(help="Seconds without a camera after which it ends; by default never."),
+        typer.Option(
+            metavar="S",
+            help="End when a camera is lost for so long; by default never.",
+            rich_help_panel=RARE,
+        ),
     ] = None,
     wait_for_sources: Annotated[
         float,
         typer.Option(
             min=0,
+            metavar="S",
             help="Seconds to wait until all cameras have come up. By default those that are there "
-            "begin a second after the first of them; one that is missing then is awaited further, and joins "
-            "them when it comes.",
+            "begin a second after the first of them; one that is missing then is awaited further, and joins ",
+            rich_help_panel=RARE,
         ),
     ] = 0.0,
     camera_size: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME=HxW",
             help="NAME=HEIGHTxWIDTH that outputs expect of a camera that is missing at the start; one that "
             "comes with another size is taken with that. By default the bundle's frame size. May be given "
-            "again."
+            "again.",
+            rich_help_panel=RARE,
         ),
     ] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Number of frames to stop after.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
-    trusted_key: TrustedKeys = None,
-    legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist; never a device or a FIFO.")
-    ] = False,
 ) -> None:
     """Segment videos, pictures or cameras; write overlays, masks and a report.
 
-    Outputs may hold {camera}, the name of the camera, and must where there
-    are several; and {start}, when the run began in UTC, as in
-    20261121T151042Z. Outputs that exist are refused without --overwrite: give
-    what a supervisor starts again {start}, as in -o drive-{start}.mp4, so that
-    each run has files of its own and those of a killed one stay.
+    Outputs may hold {start}, the time in UTC, and of several cameras must
+    hold {camera}. The exit code is 3 after a fault: start again.
 
-    Exit codes: 0 ended as it should, at the end of its sources or, with a
-    camera, by Ctrl-C, SIGTERM or SIGHUP; 1 a source, the model or an output
-    failed, nothing got through to an output, a file or folder is not whole,
-    files were stopped before their end, or the run before its sources were
-    open; 2 wrong usage; 3 a fault: start the process again.
+    Example: danet run bundle drive.mp4 -o overlay.mp4
+
+    Example: danet run bundle camera:0 --backend tensorrt:fp16 --masks masks
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -187,6 +258,7 @@ def run(
     from danet_runtime.stream.state.options import StreamOptions
     from danet_runtime.stream.stream import Stream
 
+    backend, precision = backend_and_precision(backend, precision)
     named = named_sources(source)
     check_sources(named)
     sizes = sizes_of(camera_size or [], named)

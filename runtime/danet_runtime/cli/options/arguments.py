@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from danet_runtime.errors import UsageError
 
+OUTPUTS: Final = "Outputs"
+MODEL: Final = "The model, and what runs it"
+PACE: Final = "Frames and time"
+OVERLAYS: Final = "Overlays and masks"
+RARE: Final = "Rarely needed"
+NAMED_ALONE: Final = (OVERLAYS, RARE)
+"""Groups whose options the help names, and ``--help-all`` explains."""
+
 TrustedKeys = Annotated[
     list[Path] | None,
     typer.Option(
         "--trusted-key",
+        metavar="KEY",
         help="Public Ed25519 key in PEM; accept the bundle only signed by it. May be given again.",
     ),
 ]

@@ -7,11 +7,13 @@ holds a placeholder such as ``{sources}``, and only `danet COMMAND --help` asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from danet_runtime.cli.options.everywhere import CommonCommand
+from danet_runtime.cli.options.arguments import NAMED_ALONE
+from danet_runtime.cli.options.everywhere import EVERYWHERE, CommonCommand
+from danet_runtime.cli.options.precisions import parted
 
 
 def _sources() -> str:
@@ -68,8 +70,16 @@ _FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
+_ALL: Final = "danet.help all"
+
+
 class DanetCommand(CommonCommand):
     """A command whose help says what sources, sinks and backends there are."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - typer's own
+        super().__init__(*arguments, **settings)
+        if any(getattr(one, "rich_help_panel", None) in NAMED_ALONE for one in self.params):
+            self.params.append(_help_all())
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's copy of click's
         """Fill in the placeholders, and show the help."""
@@ -77,11 +87,53 @@ class DanetCommand(CommonCommand):
             documented: Any = parameter  # an argument or an option: typer's have both
             documented.help = _filled(documented.help)
             documented.metavar = _filled(documented.metavar)
+        kept, self.params = (
+            self.params,
+            [one for one in self.params if _is_explained(one) or _ALL in ctx.meta],
+        )
+        if len(kept) > len(self.params):
+            names = ", ".join(one.opts[0] for one in kept if one not in self.params)
+            self.epilog = f"Explained by --help-all: {names}."
         super().format_help(ctx, formatter)
+        self.params = kept
+
+
+def _is_explained(parameter: Any) -> bool:  # noqa: ANN401 - typer's copy of click's
+    return getattr(parameter, "rich_help_panel", None) not in NAMED_ALONE
+
+
+def _show_all(ctx: typer.Context, asked: bool) -> None:
+    if asked:
+        ctx.meta[_ALL] = True
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+
+
+def _for_help(
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--help-all",
+            callback=_show_all,
+            is_eager=True,
+            help="Show the help with what is rarely needed, and exit.",
+            rich_help_panel=EVERYWHERE,
+        ),
+    ] = False,
+) -> None:
+    """Hold the option for typer to read."""
+
+
+def _help_all() -> Any:  # noqa: ANN401 - typer's copy of click's
+    app = typer.Typer(add_completion=False)
+    app.command()(_for_help)
+    option: Any = typer.main.get_command(app).params[0]
+    option.expose_value = False
+    return option
 
 
 def backend_name(text: str) -> str:
-    """Read the name of a backend of a stream, for typer.
+    """Check ``BACKEND`` or ``BACKEND:PRECISION`` of a stream, for typer.
 
     Raises:
         BadParameter: There is none of that name.
@@ -92,7 +144,7 @@ def backend_name(text: str) -> str:
 
 
 def engine_name(text: str) -> str:
-    """Read the name of a backend whose engines `danet build` makes, for typer.
+    """Check a backend whose engines `danet build` makes, with or without a precision, for typer.
 
     Raises:
         BadParameter: There is none of that name.
@@ -103,8 +155,9 @@ def engine_name(text: str) -> str:
 
 
 def _one_of(there: Collection[str], text: str) -> str:
-    if text not in there:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, there))}.")
+    backend, _precision = parted(text)
+    if backend not in there:
+        raise typer.BadParameter(f"{backend!r} is not one of {', '.join(map(repr, there))}.")
     return text
 
 

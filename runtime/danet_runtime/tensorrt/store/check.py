@@ -41,7 +41,7 @@ class Wanted:
 
     def build_command(self, device: Device, manifest: EngineManifest | None = None) -> str:
         """The command that builds it for a device, in the form of an engine that is there already."""
-        words = ["danet", "build", str(self.bundle), "--backend", self.library, "--precision", self.precision]
+        words = ["danet", "build", str(self.bundle), "--backend", f"{self.library}:{self.precision}"]
         if self.library == "tensorrt-rtx":
             there = manifest.targets if manifest is not None else ()
             for target in there if device.gpu.arch in there else (device.gpu.arch,):

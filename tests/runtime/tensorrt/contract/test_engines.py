@@ -173,7 +173,7 @@ def test_an_engine_of_another_machine_is_refused_with_the_command_for_this_one(d
     answers, calls = danet(build, thor, older, rebuilt, first)
     assert [answer["code"] for answer in answers] == [0, 1, 1, 0, 0], answers
     assert "it is for sm_87, this GPU is Thor (sm_110, 16 multiprocessors)" in answers[1]["err"]
-    command = f"danet build {bundle.path} --backend tensorrt --precision fp32 --attention reference"
+    command = f"danet build {bundle.path} --backend tensorrt:fp32 --attention reference"
     assert (
         f"`{command} --workspace-mib 64 --optimization-level 4 --engine-dir {tmp_path / 'e'}`"
         in (answers[1]["err"])
