@@ -15,6 +15,7 @@ from danet_train import load_pretrained, predict, read_checkpoint
 from danet_train.cli.evaluate import evaluate
 from danet_train.cli.explain import explain
 from danet_train.cli.import_weights import import_weights
+from danet_train.cli.train import train
 from danet_train.errors import NoCheckpointError
 from danet_train.pretrained import registry
 from danet_train.pretrained.record import read_record
@@ -76,12 +77,14 @@ def test_without_a_size_only_a_network_that_ships_is_exported(tiny, checkpoint_f
 def test_every_command_that_takes_a_checkpoint_knows_the_scheme(tiny, tmp_path):
     image = tmp_path / "image.png"
     image.write_bytes(b"")
+    output = ("-o", tmp_path / "out.pt")
     for command, *arguments in (
-        (evaluate, "--data", tmp_path),
-        (explain, image, "-o", tmp_path / "out.png"),
-        (import_weights, "-o", tmp_path / "out.pt"),
+        (evaluate, "pretrained:huge", "--data", tmp_path),
+        (explain, "pretrained:huge", image, "-o", tmp_path / "out.png"),
+        (import_weights, "pretrained:huge", *output),
+        (train, "--quantize", "pretrained:huge", "--data", tmp_path, "--config", "demo", *output),
     ):
-        result = run(command, "pretrained:huge", *arguments)
+        result = run(command, *arguments)
         assert isinstance(result.exception, NoCheckpointError), command
         assert "expected one of: tiny" in str(result.exception)
 
