@@ -47,9 +47,9 @@ def training(_results: Path) -> str:
 
 def stream(_results: Path) -> str:
     """The fields of ``StreamOptions``, and the options of sources and sinks that are named by a URI."""
-    parts = ["## `StreamOptions`", _of_dataclass(StreamOptions, leave_out={"fallback"})]
-    parts += ["## `StreamOptions.fallback`", _of_dataclass(FallbackRules)]
-    parts.append("## Sources and sinks by name")
+    parts = ["### `StreamOptions`", _of_dataclass(StreamOptions, leave_out={"fallback"})]
+    parts += ["### `StreamOptions.fallback`", _of_dataclass(FallbackRules)]
+    parts.append("### Sources and sinks by name")
     rows = [
         [f"`{one.statement.name}`", kind, _cell(one.statement.explained)]
         for kind, registry in (("source", SOURCES), ("sink", SINKS))
