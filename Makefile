@@ -30,7 +30,7 @@ demo: setup
 	danet run $(DEMO)/bundle-int8 $(DEMO)/scenes/video/street.mp4 --backend onnxruntime:fp32 -o $(DEMO)/overlay.mp4 --overwrite
 	@python -m benchmarks.records.demo_table $(DEMO)
 ifdef VIDEO
-	danet export pretrained:camvid_r18_small --frames "$(VIDEO)" -o $(DEMO)/bundle-camvid --overwrite
+	danet export pretrained:camvid_r18_small --data "$(VIDEO)" -o $(DEMO)/bundle-camvid --overwrite
 	danet run $(DEMO)/bundle-camvid "$(VIDEO)" --backend onnxruntime:fp32 -o $(DEMO)/video-overlay.mp4 --overwrite
 endif
 

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
         read_checkpoint as read_checkpoint,
         save_checkpoint as save_checkpoint,
     )
-    from danet_train.classes import (
-        CITYSCAPES as CITYSCAPES,
-        ClassTable as ClassTable,
-    )
+    from danet_train.classes.known import CITYSCAPES as CITYSCAPES
+    from danet_train.classes.table import ClassTable as ClassTable
     from danet_train.config.sections import (
         EvaluationConfig as EvaluationConfig,
         Normalisation as Normalisation,
@@ -60,10 +58,10 @@ if TYPE_CHECKING:
     from danet_train.training.run import train_to_file as train_to_file
 
 _HOMES: Final = {
-    "CITYSCAPES": "danet_train.classes",
+    "CITYSCAPES": "danet_train.classes.known",
     "Checkpoint": "danet_train.checkpoint",
     "CheckpointError": "danet_train.errors",
-    "ClassTable": "danet_train.classes",
+    "ClassTable": "danet_train.classes.table",
     "ConfigError": "danet_train.errors",
     "DANet": "danet_train.model.danet",
     "DANetConfig": "danet_train.model.config",
