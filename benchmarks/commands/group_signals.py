@@ -50,10 +50,10 @@ COMMANDS: Final = {
     "explain": "explain {in}/c.pt {in}/frame.png -o {out}/picture.png",
     "import": "import {in}/c.pt -o {out}/c.pt",
     "export": "export {in}/c.pt --size 64x96 -o {out}/bundle",
-    "calibrate": "calibrate {in}/bundle --images {in}/scenes --count 8 -o {out}/bundle --method max",
-    "build": "build {in}/bundle --backend tensorrt-rtx --target sm_89 --engine-dir {out}/engines",
+    "calibrate": "calibrate {in}/bundle --data {in}/scenes --count 8 -o {out}/bundle --method max",
+    "build": "build {in}/bundle --backend tensorrt-rtx:fp16 --target sm_89 --engine-dir {out}/engines",
     "run": "run {in}/bundle {in}/scenes/video/street.mp4 --realtime -o {out}/o.mp4 --masks {out}/masks",
-    "compare": "compare {in}/bundle --images {in}/scenes -o {out}/report --b onnxruntime:fp16",
+    "compare": "compare {in}/bundle --data {in}/scenes -o {out}/report --b onnxruntime:fp16",
 }
 """Each command with its arguments; ``{in}`` is what :func:`prepare` made, ``{out}`` an empty folder."""
 
@@ -64,6 +64,9 @@ SIGNALS: Final = {
     "terminal closed": (signal.SIGHUP, signal.SIGCONT),
 }
 """The signals of each sender, one right behind the other."""
+
+MARKERS: Final = (".danet-predictions",)
+"""Hidden files that belong to an output; all others are leftovers."""
 
 _ENDS_WITHIN_S = 120.0
 """Far more than any end may take beside other work; what hangs takes for ever."""
@@ -137,7 +140,7 @@ def attempt(name: str, inputs: Path, out: Path, kind: str, after_s: float) -> En
         os.killpg(process.pid, signal.SIGKILL)
     code = process.wait()
     words = errors_file.read_text(encoding="utf-8", errors="replace")
-    left = [str(path.relative_to(out)) for path in out.rglob(".*")]
+    left = [str(path.relative_to(out)) for path in out.rglob(".*") if path.name not in MARKERS]
     if ready or code >= 0:
         problems += [f"exit code {code}"] if code not in ((0, 1) if ready else (0, 1, 130)) else []
         problems += [f"trace: {words.splitlines()[-1]}"] if ready and "Traceback" in words else []
@@ -272,6 +275,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", default="0")
     parser.add_argument("--output", type=Path, default=results_file("group_signals"))
     asked = parser.parse_args(arguments)
+    for ignored in (signal.SIGINT, signal.SIGHUP):  # by a shell's background, which hands that on
+        if signal.getsignal(ignored) == signal.SIG_IGN:
+            signal.signal(ignored, signal.SIG_DFL)
     console = Console()
     tallies: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:

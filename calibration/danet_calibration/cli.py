@@ -101,7 +101,13 @@ def calibrate(
         ),
     ] = None,
     verdict: Annotated[
-        Path | None, typer.Option(help="JSON file for the gate's verdict  [default: OUTPUT.verdict.json]")
+        Path | None,
+        typer.Option(
+            "--verdict",
+            "--json",
+            metavar="FILE",
+            help="JSON file for the gate's verdict; -: standard output  [default: OUTPUT.verdict.json]",
+        ),
     ] = None,
     trusted_key: TrustedKeys = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
@@ -112,10 +118,9 @@ def calibrate(
     with which it holds. Where it cannot hold, no bundle is written and the exit code is 1. The verdict is
     written as JSON either way.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from danet_runtime.bundle import Bundle
     from danet_runtime.bundle.reader import MANIFEST_NAME
+    from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.errors import UsageError
     from danet_runtime.files.atomic import check_folder_target
     from danet_runtime.files.names import fitting_name
@@ -172,13 +177,11 @@ def calibrate(
             raise UsageError("--min-agreement decides where there are no labels; leave it out, or --labelled")
         if held_to is not None and dataset is not None:
             require_classes(held_to, dataset.dataset, dataset.name)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         record.begin(opened.sha256)
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=None)
+        with ShownProgress(open_console(stderr=True), "calibrate") as shown:
 
             def step(what: str, done: int, of: int) -> None:
-                bar.update(task, description=what, completed=done, total=of or None)
+                shown(done, of or None, what)
 
             chosen = choose_images(
                 data,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console
+from danet_runtime.cli.options.arguments import JsonFile
 from danet_train.pretrained.registry import checkpoint_help
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def export(
         Literal["fp16", "bf16"],
         typer.Option(help="Type of the kernels' tensors; engines take fp16, bf16 is for your own code."),
     ] = "fp16",
+    json_file: JsonFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     list_pretrained: Annotated[
         bool,
@@ -101,9 +103,10 @@ def export(
     from danet_export.graph.geometry import plan_geometry
     from danet_export.kernels.architectures import KernelRequest, find_architectures
     from danet_runtime.bundle.reader import MANIFEST_NAME
+    from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.cli.options.arguments import parse_size
     from danet_runtime.errors import UsageError
-    from danet_runtime.files.atomic import check_folder_target
+    from danet_runtime.files.atomic import check_folder_target, write_json
     from danet_runtime.frames.pixel_formats import Pixels
 
     if pixel_format == "bgr" and (color or levels):
@@ -142,7 +145,7 @@ def export(
         raise UsageError(
             f"{checkpoint} names no classes and has {loaded.model.config.num_classes}; name them: --classes"
         )
-    with console.status("export") as status:
+    with ShownProgress(open_console(stderr=True), "export") as shown:
         manifest = export_bundle(
             loaded,
             table,
@@ -154,9 +157,11 @@ def export(
             ),
             output,
             settings=ExportSettings(request, "frames" if data else "drawn", overwrite),
-            step=status.update,
+            step=lambda what: shown(0, None, what),
         )
     _show(console, output, manifest.reports["parity"].path)
+    if json_file is not None:
+        write_json(json_file, {"path": str(output)} | manifest.model_dump(mode="json"))
     if manifest.kernels:
         _show_kernels(console, manifest.kernels)
 

@@ -110,12 +110,13 @@ def evaluate(
         "windows_at_once": windows_at_once,
     }
     import json
+    from itertools import count
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from danet_train.checkpoint import read_checkpoint
     from danet_train.cli.memory import telling_of_memory
+    from danet_train.cli.progress import ShownProgress
     from danet_train.cli.tables import score_table
     from danet_train.data.datasets.layouts import open_dataset
     from danet_train.data.datasets.survey import survey, survey_lines
@@ -135,7 +136,6 @@ def evaluate(
     for line in survey_lines(dataset, split, survey(dataset, split, bad_samples)):
         typer.echo(line)
     console = Console(markup=False, emoji=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     writing = (
         nullcontext(lambda name, prediction: None)
         if predictions is None
@@ -144,9 +144,9 @@ def evaluate(
     with (
         writing as keep,
         telling_of_memory("--window and --windows-at-once, or --base"),
-        Progress(*columns, console=console, transient=True) as progress,
+        ShownProgress(console, "scoring", len(dataset)) as progress,
     ):
-        task = progress.add_task("scoring", total=len(dataset))
+        scored_samples = count(1)
         scored = score(
             loaded.model.to(target),
             dataset,
@@ -154,7 +154,7 @@ def evaluate(
             settings,
             faults=bad_samples,
             keep=keep,
-            advance=lambda: progress.advance(task),
+            advance=lambda: progress(next(scored_samples)),
         )
     console.print(score_table(scored.matrix, dataset.classes))
     for line in _summary(scored, settings):

@@ -125,6 +125,14 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write curves and example pictures for TensorBoard into it."),
     ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write the record to this file too; -: to standard output, and all else to standard error.",
+        ),
+    ] = None,
     show_config: Annotated[
         bool,
         typer.Option("--show-config", help="Print the settings of this training as YAML, and end."),
@@ -167,6 +175,7 @@ def train(
     from rich.console import Console
 
     from danet_train.checkpoint import read_checkpoint
+    from danet_train.cli.recipe_warnings import recipe_warnings
     from danet_train.cli.tables import score_table
     from danet_train.cli.training_display import TrainingDisplay
     from danet_train.data.datasets.check import require_sound_sample
@@ -174,6 +183,7 @@ def train(
     from danet_train.data.datasets.survey import survey, survey_lines
     from danet_train.data.samples.sample import Splits
     from danet_train.errors import InterruptedTrainingError, UsageError
+    from danet_train.files.atomic import write_whole
     from danet_train.training.config import as_yaml, read_config
     from danet_train.training.distributed import pick_device, world_from_environment
     from danet_train.training.fine_tune import EVALUATIONS, fine_tune_to_file, fine_tuning_config
@@ -230,6 +240,8 @@ def train(
         f"{pick_device(settings.device, world).type}{processes}: {len(learn)} samples to learn from, "
         f"{len(score)} to score"
     )
+    for warning in recipe_warnings(settings, config, world, begins=not resume and source is None):
+        typer.echo(f"danet: warning: {warning}", err=True)
     for split, dataset in ((train_split, learn), (val_split, score)):
         if dataset.skipped:
             count, first = len(dataset.skipped), dataset.skipped[0]
@@ -282,5 +294,7 @@ def train(
     if (left_out := display.summary()) is not None:
         console.print(left_out)
     console.print(f"{output}: trained in {seconds:.1f} s; record in {record_path(output)}")
+    if json_file is not None:
+        write_whole(json_file, record_path(output).read_bytes())
     if best_path(output).exists():
         console.print(f"{best_path(output)}: the weights of the best evaluation")

@@ -10,13 +10,14 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from danet_train.cli.progress import EVERY_S, words
 from danet_train.training.history import NAMED_SKIPPED
 from danet_train.training.listeners import Listeners
 from danet_train.training.loop import Progress as Step
 from danet_train.training.scoring import SplitScore
 
 _LINES = 10
-"""Number of lines about the steps where the output is no terminal."""
+"""Least number of lines about the steps where the output is no terminal."""
 _SMOOTHING = 0.1
 """Weight of the newest step in the speed that is shown."""
 
@@ -48,6 +49,7 @@ class TrainingDisplay:
         self._scoring = self._progress.add_task("scoring", total=scored, speed="")
         self._seconds: float | None = None
         self._since: float | None = None
+        self._told = time.perf_counter()
         self._skipped: dict[str, str] = {}
         self._skips = 0
 
@@ -93,10 +95,15 @@ class TrainingDisplay:
             self._training, completed=step.step, description=f"{self._what}, {loss}", speed=speed
         )
         tenth = step.step * _LINES // self._steps
-        if self._plain and tenth > (step.step - 1) * _LINES // self._steps:
-            parts = (f"step {step.step} of {self._steps}", loss, speed)
+        if self._plain and (tenth > (step.step - 1) * _LINES // self._steps or now - self._told >= EVERY_S):
+            self._told = now
+            parts = (f"step {step.step} of {self._steps}", loss, speed, self._left(step.step))
             self._console.print(", ".join(part for part in parts if part))
         self._note_skipped(step)
+
+    def _left(self, step: int) -> str:
+        left_s = (self._steps - step) * (self._seconds or 0.0)
+        return f"about {words(left_s)} left" if left_s else ""
 
     def _note_skipped(self, step: Step) -> None:
         self._skips += len(step.skipped)

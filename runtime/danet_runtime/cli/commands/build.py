@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console
-from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys
 from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import engine_name
 
@@ -58,6 +58,7 @@ def build(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build even where this very engine is there already.")
     ] = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Build a TensorRT engine from a bundle, or reuse the one built before from the same.
 
@@ -73,6 +74,7 @@ def build(
     from danet_runtime.bundle import Bundle
     from danet_runtime.cli.options.engines import build_shown, tell_what_is_trusted, warn_of_doubt
     from danet_runtime.errors import UsageError
+    from danet_runtime.files.atomic import write_json
     from danet_runtime.tensorrt.build.builder import BuilderOptions
     from danet_runtime.tensorrt.engine_build import plan_build
 
@@ -99,6 +101,9 @@ def build(
     )
     obtained = build_shown(planned, engine_dir, rebuild=rebuild)
     manifest = obtained.engine.manifest
+    if json_file is not None:
+        document = {"path": str(obtained.engine.path), "reused": obtained.reused}
+        write_json(json_file, document | manifest.model_dump(mode="json"))
     console = open_console()
     table = Table("what", "value", show_header=False)
     table.add_row("outcome", f"reused, built {manifest.built}" if obtained.reused else "built")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danet_runtime.cli.console.printing import open_console, tell
-from danet_runtime.cli.options.arguments import TrustedKeys
+from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys
 
 if TYPE_CHECKING:
     from danet_runtime.bundle import Bundle
@@ -67,19 +67,19 @@ def compare(
         int | None, typer.Option(min=1, help="CPU threads of one inference in onnxruntime.")
     ] = None,
     trusted_key: TrustedKeys = None,
+    json_file: JsonFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
 ) -> None:
     """Compare the labels of two backends or precisions on the same frames."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from danet_runtime.backends.registry import find_backend
     from danet_runtime.backends.statement import EngineStatement
     from danet_runtime.bundle import Bundle
+    from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.cli.options.engines import tell_what_is_trusted
     from danet_runtime.comparison.comparison import SideOptions, parse_side
     from danet_runtime.comparison.comparison import compare as run_comparison
     from danet_runtime.errors import AgreementError
-    from danet_runtime.files.atomic import check_folder_target, check_room
+    from danet_runtime.files.atomic import check_folder_target, check_room, write_json
 
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
@@ -87,13 +87,11 @@ def compare(
     kinds = [find_backend(side.backend, compared=True) for side in sides]
     if any(isinstance(kind.statement, EngineStatement) for kind in kinds):
         tell_what_is_trusted(opened, engine_dir)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     source = _open(data, frames, split)
     try:
         count = min(frames, source.count or frames)
         check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)
-        with Progress(*columns, console=open_console(stderr=True), transient=True) as progress:
-            task = progress.add_task(f"{a} and {b}", total=count)
+        with ShownProgress(open_console(stderr=True), f"{a} and {b}", count) as progress:
             compared = run_comparison(
                 opened,
                 sides,
@@ -101,7 +99,7 @@ def compare(
                 frames=frames,
                 worst=worst,
                 options=SideOptions(threads, engine_dir),
-                on_frame=lambda done: progress.update(task, completed=done),
+                on_frame=progress,
             )
         described = source.describe()
     finally:
@@ -110,6 +108,8 @@ def compare(
     passed = None if least is None else agreement >= least
     report = _report(opened, sides, described, compared) | {"least": least, "passed": passed}
     _write(output, opened, sides, compared, report, overwrite=overwrite)
+    if json_file is not None:
+        write_json(json_file, report)
     _show(sides, report)
     tell(f"written: {output / COMPARISON_NAME}, {len(report['worst'])} pictures")
     if passed is False:

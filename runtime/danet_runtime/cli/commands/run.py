@@ -328,6 +328,7 @@ def run(
                 recorder.context = lambda: stream.report().to_dict()
             stack.enter_context(on_request(recorders))
             stack.enter_context(reporting_status(stream))
+            outputs.warn_of_nothing()
             stream.start()
         # From here to the end a signal asks for the end, and cuts short neither outputs nor the report.
         signals = stack.enter_context(ending_in_order(stream.stop))

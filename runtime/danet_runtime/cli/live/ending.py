@@ -90,7 +90,8 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
 
     console = open_console(stderr=_is_stdout_taken(report, written))
     several = len(report.cameras) > 1
-    title = f"Frames ({report.ending}, policy {report.policy})"
+    ran = f"{report.backend.get('name')}:{report.bundle.get('precision')}"
+    title = f"Frames through {ran} ({report.ending}, policy {report.policy})"
     counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
     for camera in report.cameras if several else ():
         frames = camera["frames"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from danet_runtime.cli.console.printing import tell
 from danet_runtime.cli.live.placeholders import ALL_CAMERAS, CAMERA, Placeholders
 
 if TYPE_CHECKING:
@@ -119,6 +120,15 @@ class Outputs:
         for place in places:
             if place.kind == "file" and not place.path.is_file():
                 check_file_target(place.path)
+
+    def warn_of_nothing(self) -> None:
+        """Say on standard error that nothing will be written, where that is so."""
+        if self.report is None and not self.recordings and not any(self.sinks.values()):
+            tell(
+                "danet: warning: nothing will be written, only counted and timed; -o FILE writes an overlay, "
+                "--masks FOLDER the labels, --report FILE the figures",
+                err=True,
+            )
 
     def remove_leftovers(self) -> None:
         """Remove what a killed run left unfinished of its report.

@@ -30,9 +30,9 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
         Exit: Ctrl-C or SIGTERM ended it; what was there stays.
     """
     import typer
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from danet_runtime.bundle.golden import golden_frame
+    from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.tensorrt.engine_executor import try_engine
     from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
     from danet_runtime.tensorrt.store.store import default_engine_folder
@@ -49,12 +49,10 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
         who = "another process" if process is None else f"process {process}"
         tell(f"danet: {who} is building this very engine; waiting for it", err=True)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=open_console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"{request.library} {request.precision}", total=None)
+    with ShownProgress(open_console(stderr=True), f"{request.library}:{request.precision}") as shown:
 
         def progress(phase: str, step: int, steps: int) -> None:
-            bar.update(task, description=phase[:48], completed=step, total=steps)
+            shown(step, steps, phase[:40])
 
         def build() -> BuiltEngine:
             if here is not None:
@@ -72,7 +70,6 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
                 on_wait=waiting,
             )
         except KeyboardInterrupt:
-            bar.stop()
             tell("danet: interrupted; nothing was kept", err=True)
             raise typer.Exit(1) from None
     return obtained

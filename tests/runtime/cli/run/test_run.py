@@ -68,6 +68,21 @@ def test_a_video_becomes_an_overlay_of_the_same_frames_and_a_report(
     assert set(latency["total"]) == {"mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms"}
 
 
+def test_a_run_without_outputs_says_so_before_it_works_and_what_ran_and_json_stands_alone(
+    danet: Run, bundle: Bundle
+) -> None:
+    done = danet("run", bundle.path, "synthetic:?size=48x64&frames=5")
+    assert done.returncode == 0, done.stderr
+    assert "nothing will be written" in done.stderr
+    assert "through onnxruntime:fp32" in done.stdout
+    pure = danet(
+        "run", bundle.path, "synthetic:?size=48x64&frames=5", "--backend", "onnxruntime:fp16", "--json", "-"
+    )
+    assert json.loads(pure.stdout)["bundle"]["precision"] == "fp16"
+    assert "nothing will be written" not in pure.stderr
+    assert "through onnxruntime:fp16" in pure.stderr
+
+
 def test_outputs_that_exist_are_kept_unless_overwrite_is_said(
     danet: Run, bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path]
 ) -> None:
