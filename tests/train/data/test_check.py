@@ -9,6 +9,7 @@ import typer
 from labelled_folders import CLASSES, plain_folder, put, scene
 from typer.testing import CliRunner
 
+from danet_runtime.cli.app import build_app
 from danet_train.cli.data import data
 from danet_train.cli.train import train
 from danet_train.errors import DataError, NoDatasetError
@@ -104,7 +105,7 @@ def test_classes_are_counted_by_pixels_and_pictures_in_each_split(folder, tmp_pa
 
 def test_standard_output_is_json_alone_when_asked_for(folder):
     _cut(folder)
-    done = _check(folder, "--json", "-")
+    done = CliRunner().invoke(build_app(), ["data", "check", str(folder), "--json", "-"])
     assert done.exit_code == 1
     assert [bad["name"] for bad in json.loads(done.stdout)["splits"]["train"]["bad"]] == ["s1"]
 
@@ -147,8 +148,9 @@ def test_pictures_that_exif_turns_are_counted(folder):
     with PIL.Image.open(path) as picture:
         picture.load()
     picture.save(path, exif=turned)
-    done = _check(folder, "--json", "-")
-    assert json.loads(done.stdout)["splits"]["train"]["turned_by_exif"] == {"stored": 1}
+    assert _check(folder, "--json", folder / "found.json").exit_code == 0
+    found = json.loads((folder / "found.json").read_text())
+    assert found["splits"]["train"]["turned_by_exif"] == {"stored": 1}
 
 
 def test_a_folder_that_is_not_there_is_wrong_usage(tmp_path):

@@ -24,9 +24,7 @@ def check(
     classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
     json_file: Annotated[
         Path | None,
-        typer.Option(
-            "--json", metavar="FILE", help="Write the findings as JSON; - for standard output, and no tables."
-        ),
+        typer.Option("--json", metavar="FILE", help="Write the findings to this file; - is standard output."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace findings of before that are there.")
@@ -49,10 +47,9 @@ def check(
     from danet_train.data.datasets.layouts import find_layout
     from danet_train.files.atomic import check_outputs, replacing
 
-    is_piped = json_file is not None and str(json_file) == "-"
-    if json_file is not None and not is_piped:
+    if json_file is not None:
         check_outputs([json_file], [], overwrite=overwrite)
-    console = Console(markup=False, emoji=False, highlight=False, stderr=is_piped, quiet=is_piped)
+    console = Console(markup=False, emoji=False, highlight=False)
     layout, root = find_layout(folder)
     checks = [open_split(layout, root, name, classes) for name in split or layout.splits(root)]
     total = sum(len(one.dataset) for one in checks if one.dataset is not None)
@@ -60,24 +57,20 @@ def check(
         for one in checks:
             check_pairs(one, advance=advance)
     shared = shared_pictures(checks)
-    if not is_piped:
-        console.print(f"{folder}: {layout.name}, {total} pairs")
-        console.print(summary_table(checks))
-        for table in histogram_tables(checks):
-            console.print(table)
-        for line in [*_notes(checks), *shared]:
-            console.print(f"note: {line}")
-        _tell_bad(checks)
+    console.print(f"{folder}: {layout.name}, {total} pairs")
+    console.print(summary_table(checks))
+    for table in histogram_tables(checks):
+        console.print(table)
+    for line in [*_notes(checks), *shared]:
+        console.print(f"note: {line}")
+    _tell_bad(checks)
     record = _record(folder, layout.name, checks, shared)
-    if is_piped:
-        typer.echo(json.dumps(record, indent=2))
-    elif json_file is not None:
+    if json_file is not None:
         with replacing(json_file) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if not record["is_sound"]:
         raise typer.Exit(1)
-    if not is_piped:
-        console.print("nothing bad was found")
+    console.print("nothing bad was found")
 
 
 def _notes(checks: list[SplitCheck]) -> list[str]:
