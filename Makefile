@@ -34,11 +34,17 @@ ifdef VIDEO
 	danet run $(DEMO)/bundle-camvid "$(VIDEO)" --backend onnxruntime:fp32 -o $(DEMO)/video-overlay.mp4 --overwrite
 endif
 
+# Many tests wait, for processes and for time to pass: three at once keep two cores busy. Those that start a
+# process want the bytecode that is cached, which some shells forbid to write.
+PYTEST := pytest -n 3 --dist worksteal
+test test-all: export OMP_NUM_THREADS ?= 1
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup
-	pytest -n 2 -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: setup
-	pytest -n 2
+	$(PYTEST)
 
 check: setup
 	ruff check

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def siblings_named(text, package):
     }
 
 
+@cache
 def imported_siblings(package):
     siblings = {}
     for file in sources(package):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import danet_calibration
@@ -18,8 +19,13 @@ def nodes_of(*packages: object) -> Iterator[tuple[str, ast.AST]]:
     """Every node of every module, with the module's file."""
     for package in packages:
         for file in sorted(Path(package.__file__).parent.rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in nodes_in(file):
                 yield file.name, node
+
+
+@cache
+def nodes_in(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def test_one_module_opens_sessions_of_onnx_runtime():

@@ -144,6 +144,27 @@ def number_in(frame: np.ndarray) -> int | None:
     return None if shown is None else shown.number
 
 
+def repeated(path: Path, video: Path, times: int) -> Path:
+    """Write the pictures of a video over and over, as they are coded there.
+
+    Args:
+        path: Of the new file.
+        video: Read from; its packets come in the order in which they are shown.
+        times: How often.
+    """
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        for turn in range(times):
+            for packet in packets:
+                again = av.Packet(bytes(packet))
+                again.stream, again.time_base, again.is_keyframe = copy, stream.time_base, packet.is_keyframe
+                again.pts = again.dts = packet.pts + turn * stream.duration
+                target.mux(again)
+    return path
+
+
 def make(path: Path, kind: Kind, plan: Plan | None = None, draw: Callable[..., Any] = picture) -> Path:
     """Encode a video.
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_once import made_once
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -22,9 +23,10 @@ def real_data():
 def synthetic_root(tmp_path_factory):
     from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
-    root = tmp_path_factory.mktemp("synthetic") / "data"
-    synthesize_dataset(root, Scenes(train=6, val=3, video_frames=4, size_hw=(64, 128), seed=3), workers=1)
-    return root
+    scenes = Scenes(train=6, val=3, video_frames=4, size_hw=(64, 128), seed=3)
+    return made_once(
+        tmp_path_factory, "scenes", lambda folder: synthesize_dataset(folder / "data", scenes, workers=1)
+    ).joinpath("data")
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def _hashes(root):
 
 def test_the_same_seed_gives_the_same_files_bit_by_bit_and_another_seed_others(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        synthesize_dataset(tmp_path / name, Scenes(**SETTINGS, seed=seed), workers=1)
+        scenes = Scenes(train=2, val=1, video_frames=2, size_hw=SIZE, seed=seed)
+        synthesize_dataset(tmp_path / name, scenes, workers=1)
     first, second, other = (_hashes(tmp_path / name) for name in "abc")
     assert first == second
     assert first.keys() == other.keys()
@@ -166,8 +167,8 @@ synthesize_dataset(Path(sys.argv[1]), Scenes(train=5000, val=0, video_frames=0, 
     ("send", "number", "folder_stays"),
     [
         pytest.param(os.kill, signal.SIGINT, False, id="parent interrupted"),
-        pytest.param(os.killpg, signal.SIGINT, False, id="all interrupted"),
-        pytest.param(os.kill, signal.SIGKILL, True, id="parent killed"),
+        pytest.param(os.killpg, signal.SIGINT, False, id="all interrupted", marks=pytest.mark.slow),
+        pytest.param(os.kill, signal.SIGKILL, True, id="parent killed", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_stopped_leaves_no_worker_and_no_folder(tmp_path, send, number, folder_stays):

@@ -32,6 +32,7 @@ def test_energies_beyond_fp16_are_drawn_where_they_are_asked_for(load):
     assert (query.flatten(2).double()[0].T @ key.flatten(2).double()[0]).abs().max() > 65504
 
 
+@pytest.mark.slow
 def test_the_bundles_kernels_for_a_gpu_are_found_or_made(load, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     own_kernels = load("own_kernels")

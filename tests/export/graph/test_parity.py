@@ -14,6 +14,7 @@ from danet_export.graph.geometry import plan_geometry
 from danet_export.graph.onnx_model import to_onnx
 from danet_export.graph.torch_reference import TorchReference
 from danet_export.graph.wrapper import ExportedDANet
+from danet_runtime.bundle import Bundle
 from danet_train.checkpoint import read_checkpoint
 from danet_train.model.danet import build_model
 
@@ -25,10 +26,24 @@ def model(checkpoint_file):
     return read_checkpoint(checkpoint_file).model
 
 
-def compare(model, geometry, mutate=None, dtype=torch.float32):
-    exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, dtype), geometry)
+@pytest.fixture(scope="module")
+def exported(exported_bundle):
+    """The files of that model at 64x128, by their precision: what every export writes."""
+    bundle = Bundle.open(exported_bundle)
+    return {
+        precision: onnx.load_from_string(bundle.read(variant.file))
+        for precision, variant in bundle.manifest.variants.items()
+    }
+
+
+def compare(model, geometry, mutate=None):
+    exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, torch.float32), geometry)
     if mutate:
         mutate(exported)
+    return compare_file(model, geometry, exported)
+
+
+def compare_file(model, geometry, exported):
     frames = [pattern(geometry.frame_hw, seed) for seed in range(2)]
     reference = TorchReference(model, geometry, MEAN, STD)
     return parity.compare_frames(
@@ -53,8 +68,8 @@ def test_labels_are_pytorchs_at_every_geometry(model, name):
     assert result.classes_seen >= 3, "labels of one class would agree whatever the model does"
 
 
-def test_fp16_labels_are_close_to_pytorchs(model):
-    assert compare(model, GEOMETRIES["stretch"], dtype=torch.float16).agreement > 0.99
+def test_fp16_labels_are_close_to_pytorchs(model, exported):
+    assert compare_file(model, GEOMETRIES["stretch"], exported["fp16"]).agreement > 0.99
 
 
 def without(operator, source):
@@ -100,7 +115,14 @@ def test_a_wrong_attention_fails_the_same_check(model, mutate):
         parity.require_agreement(compare(model, GEOMETRIES["stretch"], mutate))
 
 
-@pytest.mark.parametrize("branches", [{"pam": False}, {"cam": False}, {"pam": False, "cam": False}])
+@pytest.mark.parametrize(
+    "branches",
+    [
+        {"pam": False},
+        pytest.param({"cam": False}, marks=pytest.mark.slow),
+        pytest.param({"pam": False, "cam": False}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_papers_ablations_export_too(branches):
     torch.manual_seed(0)
     model = build_model(
@@ -139,11 +161,9 @@ def test_large_sizes_are_compared_smaller_and_say_so():
     assert parity.report(full, [result], [])["compared_at_reduced_size"]
 
 
-def test_the_first_and_last_nodes_are_the_casts_and_every_node_has_a_name(model):
-    geometry = GEOMETRIES["resized"]
-    for dtype in (torch.float32, torch.float16):
-        exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, dtype), geometry)
-        nodes = exported.graph.node
+def test_the_first_and_last_nodes_are_the_casts_and_every_node_has_a_name(exported):
+    for precision in ("fp32", "fp16"):
+        nodes = exported[precision].graph.node
         assert nodes[0].op_type == "Cast"
         assert list(nodes[0].input) == ["frame"]
         assert nodes[-1].op_type == "Cast"
@@ -154,18 +174,15 @@ def test_the_first_and_last_nodes_are_the_casts_and_every_node_has_a_name(model)
         assert {"position_attention", "channel_energy", "upsample_argmax"} < set(names)
 
 
-def test_the_file_holds_nothing_of_the_machine_that_made_it(model):
-    geometry = GEOMETRIES["stretch"]
-    exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, torch.float32), geometry)
-    text = onnx.printer.to_text(exported)
+def test_the_file_holds_nothing_of_the_machine_that_made_it(exported):
+    text = onnx.printer.to_text(exported["fp32"])
     for word in ("site-packages", str(Path.home()), str(Path.cwd()), ".py"):
         assert word not in text
 
 
-def test_batch_norm_and_gamma_leave_no_trace_in_the_file(model):
-    geometry = GEOMETRIES["stretch"]
-    exported = to_onnx(ExportedDANet(model, geometry, MEAN, STD, torch.float32), geometry)
-    assert not any(node.op_type == "BatchNormalization" for node in exported.graph.node)
-    value = next(t for t in exported.graph.initializer if t.name.endswith("pam.value_project.weight"))
+def test_batch_norm_and_gamma_leave_no_trace_in_the_file(model, exported):
+    graph = exported["fp32"].graph
+    assert not any(node.op_type == "BatchNormalization" for node in graph.node)
+    value = next(t for t in graph.initializer if t.name.endswith("pam.value_project.weight"))
     expected = model.decode_head.pam.value_project.weight * model.decode_head.pam.gamma.scale
     assert np.allclose(onnx.numpy_helper.to_array(value), expected.detach().numpy())

@@ -119,6 +119,7 @@ def test_the_command_refuses_before_it_exports(checkpoint_file, tmp_path, argume
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.slow
 def test_triton_is_not_imported_before_kernels_are_asked_for():
     code = "import sys, danet_export.pipeline, danet_export.cli; print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

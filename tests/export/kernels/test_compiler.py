@@ -95,6 +95,7 @@ def test_a_number_of_tokens_that_is_divisible_is_read_in_wide_asynchronous_copie
     assert "mma.sync" in narrow
 
 
+@pytest.mark.slow
 def test_hopper_computes_with_its_own_matrix_instructions(kept):
     assert (
         "wgmma.mma_async"
@@ -118,6 +119,7 @@ def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
         compiler.compile_kernel(spec, ARCHITECTURES["sm_86"], "fp16")
 
 
+@pytest.mark.slow
 def test_a_small_kernel_beyond_48_kib_is_refused_also_where_it_is_kept(tmp_path):
     architecture = ARCHITECTURES["sm_87"]
     tuned = position_attention.specify(attention(1024, 64, 512), architecture, "tuned")
@@ -139,6 +141,7 @@ def test_queries_of_any_width_are_held_whole_or_read_in_chunks_of_64(d_qk, d_v, 
         assert d_qk > 64 or held >= d_qk, "DANet's own width is never cut"
 
 
+@pytest.mark.slow
 def test_wide_queries_within_the_shared_memory(kept):
     for d_qk, name, variant in ((300, "sm_87", "small"), (192, "sm_86", "tuned"), (512, "sm_75", "small")):
         spec = position_attention.specify(attention(512, d_qk, 512), ARCHITECTURES[name], variant)

@@ -62,19 +62,24 @@ def test_an_engine_is_written_with_a_manifest_that_says_what_it_is(build, export
         assert "not run: no such GPU" in out
 
 
-def test_the_same_request_is_reused_and_a_changed_one_is_built(build, tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param([("--optimization-level", 1), ("--precision", "fp32")], id="level and precision"),
+        pytest.param(
+            [("--workspace-mib", 512), ("--attention", "reference"), ("--target", "sm_86")],
+            id="memory, attention and target",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_the_same_request_is_reused_and_a_changed_one_is_built(build, tmp_path, changes):
     assert "written: " in build()[1]
     (first,) = manifests(tmp_path / "engines")
     assert "reused: " in build()[1]
     assert "reused: " in build("--target", "sm_89")[1]
     assert manifests(tmp_path / "engines") == [first]
-    for options in (
-        ("--optimization-level", 1),
-        ("--workspace-mib", 512),
-        ("--attention", "reference"),
-        ("--precision", "fp32"),
-        ("--target", "sm_86"),
-    ):
+    for options in changes:
         before = len(manifests(tmp_path / "engines"))
         assert "written: " in build(*options)[1], options
         assert len(manifests(tmp_path / "engines")) == before + 1, options

@@ -13,6 +13,7 @@ import pytest
 from danet_command import DANET
 from sink_parts import result, run_and_kill
 from stream_parts import until
+from video_files import repeated
 
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SinkError, UsageError
@@ -182,7 +183,10 @@ def test_a_video_that_cannot_be_written_is_refused_before_the_first_frame(
         VideoSink(tmp_path / "file" / "out.mp4").open(stream_format())
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+@pytest.mark.parametrize(
+    "suffix",
+    [*(".mp4", ".avi"), *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".mov", ".mkv"))],
+)
 def test_a_video_of_a_killed_process_plays_up_to_its_last_half_second(
     tmp_path: Path, video_reader: Callable, suffix: str
 ) -> None:
@@ -231,7 +235,7 @@ def test_a_finished_mp4_says_how_many_frames_it_has(tmp_path: Path, picture_make
     assert capture.get(cv2.CAP_PROP_FPS) == 20.0
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", pytest.param(".mkv", marks=pytest.mark.slow)])
 def test_a_full_disk_is_noticed_at_once_and_the_frames_before_stay(
     tmp_path: Path, video_reader: Callable, suffix: str
 ) -> None:
@@ -287,7 +291,8 @@ def test_without_x264_mpeg4_is_written_and_said(
 def test_a_killed_danet_run_leaves_a_video_that_plays(
     bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], video_reader: Callable
 ) -> None:
-    source, output = video_maker(tmp_path / "in.mp4", 1500, (240, 320)), tmp_path / "out.mp4"
+    source, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    repeated(source, video_maker(tmp_path / "short.mp4", 60, (240, 320)), 25)
     process = subprocess.Popen(
         [*DANET, "run", bundle.path, source, "-o", output],
         stdout=subprocess.DEVNULL,

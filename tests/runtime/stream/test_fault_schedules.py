@@ -20,7 +20,7 @@ from suspension import Suspension
 
 from danet_runtime.bundle import Bundle
 
-FAST, ALL = 50, 500
+FAST, ALL = 25, 500
 
 
 @pytest.fixture

@@ -99,7 +99,9 @@ def test_a_reader_sees_a_whole_engine_while_two_processes_rebuild_it(tmp_path, r
     assert len(names(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("how", ["sleeps", "dies in the plan", "dies in the manifest"])
+@pytest.mark.parametrize(
+    "how", ["sleeps", "dies in the manifest", pytest.param("dies in the plan", marks=pytest.mark.slow)]
+)
 def test_a_killed_build_leaves_nothing_that_passes_for_an_engine(tmp_path, request_maker, how):
     request = request_maker()
     process = start(tmp_path, request, "cut short", how)

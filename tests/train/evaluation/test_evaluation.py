@@ -151,6 +151,9 @@ def _agree(labels, scores):
 
 
 SLIDE = {"mode": "slide", "window_hw": (33, 41)}
+ALIGNED = ("whole", "slide", "slide, scales, mirrored, fitted")
+"""Ways that `make test` tries with aligned corners and upright pictures as well."""
+
 WAYS = {
     "whole": {},
     "whole, mirrored": {"flip": True},
@@ -165,15 +168,28 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize(
+    ("way", "align"),
+    [
+        pytest.param(way, align, marks=[pytest.mark.slow] if align and way not in ALIGNED else [])
+        for way in WAYS
+        for align in (False, True)
+    ],
+)
 def test_mmsegmentations_way_is_the_slow_references(image, way, align):
     model, config = undecided_network(align), EvaluationConfig(**WAYS[way])
     _agree(predict(model, image, NORMALISATION, config), _mmseg_scores(model, image, config, align))
 
 
-@pytest.mark.parametrize("size_wh", [(90, 62), (50, 82)])
-@pytest.mark.parametrize("way", [way for way in WAYS if "fitted" not in way])
+@pytest.mark.parametrize(
+    ("way", "size_wh"),
+    [
+        pytest.param(way, size, marks=[pytest.mark.slow] if upright and way not in ALIGNED else [])
+        for way in WAYS
+        for upright, size in enumerate([(90, 62), (50, 82)])
+        if "fitted" not in way
+    ],
+)
 def test_the_authors_way_is_the_slow_references(image, way, size_wh):
     image = cv2.resize(image, size_wh)
     model, config = undecided_network(True), EvaluationConfig(**WAYS[way], protocol="authors")

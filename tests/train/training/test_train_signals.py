@@ -75,6 +75,7 @@ def _interrupt(folder, data, number):
     return step
 
 
+@pytest.mark.slow
 def test_sigterm_saves_the_state_and_says_how_to_go_on(tmp_path, synthetic_root):
     _interrupt(tmp_path / "parts", synthetic_root, signal.SIGTERM)
 

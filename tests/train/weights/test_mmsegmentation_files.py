@@ -157,8 +157,22 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("how", [{}, OLD, {"pickle_protocol": 4}], ids=["zip", "old pickle", "protocol 4"])
+WRITTEN = {"zip": {}, "old pickle": OLD, "protocol 4": {"pickle_protocol": 4}}
+
+
+@pytest.mark.parametrize(
+    ("attack", "how"),
+    [
+        pytest.param(
+            attack,
+            WRITTEN[how],
+            id=f"{how}-{attack}",
+            marks=[pytest.mark.slow] if how != "zip" and attack not in ("pathlib", "import") else [],
+        )
+        for how in WRITTEN
+        for attack in ATTACKS
+    ],
+)
 def test_a_hostile_file_runs_nothing_and_imports_nothing(tmp_path, state, monkeypatch, attack, how):
     monkeypatch.chdir(tmp_path)
     for at in ("beside", "in meta", "as a tensor"):

@@ -85,7 +85,15 @@ def _narrow_file(name):
     return state
 
 
-@pytest.mark.parametrize("listing", LISTS)
+@pytest.mark.parametrize(
+    "listing",
+    [
+        pytest.param(
+            listing, marks=[pytest.mark.slow] if "r101" in listing and "mg4816" not in listing else []
+        )
+        for listing in LISTS
+    ],
+)
 def test_a_published_files_names_go_in_and_out_and_in_again_bit_for_bit(tmp_path, listing):
     state = _narrow_file(listing)
     torch.save({"meta": {}, "state_dict": state}, tmp_path / "published.pth")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from danet_command import DANET
+from video_files import repeated
 
 from danet_runtime.bundle import Bundle
 
@@ -205,7 +206,8 @@ def test_a_wrong_request_is_told_in_one_line(
 
 @pytest.fixture(scope="module")
 def long_video(tmp_path_factory: pytest.TempPathFactory, video_maker: Callable[..., Path]) -> Path:
-    return video_maker(tmp_path_factory.mktemp("long") / "in.mp4", 1200, (480, 640))
+    folder = tmp_path_factory.mktemp("long")
+    return repeated(folder / "in.mp4", video_maker(folder / "short.mp4", 60, (480, 640)), 20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

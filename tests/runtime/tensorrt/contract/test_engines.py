@@ -116,7 +116,7 @@ def closing(depth, captured=True):
     return [*ASIDE, *ASIDE, *ASIDE, "push 64", *graphs, *freed, *streams, "pop 64", "release 0"]
 
 
-@pytest.mark.parametrize("captured", [True, False])
+@pytest.mark.parametrize("captured", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_frames_go_through_in_this_order_and_everything_is_freed(danet, bundle, tmp_path, captured):
     environment = {} if captured else {"DRIVER_STUB_NO_CAPTURE": "1"}
     build = (environment, "build", bundle.path, *TENSORRT)
@@ -137,6 +137,7 @@ def test_frames_go_through_in_this_order_and_everything_is_freed(danet, bundle, 
     assert calls[3 + len(golden) :] == [*opening(2, captured), *profiled, *closing(2, captured)]
 
 
+@pytest.mark.slow
 def test_an_engine_that_misses_the_golden_frame_does_not_replace_the_last_good_one(danet, bundle, tmp_path):
     build = ("build", bundle.path, *TENSORRT, "--engine-dir", tmp_path / "e")
     (good,), _ = danet(({}, *build))
