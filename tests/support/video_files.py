@@ -153,9 +153,9 @@ def repeated(path: Path, video: Path, times: int) -> Path:
         times: How often.
     """
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
-        stream = source.streams.video[0]
+        stream: Any = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
-        packets = [packet for packet in source.demux(stream) if packet.size]
+        packets: list[Any] = [packet for packet in source.demux(stream) if packet.size]
         for turn in range(times):
             for packet in packets:
                 again = av.Packet(bytes(packet))
