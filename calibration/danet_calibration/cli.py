@@ -117,6 +117,8 @@ def calibrate(
     Where INT8 everywhere fails the accuracy gate, a mixed-precision search finds the fewest layers in FP16
     with which it holds. Where it cannot hold, no bundle is written and the exit code is 1. The verdict is
     written as JSON either way.
+
+    Example: danet calibrate bundle --data CITYSCAPES --labelled CITYSCAPES -o bundle-int8
     """
     from danet_runtime.bundle import Bundle
     from danet_runtime.bundle.reader import MANIFEST_NAME

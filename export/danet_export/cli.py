@@ -99,7 +99,10 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch."""
+    """Export a checkpoint as a bundle: FP32 and FP16 ONNX, proven against PyTorch.
+
+    Example: danet export r50.pt --size 512x1024 --data drive.mp4 -o bundle
+    """
     from danet_export.graph.geometry import plan_geometry
     from danet_export.kernels.architectures import KernelRequest, find_architectures
     from danet_runtime.bundle.reader import MANIFEST_NAME

@@ -17,6 +17,7 @@ def score_table(matrix: ConfusionMatrix, classes: ClassTable) -> Table:
 
     table = Table("class", title=f"{int(matrix.counts.sum()):,} pixels", show_footer=True)
     table.columns[0].footer = "mean"
+    table.columns[0].overflow = "fold"  # a long name goes on in its next line
     table.add_column("IoU %", justify="right", footer=f"mIoU {100 * matrix.miou:.2f}")
     table.add_column("accuracy %", justify="right", footer=f"{100 * matrix.mean_accuracy:.2f}")
     table.add_column("share %", justify="right", footer=f"pixels right {100 * matrix.pixel_accuracy:.2f}")

@@ -168,6 +168,8 @@ def train(
 
     On several GPUs or machines: torchrun --nproc-per-node 4 --no-python danet train ... (the batch is that of
     all of them; on several machines the checkpoint's folder is one that all see).
+
+    Example: danet train --data CITYSCAPES --config cityscapes_r50_769_80k -o r50.pt
     """
     # Before torch is loaded: its threads must not spin while they wait. On two cores with other work, finding
     # the first scales of the demo's network took 60 s with spinning, 7 s without.

@@ -70,7 +70,10 @@ def compare(
     json_file: JsonFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
 ) -> None:
-    """Compare the labels of two backends or precisions on the same frames."""
+    """Compare the labels of two backends or precisions on the same frames.
+
+    Example: danet compare bundle --data drive.mp4 --b tensorrt:int8 -o comparison
+    """
     from danet_runtime.backends.registry import find_backend
     from danet_runtime.backends.statement import EngineStatement
     from danet_runtime.bundle import Bundle

@@ -42,7 +42,10 @@ def profile(
     trusted_key: TrustedKeys = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure the latency of one frame, stage by stage, after a warm-up."""
+    """Measure the latency of one frame, stage by stage, after a warm-up.
+
+    Example: danet profile bundle --backend tensorrt:fp16 --frames 200 --json -
+    """
     from rich.progress import Progress
 
     from danet_runtime.bundle import Bundle

@@ -26,12 +26,20 @@ def open_console(*, stderr: bool = False) -> Console:
     """A console of rich's that takes text for text: no markup, no emoji codes, no control characters.
 
     What is printed, and each cell and title of a table, may hold names and words of others. A cell of
-    several lines is made of ``rich.text.Text``.
+    several lines is made of ``rich.text.Text``. Cells of a table that are too long for the terminal go on in
+    their next line; nothing is cut.
     """
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     class VisibleConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has them
+            for table in (one for one in objects if isinstance(one, Table)):
+                for column in table.columns:
+                    column.overflow = "fold"
+            super().print(*objects, **options)
+
         def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
             return super().render_str(visible(text), **options)
 
