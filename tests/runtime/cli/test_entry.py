@@ -45,7 +45,10 @@ def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     assert done.returncode == 7
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [">&-", "<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in ("2>&-", "<&-"))],
+)
 def test_a_closed_standard_stream_is_no_error_and_nothing_printed_lands_in_an_output(
     bundle: Bundle, tmp_path: Path, video_maker: Callable[..., Path], closed: str
 ) -> None:

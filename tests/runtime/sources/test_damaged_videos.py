@@ -54,7 +54,10 @@ def test_pictures_that_are_shown_before_the_damaged_one_they_build_on_are_held_b
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "fields.ts", "intra_refresh.mp4"])
-@pytest.mark.parametrize("missing", [{5}, {14}, {16}, {20, 21, 22}, {12}])
+@pytest.mark.parametrize(
+    "missing",
+    [{5}, {12}, {20, 21, 22}, *(pytest.param(one, marks=pytest.mark.slow) for one in ({14}, {16}))],
+)
 def test_what_builds_on_a_picture_of_h264_that_is_missing_altogether_is_never_delivered(
     tmp_path: Path, name: str, missing: set[int]
 ) -> None:
