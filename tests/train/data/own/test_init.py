@@ -325,6 +325,7 @@ def test_a_class_table_is_held_to(tmp_path):
     assert "#c8c8c8" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_result_trains_with_no_further_file(tmp_path):
     assert _init(own_folder(tmp_path / "p"), tmp_path / "set").exit_code == 0
     app = typer.Typer()
@@ -356,3 +357,10 @@ def test_pictures_that_exif_turns_are_taken_with_masks_of_either_size(tmp_path):
         np.testing.assert_array_equal(colors[name], np.rot90(np.array(COLORS)[truth(seed)], 3))
     for split in ("train", "val"):
         assert survey(open_dataset(tmp_path / "set", split), split).turned == 1
+
+
+def test_a_folder_in_a_layout_that_training_reads_is_noted(tmp_path):
+    folder = own_folder(tmp_path / "p", image="JPEGImages/{name}.jpg", label="SegmentationClass/{name}.png")
+    assert "lies as" not in _init(folder, tmp_path / "one").output
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    assert "lies as PASCAL VOC does" in _init(folder, tmp_path / "two").output

@@ -114,7 +114,7 @@ def init(
     found = find_pairs(folder, images, masks)
     check_target(target)
     console = Console(markup=False, emoji=False, highlight=False)
-    for line in _found_lines(found):
+    for line in [*_found_lines(found), *_layout_lines(folder)]:
         console.print(line)
     with progress(console, "reading", len(found.pairs)) as advance:
         census = take_census(found.pairs, advance)
@@ -154,6 +154,18 @@ def _found_lines(found: Discovery) -> list[str]:
     lines = [f"{len(found.pairs)} pictures with a mask", *(f"note: {note}" for note in found.notes)]
     lines += [f"left out {summed(files)}" for files in (found.unpaired, found.left_out) if files]
     return lines
+
+
+def _layout_lines(folder: Path) -> list[str]:
+    from danet_train.data.datasets.layouts import LAYOUTS
+    from danet_train.data.datasets.plain_folder import PlainFolder
+
+    return [
+        f"note: {folder} lies as {layout.name} does; where its classes are those too, danet train --data "
+        f"{folder} reads it as it is"
+        for layout in LAYOUTS
+        if not isinstance(layout, PlainFolder) and layout.locate(folder) is not None
+    ]
 
 
 def _tell_bad(census: Census, count: int, bad_samples: str) -> None:

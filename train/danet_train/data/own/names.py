@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -111,9 +112,11 @@ def _named(matches: list[re.Match[str]], origin: str) -> NamedClasses | None:
     return NamedClasses(origin, by_color, by_value)
 
 
-def _known_tables() -> Iterator[tuple[str, dict[Color, str]]]:
+@lru_cache(maxsize=1)
+def _known_tables() -> tuple[tuple[str, dict[Color, str]], ...]:
     labels = [label for label in _cityscapes_labels if label.id >= 0]
-    yield "Cityscapes' colors", {label.color: label.name for label in reversed(labels)}
+    found = [("Cityscapes' colors", {label.color: label.name for label in reversed(labels)})]
     for name, title in (("voc2012", "VOC's colors"), ("ade20k", "ADE20K's colors")):
         table = find_classes(name)
-        yield title, dict(zip(table.colors, table.names, strict=True))
+        found.append((title, dict(zip(table.colors, table.names, strict=True))))
+    return tuple(found)
