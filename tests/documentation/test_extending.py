@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from documentation import blocks
 
 
+@pytest.mark.slow
 def test_the_source_and_the_sink_of_the_page_run_as_they_stand_there(
     exported_bundle: Path, tmp_path: Path
 ) -> None:
