@@ -38,7 +38,7 @@ model: {depth: 18, base_channels: 4, stem_channels: 4, head_channels: 8, attenti
 augmentation: {crop_hw: [32, 48]}
 optimiser: {kind: adamw, lr: 0.01}
 batch_size: 2
-steps: 300
+steps: 100
 workers: 2
 device: cpu
 """
@@ -193,10 +193,10 @@ def _check_training(out: Path, words: str, code: int) -> list[str]:
         return problems
     if code == 0:
         problems.append("ended well without a checkpoint")
-    begun = "step 30 of 300" in words
+    begun = "step 10 of 100" in words
     if state.exists():
         step = torch.load(state, weights_only=True)["step"]
-        if f"interrupted after step {step} of 300" not in words:
+        if f"interrupted after step {step} of 100" not in words:
             problems.append(f"the state is of step {step}, and another is named")
     elif begun:
         problems.append("steps were lost")

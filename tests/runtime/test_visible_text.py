@@ -208,9 +208,9 @@ def test_json_of_verify_is_ascii_whatever_the_names_are(bundle: Bundle, tmp_path
     forged = forge(bundle, tmp_path / "b", {})
     (forged / os.fsdecode(b"\xff\x1b[2J")).write_bytes(b"")
     done = CliRunner().invoke(build_app(), ["verify", str(forged), "--json", "-"])
-    assert done.output.isascii()
-    assert is_harmless(done.output.replace("\n", ""))
-    assert json.loads(done.output)["strangers"]
+    assert done.stdout.isascii()
+    assert is_harmless(done.stdout.replace("\n", ""))
+    assert json.loads(done.stdout)["strangers"]
 
 
 def test_whatever_prints_does_so_through_the_one_place_that_shows_words_of_others() -> None:

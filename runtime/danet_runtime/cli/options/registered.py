@@ -105,7 +105,7 @@ def _is_explained(parameter: Any) -> bool:  # noqa: ANN401 - typer's copy of cli
 def _show_all(ctx: typer.Context, asked: bool) -> None:
     if asked:
         ctx.meta[_ALL] = True
-        typer.echo(ctx.get_help())
+        ctx.get_help()  # printed by rich
         raise typer.Exit
 
 
