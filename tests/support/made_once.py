@@ -25,7 +25,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     with (root / f"once-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            unfinished.mkdir()
+            unfinished.mkdir(exist_ok=True)  # one that could not be filled says so each time
             make(unfinished)
             unfinished.rename(folder)
     return folder
