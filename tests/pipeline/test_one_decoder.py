@@ -18,7 +18,7 @@ import danet_runtime.pictures.decoding
 import danet_train.pictures.decoding
 from danet_calibration.errors import CalibrationSetError
 from danet_calibration.images.images import choose_images
-from danet_calibration.images.near_duplicates import look_at_all
+from danet_calibration.images.near_duplicates import fingerprints_of
 from danet_runtime.errors import SourceError
 from danet_runtime.pictures.reading import decode_picture
 from danet_runtime.sources import open_source
@@ -83,7 +83,7 @@ def test_calibration_looks_at_pictures_upright(form: str, tmp_path: Path) -> Non
     path, plain = tmp_path / f"it.{form.lower()}", tmp_path / "plain.png"
     path.write_bytes(with_exif(color, form, 6))
     plain.write_bytes(saved(Image.fromarray(upright(color, 6)), "PNG"))
-    turned, as_shown = look_at_all([path, plain])
+    turned, as_shown = fingerprints_of([path, plain])
     assert np.abs(turned.thumbnail.astype(int) - as_shown.thumbnail).max() <= 6
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_taken_is_refused_in_words_by_all_alike(kind: str, tmp_pa
         (read_image, DataError),
         (decode_picture, SourceError),
         (lambda file: open_source(str(file)), SourceError),
-        (lambda file: look_at_all([file]), SourceError),
+        (lambda file: fingerprints_of([file]), SourceError),
     ):
         with pytest.raises(error, match=r"it\.png") as caught:
             read(path)
