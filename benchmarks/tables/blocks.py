@@ -14,6 +14,7 @@ from benchmarks.tables import (
     engines,
     gpu,
     models,
+    overlays,
     sources_and_sinks,
     stream,
     summary,
@@ -60,6 +61,8 @@ BLOCKS = (
     Block("training configuration", "docs/configuration.md", configuration.training),
     Block("stream options", "docs/configuration.md", configuration.stream),
     Block("flushing", "docs/stream.md", sources_and_sinks.flushing),
+    Block("copies", "docs/stream.md", overlays.copies),
+    Block("overlays", "docs/stream.md", overlays.block),
 )
 
 

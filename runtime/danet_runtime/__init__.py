@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from danet_runtime.inference.segmenter import Segmenter as Segmenter
     from danet_runtime.results.health import Health as Health
     from danet_runtime.results.result import Result as Result
+    from danet_runtime.results.style import OverlayStyle as OverlayStyle
     from danet_runtime.sinks.registry import open_sink as open_sink
     from danet_runtime.sources.registry import open_source as open_source
     from danet_runtime.stream.state.options import StreamOptions as StreamOptions
@@ -51,6 +52,7 @@ _HOMES: Final = {
     "ManifestError": "danet_runtime.errors",
     "MissingDependencyError": "danet_runtime.errors",
     "NoBundleError": "danet_runtime.errors",
+    "OverlayStyle": "danet_runtime.results.style",
     "PassphraseNeededError": "danet_runtime.errors",
     "Result": "danet_runtime.results.result",
     "Segmenter": "danet_runtime.inference.segmenter",

@@ -127,7 +127,7 @@ def _altered(source, path, alter):
             variants[precision] = variant.model_copy(update={"file": file})
         manifest = manifest.model_copy(update={"variants": variants})
         with Segmenter(writer.preview(manifest), "fp32") as segmenter:
-            labels = segmenter(cv2.imread(str(source.path / manifest.golden.frame.path)))
+            labels = segmenter.labels_of(cv2.imread(str(source.path / manifest.golden.frame.path)))
         golden = writer.add(manifest.golden.labels.path, cv2.imencode(".png", labels)[1].tobytes())
         # A random network is unsure of every other pixel; of a trained one 95 % are asked.
         agreement = {**manifest.golden.agreement, "int8": 0.5}

@@ -26,7 +26,7 @@ def test_polygraphy_runs_the_bundles_file_to_the_same_labels(exported_bundle):
     with OnnxrtRunner(SessionFromOnnx(BytesFromOnnx(OnnxFromBytes(data)))) as runner:
         labels = runner.infer({"frame": frame[None]})["labels"][0]
     with Segmenter(bundle, "fp32") as segmenter:
-        assert np.array_equal(labels, segmenter(frame))
+        assert np.array_equal(labels, segmenter.labels_of(frame))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from suspension import Suspension
 
 from danet_runtime.clock import MonotonicTimes, now_ns
 from danet_runtime.results.health import Health
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sources import FrameInfo
 from danet_runtime.sources.camera import CameraSource
 from danet_runtime.sources.live.paced import PacedSource
@@ -30,7 +30,7 @@ DAY_S = 86_400
 APART = """
 import json, time
 from danet_runtime.clock import MonotonicTimes, now_ns
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sources import FrameInfo
 times, stamp = MonotonicTimes(), time.monotonic_ns()
 slot = FrameSlot((4, 6))

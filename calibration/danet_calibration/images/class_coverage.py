@@ -120,7 +120,7 @@ def _count_predicted(
     counts = np.zeros(classes, np.int64)
     # The order of a set spreads its first frames over groups and brightness.
     for index, frame in enumerate(itertools.islice(images.frames(model.frame_size_hw), frames)):
-        counts += _count(model(frame), classes)
+        counts += _count(model.labels_of(frame), classes)
         if progress:
             progress(index + 1, frames)
     return counts

@@ -125,7 +125,7 @@ def measure_accuracy(
     with Segmenter(bundle, precision) as segmenter:
         for index, sample in enumerate(dataset):
             before = matrix.counts.copy()
-            matrix.update(segmenter(sample.image), sample.label)
+            matrix.update(segmenter.labels_of(sample.image), sample.label)
             counts[index] = matrix.counts - before
             if progress:
                 progress(index + 1, len(dataset))
@@ -159,7 +159,7 @@ def measure_agreement(
         frames: (H, W, 3) BGR each.
     """
     with Segmenter(bundle, precision) as one, Segmenter(bundle, reference) as other:
-        return float(np.mean([(one(frame) == other(frame)).mean() for frame in frames]))
+        return float(np.mean([(one.labels_of(frame) == other.labels_of(frame)).mean() for frame in frames]))
 
 
 def measure_golden(bundle: Bundle, precision: Precision) -> GoldenCheck:
@@ -173,4 +173,4 @@ def measure_golden(bundle: Bundle, precision: Precision) -> GoldenCheck:
         BundleError: The golden frame cannot be used.
     """
     with Segmenter(bundle, precision) as segmenter:
-        return check_golden(bundle, precision, segmenter)
+        return check_golden(bundle, precision, segmenter.labels_of)

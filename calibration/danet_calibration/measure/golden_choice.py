@@ -100,8 +100,8 @@ def _look(bundle: Bundle, images: CalibrationSet) -> list[_Candidate]:
         pictures = zip(names, images.frames(spec.size_hw), strict=True)
         for name, picture in itertools.islice(pictures, CANDIDATES):
             frame = to_pixel_format(picture, spec.pixels)
-            labels = whole(frame).copy()
-            agreement = float(np.mean(half(frame) == labels))
+            labels = whole.labels_of(frame)
+            agreement = float(np.mean(half.labels_of(frame) == labels))
             commonest = float(np.bincount(labels.ravel()).max() / labels.size)
             candidates.append(_Candidate(name, frame, labels, agreement, commonest))
     return candidates

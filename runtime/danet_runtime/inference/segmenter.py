@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, get_args, overload
+from typing import Final, Literal, get_args, overload
 
 import numpy as np
 
@@ -15,53 +15,24 @@ from danet_runtime.backends.base import Backend, DeviceBackend, PinningBackend, 
 from danet_runtime.backends.registry import gpu_backend_names
 from danet_runtime.bundle.manifest import Precision, SegmentationClass
 from danet_runtime.bundle.reader import Bundle
-from danet_runtime.errors import BackendError, UsageError
+from danet_runtime.clock import now_ns
+from danet_runtime.errors import BackendError, FrameError, UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.device_arrays import DeviceLabels
 from danet_runtime.frames.fitting import FrameFitting, NativeBuffers
-from danet_runtime.frames.pixel_formats import Pixels
+from danet_runtime.frames.pixel_formats import BGR, Pixels
 from danet_runtime.inference.frame_rules import Array, FrameRules, batched
+from danet_runtime.inference.images import Image, Images, taken
+from danet_runtime.inference.submission import Collected, InferenceTimes, Submission
 from danet_runtime.inference.turn import Turn
-from danet_runtime.timing import DeviceTimes, Stage
+from danet_runtime.results.palettes import palette_of
+from danet_runtime.results.result import Labelling, Result, read_only
 
 logger = logging.getLogger(__name__)
 
 
 CLOSE_GRACE_S: Final = 2.0
 """Longest wait for an inference that is under way when the segmenter is closed, in seconds."""
-
-
-class InferenceTimes(NamedTuple):
-    """Times of the stages of one frame, in nanoseconds."""
-
-    preprocess_ns: int
-    inference_ns: int
-    postprocess_ns: int
-
-    def by_stage(self) -> dict[Stage, int]:
-        """By the names of :data:`danet_runtime.timing.STAGES`."""
-        return {
-            "preprocess": self.preprocess_ns,
-            "inference": self.inference_ns,
-            "postprocess": self.postprocess_ns,
-        }
-
-
-class Submission(NamedTuple):
-    """A frame that is under way; see :meth:`Segmenter.submit`."""
-
-    ticket: int
-    labels: Array
-    native: NativeBuffers | None  # of the segmenter, where the frame is not the model's own
-    submitted_ns: int
-    preprocess_ns: int
-
-
-class Collected(NamedTuple):
-    """Times of one frame: those that the caller waited, and those on the device itself."""
-
-    times: InferenceTimes
-    device: DeviceTimes
 
 
 class Segmenter:
@@ -101,6 +72,7 @@ class Segmenter:
         frame_shape: Shape of a frame in that format and size, e.g. (H, W, 3).
         classes: The classes; a label is a position in this list, 255 means none.
         palette: (256, 3) uint8 BGR, one color a label, black where there is no class; read-only.
+        labelling: How its results are labelled: the model, its classes and its size.
     """
 
     def __init__(
@@ -118,7 +90,7 @@ class Segmenter:
         self.pixels: Pixels = manifest.frame.pixels
         self.frame_shape: tuple[int, ...] = manifest.frame.shape
         self.classes: tuple[SegmentationClass, ...] = manifest.classes
-        self.palette = _palette(manifest.classes)
+        self.palette = palette_of(manifest.classes)
         self._fitting = FrameFitting(self.frame_size_hw, self.pixels)
         self._spare: list[NativeBuffers] = []  # one for each frame under way that is not the model's own
         self._closed = False
@@ -130,14 +102,61 @@ class Segmenter:
         self._pipeline = self.backend if isinstance(self.backend, PipelinedBackend) else None
         self._on_device = self.backend if isinstance(self.backend, DeviceBackend) else None
         self._rules = FrameRules(self.frame_size_hw, self.pixels, self.backend)
+        self.labelling = Labelling(self.classes, f"{self.backend.name}:{self.precision}", self.frame_size_hw)
         logger.info("%s: %s variant in %s", self.bundle.path, self.precision, self.backend.describe())
 
     @overload
-    def __call__(self, frame: Array, *, on_device: Literal[False] = ...) -> UInt8Array: ...
+    def __call__(self, image: Image) -> Result: ...
     @overload
-    def __call__(self, frame: Array, *, on_device: Literal[True]) -> DeviceLabels: ...
-    def __call__(self, frame: Array, *, on_device: bool = False) -> UInt8Array | DeviceLabels:
-        """Segment one frame into a new array.
+    def __call__(self, image: Images) -> list[Result]: ...
+    def __call__(self, image: Image | Images) -> Result | list[Result]:
+        """Segment a picture, or each of several.
+
+        Args:
+            image: An array, uint8 (H, W, 3) BGR of any size or of :attr:`frame_shape`; the path of a picture
+                (EXIF is obeyed); a picture of Pillow, of any mode; or a list or tuple of these. Only read.
+
+        Returns:
+            The result, whose arrays are read-only and its own; of a list or tuple one for each.
+
+        Raises:
+            FrameError: ``image`` is none of these; labels of an array on the GPU come from :meth:`labels_of`.
+            SourceError: The file is not there, or no picture.
+            BackendError: The model failed, or the segmenter is closed.
+            MissingDependencyError: The frame must be read, resized or converted and OpenCV is not installed.
+        """
+        if isinstance(image, (list, tuple)):
+            return [self._result_of(one, number) for number, one in enumerate(image)]
+        return self._result_of(image, 0)
+
+    def _result_of(self, image: Image, number: int) -> Result:
+        started_ns = now_ns()
+        frame, name = taken(image)
+        if not isinstance(frame, np.ndarray):
+            self.size_of(frame)
+            raise FrameError("a result has its frame on the host; for a frame on the GPU call labels_of")
+        labels = np.empty(self.size_of(frame), np.uint8)
+        captured_ns = now_ns()
+        times = self.infer_into(frame, labels)
+        stages = {"capture": captured_ns - started_ns, **times.by_stage()}
+        return Result(
+            frame=read_only(frame),
+            labels=read_only(labels),
+            frame_id=number,
+            capture_time_ns=started_ns,
+            age_ms=(now_ns() - started_ns) / 1e6,
+            stages_ms={stage: ns / 1e6 for stage, ns in stages.items()},
+            name=name,
+            pixels=self.pixels if frame.shape == self.frame_shape else BGR,
+            labelling=self.labelling,
+        )
+
+    @overload
+    def labels_of(self, frame: Array, *, on_device: Literal[False] = ...) -> UInt8Array: ...
+    @overload
+    def labels_of(self, frame: Array, *, on_device: Literal[True]) -> DeviceLabels: ...
+    def labels_of(self, frame: Array, *, on_device: bool = False) -> UInt8Array | DeviceLabels:
+        """Segment one frame into a new array: the labels alone.
 
         Args:
             frame: uint8 of :attr:`frame_shape`, or (H, W, 3) BGR of any size; only read. On the GPU of
@@ -379,11 +398,3 @@ def most_precise(bundle: Bundle) -> Precision:
     """The most precise variant of a bundle: fp32, then fp16, then int8."""
     order: tuple[Precision, ...] = get_args(Precision)
     return next(precision for precision in order if precision in bundle.manifest.variants)
-
-
-def _palette(classes: tuple[SegmentationClass, ...]) -> UInt8Array:
-    palette = np.zeros((256, 3), np.uint8)
-    for label, entry in enumerate(classes):
-        palette[label] = entry.color[::-1]  # the manifest has RGB
-    palette.flags.writeable = False
-    return palette

@@ -14,7 +14,7 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.decoding import MOST_FILE_BYTES
 from danet_runtime.pictures.reading import decode
 from danet_runtime.recorder.format import MANIFEST_NAME, RecordedEvent, RecordedFrame, RecordingManifest
-from danet_runtime.results.result import Result
+from danet_runtime.results.result import Labelling, Result
 
 _MANIFEST_LIMIT_BYTES = 64 << 20  # some 100 000 frames
 
@@ -119,6 +119,7 @@ class FlightRecording:
             late=entry.late,
             damage=entry.damage,
             health=entry.health,
+            labelling=Labelling(tuple(self.manifest.classes)),
         )
 
     def _picture(self, inner: str, *, color: bool) -> UInt8Array:

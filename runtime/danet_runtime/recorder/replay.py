@@ -12,19 +12,12 @@ from danet_runtime.errors import SourceError
 from danet_runtime.files.targets import followed
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.recorder.reader import FlightRecording
+from danet_runtime.results.head_up import STATE_COLORS
 from danet_runtime.results.health import HealthState
-from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.overlay import Overlay
 from danet_runtime.results.result import Result
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.writing.video_file import VideoFile, check_video_target
-
-STATE_COLORS: dict[HealthState, tuple[int, int, int]] = {
-    "starting": (160, 160, 160),
-    "ready": (80, 175, 76),
-    "degraded": (0, 165, 255),
-    "stale": (0, 110, 230),
-    "fault": (54, 54, 220),
-}
-"""BGR."""
 
 _LINE_PX = 22
 _LINES = 3
@@ -112,10 +105,8 @@ class StateDrawing:
     def __init__(self, size_hw: tuple[int, ...], recording: FlightRecording, *, legend: bool = False) -> None:
         self._cv2 = opencv("drawing a replay")
         self._frame_hw = (size_hw[0], size_hw[1])
-        classes = recording.manifest.classes
-        palette = np.zeros((256, 3), np.uint8)
-        palette[: len(classes)] = [entry.color[::-1] for entry in classes]  # the manifest has RGB
-        self._overlay = Overlay(self._frame_hw, classes, palette, opacity=DEFAULT_OPACITY, legend=legend)
+        style = OverlayStyle(legend=legend)
+        self._overlay = Overlay(self._frame_hw, recording.manifest.classes, style)
         self.size_hw = (size_hw[0] + _STRIP_PX, max(size_hw[1], _LEAST_WIDTH))
         self._picture: UInt8Array = np.zeros((*self.size_hw, 3), np.uint8)
         self._blended: UInt8Array = np.empty((*self._frame_hw, 3), np.uint8)
@@ -163,7 +154,7 @@ class StateDrawing:
                 f"frame {result.frame_id} is {result.labels.shape}, those before it {self._frame_hw} "
                 "(height, width); replay the cameras one by one"
             )
-        self._overlay.blend_into(result.frame, result.labels, self._blended)
+        self._overlay.draw_into(result, self._blended)
         self._picture[:height, :width] = self._blended
 
     def _strip(self, state: HealthState, facts: str, reasons: tuple[str, ...]) -> None:

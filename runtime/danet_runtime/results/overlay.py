@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.dependencies import opencv
-from danet_runtime.errors import UsageError
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.color import to_bgr
 from danet_runtime.frames.pixel_formats import BGR, Pixels
+from danet_runtime.results.head_up import HeadUp
+from danet_runtime.results.legend import Legend
+from danet_runtime.results.palettes import palette_of
+from danet_runtime.results.regions import Borders, RegionNames
+from danet_runtime.results.smoothing import Smoothing
+from danet_runtime.results.style import OverlayStyle
 
-DEFAULT_OPACITY = 0.5
-"""Share of a class's color in the overlay; the rest is the frame."""
-
-_FONT_HEIGHT_SHARE = 36  # a line of the legend is so small a part of the frame's height
-_LINE_MIN_PX, _LINE_MAX_PX = 10, 32
+if TYPE_CHECKING:
+    from danet_runtime.results.result import Result
 
 
 class Overlay:
@@ -26,13 +29,10 @@ class Overlay:
     Args:
         size_hw: Height and width of the frames.
         classes: The bundle's classes.
-        palette: (256, 3) uint8 BGR, one color a label.
-        opacity: Share of the color, 0..1.
-        legend: Whether to draw the names of the classes into the upper left corner.
+        style: How it is drawn.
         pixels: Format of the frames; other than BGR they are converted before anything is drawn.
 
     Raises:
-        UsageError: ``opacity`` is out of range.
         MissingDependencyError: OpenCV is not installed.
     """
 
@@ -40,23 +40,40 @@ class Overlay:
         self,
         size_hw: tuple[int, int],
         classes: Sequence[SegmentationClass],
-        palette: UInt8Array,
+        style: OverlayStyle | None = None,
         *,
-        opacity: float = DEFAULT_OPACITY,
-        legend: bool = False,
         pixels: Pixels = BGR,
     ) -> None:
-        if not 0.0 <= opacity <= 1.0:
-            raise UsageError(f"opacity must be between 0 and 1 (got {opacity})")
-        self._cv2 = opencv("drawing overlays")
-        self._opacity = opacity
+        cv2 = self._cv2 = opencv("drawing overlays")
+        style = style or OverlayStyle()
+        palette = palette_of(classes, style.palette)
+        names = [entry.name for entry in classes]
+        self._alpha = style.alpha
         self._pixels = pixels
         self._bgr = None if pixels.format == "bgr" else np.empty((*size_hw, 3), np.uint8)
         self._class_count = len(classes)
         self._colors = np.ascontiguousarray(palette[:, None, :])  # (256, 1, 3), as applyColorMap takes it
         self._colored = np.empty((*size_hw, 3), np.uint8)
-        self._unlabelled = np.empty(size_hw, np.bool_)
-        self._legend = self._draw_legend(size_hw, classes, palette) if legend else None
+        self._unlabelled = np.empty(size_hw, np.uint8)
+        self._smoothing = Smoothing(cv2, size_hw) if style.upsample == "bilinear" else None
+        self._borders = Borders(cv2, size_hw) if style.contours else None
+        self._names = RegionNames(cv2, size_hw, names) if style.names else None
+        self._legend = Legend(cv2, size_hw, names, palette) if style.legend else None
+        self._head_up = HeadUp(cv2, size_hw) if style.head_up else None
+
+    def draw_into(self, result: Result, out: UInt8Array) -> None:
+        """Write the overlay of one result.
+
+        Args:
+            result: A result with frames of this size and format; only read.
+            out: As for :meth:`blend_into`.
+        """
+        labels, given_hw = result.labels, result.labelling.size_hw
+        if self._smoothing is not None and given_hw is not None:
+            labels = self._smoothing(labels, given_hw)
+        self.blend_into(result.frame, labels, out)
+        if self._head_up is not None:
+            self._head_up.draw_into(result, out)
 
     def blend_into(self, frame: UInt8Array, labels: UInt8Array, out: UInt8Array) -> None:
         """Write the overlay of one frame.
@@ -69,37 +86,19 @@ class Overlay:
             out: (H, W, 3) uint8 BGR, C-contiguous, owned by the caller; overwritten. May be ``frame`` itself
                 only where every pixel has a class.
         """
+        cv2 = self._cv2
         if self._bgr is not None:
             frame = to_bgr(frame, self._pixels, self._bgr)
-        self._cv2.applyColorMap(labels, self._colors, dst=self._colored)
-        self._cv2.addWeighted(frame, 1.0 - self._opacity, self._colored, self._opacity, 0.0, dst=out)
-        np.greater_equal(labels, self._class_count, out=self._unlabelled)
-        if self._unlabelled.any():
-            np.copyto(out, frame, where=self._unlabelled[..., None])
+        cv2.applyColorMap(labels, self._colors, dst=self._colored)
+        cv2.addWeighted(frame, 1.0 - self._alpha, self._colored, self._alpha, 0.0, dst=out)
+        if self._borders is not None:
+            self._borders.draw_into(labels, self._colored, out)
+        cv2.inRange(labels, self._class_count, 255, dst=self._unlabelled)
+        if cv2.countNonZero(self._unlabelled):
+            cv2.copyTo(frame, self._unlabelled, out)
         if self._legend is not None:
-            height, width = self._legend.shape[:2]
-            out[:height, :width] = self._legend
-
-    def _draw_legend(
-        self, size_hw: tuple[int, int], classes: Sequence[SegmentationClass], palette: UInt8Array
-    ) -> UInt8Array:
-        cv2 = self._cv2
-        line = min(max(size_hw[0] // _FONT_HEIGHT_SHARE, _LINE_MIN_PX), _LINE_MAX_PX)
-        scale = line / 30.0
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        text_width = max(cv2.getTextSize(entry.name, font, scale, 1)[0][0] for entry in classes)
-        legend = np.zeros((line * len(classes), 2 * line + text_width, 3), np.uint8)
-        for label, entry in enumerate(classes):
-            top = label * line
-            legend[top : top + line, :line] = palette[label]
-            cv2.putText(
-                legend,
-                entry.name,
-                (line + line // 2, top + line * 3 // 4),
-                font,
-                scale,
-                (255, 255, 255),
-                1,
-                cv2.LINE_AA,
-            )
-        return legend[: size_hw[0], : size_hw[1]]
+            self._legend.draw_into(labels, out)
+        if self._names is not None:
+            corner_hw = self._legend.shown_hw if self._legend is not None else (0, 0)
+            line_px = self._head_up.height_px if self._head_up is not None else 0
+            self._names.draw_into(labels, out, corner_hw, line_px)

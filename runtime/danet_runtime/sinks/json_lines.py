@@ -9,19 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files.atomic import check_file_target
 from danet_runtime.files.durability import make_folder
 from danet_runtime.files.targets import followed, is_stream, is_taken, open_file, open_stream
-from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.results.result import Result
+from danet_runtime.results.result import Result, label_counts
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
 from danet_runtime.sinks.writing.flushing import Flusher
-
-_BLOCK = 1 << 16  # bincount makes 8 bytes of each label: in blocks, not of a whole mask at once
 
 
 class JsonLinesSink:
@@ -183,19 +178,3 @@ class JsonLinesSink:
             },
             "unlabelled": 1.0 - int(named.sum()) / total,
         }
-
-
-def label_counts(labels: UInt8Array) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """How many pixels have each label.
-
-    Args:
-        labels: (H, W) uint8, C-contiguous; only read.
-
-    Returns:
-        (256,) int64.
-    """
-    flat = labels.reshape(-1)
-    counts = np.zeros(256, np.int64)
-    for start in range(0, flat.size, _BLOCK):
-        counts += np.bincount(flat[start : start + _BLOCK], minlength=256)
-    return counts

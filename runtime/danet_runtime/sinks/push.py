@@ -16,6 +16,7 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.gstreamer.frame_counter import COUNTER
 from danet_runtime.processes.start import module_command
 from danet_runtime.results.result import Result
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.pause import MOST_PAUSE_S, Pause
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS
@@ -71,7 +72,7 @@ class PushSink:
 
     Args:
         uri: Address that frames are sent to, or a pipeline, as above.
-        legend: Whether to draw the names of the classes.
+        style: How the overlay is drawn.
 
     Raises:
         UsageError: ``uri`` is none of these.
@@ -96,14 +97,14 @@ class PushSink:
     @classmethod
     def named(cls, rest: str, wanted: SinkWanted) -> PushSink:
         """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
-        return cls(rest, legend=wanted.legend)
+        return cls(rest, style=wanted.style)
 
-    def __init__(self, uri: str, *, legend: bool = False) -> None:
+    def __init__(self, uri: str, *, style: OverlayStyle | None = None) -> None:
         self._uri = uri
         self._redact = Redaction(uri)
         self._shown = self._redact.shown
         _check(uri)
-        self._has_legend = legend
+        self._style = style
         self._child: PushChild | None = None
         self._words: list[str] = []
         self._encoder: str | None = None
@@ -143,7 +144,7 @@ class PushSink:
         self._even: UInt8Array = np.zeros((height + height % 2, width + width % 2, 4), np.uint8)
         is_even = self._even.shape[:2] == (height, width)
         self._bgrx: UInt8Array = self._even if is_even else np.empty((height, width, 4), np.uint8)
-        self._overlay = OverlayPicture(stream_format, legend=self._has_legend)
+        self._overlay = OverlayPicture(stream_format, self._style)
         fps = stream_format.fps or DEFAULT_FPS
         pipeline = self._pipeline(fps)
         try:

@@ -11,6 +11,7 @@ from typing import Final
 from danet_runtime.errors import UsageError
 from danet_runtime.files.targets import is_stream
 from danet_runtime.registry import Registry
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.protocol.sink import Sink
 from danet_runtime.sinks.protocol.statement import RegisteredSink, SinkWanted
 from danet_runtime.sinks.writing.parts import FileSink, PartedSink
@@ -18,7 +19,9 @@ from danet_runtime.sources.protocol.uri import redacted
 
 SINKS: Final[Registry[RegisteredSink]] = Registry(
     "danet_runtime.sinks.video:VideoSink",
+    "danet_runtime.sinks.picture:PictureSink",
     "danet_runtime.sinks.masks:MasksSink",
+    "danet_runtime.sinks.overlays:OverlaysSink",
     "danet_runtime.sinks.json_lines:JsonLinesSink",
     "danet_runtime.sinks.window:WindowSink",
     "danet_runtime.sinks.push:PushSink",
@@ -53,16 +56,22 @@ class SinkTarget:
 
 
 def open_sink(
-    text: str | Path, *, legend: bool = False, overwrite: bool = False, split_minutes: float | None = None
+    text: str | Path,
+    *,
+    style: OverlayStyle | None = None,
+    overwrite: bool = False,
+    split_minutes: float | None = None,
+    grey_masks: bool = False,
 ) -> Sink:
     """Make the sink that ``text`` names: a URI, or a path by its suffix.
 
     Args:
         text: The name; a path without a suffix is a folder of masks.
-        legend: Whether overlays have the names of the classes.
+        style: How overlays are drawn.
         overwrite: Whether files that exist may be replaced.
         split_minutes: Minutes after which files such as a video and JSON lines are begun anew; ``None``:
             only where one breaks, see :class:`danet_runtime.sinks.writing.parts.PartedSink`.
+        grey_masks: Masks are grey pictures; else they have the colors of the classes as palette.
 
     Returns:
         The sink; a :class:`danet_runtime.Stream` opens it when it starts, and closes it.
@@ -71,7 +80,7 @@ def open_sink(
         UsageError: ``text`` names no sink, or a file that exists and may not be replaced.
     """
     target = sink_target(text)
-    wanted = SinkWanted(legend, overwrite)
+    wanted = SinkWanted(style or OverlayStyle(), overwrite, grey_masks)
     if target.sink.statement.writes != "file":
         return target.sink.named(target.rest, wanted)
     if target.sink.statement.may_stream and is_stream(Path(target.rest)):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from danet_runtime.dependencies import OPENCV, PYAV
 from danet_runtime.errors import SinkError, SinkFormatError
 from danet_runtime.files.targets import followed
-from danet_runtime.results.overlay import DEFAULT_OPACITY
 from danet_runtime.results.result import Result
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.presentation import DEFAULT_FPS, PresentationClock, is_live
 from danet_runtime.sinks.protocol.sink import StreamFormat
@@ -30,8 +30,7 @@ class VideoSink:
         path: Path of the file; its suffix chooses the container (.mp4, .m4v, .mov, .mkv: H.264, or MPEG-4 if
             FFmpeg has no x264; .avi: MJPEG).
         fps: Frames a second of a file; by default the source's, or 10 where it has none.
-        opacity: Share of the classes' colors, 0..1.
-        legend: Whether to draw the names of the classes.
+        style: How the overlay is drawn.
         overwrite: Whether a file at ``path`` may be replaced.
 
     Raises:
@@ -50,23 +49,21 @@ class VideoSink:
     @classmethod
     def named(cls, rest: str, wanted: SinkWanted) -> VideoSink:
         """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
-        return cls(rest, legend=wanted.legend, overwrite=wanted.overwrite)
+        return cls(rest, style=wanted.style, overwrite=wanted.overwrite)
 
     def __init__(
         self,
         path: str | Path,
         *,
         fps: float | None = None,
-        opacity: float = DEFAULT_OPACITY,
-        legend: bool = False,
+        style: OverlayStyle | None = None,
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
         check_video_target(self.path, overwrite=overwrite)
         self._target, self._overwrite = followed(self.path), overwrite
         self._fps = fps
-        self._opacity = opacity
-        self._has_legend = legend
+        self._style = style
         self._file: VideoFile | None = None
 
     @property
@@ -86,7 +83,7 @@ class VideoSink:
             SinkError: It cannot be written there.
             MissingDependencyError: OpenCV or PyAV is not installed.
         """
-        self._overlay = OverlayPicture(stream_format, opacity=self._opacity, legend=self._has_legend)
+        self._overlay = OverlayPicture(stream_format, self._style)
         self._fps = self._fps or stream_format.fps or DEFAULT_FPS
         self._is_variable = stream_format.is_variable
         self._clock = PresentationClock(self._fps, is_variable=self._is_variable)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from danet_runtime.dependencies import OPENCV, opencv
 from danet_runtime.errors import SinkError
 from danet_runtime.results.result import Result
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.protocol.overlay import OverlayPicture
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.sinks.protocol.statement import SinkStatement, SinkWanted
@@ -25,7 +26,7 @@ class WindowSink:
         title: Title of the window.
         on_quit: Called once, in the sink's thread, when q or escape is pressed or the window is closed; e.g.
             ``stream.stop``. It may be set later, since the stream is made after its sinks.
-        legend: Whether to draw the names of the classes.
+        style: How the overlay is drawn.
     """
 
     name = "window"
@@ -41,14 +42,18 @@ class WindowSink:
     @classmethod
     def named(cls, rest: str, wanted: SinkWanted) -> WindowSink:
         """See :class:`danet_runtime.sinks.protocol.statement.RegisteredSink`."""
-        return cls(rest or "danet", legend=wanted.legend)
+        return cls(rest or "danet", style=wanted.style)
 
     def __init__(
-        self, title: str = "danet", *, on_quit: Callable[[], object] | None = None, legend: bool = False
+        self,
+        title: str = "danet",
+        *,
+        on_quit: Callable[[], object] | None = None,
+        style: OverlayStyle | None = None,
     ) -> None:
         self.on_quit = on_quit
         self._title = title
-        self._has_legend = legend
+        self._style = style
         self._shown = 0
         self._is_open = False
         self._has_quit = False
@@ -75,7 +80,7 @@ class WindowSink:
 
     def adopt(self, stream_format: StreamFormat) -> None:
         """Show results of this size and format from now on."""
-        self._overlay = OverlayPicture(stream_format, legend=self._has_legend)
+        self._overlay = OverlayPicture(stream_format, self._style)
 
     def write(self, result: Result) -> None:
         """Show one result; after q nothing more is shown.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
 
 from danet_runtime.errors import UsageError
-from danet_runtime.frames.pixel_formats import pixels_of
+from danet_runtime.frames.pixel_formats import BGR, pixels_of
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.sinks.protocol.sink import Sink
+from danet_runtime.sources import open_source
 from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.pipeline.camera import Camera
 from danet_runtime.stream.state.options import StreamOptions
@@ -19,6 +23,45 @@ logger = logging.getLogger(__name__)
 
 SINGLE = "source"
 """Name of a stream's only camera where the caller gave none."""
+
+
+SourceOrName: TypeAlias = Source | str | Path
+"""An open source, or the text that names one."""
+
+
+@contextmanager
+def opened_sources(
+    sources: SourceOrName | Mapping[str, SourceOrName], segmenters: Segmenter | Sequence[Segmenter]
+) -> Iterator[Source | Mapping[str, Source]]:
+    """Open the sources that are named by a text; they are closed again where the block raises.
+
+    Args:
+        sources: Sources of a stream.
+        segmenters: Its models; the first says in which pixel format frames are best delivered.
+
+    Raises:
+        UsageError: A text names no source.
+        SourceError: A source cannot be read.
+    """
+    models = [segmenters] if isinstance(segmenters, Segmenter) else segmenters
+    pixels = models[0].pixels if models else BGR
+    made: list[Source] = []
+
+    def opened(source: SourceOrName) -> Source:
+        if not isinstance(source, (str, Path)):
+            return source
+        made.append(open_source(source, pixels=pixels))
+        return made[-1]
+
+    try:
+        if isinstance(sources, Mapping):
+            yield {name: opened(source) for name, source in sources.items()}
+        else:
+            yield opened(sources)
+    except BaseException:
+        for source in made:
+            source.close()
+        raise
 
 
 def cameras_of(

@@ -10,7 +10,8 @@ from functools import partial
 from danet_runtime.errors import SourceError, UsageError
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.health import Health, Listener
-from danet_runtime.results.result import FrameSlot, Result
+from danet_runtime.results.result import Result
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks.protocol.sink import Sink
 from danet_runtime.sources.protocol.source import Source
 from danet_runtime.stream.arguments import cameras_of, check_frames, check_models

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.results.health import Health, Listener
 from danet_runtime.results.result import Result
 from danet_runtime.sinks.protocol.sink import Sink
-from danet_runtime.sources.protocol.source import Source
+from danet_runtime.stream.arguments import SourceOrName, opened_sources
 from danet_runtime.stream.loop import Loop
 from danet_runtime.stream.report import StreamReport
 from danet_runtime.stream.state.options import StreamOptions
@@ -33,13 +34,13 @@ class Stream:
 
     ::
 
-        with Segmenter("bundle") as segmenter, Stream(segmenter, open_source("drive.mp4")) as stream:
+        with Segmenter("bundle") as segmenter, Stream(segmenter, "drive.mp4") as stream:
             for result in stream:
-                print(result.frame_id, result.age_ms)
+                print(result.frame_id, result.age_ms, result.areas())
 
-    The arrays of a result belong to the stream (see :class:`danet_runtime.results.result.Result`). The stream
-    takes over the sources and the sinks and closes them; the segmenters stay the caller's and must outlive
-    it.
+    A result is the caller's own, unless ``StreamOptions(copy=False)`` asks for views of the stream's arrays
+    (see :class:`danet_runtime.results.result.Result`). The stream takes over the sources and the sinks and
+    closes them; the segmenters stay the caller's and must outlive it.
 
     What ends a stream: its sources have ended, :meth:`stop`, leaving the ``with`` block, or a failure. A
     failure is raised in the caller, by the loop, :meth:`run` or the end of the block, after the sinks were
@@ -61,8 +62,8 @@ class Stream:
     Args:
         segmenters: One segmenter, or several with the same classes, from the best to the fastest. With
             several and a deadline, the stream steps down after sustained misses, and up again later.
-        sources: An open source, or several by name: they share the model in turn, and every result says whose
-            it is.
+        sources: A source, or several by name: they share the model in turn, and every result says whose it
+            is. Each is open, or the text that names it (see :func:`danet_runtime.open_source`).
         sinks: Sinks of the source, or of each camera by name; opened when the stream starts.
         policy: ``every`` (nothing is lost, the source waits) or ``latest`` (older frames are dropped and
             counted); by default ``latest`` for a live source, else ``every``.
@@ -71,7 +72,8 @@ class Stream:
         listeners: Called with every change of the health, from a thread of their own.
 
     Raises:
-        UsageError: The arguments contradict each other.
+        UsageError: The arguments contradict each other, or a text names no source.
+        SourceError: A source that a text names cannot be read.
 
     Attributes:
         health: The state and its reasons.
@@ -80,7 +82,7 @@ class Stream:
     def __init__(
         self,
         segmenters: Segmenter | Sequence[Segmenter],
-        sources: Source | Mapping[str, Source],
+        sources: SourceOrName | Mapping[str, SourceOrName],
         sinks: Sequence[Sink] | Mapping[str, Sequence[Sink]] = (),
         policy: Policy | None = None,
         *,
@@ -88,7 +90,9 @@ class Stream:
         options: StreamOptions | None = None,
         listeners: Iterable[Listener] = (),
     ) -> None:
-        self._loop = Loop(segmenters, sources, sinks, policy, max_frames, options, listeners)
+        with opened_sources(sources, segmenters) as held:
+            self._loop = Loop(segmenters, held, sinks, policy, max_frames, options, listeners)
+        self._copy = (options or StreamOptions()).copy
         self.policy: Policy = self._loop.policy
         self.health: Health = self._loop.health
         self._turns = Turns(self._loop.take)
@@ -127,7 +131,7 @@ class Stream:
             DanetError: The error that ended the stream early; :meth:`report` covers the time before it.
         """
         with self:
-            for _ in self:
+            for _ in _Results(partial(self._next, copy=False), self._turns.begin()):
                 pass
         return self.report()
 
@@ -174,17 +178,17 @@ class Stream:
     def __iter__(self) -> Iterator[Result]:
         if not self._loop.life.was_started:
             self.start()
-        return _Results(self._next, self._turns.begin())
+        return _Results(partial(self._next, copy=self._copy), self._turns.begin())
 
     def __next__(self) -> Result:
         if not self._loop.life.was_started:
             self.start()
-        return self._next(self._turns.newest)
+        return self._next(self._turns.newest, copy=self._copy)
 
-    def _next(self, turn: int) -> Result:
+    def _next(self, turn: int, *, copy: bool) -> Result:
         try:
             with self._loop.life.calling():
-                return self._turns.next(turn)
+                return self._turns.next(turn, copy=copy)
         except ClosedError:
             self._loop.finish()
             self._loop.raise_failure()

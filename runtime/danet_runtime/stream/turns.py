@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from danet_runtime.errors import UsageError
-from danet_runtime.results.result import FrameSlot, Result
+from danet_runtime.results.result import Result
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.stream.pipeline.delivery import Delivery
 
 
@@ -18,10 +19,10 @@ class _Held(NamedTuple):
 
 
 class Turns:
-    """Gives results out, and takes the slot of the one before back when the next is asked for.
+    """Gives results out: copies, or views whose slot is taken back when the next is asked for.
 
-    A loop that another thread begins takes over. What the loop before holds may still be read there: it is
-    used again only when that loop comes back, which is an error there, or when a third one takes over.
+    A loop that another thread begins takes over. The view that the loop before holds may still be read there:
+    it is used again only when that loop comes back, which is an error there, or when a third one takes over.
 
     Args:
         take: The next result; waits for it, and raises ``ClosedError`` where there is no more.
@@ -47,8 +48,12 @@ class Turns:
                 self.newest += 1
             return self.newest
 
-    def next(self, turn: int) -> Result:
-        """Return the next result; the arrays of the one before are used again.
+    def next(self, turn: int, *, copy: bool) -> Result:
+        """Return the next result; the arrays of the view before are used again.
+
+        Args:
+            turn: The loop that asks.
+            copy: Whether the result is the caller's own; else a view.
 
         Raises:
             UsageError: Another thread is asking, or has begun a loop since.
@@ -56,17 +61,22 @@ class Turns:
         """
         if not self._asked.acquire(blocking=False):
             raise UsageError(
-                "two threads ask one stream for a result; take them in one loop, and hand on copies"
+                "two threads ask one stream for a result; take them in one loop, and hand the results on"
             )
         try:
             if turn != self.newest:
                 self._let_go_of(turn)
                 raise UsageError(
                     "another thread has begun to iterate over the stream; take the results in one loop, and "
-                    "hand on copies"
+                    "hand them on"
                 )
             self._make_room(turn)
             delivery, slot = self._take()
+            if copy:
+                try:
+                    return slot.own_result()
+                finally:
+                    delivery.release(slot)
             self._held = _Held(delivery, slot, turn)
             return slot.result()
         finally:

@@ -61,7 +61,7 @@ def test_without_labels_the_model_is_asked_and_the_reason_given(image_folder, ex
     assert progress == [(1, 3), (2, 3), (3, 3)]
     with Segmenter(exported_bundle, "fp32") as segmenter:
         labels = np.stack(
-            [segmenter(frame) for frame, _ in zip(images.frames((64, 128)), range(3), strict=False)]
+            [segmenter.labels_of(frame) for frame, _ in zip(images.frames((64, 128)), range(3), strict=False)]
         )
         assert class_coverage(segmenter, images) == coverage
     for index, share in enumerate(coverage.shares.values()):

@@ -24,5 +24,5 @@ def test_its_bundle_gives_the_networks_labels(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     frame = pattern((64, 128), 7)
     with Segmenter(tmp_path / "bundle", "fp32") as segmenter:
-        labels = segmenter(frame)
+        labels = segmenter.labels_of(frame)
     assert (labels == predict(model, frame, Normalisation())).mean() > 0.99

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import power_cut
 import pytest
 import typer
 from command_parts import RunningCommand, frames_of
+from mask_files import labels_in
 from power_cut import ForgetfulDisk
 from sink_parts import result
 from stream_parts import until
@@ -260,7 +260,7 @@ def test_at_any_moment_a_power_cut_costs_no_more_than_what_was_not_flushed(
                 assert [json.loads(line)["frame_id"] for line in whole] == list(range(len(whole)))
                 assert len(whole) >= count
                 for place in range(files):
-                    mask = cv2.imread(str(here / "masks" / f"frame_{place:06d}.png"), cv2.IMREAD_UNCHANGED)
+                    mask = labels_in(here / "masks" / f"frame_{place:06d}.png")
                     assert (mask == place % 200).all()
                 assert frames_of(here / f"out{suffix}") >= frames - fragment
         for writer in writers:

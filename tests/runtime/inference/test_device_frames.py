@@ -38,14 +38,14 @@ def segmenter(bundle, cuda):
 
 def test_a_frame_on_the_gpu_gives_labels_of_the_host(segmenter, cuda):
     for kind in (Guest, GPUArray):
-        labels = segmenter(kind(cuda, picture(1)))
+        labels = segmenter.labels_of(kind(cuda, picture(1)))
         np.testing.assert_array_equal(labels, picture(1)[..., 0])
         assert (type(labels), labels.shape) == (np.ndarray, HW)
     assert "cuMemcpyHtoDAsync" not in cuda.calls
 
 
 def test_labels_stay_on_the_gpu_where_that_is_asked_for_of_any_frame_of_the_bundles_size(segmenter, cuda):
-    kept = [segmenter(frame, on_device=True) for frame in (Guest(cuda, picture(1)), picture(2))]
+    kept = [segmenter.labels_of(frame, on_device=True) for frame in (Guest(cuda, picture(1)), picture(2))]
     assert "cuMemcpyDtoHAsync" not in cuda.calls
     for number, labels in enumerate(kept, start=1):
         memory = (ctypes.c_uint8 * (HW[0] * HW[1])).from_address(labels.address)
@@ -63,7 +63,7 @@ def test_labels_go_into_arrays_of_the_callers_in_pycudas_own_context_too(segment
         assert (times.preprocess_ns, times.postprocess_ns) == (0, 0)
         assert cuda.stack == [OWN]
     with pytest.raises(FrameError, match="labels of your own in that context"):
-        segmenter(guest, on_device=True)
+        segmenter.labels_of(guest, on_device=True)
 
 
 def test_frames_overlap_from_the_gpu_to_the_gpu(segmenter, cuda):
@@ -80,27 +80,27 @@ def test_what_does_not_fit_is_refused_with_what_to_do_and_the_next_frame_runs(se
     small = Guest(cuda, picture(1)[:40].copy())
     target = Guest(cuda, np.zeros(HW, np.uint8))
     with pytest.raises(FrameError, match=r"\(48, 64, 3\), the bundle's own size \(got \|u1 \(40, 64, 3\)"):
-        segmenter(small)
+        segmenter.labels_of(small)
     with pytest.raises(FrameError, match=r"frames of the bundle's own layout and size.*\(100, 64, 3\)"):
         segmenter.infer_into(np.zeros((100, 64, 3), np.uint8), target)
     with pytest.raises(FrameError, match=r"labels must be uint8 \(48, 64\)"):
         segmenter.infer_into(Guest(cuda, picture(1)), np.zeros((4, 4), np.uint8))
     with pytest.raises(FrameError, match=r"labels must be a numpy array, uint8 \(48, 64\) \(got list\)"):
         segmenter.infer_into(Guest(cuda, picture(1)), [])
-    np.testing.assert_array_equal(segmenter(Guest(cuda, picture(2))), picture(2)[..., 0])
+    np.testing.assert_array_equal(segmenter.labels_of(Guest(cuda, picture(2))), picture(2)[..., 0])
 
 
 def test_a_closed_segmenter_makes_no_labels(bundle, cuda):
     segmenter = Segmenter(bundle, backend=ExecutorBackend(cuda, (1, *HW)))
     segmenter.close()
     with pytest.raises(BackendError, match="the segmenter is closed"):
-        segmenter(picture(1), on_device=True)
+        segmenter.labels_of(picture(1), on_device=True)
 
 
 def test_a_backend_on_the_cpu_says_what_came_and_what_to_do(bundle, cuda):
     with Segmenter(bundle) as segmenter:
         for call in (
-            lambda: segmenter(GPUArray(cuda, picture(1))),
+            lambda: segmenter.labels_of(GPUArray(cuda, picture(1))),
             lambda: segmenter.infer_into(GPUArray(cuda, picture(1)), np.empty(HW, np.uint8)),
         ):
             with pytest.raises(FrameError, match=r"a frame on the GPU \(pycuda.GPUArray\)") as raised:
@@ -111,8 +111,8 @@ def test_a_backend_on_the_cpu_says_what_came_and_what_to_do(bundle, cuda):
         with pytest.raises(FrameError, match=r"labels on the GPU \(pycuda.GPUArray\)"):
             segmenter.infer_into(picture(1), GPUArray(cuda, np.zeros(HW, np.uint8)))
         with pytest.raises(UsageError, match="leave on_device out"):
-            segmenter(picture(1), on_device=True)
-        np.testing.assert_array_equal(segmenter(picture(1)).shape, HW)
+            segmenter.labels_of(picture(1), on_device=True)
+        np.testing.assert_array_equal(segmenter.labels_of(picture(1)).shape, HW)
 
 
 def test_a_tensor_of_the_host_is_told_apart_from_one_of_the_gpu(bundle, segmenter):
@@ -122,7 +122,7 @@ def test_a_tensor_of_the_host_is_told_apart_from_one_of_the_gpu(bundle, segmente
         for one in (on_cpu, segmenter):
             with pytest.raises(FrameError, match=r"\(got torch.Tensor\); numpy.from_dlpack"):
                 one(tensor)
-    np.testing.assert_array_equal(segmenter(np.from_dlpack(tensor)), picture(1)[..., 0])
+    np.testing.assert_array_equal(segmenter.labels_of(np.from_dlpack(tensor)), picture(1)[..., 0])
 
 
 def reader_of(cuda):

@@ -31,7 +31,7 @@ def test_a_frame_of_the_bundles_size_gets_the_labels_of_the_file_itself(
 ) -> None:
     frame = rng.integers(0, 256, (48, 64, 3), np.uint8)
     with Segmenter(bundle) as segmenter:
-        labels = segmenter(frame)
+        labels = segmenter.labels_of(frame)
     np.testing.assert_array_equal(labels, reference(frame))
     assert labels.dtype == np.uint8
 
@@ -45,7 +45,7 @@ def test_another_size_is_resized_there_and_back(
     rows = ((np.arange(size_hw[0]) + 0.5) * 48 / size_hw[0]).astype(int)
     columns = ((np.arange(size_hw[1]) + 0.5) * 64 / size_hw[1]).astype(int)
     with Segmenter(bundle) as segmenter:
-        labels = segmenter(frame)
+        labels = segmenter.labels_of(frame)
     assert labels.shape == size_hw
     assert np.mean(labels == small[rows][:, columns]) > 0.98
 
@@ -67,7 +67,7 @@ class Columns:
 
 @pytest.mark.parametrize("width", [23, 57, 64, 100, 333])
 def test_labels_come_back_to_the_nearest_pixel_by_its_centre(bundle: Bundle, width: int) -> None:
-    labels = Segmenter(bundle, backend=Columns())(np.zeros((50, width, 3), np.uint8))
+    labels = Segmenter(bundle, backend=Columns()).labels_of(np.zeros((50, width, 3), np.uint8))
     centres = (np.arange(width) + 0.5) * 64 / width
     is_between = np.isclose(centres, np.round(centres))  # as near to one pixel as to the other
     expected = np.broadcast_to(centres.astype(int), (50, width))
@@ -91,7 +91,7 @@ def test_labels_land_in_the_callers_buffer_and_the_frame_is_only_read(
 def test_a_frame_with_strides_is_taken_by_the_call(bundle: Bundle, picture_maker: Callable) -> None:
     frame = picture_maker(48, 128)[:, ::2]
     with Segmenter(bundle) as segmenter:
-        np.testing.assert_array_equal(segmenter(frame), segmenter(frame.copy()))
+        np.testing.assert_array_equal(segmenter.labels_of(frame), segmenter.labels_of(frame.copy()))
         with pytest.raises(FrameError, match="C-contiguous"):
             segmenter.infer_into(frame, np.empty((48, 64), np.uint8))
 
@@ -113,7 +113,7 @@ def test_what_is_no_frame_is_refused_with_what_is_one(bundle: Bundle, frame: np.
         Segmenter(bundle) as segmenter,
         pytest.raises(FrameError, match=r"uint8 \(H, W, 3\) BGR \(got|numpy array"),
     ):
-        segmenter(frame)
+        segmenter.labels_of(frame)
 
 
 def test_labels_of_another_size_are_refused(bundle: Bundle) -> None:
@@ -156,7 +156,7 @@ def test_closing_twice_is_harmless_and_using_it_afterwards_is_an_error(bundle: B
     segmenter.close()
     segmenter.close()
     with pytest.raises(BackendError, match="closed"):
-        segmenter(np.zeros((48, 64, 3), np.uint8))
+        segmenter.labels_of(np.zeros((48, 64, 3), np.uint8))
     backend = open_backend(bundle, "fp32")
     assert isinstance(backend, Backend)
     backend.close()

@@ -36,12 +36,14 @@ def scenes(count: int, size_hw: tuple[int, int]) -> list[np.ndarray]:
 def test_many_threads_get_the_labels_of_their_own_frames(bundle: Bundle, size_hw: tuple[int, int]) -> None:
     frames = scenes(6, size_hw)
     with Segmenter(bundle, threads=1) as segmenter:
-        alone = [segmenter(frame) for frame in frames]
+        alone = [segmenter.labels_of(frame) for frame in frames]
         together = threading.Barrier(len(frames))
 
         def call(number: int) -> int:
             together.wait(LIMIT_S)
-            return sum(not np.array_equal(segmenter(frames[number]), alone[number]) for _ in range(60))
+            return sum(
+                not np.array_equal(segmenter.labels_of(frames[number]), alone[number]) for _ in range(60)
+            )
 
         with ThreadPoolExecutor(len(frames)) as pool:
             assert list(pool.map(call, range(len(frames)))) == [0] * len(frames)
@@ -88,7 +90,7 @@ def test_a_call_never_comes_into_the_backend_while_another_is_inside(segmenter_o
 
     segmenter = segmenter_of(backend := Alone(pause_s=0.001))
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: segmenter(np.zeros((*HW, 3), np.uint8)), range(40)))
+        list(pool.map(lambda _: segmenter.labels_of(np.zeros((*HW, 3), np.uint8)), range(40)))
     assert (backend.most, backend.calls) == (1, 40)
 
 
@@ -100,12 +102,12 @@ def test_a_call_out_of_a_call_is_refused_and_the_segmenter_goes_on(segmenter_of:
             if self.calls == 0:
                 self.calls += 1
                 with pytest.raises(BackendError, match="inside it"):
-                    segmenter(frame[0])
+                    segmenter.labels_of(frame[0])
             super().infer(frame, labels)
 
     segmenter = segmenter_of(Calling())
-    segmenter(frame)
-    assert not segmenter(frame).any()
+    segmenter.labels_of(frame)
+    assert not segmenter.labels_of(frame).any()
 
 
 def test_closing_waits_for_the_call_that_is_inside(segmenter_of: Callable) -> None:
@@ -218,7 +220,7 @@ def test_a_memmap_that_may_be_written_takes_the_labels(bundle: Bundle, tmp_path:
         labels = np.memmap(tmp_path / "labels.bin", np.uint8, mode, shape=HW)
         with Segmenter(bundle) as segmenter:
             segmenter.infer_into(np.asarray(frame), labels)
-            np.testing.assert_array_equal(np.asarray(labels), segmenter(frame))
+            np.testing.assert_array_equal(np.asarray(labels), segmenter.labels_of(frame))
 
 
 def test_a_frame_that_may_only_be_read_is_taken_as_it_is(bundle: Bundle, tmp_path: Path) -> None:
@@ -226,7 +228,7 @@ def test_a_frame_that_may_only_be_read_is_taken_as_it_is(bundle: Bundle, tmp_pat
     (tmp_path / "frame.bin").write_bytes(frame.tobytes())
     mapped = np.memmap(tmp_path / "frame.bin", np.uint8, "r", shape=frame.shape)
     with Segmenter(bundle) as segmenter:
-        expected = segmenter(frame)
+        expected = segmenter.labels_of(frame)
         for given_frame in (mapped, read_only(frame.copy()), np.frombuffer(frame.tobytes(), np.uint8)):
             labels = np.full(HW, 77, np.uint8)
             segmenter.infer_into(given_frame.reshape(frame.shape), labels)
@@ -245,7 +247,7 @@ def test_arrays_of_a_subclass_are_used_as_plain_ones(bundle: Bundle) -> None:
     labels = np.full(HW, 77, np.uint8)
     matrix = np.full(HW, 77, np.uint8).view(np.matrix)
     with Segmenter(bundle) as segmenter:
-        expected = segmenter(frame)
+        expected = segmenter.labels_of(frame)
         segmenter.infer_into(frame.view(Odd), labels.view(Odd))
         segmenter.infer_into(frame, matrix)
     np.testing.assert_array_equal(labels, expected)

@@ -18,9 +18,9 @@ from stream_parts import Camera, Echo, Record, stream_of, until
 
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.files import targets
-from danet_runtime.results.result import Result
+from danet_runtime.results.result import Result, label_counts
 from danet_runtime.sinks import Sink, StreamFormat
-from danet_runtime.sinks.json_lines import JsonLinesSink, label_counts
+from danet_runtime.sinks.json_lines import JsonLinesSink
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 
@@ -81,7 +81,7 @@ def test_the_lines_of_a_killed_process_are_whole(tmp_path: Path) -> None:
     run_and_kill(
         """
         import numpy as np, sys
-        from danet_runtime.results.result import Result
+        from danet_runtime.results.result import Result, label_counts
         from danet_runtime.sinks.protocol.sink import StreamFormat
         from danet_runtime.sinks.json_lines import JsonLinesSink
         sink = JsonLinesSink(sys.argv[1])
@@ -107,7 +107,7 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
         """
         import numpy as np, resource, signal, sys
         from danet_runtime.errors import SinkError
-        from danet_runtime.results.result import Result
+        from danet_runtime.results.result import Result, label_counts
         from danet_runtime.sinks.protocol.sink import StreamFormat
         from danet_runtime.sinks.json_lines import JsonLinesSink
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mask_files import labels_in
 from sink_parts import result
 
 from danet_runtime.errors import SinkError, UsageError
@@ -26,11 +27,25 @@ def test_masks_are_the_labels_under_the_pictures_names(
     for number, name in enumerate((None, "street.jpg", "street.png")):
         sink.write(result(frame, number, label=number or 255, name=name))
     sink.close()
-    found = {file.name: cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in folder.iterdir()}
+    found = {file.name: labels_in(file) for file in folder.iterdir()}
     assert set(found) == {"frame_000000.png", "street.png", "street_000002.png"}
     for name, label in (("frame_000000.png", 255), ("street.png", 1), ("street_000002.png", 2)):
         np.testing.assert_array_equal(found[name], np.full((48, 64), label, np.uint8))
     assert sink.describe()["frames"] == 3
+
+
+def test_grey_masks_are_what_any_reader_takes_for_labels(
+    tmp_path: Path, stream_format: Callable[..., StreamFormat]
+) -> None:
+    for grey in (False, True):
+        sink = MasksSink(tmp_path / str(grey), grey=grey)
+        sink.open(stream_format())
+        sink.write(result(np.zeros((48, 64, 3), np.uint8), 0, label=1))
+        sink.close()
+    of_palette = cv2.imread(str(tmp_path / "False" / "frame_000000.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(of_palette, np.broadcast_to(stream_format().palette[1], (48, 64, 3)))
+    grey_one = cv2.imread(str(tmp_path / "True" / "frame_000000.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(grey_one, np.full((48, 64), 1, np.uint8))
 
 
 def test_a_folder_with_files_is_written_to_only_on_request_and_nothing_is_removed(

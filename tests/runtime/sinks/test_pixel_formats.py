@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from mask_files import labels_in
 from sink_parts import Screen
 from stream_parts import Echo, stream_of
 
@@ -176,7 +176,7 @@ def test_videos_masks_lines_and_functions_take_it(
     stream_to(pixels, open_sink(tmp_path / "out.avi"))
     assert all(is_overlay(frame, painting, within=12) for frame in video_reader(tmp_path / "out.avi")[0])
     stream_to(pixels, open_sink(f"masks:{tmp_path / 'masks'}"))
-    mask = cv2.imread(str(tmp_path / "masks" / "frame_000003.png"), cv2.IMREAD_UNCHANGED)
+    mask = labels_in(tmp_path / "masks" / "frame_000003.png")
     assert mask.shape == HW
     stream_to(pixels, open_sink(tmp_path / "out.jsonl"))
     assert '"shares":{"tree":0.5}' in (tmp_path / "out.jsonl").read_text()

@@ -15,6 +15,7 @@ from sink_parts import result, run_and_kill
 from stream_parts import until
 from video_files import repeated
 
+from danet_runtime import OverlayStyle
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import SinkError, UsageError
 from danet_runtime.sinks import Sink, StreamFormat
@@ -126,7 +127,7 @@ def test_an_odd_size_is_extended_and_said(
     video_reader: Callable,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    sink = VideoSink(tmp_path / "odd.avi", opacity=0.0)
+    sink = VideoSink(tmp_path / "odd.avi", style=OverlayStyle(alpha=0.0))
     with caplog.at_level(logging.WARNING):
         sink.open(stream_format((49, 65)))
     assert "49x65 are extended to 50x66" in caplog.text
@@ -244,7 +245,8 @@ def test_a_full_disk_is_noticed_at_once_and_the_frames_before_stay(
         """
         import numpy as np, resource, signal, sys
         from pathlib import Path
-        from danet_runtime.errors import SinkError
+        from danet_runtime import OverlayStyle
+from danet_runtime.errors import SinkError
         from danet_runtime.sinks.writing.video_file import VideoFile
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -277,7 +279,7 @@ def test_without_x264_mpeg4_is_written_and_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(video_file, "_CODECS", video_file._CODECS[1:])
-    sink = VideoSink(tmp_path / "out.mp4", opacity=0.0)
+    sink = VideoSink(tmp_path / "out.mp4", style=OverlayStyle(alpha=0.0))
     sink.open(stream_format(fps=29.97))
     for number in range(5):
         sink.write(result(picture_maker(48, 64, shift=number), number))

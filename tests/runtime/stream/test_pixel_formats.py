@@ -20,7 +20,8 @@ from danet_runtime.frames.color import to_bgr, to_pixel_format
 from danet_runtime.frames.pixel_formats import BGR, Pixels, pixels_of
 from danet_runtime.results.health import Health
 from danet_runtime.results.overlay import Overlay
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.video import VideoSink
 from danet_runtime.sources import open_source
 from danet_runtime.sources.synthetic import SyntheticSource
@@ -67,7 +68,7 @@ def test_a_native_frame_goes_to_the_backend_without_a_copy(
     times = segmenter.infer_into(frame, labels)
     assert segmenter.backend.at == [frame.ctypes.data]  # type: ignore[attr-defined]
     assert (times.preprocess_ns, times.postprocess_ns) == (0, 0)
-    assert segmenter(frame).shape == HW
+    assert segmenter.labels_of(frame).shape == HW
 
 
 @pytest.mark.parametrize("pixels", YUV, ids=str)
@@ -83,7 +84,7 @@ def test_a_bgr_frame_of_any_size_is_converted_on_the_host_and_that_is_said_once(
     frame = picture_maker(*size_hw)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert segmenter(frame).shape == size_hw
+            assert segmenter.labels_of(frame).shape == size_hw
     resized = frame if size_hw == HW else cv2.resize(frame, HW[::-1], interpolation=cv2.INTER_LINEAR)
     expected = to_pixel_format(resized, pixels)
     assert all((seen == expected).all() for seen in segmenter.backend.frames)  # type: ignore[attr-defined]
@@ -116,7 +117,7 @@ def test_a_stream_hands_the_sources_frames_through_and_the_video_shows_them(
 ) -> None:
     uri = "synthetic:?size=48x64&fps=0&frames=5"
     segmenter = segmenter_for(pixels)
-    sink = VideoSink(tmp_path / "o.avi", opacity=0.0)
+    sink = VideoSink(tmp_path / "o.avi", style=OverlayStyle(alpha=0.0))
     shown = []
     with stream_of(segmenter, open_source(uri, pixels=segmenter.pixels), [sink]) as stream:
         for result in stream:
@@ -204,7 +205,7 @@ def test_the_overlay_draws_over_the_converted_frame(
     segmenter, pixels = segmenter_for(BGR), Pixels("uyvy")
     frame = to_pixel_format(picture_maker(*HW), pixels)
     labels, out = np.full(HW, 255, np.uint8), np.empty((*HW, 3), np.uint8)
-    Overlay(HW, segmenter.classes, segmenter.palette, pixels=pixels).blend_into(frame, labels, out)
+    Overlay(HW, segmenter.classes, pixels=pixels).blend_into(frame, labels, out)
     np.testing.assert_array_equal(out, to_bgr(frame, pixels))
 
 

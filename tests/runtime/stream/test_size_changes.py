@@ -18,7 +18,8 @@ from danet_runtime import Segmenter, Stream
 from danet_runtime.bundle import Bundle
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.frames.pixel_formats import BGR, Pixels
-from danet_runtime.results.result import FrameSlot, Result
+from danet_runtime.results.result import Result
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks import StreamFormat, open_sink
 
 QUICK = {"reconnect_first_s": 0.01, "reconnect_most_s": 0.02, "watch_every_s": 0.01}

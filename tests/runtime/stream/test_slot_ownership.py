@@ -18,7 +18,8 @@ from stream_parts import HW, Frames
 from danet_runtime.clock import now_ns
 from danet_runtime.frames.pixel_formats import BGR
 from danet_runtime.results.health import Health
-from danet_runtime.results.result import FrameSlot, Result
+from danet_runtime.results.result import Result
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks import StreamFormat
 from danet_runtime.sources import FrameInfo
 from danet_runtime.stream.pipeline.camera import Camera
@@ -175,7 +176,7 @@ class Owners(RuleBasedStateMachine):
     @precondition(lambda self: not self.has_left and self.caller._items[0] is not None)
     @rule()
     def the_caller_asks_for_the_next(self) -> None:
-        result = self.turns.next(self.turn)
+        result = self.turns.next(self.turn, copy=False)
         assert result.frame_id >= 0
 
     @precondition(lambda self: not self.has_left and self.frames > 8)

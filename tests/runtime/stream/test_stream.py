@@ -334,7 +334,7 @@ def test_a_video_goes_through_the_real_model_frame_by_frame(
         with Stream(segmenter, open_source(path), [VideoSink(tmp_path / "out.mp4")]) as stream:
             for result in stream:
                 np.testing.assert_array_equal(result.frame, frames[result.frame_id])
-                np.testing.assert_array_equal(result.labels, direct(result.frame))
+                np.testing.assert_array_equal(result.labels, direct.labels_of(result.frame))
         assert stream.report().frames_out == 20
     overlay, fps = video_reader(tmp_path / "out.mp4")
     assert (len(overlay), overlay[0].shape, fps) == (20, (96, 128, 3), 25.0)

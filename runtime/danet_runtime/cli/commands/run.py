@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.options import overlays
 from danet_runtime.cli.options.arguments import MODEL, OUTPUTS, PACE, RARE, TrustedKeys
 from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import backend_name
@@ -31,15 +32,14 @@ def run(
             "--output",
             "-o",
             metavar="FILE",
-            help="Overlay video: {video suffixes}; of pictures, 10 a second; of a camera, at its own times "
-            "(.avi has none).",
+            help="Overlay: a video, a picture (.png, .jpg) of one frame, or overlays:FOLDER.",
             rich_help_panel=OUTPUTS,
         ),
     ] = None,
     masks: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder for one PNG with labels a frame.", rich_help_panel=OUTPUTS
+            metavar="FOLDER", help="Folder for the labels, one PNG a frame.", rich_help_panel=OUTPUTS
         ),
     ] = None,
     sink: Annotated[
@@ -90,8 +90,7 @@ def run(
             "--report",
             "--json",
             metavar="FILE",
-            help="JSON report; by default beside the video, or in the folder of masks. -: to standard "
-            "output, and all else to standard error.",
+            help="JSON report; by default beside these; - for standard output.",
             rich_help_panel=OUTPUTS,
         ),
     ] = None,
@@ -103,9 +102,14 @@ def run(
             rich_help_panel=OUTPUTS,
         ),
     ] = False,
-    legend: Annotated[
-        bool, typer.Option("--legend", help="Draw the names of the classes.", rich_help_panel=OUTPUTS)
-    ] = False,
+    alpha: overlays.Alpha = 0.5,
+    legend: overlays.Legend = False,
+    contours: overlays.Contours = False,
+    names: overlays.Names = False,
+    head_up: overlays.HeadUp = False,
+    palette: overlays.Palette = "bundle",
+    upsample: overlays.Upsample = "nearest",
+    grey_masks: overlays.GreyMasks = False,
     backend: Annotated[
         str,
         typer.Option(
@@ -253,6 +257,7 @@ def run(
     from danet_runtime.cli.live.status import reporting_status
     from danet_runtime.cli.options.engines import open_segmenter
     from danet_runtime.recorder.recorder import FlightRecorder
+    from danet_runtime.results.style import OverlayStyle
     from danet_runtime.sinks.protocol.abilities import QuittableSink
     from danet_runtime.sources.opening import open_sources
     from danet_runtime.stream.state.options import StreamOptions
@@ -268,7 +273,9 @@ def run(
     )
     outputs.check(named, (bundle, *(fallback or ())))
     outputs.remove_leftovers()
-    sinks = outputs.open_sinks(legend)
+    sinks = outputs.open_sinks(
+        OverlayStyle(alpha, legend, contours, names, head_up, palette, upsample), grey_masks=grey_masks
+    )
     recorders = []
     for name, folder in outputs.recordings.items():
         recorders.append(
@@ -287,6 +294,7 @@ def run(
         inference_timeout_s=inference_timeout_s,
         stale_after_s=stale_after_s,
         give_up_after_s=give_up_after_s,
+        copy=False,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = open_console(stderr=True)
@@ -309,6 +317,9 @@ def run(
                 damaged=damaged,
                 wait_s=wait_for_sources,
                 tell=lambda words: tell(f"danet: {words}", err=True),
+            )
+            outputs.check_counts(
+                {name: max_frames if max_frames == 1 else one.count for name, one in frames.items()}
             )
             stream = Stream(
                 segmenters,

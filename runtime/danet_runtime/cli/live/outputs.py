@@ -10,9 +10,10 @@ from danet_runtime.cli.console.printing import tell
 from danet_runtime.cli.live.placeholders import ALL_CAMERAS, CAMERA, Placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from danet_runtime.cli.live.collisions import Place, PlaceKind
+    from danet_runtime.results.style import OverlayStyle
     from danet_runtime.sinks.protocol.sink import Sink
 
 
@@ -130,6 +131,27 @@ class Outputs:
                 err=True,
             )
 
+    def check_counts(self, counts: Mapping[str, int | None]) -> None:
+        """Refuse a single picture as the output of a camera that gives several frames.
+
+        Args:
+            counts: Frames that each camera gives; ``None`` where that is not known.
+
+        Raises:
+            UsageError: There is such an output.
+        """
+        from danet_runtime.errors import UsageError
+        from danet_runtime.sinks import sink_target
+
+        for name, texts in self.sinks.items():
+            for text in texts:
+                if sink_target(text).sink.statement.writes == "picture" and counts[name] != 1:
+                    frames = "frames without end" if counts[name] is None else f"{counts[name]} frames"
+                    raise UsageError(
+                        f"{text} is one picture, and {name} gives {frames}; give overlays:FOLDER or a video, "
+                        "or --max-frames 1"
+                    )
+
     def remove_leftovers(self) -> None:
         """Remove what a killed run left unfinished of its report.
 
@@ -178,7 +200,9 @@ class Outputs:
             places.append(Place("--report", self.report))
         return places
 
-    def open_sinks(self, legend: bool) -> dict[str, list[Sink]]:
+    def open_sinks(
+        self, style: OverlayStyle | None = None, *, grey_masks: bool = False
+    ) -> dict[str, list[Sink]]:
         """The sinks of each camera, without the flight recordings.
 
         Raises:
@@ -188,7 +212,13 @@ class Outputs:
 
         return {
             name: [
-                open_sink(text, legend=legend, overwrite=self.overwrite, split_minutes=self.split_minutes)
+                open_sink(
+                    text,
+                    style=style,
+                    overwrite=self.overwrite,
+                    split_minutes=self.split_minutes,
+                    grey_masks=grey_masks,
+                )
                 for text in texts
             ]
             for name, texts in self.sinks.items()
@@ -211,9 +241,13 @@ def _filled(filling: Placeholders, text: str, camera: str, option: str) -> str:
 
 
 def _report_beside(output: Path | None, masks: Path | None) -> Path | None:
-    """Return the default path of the report: beside the video, or in the folder of masks."""
+    """Return the default path of the report: beside the video or picture, or in the folder."""
     from danet_runtime.files.names import fitting_name
+    from danet_runtime.sinks import sink_target
 
     if output is not None:
+        target = sink_target(output)
+        if target.path is not None and target.sink.statement.writes == "folder":
+            return target.path / "report.json"
         return output.with_name(fitting_name(output.stem, ".json"))
     return masks / "report.json" if masks is not None else None

@@ -28,12 +28,6 @@ def _sinks() -> str:
     return SINKS.explained
 
 
-def _video_suffixes() -> str:
-    from danet_runtime.sinks.video import VideoSink
-
-    return ", ".join(VideoSink.statement.suffixes)
-
-
 def _backends(compared: bool) -> str:
     from danet_runtime.backends.registry import backends
 
@@ -61,7 +55,6 @@ def _engine_names() -> str:
 _FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
     "{sources}": _sources,
     "{sinks}": _sinks,
-    "{video suffixes}": _video_suffixes,
     "{backends}": lambda: _backends(compared=False),
     "{compared backends}": lambda: _backends(compared=True),
     "{backend names}": _backend_names,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from danet_runtime.frames.arrays import UInt8Array
-from danet_runtime.results.overlay import DEFAULT_OPACITY, Overlay
+from danet_runtime.results.overlay import Overlay
 from danet_runtime.results.result import Result
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.protocol.sink import StreamFormat
 
 
@@ -15,28 +16,19 @@ class OverlayPicture:
 
     Args:
         stream_format: Format of the results.
-        opacity: Share of the classes' colors, 0..1.
-        legend: Whether to draw the names of the classes.
+        style: How they are drawn.
 
     Raises:
-        UsageError: ``opacity`` is out of range.
         MissingDependencyError: OpenCV is not installed.
     """
 
-    def __init__(
-        self, stream_format: StreamFormat, *, opacity: float = DEFAULT_OPACITY, legend: bool = False
-    ) -> None:
+    def __init__(self, stream_format: StreamFormat, style: OverlayStyle | None = None) -> None:
         self._overlay = Overlay(
-            stream_format.size_hw,
-            stream_format.classes,
-            stream_format.palette,
-            opacity=opacity,
-            legend=legend,
-            pixels=stream_format.pixels,
+            stream_format.size_hw, stream_format.classes, style, pixels=stream_format.pixels
         )
         self._picture: UInt8Array = np.empty((*stream_format.size_hw, 3), np.uint8)
 
     def draw(self, result: Result) -> UInt8Array:
         """The overlay of one result, (H, W, 3) uint8 BGR; to be read until the next one is drawn."""
-        self._overlay.blend_into(result.frame, result.labels, self._picture)
+        self._overlay.draw_into(result, self._picture)
         return self._picture

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from danet_runtime.registry import Statement
+from danet_runtime.results.style import OverlayStyle
 from danet_runtime.sinks.protocol.sink import Sink
 
 
@@ -17,7 +18,8 @@ class SinkStatement(Statement):
         schemes: Schemes of the texts that name it, each without the colon that follows it.
         suffixes: Suffixes of the files that it writes, in lower case with their dots; a path with one of them
             needs no scheme.
-        writes: Whether its name is the path of a file, of a folder, or of neither. A sink that writes a file
+        writes: Whether its name is the path of a file, of a picture, which is one result and written at once,
+            of a folder, or of none of them. A sink that writes a file
             is a :class:`danet_runtime.sinks.writing.parts.FileSink`: its output is split in time, and goes on
             in another file where one breaks. The first class that writes a folder takes paths without a
             suffix.
@@ -29,7 +31,7 @@ class SinkStatement(Statement):
 
     schemes: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
-    writes: Literal["file", "folder"] | None = None
+    writes: Literal["file", "picture", "folder"] | None = None
     may_stream: bool = False
     is_address: bool = False
     is_shared: bool = False
@@ -40,12 +42,14 @@ class SinkWanted(NamedTuple):
     """The settings of a sink besides its name.
 
     Attributes:
-        legend: Whether overlays have the names of the classes.
+        style: How overlays are drawn.
         overwrite: Whether files that exist may be replaced.
+        grey_masks: Whether masks are grey pictures; else they have the colors of the classes as palette.
     """
 
-    legend: bool = False
+    style: OverlayStyle = OverlayStyle()
     overwrite: bool = False
+    grey_masks: bool = False
 
 
 class RegisteredSink(Sink, Protocol):

@@ -10,7 +10,7 @@ from danet_runtime.clock import now_ns
 from danet_runtime.errors import AgreementError, BackendError, FaultError
 from danet_runtime.inference.segmenter import Segmenter
 from danet_runtime.processes.running import RUNNING
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
 from danet_runtime.stream.state.context import StreamContext
 from danet_runtime.stream.state.fallback import DeadlineFallback
@@ -85,7 +85,7 @@ class Inference:
         if self._options.golden:
             for segmenter in self._segmenters:
                 with self.workers[0]:
-                    check = check_golden(segmenter.bundle, segmenter.precision, segmenter)
+                    check = check_golden(segmenter.bundle, segmenter.precision, segmenter.labels_of)
                 check.require(segmenter.backend.name)
         self._health.started()
 
@@ -96,13 +96,15 @@ class Inference:
         self._context.fail(wanted)
 
     def _segment(self, pipeline: CameraPipeline, slot: FrameSlot) -> None:
+        segmenter = self._segmenters[self.level]
         try:
             with self.workers[0]:
                 self._pin(pipeline, slot)
-                times = self._segmenters[self.level].infer_into(slot.model_input, slot.labels)
+                times = segmenter.infer_into(slot.model_input, slot.labels)
         except BackendError as error:
             self._note_failure(pipeline, slot, error)
             return
+        slot.labelling = segmenter.labelling
         slot.stage_ns.update(times.by_stage())
         self._deliver(pipeline, slot)
 

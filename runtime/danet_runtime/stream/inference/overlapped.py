@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from danet_runtime.errors import BackendError, FaultError
-from danet_runtime.inference.segmenter import Segmenter, Submission
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.inference.segmenter import Segmenter
+from danet_runtime.inference.submission import Submission
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.stream.inference.inference import Inference
 from danet_runtime.stream.inference.pace import Pace
 from danet_runtime.stream.pipeline.camera_pipeline import CameraPipeline
@@ -120,6 +121,7 @@ class OverlappedInference(Inference):
             try:
                 with self.workers[1]:
                     times, device = flight.segmenter.collect(flight.submission)
+                slot.labelling = flight.segmenter.labelling
                 slot.stage_ns.update(times.by_stage())
             except BackendError as raised:
                 error = raised

@@ -14,7 +14,7 @@ from typing import Any
 from danet_runtime.errors import BackendError, DanetError, SourceError, UsageError
 from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.inference.segmenter import Segmenter
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.sources.protocol.abilities import aspect_of, is_variable, why_awaited
 from danet_runtime.sources.protocol.source import Source

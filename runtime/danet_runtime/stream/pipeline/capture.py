@@ -20,7 +20,7 @@ from danet_runtime.errors import (
 )
 from danet_runtime.frames.pixel_formats import pixels_of
 from danet_runtime.processes.running import RUNNING
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sources.protocol.abilities import Interruptible, Reopenable, why_awaited
 from danet_runtime.sources.protocol.source import FrameInfo
 from danet_runtime.stream.pipeline.camera import Camera

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from danet_runtime.clock import now_ns
-from danet_runtime.results.result import FrameSlot, Result
+from danet_runtime.results.result import Result
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks.protocol.sink import StreamFormat
 from danet_runtime.stream.pipeline.camera import Camera
 from danet_runtime.stream.pipeline.frame_counts import FrameCounts
@@ -126,9 +126,8 @@ class Delivery:
                 return None
             self._slots.borrow(slot)
         try:
-            frame, labels = slot.frame.copy(), slot.labels.copy()
-            result = slot.result()  # its age is told after the copy, which a busy machine may hold up
-            return None if result.age_ms > max_age_ms else replace(result, frame=frame, labels=labels)
+            result = slot.own_result()
+            return None if result.age_ms > max_age_ms else result
         finally:
             self.release(slot)
 

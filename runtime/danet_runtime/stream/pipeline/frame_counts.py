@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from danet_runtime.clock import now_ns
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.timing import LatencyRecorder, LatencySummary
 
 

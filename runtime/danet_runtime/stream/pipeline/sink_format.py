@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from danet_runtime.errors import SinkFormatError
 from danet_runtime.results.health import Health
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks.protocol.abilities import AdaptableSink
 from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from danet_runtime.errors import SinkError
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.sinks.protocol import abilities
 from danet_runtime.sinks.protocol.sink import Sink, StreamFormat
 from danet_runtime.stream.pipeline.sink_format import SinkFormat

@@ -48,6 +48,8 @@ class StreamOptions:
         grace_s: How long the end of the stream waits for a thread before it is given up.
         watch_every_s: Time between two checks of the watchdog.
         fallback: Rules for stepping between several models.
+        copy: Whether the results that a caller iterates over are copies, which stay as they are; else views
+            of the stream's own arrays, to be read until the next is asked for.
     """
 
     deadline_ms: float | None = None
@@ -74,6 +76,7 @@ class StreamOptions:
     grace_s: float = 5.0
     watch_every_s: float = 0.05
     fallback: FallbackRules = field(default_factory=FallbackRules)
+    copy: bool = True
 
     def __post_init__(self) -> None:
         for entry in fields(self):

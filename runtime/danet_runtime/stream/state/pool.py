@@ -23,7 +23,7 @@ from collections import deque
 from contextlib import suppress
 
 from danet_runtime.frames.pixel_formats import Pixels
-from danet_runtime.results.result import FrameSlot
+from danet_runtime.results.slot import FrameSlot
 from danet_runtime.stream.state.slots import ClosedError, Handover
 
 

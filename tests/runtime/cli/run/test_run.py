@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from danet_command import DANET
+from mask_files import labels_in
 from video_files import repeated
 
 from danet_runtime.bundle import Bundle
@@ -159,7 +160,7 @@ def test_pictures_become_masks_of_their_names(
     )
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in (tmp_path / "masks").iterdir()) == ["one.png", "two.png"]
-    mask = cv2.imread(str(tmp_path / "masks" / "one.png"), cv2.IMREAD_UNCHANGED)
+    mask = labels_in(tmp_path / "masks" / "one.png")
     assert (mask[2:20, 20:60] == 2).all()  # sky
     assert (mask[40:, 2:60] == 0).all()  # road
     assert json.loads((tmp_path / "r.json").read_text())["frames"]["out"] == 2

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from command_parts import RunningCommand, frames_of, lines_of, report_of, sink_of
+from mask_files import labels_in
 from small_disk import can_mount, on_small_disk
 
 from danet_runtime.bundle import Bundle
@@ -110,9 +111,7 @@ def test_masks_and_lines_before_the_disk_is_full_are_whole(
     kept = sorted((disk.kept / "masks").iterdir())
     assert len(kept) == masks["written"] > 5
     for file in kept:
-        mask = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        assert mask is not None
-        assert mask.shape == (96, 128)
+        assert labels_in(file).shape == (96, 128)
     assert len(lines_of(disk.kept / "out.jsonl")) == lines["written"] > 5
     assert frames_of(command.folder / "out.mp4") == video["written"] > masks["written"]
 

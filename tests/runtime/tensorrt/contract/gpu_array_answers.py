@@ -40,13 +40,13 @@ def main(path: Path, engines: Path) -> dict[str, object]:
     random = np.random.default_rng(5)
     frames = [random.integers(0, 256, bundle.manifest.frame.shape, np.uint8) for _ in range(4)]
     with Segmenter(bundle, "fp32") as reference:
-        truth = [reference(frame) for frame in frames]
+        truth = [reference.labels_of(frame) for frame in frames]
     backend = open_backend(bundle, "fp32", "tensorrt", engine_folder=engines)
     answers: dict[str, object] = {"graph": backend.describe()["cuda_graph"]}
     with Segmenter(bundle, "fp32", backend) as segmenter:
-        labels = [segmenter(GPUArray(frame)) for frame in frames]
+        labels = [segmenter.labels_of(GPUArray(frame)) for frame in frames]
         answers["to the host"] = [bool((a == b).all()) for a, b in zip(labels, truth, strict=True)]
-        stay = [segmenter(GPUArray(frame), on_device=True) for frame in frames]
+        stay = [segmenter.labels_of(GPUArray(frame), on_device=True) for frame in frames]
         answers["on the device"] = [
             ctypes.string_at(one.address, two.size) == two.tobytes()
             for one, two in zip(stay, truth, strict=True)
