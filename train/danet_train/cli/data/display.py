@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,19 +87,18 @@ def splits_table(frames: Sequence[Frame], division: Division, proposal: Proposal
 
 @contextmanager
 def progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal, which is gone at the end; yield what counts one file.
+    """Show how many files are done (:mod:`danet_train.cli.progress`); yield what counts one.
 
     Args:
         console: Where to.
-        what: What is done, in a word.
+        what: Name of the work, in a word.
         total: Number of files.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from danet_train.cli.progress import ShownProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    done = count(1)
+    with ShownProgress(console, what, total) as shown:
+        yield lambda: shown(next(done))
 
 
 def summary_table(checks: Sequence[SplitCheck]) -> Table:
