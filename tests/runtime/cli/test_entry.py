@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -73,9 +73,8 @@ def number_options() -> list[Any]:
     """Every option of every command that takes a number, with what else the command needs."""
     found = []
     group: Any = typer.main.get_command(build_app())
-    for entry in entry_points(group=COMMAND_GROUP):
-        command = group.get_command(None, entry.name)
-        hints = get_type_hints(entry.load())
+    for command, function in commands_of(group):
+        hints = get_type_hints(function)
         for option in command.params:
             kinds = {hints.get(option.name), *get_args(hints.get(option.name))} & {int, float}
             if option.param_type_name == "option" and kinds:
@@ -83,8 +82,19 @@ def number_options() -> list[Any]:
                 words = ["x" for one in needed if one.param_type_name == "argument"]
                 words += [f"{one.opts[-1]}=x" for one in needed if one.param_type_name == "option"]
                 case = (command, option.opts[0], int in kinds, words)
-                found.append(pytest.param(*case, id=f"{entry.name} {option.opts[0]}"))
+                found.append(pytest.param(*case, id=f"{command.name} {option.opts[0]}"))
     return found
+
+
+def commands_of(group: Any) -> Iterator[tuple[Any, Callable[..., Any]]]:
+    """Every command with its function; of a group, such as `danet data`, each of its own."""
+    for entry in entry_points(group=COMMAND_GROUP):
+        command, loaded = group.get_command(None, entry.name), entry.load()
+        if isinstance(loaded, typer.Typer):
+            functions = {info.name: info.callback for info in loaded.registered_commands}
+            yield from ((one, functions[name]) for name, one in command.commands.items())
+        else:
+            yield command, loaded
 
 
 @pytest.mark.parametrize(("command", "option", "is_whole", "needed"), number_options())

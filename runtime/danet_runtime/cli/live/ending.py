@@ -91,7 +91,8 @@ def _print(report: StreamReport, written: Sequence[str], *, has_report: bool) ->
     console = open_console(stderr=_is_stdout_taken(report, written))
     several = len(report.cameras) > 1
     ran = f"{report.backend.get('name')}:{report.bundle.get('precision')}"
-    title = f"Frames through {ran} ({report.ending}, policy {report.policy})"
+    console.print(f"{report.bundle.get('path')} through {ran}", soft_wrap=True)
+    title = f"Frames ({report.ending}, policy {report.policy})"
     counts = Table(*["camera"] * several, "in", "out", "dropped", "unfinished", "fps", title=title)
     for camera in report.cameras if several else ():
         frames = camera["frames"]
