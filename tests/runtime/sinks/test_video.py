@@ -245,8 +245,7 @@ def test_a_full_disk_is_noticed_at_once_and_the_frames_before_stay(
         """
         import numpy as np, resource, signal, sys
         from pathlib import Path
-        from danet_runtime import OverlayStyle
-from danet_runtime.errors import SinkError
+        from danet_runtime.errors import SinkError
         from danet_runtime.sinks.writing.video_file import VideoFile
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
