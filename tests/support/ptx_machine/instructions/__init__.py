@@ -1,0 +1,1 @@
+"""What each instruction does, as a function of a warp."""

@@ -1,0 +1,1 @@
+"""Matrices in registers, and asynchronous products of warpgroups."""

@@ -1,0 +1,1 @@
+"""Global, shared and tensor memory, and who may touch what after whom."""
