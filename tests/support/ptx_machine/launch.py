@@ -106,6 +106,7 @@ def launch(ptx: str, how: Launch, arguments: Sequence[int], memory: GlobalMemory
                 threads=threads,
                 arguments=named,
                 leader=int(rng.integers(THREADS)),
+                rng=rng,
             )
             try:
                 _BlockRun(block, program, rng, report).run()

@@ -36,6 +36,7 @@ class Block:
     threads: int
     arguments: Mapping[str, int]
     leader: int
+    rng: np.random.Generator
 
 
 class Warp:
@@ -43,7 +44,7 @@ class Warp:
 
     Attributes:
         index: Number of the warp in its block.
-        registers: The register file: (32,) bits each, ``None`` before the first write, or a result on its way.
+        registers: The register file: (32,) bits each, ``None`` before the first write, or a promise.
             Arrays in it are never changed, but replaced.
         held: How often each register is an operand of a product in flight.
         most_registers: Registers a thread, which ``setmaxnreg`` changes.

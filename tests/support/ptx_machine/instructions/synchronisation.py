@@ -22,6 +22,7 @@ from ptx_machine.syntax import Immediate, Instruction, Label, Register
 from ptx_machine.warp import LANES, THREADS, Warp
 
 _ALL_LANES = Immediate(-1)
+_GIVES_UP = 0.2  # how often try_wait returns before the phase is complete, as it may
 
 
 def mbarrier_at(warp: Warp, address: Array, mask: Array | None, line: int) -> Mbarrier:
@@ -104,7 +105,7 @@ def _test_phase(ins: Instruction, places: Places) -> Step:
                 warp.shared.clocks.acquire(warp.index, found.handed)
             warp.registers[target.index] = filled(done, 1)
 
-        if waits:
+        if waits and warp.block.rng.random() > _GIVES_UP:
             return AtPhase(found, parity, resume)
         resume()
         return Pause()

@@ -111,7 +111,7 @@ class Products:
     def issue(
         self, form: ProductForm, targets: tuple[int, ...], a: tuple[int, ...] | Array, b: Array, keep: Array
     ) -> None:
-        """Begin ``wgmma.mma_async``; ``targets``, and ``a`` where it is in registers, are places in the file."""
+        """Begin ``wgmma.mma_async``; ``targets``, and ``a`` where it is in registers, are places."""
         warp, line = self._warp, form.line
         if not self.fenced:
             raise Fault("missing-wgmma-fence", f"line {line}: no wgmma.fence since the last wait")
@@ -140,7 +140,7 @@ class Products:
         self._open.append(_Product(results, number, operands))
 
     def _places(self, descriptor: Array, extent: int, form: ProductForm, *, contiguous_k: bool) -> Array:
-        """Return the (16, extent) places in shared memory, in units of two bytes, of an operand's elements."""
+        """Return the (16, extent) places in shared memory, in units of two bytes, of an operand."""
         shared, line = self._warp.shared, form.line
         value = self._warp.uniform(descriptor, line, "descriptor")
         if value >> 49 & 7:

@@ -173,7 +173,7 @@ class SharedMemory:
         self._by[left], self._at[left] = warp, self.clocks.now(warp)
 
     def note_product(self, granules: Array, number: int, actor: Actor) -> None:
-        """Let product ``number`` of a warp read these places, by the asynchronous proxy, until it has ended."""
+        """Let product ``number`` of a warp read these places, by the asynchronous proxy, until its end."""
         clocks = self.clocks
         stale = self._at[granules] > clocks.fenced[actor.warp][self._by[granules]]
         self.note_read(granules, actor)
