@@ -31,6 +31,14 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 CHUNK_QK = 64
 """Channels of query and key at a time where whole queries do not fit."""
 
+_MOST_HELD_QK = 256
+"""Channels up to which sm_90 and later multiply whole queries rightly.
+
+Beyond them Triton 3.6 to 3.9 writes the transposed operand where the descriptors of ``wgmma`` do not read
+it: the compiled code is wrong by as much as its results, as its execution shows
+(tests/export/kernels/executed/test_executed_kernels.py).
+"""
+
 _BARRIERS = 256
 """Bytes of shared memory for the barriers of asynchronous matrix units and copies; the most seen are 32."""
 
@@ -212,7 +220,8 @@ def specify(sizes: Sizes, architecture: Architecture, variant: KernelVariant) ->
     block_qk = next_power_of_two(d_qk)
     block_n = max(16, tile.keys * 64 // max(64, block_qk))  # wider queries and keys: fewer keys at once
     held = _most_shared_memory(tile, block_n, block_qk, block_v, architecture)
-    if held > architecture.shared_memory_of(variant):
+    miscompiled = architecture.capability in (90, 100, 110) and block_qk > _MOST_HELD_QK
+    if miscompiled or held > architecture.shared_memory_of(variant):
         block_qk, block_n, tile = CHUNK_QK, tile.keys, replace(tile, ahead=False)
     return KernelSpec(
         operator="PositionAttention",

@@ -71,3 +71,9 @@ def test_no_order_of_the_warps_changes_a_result(arch, seed):
     case = attention(200, 16, 64, arch)
     outcome = execute(case, seed)
     assert outcome.error <= OPERATORS[case.operator].tolerance["fp16"] / 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["sm_90", "sm_110"])
+def test_queries_wider_than_triton_multiplies_rightly_are_read_in_chunks(arch):
+    check(attention(136, 320, 64, arch), everything=False)
