@@ -8,6 +8,11 @@ for 97 -> 769 with aligned corners) both give the same weights to the last bit.
 
 Interpolation is in FP32, horizontal first, every product and sum rounded by itself (multiply-add is not fused
 here), so that NumPy's FP32 arithmetic reproduces it exactly: ``danet_export.ops.upsample_argmax.reference``.
+
+Where four rows of labels always lie between the same two rows of logits (:func:`shares_rows`: at ratios of
+8 and 16, and with aligned corners of 4), one thread takes a pixel in each of the four, and interpolates
+horizontally once for them: 12.8 instructions a pixel and class instead of 30, and a quarter of the loads.
+The products, sums and roundings are the same, and so are the labels, to the bit.
 """
 
 from __future__ import annotations
@@ -19,6 +24,12 @@ from danet_export.kernels.architectures import Architecture
 from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks
 from danet_runtime.bundle.manifest import KernelVariant
 from danet_runtime.bundle.operators import Sizes
+
+_SHARED_ROWS = 4
+"""Rows of labels that a program computes."""
+
+_BLOCK_W = 128
+"""Columns of labels that a program computes."""
 
 
 @triton.jit
@@ -81,6 +92,91 @@ def upsample_argmax(
     tl.store(at, winner.to(tl.float32).to(labels.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _row_weight(y, LOGITS_HEIGHT: tl.constexpr, HEIGHT: tl.constexpr, ALIGN_CORNERS: tl.constexpr):
+    """Return the samples above and below one row of labels, and the weight of the lower, (1,) each."""
+    row = tl.minimum(y + tl.zeros([1], tl.int32), HEIGHT - 1)
+    return _cell(row, LOGITS_HEIGHT, HEIGHT, ALIGN_CORNERS)
+
+
+@triton.jit
+def _better(highest, winner, top, bottom, from_above, index):
+    """Return the higher score of one row so far, and its class."""
+    score = (1.0 - from_above) * top + from_above * bottom
+    better = score > highest  # a later class must be strictly better: ties stay with the lowest
+    return tl.where(better, score, highest), tl.where(better, index, winner)
+
+
+@triton.jit
+def _write_row(labels, winner, x, y, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+    """Store one row of labels."""
+    value = winner.to(tl.float32).to(labels.dtype.element_ty)
+    tl.store(labels + y * WIDTH + x, value, mask=(x < WIDTH) & (y < HEIGHT))
+
+
+@triton.jit
+def upsample_argmax_of_four_rows(
+    logits,
+    labels,
+    CLASSES: tl.constexpr,
+    LOGITS_HEIGHT: tl.constexpr,
+    LOGITS_WIDTH: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ALIGN_CORNERS: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+):
+    """Compute four rows of labels between two rows of logits; grid (tiles across, rows / 4, batch)."""
+    batch = tl.program_id(2).to(tl.int64)
+    x = tl.program_id(0) * BLOCK_W + tl.arange(0, BLOCK_W)
+    y = tl.program_id(1) * 4
+    left, right, from_left = _cell(tl.minimum(x, WIDTH - 1), LOGITS_WIDTH, WIDTH, ALIGN_CORNERS)
+    above, below, weight0 = _row_weight(y, LOGITS_HEIGHT, HEIGHT, ALIGN_CORNERS)
+    _, _, weight1 = _row_weight(y + 1, LOGITS_HEIGHT, HEIGHT, ALIGN_CORNERS)
+    _, _, weight2 = _row_weight(y + 2, LOGITS_HEIGHT, HEIGHT, ALIGN_CORNERS)
+    _, _, weight3 = _row_weight(y + 3, LOGITS_HEIGHT, HEIGHT, ALIGN_CORNERS)
+    w1 = from_left
+    w0 = 1.0 - w1
+    plane = logits + batch * CLASSES * LOGITS_HEIGHT * LOGITS_WIDTH
+    highest0 = tl.full([BLOCK_W], float("-inf"), tl.float32)
+    highest1 = highest0
+    highest2 = highest0
+    highest3 = highest0
+    winner0 = tl.zeros([BLOCK_W], tl.int32)
+    winner1 = winner0
+    winner2 = winner0
+    winner3 = winner0
+    for index in range(CLASSES):
+        a = tl.load(plane + (above * LOGITS_WIDTH + left)).to(tl.float32)
+        b = tl.load(plane + (above * LOGITS_WIDTH + right)).to(tl.float32)
+        c = tl.load(plane + (below * LOGITS_WIDTH + left)).to(tl.float32)
+        d = tl.load(plane + (below * LOGITS_WIDTH + right)).to(tl.float32)
+        top = w0 * a + w1 * b
+        bottom = w0 * c + w1 * d
+        highest0, winner0 = _better(highest0, winner0, top, bottom, weight0, index)
+        highest1, winner1 = _better(highest1, winner1, top, bottom, weight1, index)
+        highest2, winner2 = _better(highest2, winner2, top, bottom, weight2, index)
+        highest3, winner3 = _better(highest3, winner3, top, bottom, weight3, index)
+        plane += LOGITS_HEIGHT * LOGITS_WIDTH
+    labels += batch * HEIGHT * WIDTH
+    _write_row(labels, winner0, x, y, HEIGHT, WIDTH)
+    _write_row(labels, winner1, x, y + 1, HEIGHT, WIDTH)
+    _write_row(labels, winner2, x, y + 2, HEIGHT, WIDTH)
+    _write_row(labels, winner3, x, y + 3, HEIGHT, WIDTH)
+
+
+def shares_rows(logits_height: int, height: int, *, align_corners: bool) -> bool:
+    """Return whether each four rows of labels, from a multiple of four on, lie between two rows of logits.
+
+    With pixel centres at halves the rows of logits lie ratio / 2 below a multiple of the ratio, so four must
+    divide ratio / 2; with aligned corners they lie at multiples of (height - 1) / (logits_height - 1).
+    """
+    if align_corners:
+        cells = logits_height - 1
+        return cells > 0 and (height - 1) % cells == 0 and (height - 1) // cells % _SHARED_ROWS == 0
+    return height % logits_height == 0 and height // logits_height % (2 * _SHARED_ROWS) == 0
+
+
 def specify(sizes: Sizes, _architecture: Architecture, variant: KernelVariant) -> KernelSpec:
     """Return the kernel for one problem, the same in both variants and for every architecture.
 
@@ -92,10 +188,11 @@ def specify(sizes: Sizes, _architecture: Architecture, variant: KernelVariant) -
             ``align_corners``: whether the outermost samples of both grids coincide, or their outer edges.
         variant: Variant, which decides only how much shared memory is allowed.
     """
-    block_h, block_w = 4, 128
+    align_corners = bool(sizes["align_corners"])
+    shared = shares_rows(sizes["logits_height"], sizes["height"], align_corners=align_corners)
     return KernelSpec(
         operator="UpsampleArgmax",
-        function=upsample_argmax,
+        function=upsample_argmax_of_four_rows if shared else upsample_argmax,
         pointers={"logits": None, "labels": None},
         constants={
             "CLASSES": sizes["classes"],
@@ -103,11 +200,11 @@ def specify(sizes: Sizes, _architecture: Architecture, variant: KernelVariant) -
             "LOGITS_WIDTH": sizes["logits_width"],
             "HEIGHT": sizes["height"],
             "WIDTH": sizes["width"],
-            "ALIGN_CORNERS": bool(sizes["align_corners"]),
-            "BLOCK_H": block_h,
-            "BLOCK_W": block_w,
+            "ALIGN_CORNERS": align_corners,
+            **({} if shared else {"BLOCK_H": _SHARED_ROWS}),
+            "BLOCK_W": _BLOCK_W,
         },
-        grid=(blocks(sizes["width"], block_w), blocks(sizes["height"], block_h), sizes["batch"]),
+        grid=(blocks(sizes["width"], _BLOCK_W), blocks(sizes["height"], _SHARED_ROWS), sizes["batch"]),
         # Rounded once instead of twice, a score would no longer be that of the reference.
         options=LaunchOptions(warps=4, stages=1, fuse_multiply_add=False),
         variant=variant,
