@@ -149,3 +149,8 @@ def test_an_unknown_form_is_refused_and_never_guessed(instruction):
     count = instruction.count("%")
     with pytest.raises(UnsupportedPtxError):
         result_of(instruction, registers=("b32",) * count)
+
+
+@given(WORDS)
+def test_popc_counts_the_ones(word):
+    assert result_of("popc.b32 %r0, %r1", (word, np.uint32), registers=("b32", "b32")) == word.bit_count()

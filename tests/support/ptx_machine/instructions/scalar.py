@@ -275,6 +275,11 @@ def _compare(ins: Instruction) -> Pure:
     return _make(ins, (width, width), 1, lambda a, b: compare(a.view(view), b.view(view)))
 
 
+def _count_bits(ins: Instruction) -> Pure:
+    width = {"b32": 32, "b64": 64}[ins.parts[-1]]
+    return _make(ins, (width,), 32, lambda value: np.bitwise_count(value).astype(np.uint32))
+
+
 def _power(ins: Instruction) -> Pure:
     if ins.parts != ("ex2", "approx", "ftz", "f32"):
         raise ValueError(ins.text)
@@ -371,6 +376,7 @@ _RULES: Final[dict[str, Callable[[Instruction], Pure]]] = {
     "selp": _select,
     "setp": _compare,
     "ex2": _power,
+    "popc": _count_bits,
     "cvt": _convert,
     "mov": _move,
 }

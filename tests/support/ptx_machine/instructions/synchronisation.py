@@ -22,7 +22,7 @@ from ptx_machine.syntax import Immediate, Instruction, Label, Register
 from ptx_machine.warp import LANES, THREADS, Warp
 
 _ALL_LANES = Immediate(-1)
-_GIVES_UP = 0.2  # how often try_wait returns before the phase is complete, as it may
+_GIVES_UP = 0.2  # how often try_wait ends its waiting without success, as it may at any time
 
 
 def mbarrier_at(warp: Warp, address: Array, mask: Array | None, line: int) -> Mbarrier:
@@ -107,6 +107,9 @@ def _test_phase(ins: Instruction, places: Places) -> Step:
 
         if waits and warp.block.rng.random() > _GIVES_UP:
             return AtPhase(found, parity, resume)
+        if waits:
+            warp.registers[target.index] = filled(0, 1)
+            return Pause()
         resume()
         return Pause()
 
