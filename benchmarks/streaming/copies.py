@@ -1,4 +1,4 @@
-"""What it costs that the results of a stream are copies: the rate with copies over that with views.
+"""The cost of copying a stream's results: the rate with copies over that with views.
 
     python -m benchmarks.streaming.copies            # writes benchmarks/results/copies.json
 
@@ -33,7 +33,7 @@ RESULTS = results_file("copies")
 
 
 class FixedWork:
-    """A backend that blurs a picture so many times, on every core, and gives zeros."""
+    """A backend that blurs a picture a fixed number of times, on every core, and gives zeros."""
 
     name = "fixed-work"
 

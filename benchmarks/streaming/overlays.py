@@ -1,4 +1,4 @@
-"""What drawing an overlay costs, and what each option adds to it: milliseconds of processor time a frame.
+"""The cost of drawing an overlay, and of each option: milliseconds of processor time a frame.
 
     python -m benchmarks.streaming.overlays          # writes benchmarks/results/overlays.json
 

@@ -1,4 +1,4 @@
-"""What copies of results and the drawing of overlays cost."""
+"""Tables of the cost of copying results and of drawing overlays."""
 
 from __future__ import annotations
 

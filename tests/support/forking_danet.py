@@ -86,7 +86,7 @@ def _of_the_command(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _serve() -> None:
     asked = os.fdopen(os.dup(0), encoding="utf-8")
-    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
         os.dup2(nowhere, number)
@@ -101,9 +101,9 @@ def _serve() -> None:
         pid = os.fork()
         if not pid:
             asked.close()
-            told.close()
+            answers.close()
             _become(*request)
-        print(json.dumps(_waited(pid, timeout_s)), flush=True, file=told)
+        print(json.dumps(_waited(pid, timeout_s)), flush=True, file=answers)
 
 
 def _waited(pid: int, timeout_s: float) -> int | None:

@@ -14,8 +14,8 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     """Return a folder that all processes of this run share and none may change.
 
     Args:
-        factory: Of this process.
-        name: Of the folder, other than that of any test's.
+        factory: This process's own.
+        name: The folder's, other than that of any test's.
         make: Fills the empty folder.
     """
     root = factory.getbasetemp()

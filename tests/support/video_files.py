@@ -148,7 +148,7 @@ def repeated(path: Path, video: Path, times: int) -> Path:
     """Write the pictures of a video over and over, as they are coded there.
 
     Args:
-        path: Of the new file.
+        path: Path of the new file.
         video: Read from; its packets come in the order in which they are shown.
         times: How often.
     """

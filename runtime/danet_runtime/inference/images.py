@@ -1,4 +1,4 @@
-"""What a segmenter takes as one picture: an array, a file, or a picture of Pillow."""
+"""Pictures that a segmenter takes: an array, a file, or a picture of Pillow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORIENTATION_TAG: Final = 0x0112
 
 @runtime_checkable
 class PillowPicture(Protocol):
-    """What is used of a picture of Pillow, which need not be installed."""
+    """The part of a picture of Pillow that is used; Pillow need not be installed."""
 
     mode: str
 

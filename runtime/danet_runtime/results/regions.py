@@ -1,4 +1,4 @@
-"""What is written on the regions of an overlay: borders, and the names of large ones."""
+"""Drawing on the regions of an overlay: borders, and the names of large ones."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ def lines(module: ModuleType, clock: list[float], *, terminal: bool = False) -> 
 def test_without_a_terminal_a_line_comes_every_ten_seconds_with_the_time_that_is_left(
     module: ModuleType, clock: list[float]
 ) -> None:
-    told = lines(module, clock)
-    assert len(told) == 10
-    assert told[0] == "scoring: 10 of 100, about 2 min left"
-    assert told[4] == "scoring: 50 of 100, about 50 s left"
-    assert told[-1] == "scoring: 100 of 100, about 0 s left"
+    written = lines(module, clock)
+    assert len(written) == 10
+    assert written[0] == "scoring: 10 of 100, about 2 min left"
+    assert written[4] == "scoring: 50 of 100, about 50 s left"
+    assert written[-1] == "scoring: 100 of 100, about 0 s left"
 
 
 def test_a_quiet_command_tells_nothing_of_its_progress(clock: list[float]) -> None:

@@ -195,13 +195,13 @@ def run(
     source_timeout_s: Annotated[
         float,
         typer.Option(
-            metavar="S", help="A source that gives no frame for so long is stuck.", rich_help_panel=RARE
+            metavar="S", help="A source that gives no frame for this time is stuck.", rich_help_panel=RARE
         ),
     ] = 2.0,
     inference_timeout_s: Annotated[
         float,
         typer.Option(
-            metavar="S", help="An inference that takes so long is stuck: a fault.", rich_help_panel=RARE
+            metavar="S", help="An inference that takes this time is stuck: a fault.", rich_help_panel=RARE
         ),
     ] = 5.0,
     stale_after_s: Annotated[
@@ -212,7 +212,7 @@ def run(
         float | None,
         typer.Option(
             metavar="S",
-            help="End when a camera is lost for so long; by default never.",
+            help="End when a camera is lost for this time; by default never.",
             rich_help_panel=RARE,
         ),
     ] = None,

@@ -51,7 +51,7 @@ class ShownProgress:
 
         Args:
             done: Their number.
-            total: Of how many, where that has changed.
+            total: Number of all parts, where that has changed.
             what: Name of the work that begins now, where that is another.
         """
         now = time.monotonic()

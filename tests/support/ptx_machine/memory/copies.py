@@ -19,13 +19,13 @@ from ptx_machine.warp import LANES, THREADS, Warp
 
 @dataclass
 class _Copy:
-    """One instruction's copy; ``told`` where an mbarrier tells others of it."""
+    """One instruction's copy; ``announced`` where an mbarrier tells others of it."""
 
     granules: Array
     data: npt.NDArray[np.uint16]
     number: int
     landed: bool = False
-    told: bool = False
+    announced: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Copies:
         while len(self._groups) > allowed:
             for copy in self._groups.pop(0):
                 self._land(copy)
-                if copy.told:
+                if copy.announced:
                     shared.clocks.learn(index, shared.clocks.copies_of(index), copy.number)
                 else:
                     shared.adopt(copy.granules, index, copy.number)
@@ -110,7 +110,7 @@ class Copies:
         handed.known[index] = 0
         handed.known[clocks.copies_of(index)] = clocks.begun(clocks.copies_of(index))
         for copy in self._flying:
-            copy.told = True
+            copy.announced = True
         self.arrivals.append(_Arrival(at, tuple(self._flying), handed, line))
 
     def complete(self) -> None:
