@@ -16,9 +16,9 @@ import pytest
 from sink_parts import result
 from small_disk import NAMESPACES, can_mount
 
-from danet_runtime.sinks import StreamFormat, masks, open_sink
+from danet_runtime.sinks import StreamFormat, open_sink
 from danet_runtime.sinks.protocol.sink import Sink
-from danet_runtime.sinks.writing import parts
+from danet_runtime.sinks.writing import parts, picture_folder
 
 HW = (48, 64)
 
@@ -26,7 +26,7 @@ HW = (48, 64)
 @pytest.fixture(autouse=True)
 def looking_at_every_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(masks, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(picture_folder, "LOOK_EVERY_S", 0.0)
 
 
 def write(sink: Sink, *ids: int) -> None:
