@@ -17,7 +17,7 @@ from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 RUN_BY_CI = {"make", "pip"}
 """`make` and `pip` set a machine up: `.ci/run` is what runs them."""
 NOT_HERE = {"docs/own_data.md"}
-"""Begins with pictures and masks of its own, and trains for longer than a test may."""
+"""Begins with pictures and masks of its own: test_own_data.py."""
 PAGES = sorted({block.page for block in blocks("sh") if not block.is_marked} - NOT_HERE)
 
 
