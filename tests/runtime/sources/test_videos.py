@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -273,3 +274,11 @@ def _flat_video(path: Path, patches: list[tuple[int, int, int]], tag: Callable[[
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+@pytest.mark.slow
+def test_an_encoder_that_takes_the_machine_for_itself_gives_it_back(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    make(tmp_path, kind("av1.mp4"))
+    threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {before}
