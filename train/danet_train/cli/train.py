@@ -177,6 +177,7 @@ def train(
     from rich.console import Console
 
     from danet_train.checkpoint import read_checkpoint
+    from danet_train.cli.precision_here import precision_here
     from danet_train.cli.recipe_warnings import recipe_warnings
     from danet_train.cli.tables import score_table
     from danet_train.cli.training_display import TrainingDisplay
@@ -228,6 +229,7 @@ def train(
         if world.is_main:
             typer.echo(as_yaml(settings), nl=False)
         return
+    settings, other_precision = precision_here(settings, assignments or (), world)
     learn, score = (
         open_dataset(data, split, classes, bad_samples=settings.bad_samples)
         for split in (train_split, val_split)
@@ -242,6 +244,8 @@ def train(
         f"{pick_device(settings.device, world).type}{processes}: {len(learn)} samples to learn from, "
         f"{len(score)} to score"
     )
+    if other_precision is not None:
+        console.print(other_precision)
     for warning in recipe_warnings(settings, config, world, begins=not resume and source is None):
         typer.echo(f"danet: warning: {warning}", err=True)
     for split, dataset in ((train_split, learn), (val_split, score)):
