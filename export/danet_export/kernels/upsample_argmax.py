@@ -111,7 +111,8 @@ def _better(highest, winner, top, bottom, from_above, index):
 def _write_row(labels, winner, x, y, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
     """Store one row of labels."""
     value = winner.to(tl.float32).to(labels.dtype.element_ty)
-    tl.store(labels + y * WIDTH + x, value, mask=(x < WIDTH) & (y < HEIGHT))
+    row = y + tl.zeros_like(x)
+    tl.store(labels + row * WIDTH + x, value, mask=(x < WIDTH) & (row < HEIGHT))
 
 
 @triton.jit
