@@ -135,10 +135,11 @@ def _each(
     if workers < 2 or len(jobs) < 16:  # starting a process costs as much as a few scenes
         yield from map(work, jobs)
         return
+    with holding_signals():  # the tracker of semaphores ignores SIGINT and SIGTERM itself, but not SIGHUP
+        resource_tracker.ensure_running()  # its start lets those two through again
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        resource_tracker.ensure_running()  # its start would let signals through again
         with holding_signals():  # the processes start as the jobs come in, which is all at once
             results = pool.map(work, jobs)
         yield from results  # one job a time: an interruption waits for those that run

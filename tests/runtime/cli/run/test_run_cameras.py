@@ -178,9 +178,8 @@ def test_a_fallback_needs_a_deadline(danet: Callable, bundle: Bundle) -> None:
 def test_the_help_says_what_a_stranger_must_know(danet: Callable) -> None:
     help_text = " ".join(danet("run", "--help-all").stdout.replace("│", " ").split())
     for words in (
-        "{start}, when the run began in UTC",
-        "by Ctrl-C, SIGTERM or SIGHUP; 1 a source",
-        "files were stopped before their end",
+        "{start}, the time in UTC",
+        "The exit code is 3 after a fault",
         "the source waits for the slowest output",
         "a slow output misses frames",
         "drive-0000.mp4",
