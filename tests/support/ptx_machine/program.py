@@ -173,15 +173,12 @@ class Program:
                 outcome.resume()
 
     def _fault(self, ins: Instruction, warp: Warp, error: Exception) -> Exception:
-        """Say which operand holds no value."""
-        for register in _registers_of(ins):
-            value = warp.registers[register.index]
-            if value is None:
-                return Fault("register-uninitialised", f"line {ins.line}: {ins.text}")
-            if not isinstance(value, np.ndarray):
-                return Fault(
-                    "register-in-flight", f"line {ins.line}: {ins.text}: a product or load has not ended"
-                )
+        """Say what is wrong with the operands; a target may hold nothing yet, so that alone tells less."""
+        values = [warp.registers[register.index] for register in _registers_of(ins)]
+        if any(value is not None and not isinstance(value, np.ndarray) for value in values):
+            return Fault("register-in-flight", f"line {ins.line}: {ins.text}: a product has not ended")
+        if any(value is None for value in values):
+            return Fault("register-uninitialised", f"line {ins.line}: {ins.text}")
         return UnsupportedPtxError(f"line {ins.line}: {ins.text}: {error}")
 
 

@@ -51,7 +51,8 @@ class TrainConfig(BaseModel):
             place, the same one whoever loads it, and counts.
         threads: Threads of torch on a CPU.
         precision: ``bf16`` runs convolutions and products in bfloat16 (autocast); weights, optimiser and loss
-            stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16.
+            stay float32. Four times as fast as ``fp32`` on a CPU with AMX, slower on one without bfloat16,
+            where ``danet train`` takes ``fp32`` unless ``precision=bf16`` is stated.
             ``fp16`` is for GPUs without bfloat16: the loss is scaled so that small gradients survive, and
             steps whose loss or gradients overflow are left out; slow on a CPU.
         device: ``auto`` takes CUDA where there is one.

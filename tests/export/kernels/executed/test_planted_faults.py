@@ -114,27 +114,39 @@ def test_code_for_another_architecture_is_refused_by_the_driver():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("pattern", "replacement"),
+    ("pattern", "replacement", "kind"),
     [
-        (r"fence\.proxy\.async[^;]*;", ""),
-        (r"wgmma\.wait_group\.sync\.aligned\s+0;", "wgmma.wait_group.sync.aligned 3;"),
-        (r"bar\.sync\s+0;", ""),
+        (r"fence\.proxy\.async[^;]*;", "", "missing-proxy-fence"),
+        (
+            r"wgmma\.wait_group\.sync\.aligned\s+0;",
+            "wgmma.wait_group.sync.aligned 3;",
+            "register-in-flight",
+        ),
+        (r"bar\.sync\s+0;", "", "shared-uninitialised"),
     ],
 )
-def test_a_fault_in_a_hopper_s_kernel_is_a_fault_of_the_machine(pattern, replacement):
-    assert noticed(HOPPER, edit(pattern, replacement)) not in (None, "wrong result", "unwritten")
+def test_a_fault_in_a_hopper_s_kernel_is_noticed(pattern, replacement, kind):
+    assert noticed(HOPPER, edit(pattern, replacement)) == kind
+
+
+@pytest.mark.slow
+def test_products_without_any_fence_before_them_are_noticed():
+    def without(entry, text):
+        return entry, re.sub(r"wgmma\.fence[^;]*;", "", text)
+
+    assert noticed(HOPPER, without) == "missing-wgmma-fence"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "pattern",
+    ("pattern", "kind"),
     [
-        r"tcgen05\.wait::st[^;]*;",
-        r"(?:@%p\d+ )?tcgen05\.commit[^;]*;",
-        r"(?:@%p\d+ )?tcgen05\.dealloc[^;]*;",
-        r"fence\.proxy\.async[^;]*;",
-        r"bar\.sync\s+0;",
+        (r"tcgen05\.wait::st[^;]*;", "tensor-race"),
+        (r"(?:@%p\d+ )?tcgen05\.commit[^;]*;", "deadlock"),
+        (r"(?:@%p\d+ )?tcgen05\.dealloc[^;]*;", "tensor-memory"),
+        (r"fence\.proxy\.async[^;]*;", "missing-proxy-fence"),
+        (r"bar\.sync\s+0;", "shared-uninitialised"),
     ],
 )
-def test_a_fault_in_a_thor_s_kernel_is_a_fault_of_the_machine(pattern):
-    assert noticed(THOR, edit(pattern, "")) not in (None, "wrong result", "unwritten")
+def test_a_fault_in_a_thor_s_kernel_is_noticed(pattern, kind):
+    assert noticed(THOR, edit(pattern, "")) == kind

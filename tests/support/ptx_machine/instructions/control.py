@@ -18,28 +18,23 @@ def branch(ins: Instruction, places: Places) -> Step:
     (label,) = ins.operands
     if not isinstance(label, Label):
         raise ValueError(ins.text)
-    to, line = places.kernel.labels[label.name], ins.line
-
-    def run(_warp: Warp, mask: Array | None) -> int:
-        if mask is not None:
-            raise Fault(
-                "divergence", f"line {line}: some lanes branch alone, which the machine does not follow"
-            )
-        return to
-
-    return run
+    return _go_to(places.kernel.labels[label.name], ins.line)
 
 
 def return_(ins: Instruction, places: Places) -> Step:
     """``ret``."""
-    end, line = len(places.kernel.instructions), ins.line
+    return _go_to(len(places.kernel.instructions), ins.line)
+
+
+def _go_to(place: int, line: int) -> Step:
+    """Return a step that goes on at an instruction, with all lanes."""
 
     def run(_warp: Warp, mask: Array | None) -> int:
         if mask is not None:
             raise Fault(
-                "divergence", f"line {line}: some lanes return alone, which the machine does not follow"
+                "divergence", f"line {line}: some lanes go on alone, which the machine does not follow"
             )
-        return end
+        return place
 
     return run
 
