@@ -317,9 +317,9 @@ def test_under_any_schedule_it_ends_with_sinks_finished_and_frames_accounted_for
         assert schedule.policy == "latest" or len(seen) == schedule.count
 
 
-def test_no_array_is_allocated_per_frame(segmenter_with: Callable) -> None:
+def test_no_array_is_allocated_per_frame_where_results_are_not_copied(segmenter_with: Callable) -> None:
     buffers = set()
-    with stream_of(segmenter_with(Echo()), Frames(200), [Record()]) as stream:
+    with stream_of(segmenter_with(Echo()), Frames(200), [Record()], copy=False) as stream:
         for result in stream:
             buffers.add((result.frame.ctypes.data, result.labels.ctypes.data))
     assert len(buffers) <= 6
