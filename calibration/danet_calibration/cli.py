@@ -11,6 +11,7 @@ import typer
 
 from danet_calibration.gate.rules import GateRules
 from danet_calibration.int8.ranges.methods import MethodChoice
+from danet_runtime.cli.console.json_output import is_stdout
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options.arguments import TrustedKeys, require_there
 from danet_train.data.datasets.layouts import classes_help, layout_names
@@ -211,7 +212,7 @@ def _recorded(console: Console, record: VerdictFile, output: Path) -> Iterator[N
     except BaseException as error:
         if isinstance(error, GateError):
             _show_verdict(console, error.verdict, f"{output} (not written)")
-        if record.fail(error):
+        if record.fail(error) and not is_stdout(record.path):
             tell(f"The verdict is in {record.path}")
         raise
 
@@ -254,7 +255,8 @@ def _show(console: Console, output: Path, manifest: Manifest, record: VerdictFil
     )
     console.print(decision(report), style="" if report["gate"] == "passed" else "bold yellow")
     record.finish({name: report[name] for name in _VERDICT_PARTS}, Bundle.open(output).sha256)
-    tell(f"The verdict is in {record.path}")
+    if not is_stdout(record.path):
+        tell(f"The verdict is in {record.path}")
 
 
 _RULES_OF_LABELLED_FRAMES = {

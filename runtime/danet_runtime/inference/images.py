@@ -13,6 +13,8 @@ from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.pictures.reading import decode_picture
 
 _ORIENTATION_TAG: Final = 0x0112
+_GREY_16_BITS: Final = "I;16"
+_RANGELESS_MODES: Final = ("I", "F")
 
 
 @runtime_checkable
@@ -46,7 +48,7 @@ def taken(image: object) -> tuple[Any, str | None]:
 
     Raises:
         SourceError: The file is not there, or no picture.
-        FrameError: The picture of Pillow cannot be converted.
+        FrameError: The picture of Pillow cannot be converted, or its values have no known range.
         MissingDependencyError: OpenCV is not installed.
     """
     if isinstance(image, np.ndarray):
@@ -65,8 +67,17 @@ def taken(image: object) -> tuple[Any, str | None]:
 
 
 def _bgr_of(image: PillowPicture) -> UInt8Array:
+    if image.mode in _RANGELESS_MODES:  # Pillow cuts these at 255, and a bright picture comes out white
+        raise FrameError(
+            f"a picture of Pillow's mode {image.mode} does not say what white is; give the path of its file, "
+            "or scale it to 0..255 and convert it to L"
+        )
     try:
-        rgb = np.asarray(image.convert("RGB"))
+        if image.mode.startswith(_GREY_16_BITS):  # likewise; the upper bits are what reading the file gives
+            grey = (np.asarray(image) >> 8).astype(np.uint8)
+            rgb = np.repeat(grey[..., None], 3, axis=2)
+        else:
+            rgb = np.asarray(image.convert("RGB"))
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except (OSError, ValueError) as error:
         raise FrameError(f"the picture of mode {image.mode} cannot be converted to RGB: {error}") from error

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
+
+from picture_kinds import KINDS, with_exif
 
 from danet_runtime import Result, Segmenter
 from danet_runtime.bundle import Bundle
 from danet_runtime.errors import FrameError, SourceError
+from danet_runtime.inference.images import taken
 
 
 class Picture:
@@ -104,3 +108,36 @@ def test_a_file_that_is_no_picture_is_named(segmenter: Segmenter, tmp_path: Path
         segmenter(tmp_path / "missing.png")
     with pytest.raises(SourceError, match=r"is a folder.*Stream\(segmenter, folder\)"):
         segmenter(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_pillow_opened_has_the_pixels_of_its_file_or_is_refused(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "street.png"
+    path.write_bytes(KINDS[kind][0])
+    with PIL.Image.open(path) as opened:
+        if opened.mode == "I":
+            with pytest.raises(FrameError, match=r"mode I does not say what white is.*path of its file"):
+                taken(opened)
+            return
+        frame, name = taken(opened)
+    truth, _ = taken(path)
+    assert name == "street.png"
+    assert frame.flags.c_contiguous
+    assert np.abs(frame.astype(int) - truth).max() <= (1 if "CMYK" in kind else 0)
+
+
+def test_a_picture_of_pillows_own_making_is_segmented_as_its_array(
+    segmenter: Segmenter, picture_maker: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    frame = picture_maker(96, 128)
+    result = segmenter(PIL.Image.fromarray(frame[..., ::-1].copy()))
+    np.testing.assert_array_equal(result.labels, segmenter.labels_of(frame))
+    np.testing.assert_array_equal(result.frame, frame)
+    assert result.name is None
+    turned = tmp_path / "turned.jpg"
+    turned.write_bytes(with_exif(frame[..., ::-1].copy(), "JPEG", 6))
+    assert segmenter(PIL.Image.open(turned)).labels.shape == (128, 96)
+    with pytest.raises(FrameError, match="mode F"):
+        segmenter(PIL.Image.new("F", (8, 8)))

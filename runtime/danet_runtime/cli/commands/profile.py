@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from danet_runtime.cli.console.json_output import is_stdout
 from danet_runtime.cli.console.printing import open_console
 from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys, require_there
 from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
@@ -83,6 +84,7 @@ def profile(
         )
         if json_file is not None:
             write_json(json_file, measured.to_dict(segmenter, origin))
+        if json_file is not None and not is_stdout(json_file):
             console.print(f"written: {json_file}", soft_wrap=True)
         if measured.agreement is not None:
             judge_golden(segmenter.bundle, segmenter.precision, measured.agreement).require(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from danet_runtime.cli.console.json_output import is_stdout, named
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.live.interruption import was_interrupted
 
@@ -30,7 +31,8 @@ def write_report(report: StreamReport, path: Path) -> list[str]:
         report.write(path)
     except OSError as error:
         return [
-            f"the report {path} cannot be written: {error.strerror or error}; give another disk with --report"
+            f"the report {named(path)} cannot be written: {error.strerror or error}; give another disk with "
+            "--report"
         ]
     return []
 
@@ -74,7 +76,11 @@ def show(report: StreamReport, report_path: Path | None, recordings: Sequence[Pa
         Why that could not be printed; nothing where it was.
     """
     try:
-        others = [str(path) for path in (report_path, *recordings) if path is not None and path.exists()]
+        others = [
+            str(path)
+            for path in (report_path, *recordings)
+            if path is not None and path.exists() and not is_stdout(path)
+        ]
         written = [*_files_of(report), *others]
         _print(report, written, has_report=report_path is not None)
     except OSError as error:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from danet_runtime.cli.console.json_output import json_to_stdout
 from danet_runtime.cli.console.loudness import silenced
 from danet_runtime.cli.console.printing import tell
 from danet_runtime.cli.options.numbers import SoundCommand
@@ -91,28 +90,9 @@ class CommonCommand(SoundCommand):
         name = next((one.name for one in self.params if JSON_OPTION in one.opts), None)
         with ExitStack() as stack:
             if name is not None and ctx.params.get(name) == STDOUT:
-                ctx.params[name] = stack.enter_context(_json_to_stdout(str(ctx.info_name)))
+                ctx.params[name] = stack.enter_context(json_to_stdout(str(ctx.info_name)))
             stack.enter_context(silenced(bool(ctx.meta.get(_QUIET))))
             return super().invoke(ctx)
-
-
-@contextmanager
-def _json_to_stdout(command: str) -> Iterator[Path]:
-    """While the block runs, print to standard error; then print what it wrote to the file.
-
-    Yields:
-        The file to write to, which is not there yet.
-    """
-    stdout, sys.stdout = sys.stdout, sys.stderr
-    with tempfile.TemporaryDirectory(prefix="danet-") as folder:
-        file = Path(folder) / f"{command}.json"
-        try:
-            yield file
-        finally:
-            sys.stdout = stdout
-            if file.is_file():
-                sys.stdout.write(file.read_text(encoding="utf-8"))
-                sys.stdout.flush()
 
 
 def _with_json_target(arguments: Sequence[str]) -> list[str]:

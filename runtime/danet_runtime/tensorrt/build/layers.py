@@ -59,5 +59,5 @@ def require_int8(found: Convolutions | None, promised: float | None) -> None:
     )
     raise BackendError(
         f"the engine just built computes none of its {found.total} convolutions on INT8{share}; it is not "
-        "kept: calibrate the bundle again with `danet calibrate`, or build `--precision fp16`"
+        "kept: calibrate the bundle again with `danet calibrate`, or build fp16: `--backend BACKEND:fp16`"
     )

@@ -83,6 +83,7 @@ def test_a_run_without_outputs_says_so_before_it_works_and_what_ran_and_json_sta
     assert json.loads(pure.stdout)["bundle"]["precision"] == "fp32"
     assert "nothing will be written" not in pure.stderr
     assert "through onnxruntime:fp32" in pure.stderr
+    assert "written:" not in pure.stderr  # the file that it went through is nobody's business
 
 
 def test_outputs_that_exist_are_kept_unless_overwrite_is_said(
