@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-
 from picture_kinds import KINDS, with_exif
 
 from danet_runtime import Result, Segmenter
