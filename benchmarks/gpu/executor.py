@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,13 @@ class Model:
         labels: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))
         return labels.to(torch.uint8)
 
+    def bind(self, inputs: dict[str, int], outputs: dict[str, int]) -> Callable[[int], None]:
+        """See :class:`danet_runtime.tensorrt.cuda.executor_slot.Bind`."""
+        return partial(self.enqueue, inputs=inputs, outputs=outputs)
+
     @torch.inference_mode()
     def enqueue(self, stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
-        """See :class:`danet_runtime.tensorrt.cuda.executor_slot.Enqueue`."""
+        """Run the network on a stream."""
         with torch.cuda.stream(torch.cuda.ExternalStream(stream)):  # type: ignore[no-untyped-call]
             labels = self.labels(tensor_at(inputs["frame"], self.frame_shape))
             tensor_at(outputs["labels"], self.labels_shape).copy_(labels)
@@ -93,7 +99,7 @@ class Model:
     def executor(self, slots: int, graph: bool) -> Executor:
         """An executor of its own."""
         return Executor(
-            open_session(), self.enqueue, self.frame_shape, self.labels_shape, depth=slots, graph=graph
+            open_session(), self.bind, self.frame_shape, self.labels_shape, depth=slots, graph=graph
         )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
 import numpy as np
-from simulated_cuda import PRIMARY, SimulatedCuda
+from cuda_objects import PRIMARY
+from simulated_cuda import SimulatedCuda
 
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda.driver import CudaDriver
 from danet_runtime.tensorrt.cuda.executor import Executor
-from danet_runtime.tensorrt.cuda.session import CudaSession
+from danet_runtime.tensorrt.cuda.session import ALIGNMENT, CudaSession
 
 H, W = 2, 6
 FRAME, LABELS = (1, H, W, 3), (1, H, W)
@@ -30,6 +31,10 @@ class Model:
         self.error: Exception | None = None
         self.calls = 0
 
+    def bind(self, inputs: dict[str, int], outputs: dict[str, int]) -> Callable[[int], None]:
+        assert all(address % ALIGNMENT == 0 for address in (*inputs.values(), *outputs.values()))
+        return partial(self, inputs=inputs, outputs=outputs)
+
     def __call__(self, stream: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
         self.calls += 1
         if self.error is not None:
@@ -39,6 +44,7 @@ class Model:
 
     def sum_up(self, address: int) -> None:
         assert self.cuda.context_of[address] == PRIMARY, "an illegal address"
+        assert address % ALIGNMENT == 0, "TensorRT would refuse it"
         frame = np.ctypeslib.as_array((ctypes.c_uint8 * int(np.prod(FRAME))).from_address(address))
         self.scratch[:] = frame.reshape(FRAME).sum(-1, dtype=np.uint8)
 
@@ -52,7 +58,7 @@ class Model:
 def make(cuda: SimulatedCuda, **options: Any) -> tuple[Executor, Model]:
     model = Model(cuda)
     session = CudaSession(CudaDriver(cast("Any", cuda)))  # an object in a module's place
-    return Executor(session, model, FRAME, LABELS, release=model.release, **options), model
+    return Executor(session, model.bind, FRAME, LABELS, release=model.release, **options), model
 
 
 def picture(number: int) -> UInt8Array:
@@ -108,20 +114,20 @@ class ExecutorBackend:
     def __init__(self, cuda: SimulatedCuda, shape: tuple[int, ...]) -> None:
         self.cuda, self.depth, self.count = cuda, 2, int(np.prod(shape))
         session = CudaSession(CudaDriver(cast("Any", cuda)))
-        self.executor = Executor(session, self.enqueue, (*shape, 3), shape, depth=2)
+        self.executor = Executor(session, self.bind, (*shape, 3), shape, depth=2)
         self.submit, self.collect = self.executor.submit, self.executor.collect
         self.pin, self.unpin = self.executor.pin, self.executor.unpin
         self.make_labels = self.executor.make_labels
         self.close = self.executor.close
 
-    def enqueue(self, stream: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+    def bind(self, inputs: dict[str, int], outputs: dict[str, int]) -> Callable[[int], None]:
         """Labels are the frame's first channel."""
 
         def run() -> None:
             frame = (ctypes.c_uint8 * (3 * self.count)).from_address(inputs["frame"])
             ctypes.memmove(outputs["labels"], bytes(frame[::3]), self.count)
 
-        self.cuda.enqueue(stream, run)
+        return lambda stream: self.cuda.enqueue(stream, run)
 
     def infer(self, frame: UInt8Array, labels: UInt8Array) -> None:
         self.collect(self.submit(frame, labels))

@@ -1,5 +1,7 @@
 """A CUDA driver that runs what was enqueued late and in the worst order that its streams and events allow.
 
+While a stream is captured it neither allocates nor loads code: that fails, and spoils the capture.
+
 Stands for the module ``cuda.bindings.driver``. Each stream is a queue; the head of a queue may run when it is
 no wait for an event that has not happened. Which of the heads runs, and when, comes from a seed: a program
 that lacks an order gets a wrong result under some seed. Device memory is host memory, filled with noise.
@@ -14,53 +16,18 @@ each has a default stream of its own; only copies between contexts may touch the
 from __future__ import annotations
 
 import ctypes
-import enum
 import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-
-
-class CUresult(enum.IntEnum):
-    CUDA_SUCCESS = 0
-    CUDA_ERROR_INVALID_VALUE = 1
-    CUDA_ERROR_OUT_OF_MEMORY = 2
-    CUDA_ERROR_INVALID_HANDLE = 400
-    CUDA_ERROR_NOT_READY = 600
-    CUDA_ERROR_ILLEGAL_ADDRESS = 700
-    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
-    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
-
+from cuda_objects import PRIMARY, CUresult, Event, Graph, Operation
 
 OK = (CUresult.CUDA_SUCCESS,)
-PRIMARY = 64
 LEGACY = 1
-
-
-@dataclass
-class Operation:
-    """One thing in a stream's queue."""
-
-    run: Callable[[], object]
-    ready: Callable[[], bool] = lambda: True
-
-
-@dataclass
-class Event:
-    recorded: int = 0  # how often it was recorded, and how often that was reached
-    reached: int = 0
-    at: int = 0
-    context: int = PRIMARY
-
-
-@dataclass
-class Graph:
-    runs: list[Callable[[], object]] = field(default_factory=list)
 
 
 class SimulatedCuda:
@@ -80,6 +47,8 @@ class SimulatedCuda:
     CUpointer_attribute = SimpleNamespace(
         CU_POINTER_ATTRIBUTE_CONTEXT=1, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9
     )
+    CUdevice_attribute = SimpleNamespace(CU_DEVICE_ATTRIBUTE_INTEGRATED=18)
+    CU_MEMHOSTALLOC_DEVICEMAP = 2
 
     def __init__(
         self,
@@ -104,12 +73,15 @@ class SimulatedCuda:
         self.memory: dict[int, Any] = {}
         self.registered: dict[int, int] = {}
         self.on_device: set[int] = set()
+        self.mapped: set[int] = set()
         self.calls: list[str] = []
         self.now = 0
         self.lost: CUresult | None = None
         self.hung = False
         self.refuse: dict[str, CUresult] = {}
         self.most_memory = 10**9
+        self.integrated = False  # no memory of its own, but the host's
+        self.invalidated = False  # a capture in whose midst something was done that is not allowed there
         self.takes_pageable = False  # memory of the host that is not locked: a copy from it waits
 
     # What a test does.
@@ -198,6 +170,10 @@ class SimulatedCuda:
     def cuDeviceGet(self, ordinal: int) -> Any:
         return (*OK, ordinal)
 
+    def cuDeviceGetAttribute(self, attribute: int, _device: int) -> Any:
+        assert attribute == 18
+        return (*OK, int(self.integrated))
+
     def cuDevicePrimaryCtxRetain(self, _device: int) -> Any:
         return (*OK, PRIMARY)
 
@@ -270,16 +246,24 @@ class SimulatedCuda:
     def cuEventElapsedTime(self, began: int, ended: int) -> Any:
         return (*OK, float(self.events[ended].at - self.events[began].at))
 
-    def cuMemHostAlloc(self, nbytes: int, _flags: int) -> Any:
-        return (*OK, self._allocate(nbytes))
+    def cuMemHostAlloc(self, nbytes: int, flags: int) -> Any:
+        made = self._unless_captured(lambda: self._allocate(nbytes))
+        if flags == self.CU_MEMHOSTALLOC_DEVICEMAP:
+            self.mapped.add(made[1])
+        return made
+
+    def cuMemHostGetDevicePointer(self, address: int, _flags: int) -> Any:
+        if address not in self.mapped:
+            return (CUresult.CUDA_ERROR_INVALID_VALUE, 0)
+        return (*OK, self._known(address))
+
+    def cuModuleLoadDataEx(self, *_: Any) -> Any:
+        return self._unless_captured(lambda: 1)
 
     def cuMemAlloc(self, nbytes: int) -> Any:
         if nbytes > self.most_memory:
             return (CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0)
-        address = self._allocate(nbytes)
-        self.on_device.add(address)
-        self.context_of[address] = self.top
-        return (*OK, address)
+        return self._unless_captured(lambda: self._known(self._allocate(nbytes)))
 
     def cuMemFree(self, address: int) -> Any:
         del self.memory[address]
@@ -314,7 +298,7 @@ class SimulatedCuda:
         self.enqueue(stream, lambda: ctypes.memmove(to + half, source + half, nbytes - half))
         return OK
 
-    cuMemcpyHtoDAsync = cuMemcpyDtoDAsync = _copy
+    cuMemcpyHtoDAsync = cuMemcpyDtoDAsync = cuMemcpyAsync = _copy
 
     def cuMemcpyDtoHAsync(self, to: int, source: int, nbytes: int, stream: int) -> Any:
         if self.takes_pageable and to not in self.memory and to not in self.registered:
@@ -343,14 +327,14 @@ class SimulatedCuda:
 
     def cuStreamBeginCapture(self, stream: int, _mode: int) -> Any:
         assert not self.queues[stream], "work is under way on the stream that is captured"
-        self.capturing = (stream, Graph())
+        self.capturing, self.invalidated = (stream, Graph()), False
         return OK
 
     def cuStreamEndCapture(self, stream: int) -> Any:
         assert self.capturing is not None
         assert self.capturing[0] == stream
         graph, self.capturing = self.capturing[1], None
-        if self.refuse_capture:
+        if self.refuse_capture or self.invalidated:
             return (CUresult.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, 0)
         self.graphs[len(self.graphs) + 1] = graph
         return (*OK, len(self.graphs))
@@ -371,10 +355,24 @@ class SimulatedCuda:
             self.queues[stream].append(Operation(run))
         return OK
 
+    def _unless_captured(self, run: Callable[[], int]) -> Any:
+        """Do what a capture does not allow; where there is one, it fails and is spoilt."""
+        if self.capturing is None:
+            return (*OK, run())
+        self.invalidated = True
+        return (CUresult.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, 0)
+
+    def _known(self, address: int) -> int:
+        """Make an address known as one of the current context's device."""
+        self.on_device.add(address)
+        self.context_of[address] = self.top
+        return address
+
     def _allocate(self, nbytes: int) -> int:
-        memory = np.frombuffer(self.random.randbytes(nbytes), np.uint8).copy()
-        self.memory[memory.ctypes.data] = memory
-        return int(memory.ctypes.data)
+        around = np.frombuffer(self.random.randbytes(nbytes + 256), np.uint8).copy()
+        address = around.ctypes.data + -around.ctypes.data % 256
+        self.memory[address] = around
+        return int(address)
 
     def _wait(self, holds: Callable[[], bool]) -> Any:
         while not holds():

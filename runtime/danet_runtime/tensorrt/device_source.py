@@ -17,10 +17,11 @@ from danet_runtime.tensorrt.cuda.device_reader import DeviceReader
 class DeviceSource:
     """Gives a stream arrays on the GPU; see :class:`danet_runtime.sources.protocol.source.Source`.
 
-    The model reads each one where it lies. Beside it the frame is copied to the host, for whoever shows or
-    records it; that copy is made in the thread that takes the arrays, which waits until their library is done
-    with them. So every array must have memory of its own, unchanged as long as the stream holds it; a
-    producer with one buffer gives copies. The frames must be of the bundle's own size and format.
+    Each one is copied on the GPU to where the model reads it. Beside it the frame is copied to the host, for
+    whoever shows or records it; that copy is made in the thread that takes the arrays, which waits until
+    their library is done with them. So every array must have memory of its own, unchanged as long as the
+    stream holds it; a producer with one buffer gives copies. The frames must be of the bundle's own size and
+    format.
 
     Args:
         frames: Arrays with ``__cuda_array_interface__`` or ``__dlpack__``, as of a generator, which runs in

@@ -37,13 +37,18 @@ def open_engine(
     try:
         with session.active():  # before TensorRT looks for a context
             engine = EngineExecution(
-                library, plan, origin, inputs={"frame": frame_shape}, outputs={"labels": labels_shape}
+                library,
+                plan,
+                origin,
+                inputs={"frame": frame_shape},
+                outputs={"labels": labels_shape},
+                allocate=session.make_memory,
             )
     except BaseException:
         session.close()
         raise
     return Executor(
-        session, engine.enqueue, frame_shape, labels_shape, depth=depth, graph=graph, release=engine.close
+        session, engine.bind, frame_shape, labels_shape, depth=depth, graph=graph, release=engine.close
     )
 
 

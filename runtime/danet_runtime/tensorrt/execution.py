@@ -1,24 +1,32 @@
-"""A deserialised engine: its tensors checked against the bundle, and its enqueue, apart from all copies."""
+"""A deserialised engine: its tensors checked against the bundle, and its enqueues, apart from all copies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from danet_runtime.errors import BackendError
 from danet_runtime.tensorrt.build.library import BOTH, TensorRTLibrary
 from danet_runtime.tensorrt.build.log import first_of, make_log
+from danet_runtime.tensorrt.cuda.session import ALIGNMENT
 from danet_runtime.tensorrt.plugins.registration import register_for_running
 
 SERVES: Final = BOTH
 
 Tensors = dict[str, tuple[int, ...]]
 
+_CLOSED: Final = "the engine is closed; open another"
+
 
 class EngineExecution:
-    """One engine with one execution context; enqueue from one thread at a time.
+    """One engine with an execution context for each set of addresses; enqueue from one thread at a time.
 
-    A CUDA context must be current in the calling thread, here and in :meth:`enqueue`.
+    The contexts share the memory of the activations, so their enqueues belong into one stream. Addresses are
+    set once a context: a new address makes TensorRT prepare every plugin anew at the next enqueue, which may
+    load code and is not allowed while a stream is captured (NvInferRuntime.h, ``onShapeChange``; TensorRT for
+    RTX, "Optimizing performance": one context for each captured graph).
+
+    A CUDA context must be current in the calling thread, here, in :meth:`bind` and in what it returns.
 
     Args:
         library: TensorRT, or TensorRT for RTX; the release that built the engine.
@@ -26,17 +34,28 @@ class EngineExecution:
         origin: Name of the engine in errors.
         inputs: Names and shapes of the inputs that the engine must have; all are uint8.
         outputs: Names and shapes of the outputs, likewise uint8.
+        allocate: Returns the address of memory on the GPU, a multiple of 256, for a number of bytes; the
+            caller frees it after :meth:`close`.
 
     Raises:
-        BackendError: The library does not load it, or its tensors are others.
+        BackendError: The library does not load it, its tensors are others, or there is not enough memory.
     """
 
     def __init__(
-        self, library: TensorRTLibrary, plan: bytes, origin: str, *, inputs: Tensors, outputs: Tensors
+        self,
+        library: TensorRTLibrary,
+        plan: bytes,
+        origin: str,
+        *,
+        inputs: Tensors,
+        outputs: Tensors,
+        allocate: Callable[[int], int],
     ) -> None:
         trt = library.module
+        self._trt = trt
         self._origin = origin
         self._title = library.title
+        self._inputs = inputs
         self._failures: list[str] = []
         if library.flavour == "tensorrt":
             self._failures = register_for_running(trt).failures
@@ -47,41 +66,68 @@ class EngineExecution:
         if engine is None:
             raise BackendError(f"{library.title} does not load {origin}: {self._reasons()}")
         self._check_tensors(library, engine, inputs, outputs)
-        context = engine.create_execution_context()
-        if context is None:
-            raise BackendError(f"{library.title} makes no execution context of {origin}: {self._reasons()}")
-        self._runtime: Any = runtime  # outlives the engine, which outlives the context
+        self._runtime: Any = runtime  # outlives the engine, which outlives the contexts
         self._engine: Any = engine
-        self._context: Any = context
-        for name, shape in inputs.items():
-            if not context.set_input_shape(name, shape):
-                raise BackendError(f"{origin} does not take {name} of shape {shape}: {self._reasons()}")
+        self._contexts: list[Any] = []
+        self._memory: tuple[int, int] | None = None
+        if library.shares_activation_memory:
+            nbytes = max(int(engine.device_memory_size_v2), ALIGNMENT)
+            self._memory = allocate(nbytes), nbytes
 
-    def enqueue(self, stream: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-        """Enqueue one inference; nothing is copied and nothing waited for.
+    def bind(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Callable[[int], None]:
+        """Make a context for one set of addresses.
 
         Args:
-            stream: Handle of a CUDA stream other than the default one.
-            inputs: Device address of every input.
-            outputs: Device address of every output.
+            inputs: Device address of every input, a multiple of 256.
+            outputs: Device address of every output, likewise.
+
+        Returns:
+            A function that enqueues one inference on the stream, other than the default one, of a handle;
+            nothing is copied and nothing waited for. It raises a ``BackendError`` where TensorRT refuses, or
+            the engine is closed.
 
         Raises:
-            BackendError: TensorRT refuses, or the engine is closed.
+            BackendError: TensorRT makes no context, or does not take a shape or an address.
         """
-        context = self._context
-        if context is None:
-            raise BackendError("the engine is closed; open another")
+        context = self._make_context()
+        for name, shape in self._inputs.items():
+            if not context.set_input_shape(name, shape):
+                raise BackendError(f"{self._origin} does not take {name} of shape {shape}: {self._reasons()}")
         for name, address in (*inputs.items(), *outputs.items()):
             if not context.set_tensor_address(name, address):
                 raise BackendError(f"{self._title} does not take the address of {name}: {self._reasons()}")
-        if not context.execute_async_v3(stream):
-            raise BackendError(f"{self._title} failed in {self._origin}: {self._reasons()}")
+        number = len(self._contexts)
+        self._contexts.append(context)
+
+        def enqueue(stream: int) -> None:
+            if not self._contexts:
+                raise BackendError(_CLOSED)
+            context = self._contexts[number]
+            if not context.execute_async_v3(stream):
+                raise BackendError(f"{self._title} failed in {self._origin}: {self._reasons()}")
+
+        return enqueue
 
     def close(self) -> None:
         """Free the engine, in TensorRT's order; harmless when called twice."""
-        self._context = None
+        self._contexts.clear()
         self._engine = None
         self._runtime = None
+
+    def _make_context(self) -> Any:  # noqa: ANN401 - an IExecutionContext
+        trt, engine = self._trt, self._engine
+        if engine is None:
+            raise BackendError(_CLOSED)
+        strategies = trt.ExecutionContextAllocationStrategy
+        shared = self._memory is not None
+        context = engine.create_execution_context(strategies.USER_MANAGED if shared else strategies.STATIC)
+        if context is None:
+            raise BackendError(
+                f"{self._title} makes no execution context of {self._origin}: {self._reasons()}"
+            )
+        if self._memory is not None:
+            context.set_device_memory(*self._memory)
+        return context
 
     def _check_tensors(
         self,

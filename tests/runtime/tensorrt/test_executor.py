@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from executor_parts import FRAME, LABELS, H, Model, W, empty, expected, make, picture
+from executor_parts import FRAME, LABELS, Guest, H, Model, W, empty, expected, make, picture
 from simulated_cuda import CUresult, SimulatedCuda
 
 from danet_runtime.errors import BackendError, UsageError
 from danet_runtime.frames.arrays import page_aligned
 from danet_runtime.tensorrt.cuda.driver import CudaDriver
 from danet_runtime.tensorrt.cuda.executor import Executor
+from danet_runtime.tensorrt.cuda.graph import capture
 from danet_runtime.tensorrt.cuda.session import CudaSession
 
 
@@ -152,7 +154,7 @@ def test_a_capture_that_fails_is_said_once_and_the_model_runs_without(caplog, tr
     model = Odd(cuda)
     model.trouble, model.elsewhere = trouble, cuda.new_stream()
     with caplog.at_level(logging.WARNING):
-        executor = Executor(CudaSession(CudaDriver(cuda)), model, FRAME, LABELS)
+        executor = Executor(CudaSession(CudaDriver(cuda)), model.bind, FRAME, LABELS)
     (message,) = [entry.getMessage() for entry in caplog.records]
     assert words in message
     assert words in executor.graph
@@ -167,13 +169,89 @@ def test_a_capture_that_fails_is_said_once_and_the_model_runs_without(caplog, tr
 def test_a_captured_model_is_launched_as_a_graph_and_not_called_again():
     cuda = SimulatedCuda()
     executor, model = make(cuda, depth=3)
-    assert model.calls == 1 + 3  # for real, then one capture a slot
+    assert model.calls == 3 + 3  # each slot for real, then its capture
     labels = np.empty(LABELS, np.uint8)
     for number in range(6):
         executor.collect(executor.submit(picture(number), labels))
-    assert (model.calls, cuda.calls.count("cuGraphLaunch")) == (4, 6)
+    assert (model.calls, cuda.calls.count("cuGraphLaunch")) == (6, 6)
     executor.close()
     assert cuda.calls.count("cuGraphExecDestroy") == 3
+
+
+class Preparing(Model):
+    """Loads code when it runs between its addresses for the first time, as TensorRT's plugins do."""
+
+    def bind(self, inputs, outputs):
+        enqueue, prepared = super().bind(inputs, outputs), []
+
+        def run(stream):
+            if not prepared:
+                self.session.call("cuModuleLoadDataEx", b"code", 0, [], [])
+                prepared.append(stream)
+            enqueue(stream)
+
+        return run
+
+
+def test_each_slot_is_prepared_before_its_capture_in_which_no_code_can_be_loaded():
+    cuda = SimulatedCuda()
+    model, session = Preparing(cuda), CudaSession(CudaDriver(cuda))
+    model.session = session
+    executor = Executor(session, model.bind, FRAME, LABELS, depth=3)
+    assert executor.graph == "captured"
+    assert cuda.calls.count("cuModuleLoadDataEx") == 3
+    for number in range(6):
+        labels = empty()
+        executor.collect(executor.submit(picture(number), labels))
+        np.testing.assert_array_equal(labels, expected(picture(number)))
+    with session.active():
+        unprepared, stream = model.bind({"frame": 0}, {"labels": 0}), cuda.new_stream()
+        with pytest.raises(BackendError, match=r"cuModuleLoadDataEx failed with .*CAPTURE_UNSUPPORTED"):
+            capture(session, stream, lambda: unprepared(stream))
+    executor.close()
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_gpu_that_shares_the_hosts_memory_reads_and_writes_it_without_a_copy(graph):
+    cuda = SimulatedCuda(eager=0.3)
+    cuda.integrated = True
+    executor, _ = make(cuda, graph=graph)
+    assert cuda.calls.count("cuMemHostAlloc") == cuda.calls.count("cuMemHostGetDevicePointer") == 4
+    assert "cuMemAlloc" not in cuda.calls  # no second buffer
+    cuda.calls.clear()
+    flying = []
+    for number in range(12):
+        if len(flying) == executor.depth:
+            before, ticket, labels = flying.pop(0)
+            executor.collect(ticket)
+            np.testing.assert_array_equal(labels, expected(picture(before)))
+        labels, frame = empty(), picture(number)
+        flying.append((number, executor.submit(frame, labels), labels))
+        frame[:] = 0  # the slot has it
+    assert not [call for call in cuda.calls if call.startswith("cuMemcpy")]
+    for _, ticket, _ in flying:
+        executor.collect(ticket)
+    executor.close()
+    assert not cuda.memory
+
+
+def test_where_memory_is_shared_the_gpu_copies_locked_arrays_and_guests_alone():
+    cuda = SimulatedCuda(eager=0.0)
+    cuda.integrated = True
+    executor, _ = make(cuda)
+    frame, labels = page_aligned(FRAME), page_aligned(LABELS)
+    executor.pin(frame, labels)
+    cuda.calls.clear()
+    ticket = executor.submit(frame, labels)
+    frame[:] = picture(7)
+    executor.collect(ticket)
+    np.testing.assert_array_equal(labels, expected(picture(7)))
+    assert [call for call in cuda.calls if call.startswith("cuMemcpy")] == ["cuMemcpyAsync"] * 2
+    stays = executor.make_labels()
+    executor.collect(executor.submit(Guest(cuda, picture(8)), stays))
+    there = (ctypes.c_uint8 * labels.size).from_address(stays.address)
+    np.testing.assert_array_equal(np.frombuffer(there, np.uint8).reshape(LABELS), expected(picture(8)))
+    executor.close()
 
 
 def test_times_are_of_the_gpus_own_clock():

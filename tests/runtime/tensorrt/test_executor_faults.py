@@ -40,11 +40,12 @@ def test_a_model_that_fails_on_a_lost_gpu_in_its_own_words_is_a_fault():
     cuda = SimulatedCuda()
     executor, _ = make(cuda, graph=False)
 
-    def fail(stream, inputs, outputs):
+    def fail(stream):
         cuda.lost = CUresult.CUDA_ERROR_ILLEGAL_ADDRESS
         raise RuntimeError("an illegal memory access was encountered")
 
-    executor._enqueue = fail
+    for slot in executor._slots:
+        slot.enqueue = fail
     with pytest.raises(FaultError, match="ILLEGAL_ADDRESS"):
         executor.submit(picture(1), empty())
     executor.close()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from ptx_machine.driver import ExecutingCuda
 
 from danet_runtime.bundle.operators import OPERATORS, output_shape
 from danet_runtime.errors import BackendError, BundleError, IntegrityError
+from danet_runtime.tensorrt.cuda.driver import CudaDriver
+from danet_runtime.tensorrt.kernels import kernels
 from danet_runtime.tensorrt.kernels.kernels import check_device, select_kernels
 from danet_runtime.tensorrt.kernels.ptx import newest_ptx, oldest_cuda, read_header
 from danet_runtime.tensorrt.kernels.shape_check import check_shapes
@@ -203,3 +206,13 @@ def test_outputs_have_the_shapes_that_the_operators_define():
     assert output_shape(OPERATORS["PositionAttention"], POSITION, {}) == (1, 32, 6, 8)
     assert output_shape(OPERATORS["ChannelEnergy"], [(2, 32, 6, 8)], {"slices": 4}) == (2, 4, 32, 32)
     assert output_shape(OPERATORS["UpsampleArgmax"], [(1, 4, 6, 8)], UPSAMPLE) == (1, 48, 64)
+
+
+def test_a_kernel_that_is_asked_for_again_and_again_is_hashed_once(kernel_bundle, monkeypatch):
+    loaded = select_kernels(kernel_bundle(), "sm_87", "fp16")["ChannelEnergy"]
+    hashed = []
+    monkeypatch.setattr(kernels, "sha256_of", lambda code: hashed.append(code) or "a hash")
+    driver = CudaDriver(ExecutingCuda("sm_87", 163 << 10))
+    found = [driver.load(loaded) for _ in range(3)]  # a plugin does, at each new address
+    assert found[0] is found[1] is found[2]
+    assert hashed == [loaded.ptx]

@@ -22,6 +22,7 @@ Flavour = Literal["tensorrt", "tensorrt-rtx"]
 PluginRoute = Literal["v3", "aot"]
 
 OLDEST: Final = (10, 0)
+SHARED_ACTIVATION_MEMORY: Final = (10, 1)
 AHEAD_OF_TIME_PLUGINS: Final = (10, 9)
 NATIVE_ATTENTION: Final = (10, 14)
 ALWAYS_STRONGLY_TYPED: Final = (11, 0)
@@ -98,6 +99,11 @@ class TensorRTLibrary:
     def has_native_attention(self) -> bool:
         """Whether ONNX's ``Attention`` becomes one fused layer."""
         return self.flavour == "tensorrt-rtx" or self.version[:2] >= NATIVE_ATTENTION
+
+    @property
+    def shares_activation_memory(self) -> bool:
+        """Whether several execution contexts may be given one memory whose size is told, as from 10.1 on."""
+        return self.flavour == "tensorrt-rtx" or self.version[:2] >= SHARED_ACTIVATION_MEMORY
 
     @property
     def keeps_timing_cache(self) -> bool:

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from danet_runtime.dependencies import CUDA_PYTHON, require
 from danet_runtime.errors import BackendError, FaultError
-from danet_runtime.files.atomic import sha256_of
 from danet_runtime.tensorrt.kernels.kernels import LoadedKernel, check_device
 from danet_runtime.tensorrt.kernels.ptx import Release
 
@@ -106,6 +105,11 @@ class CudaDriver:
         attribute = self._driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
         return int(self.call("cuDeviceGetAttribute", attribute, self.call("cuDeviceGet", ordinal)))
 
+    def is_integrated(self, ordinal: int) -> bool:
+        """Whether a GPU has no memory of its own, but the host's, as on a Jetson."""
+        attribute = self._driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_INTEGRATED
+        return bool(self.call("cuDeviceGetAttribute", attribute, self.call("cuDeviceGet", ordinal)))
+
     def architecture(self, ordinal: int | None = None) -> str:
         """Architecture of a GPU, as ``sm_87``; by default of the one that the current context is on."""
         device = self.call("cuDeviceGet", ordinal) if ordinal is not None else self.call("cuCtxGetDevice")
@@ -135,7 +139,7 @@ class CudaDriver:
                 "create one (TensorRT's Runtime does) before the engine runs"
             )
         # A context's address may be used again after its end, its id is not.
-        key = (int(self.call("cuCtxGetId", context)), sha256_of(loaded.ptx), kernel.entry)
+        key = (int(self.call("cuCtxGetId", context)), loaded.digest, kernel.entry)
         with self._lock:
             if key not in self._functions:
                 check_device(kernel, self.architecture(), self.cuda_release())

@@ -8,7 +8,8 @@ Three streams, and per slot memory on both sides and events::
 
 Compute waits for the slot's upload, download for the slot's inference, both by events on the GPU; the host
 waits for one event alone, the last one of the slot that it collects. That wait also makes the slot's memory
-free to be used again, so that nothing else must be ordered.
+free to be used again, so that nothing else must be ordered. The model knows each slot's addresses from the
+start, and no others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from danet_runtime.errors import BackendError, FaultError, FrameError, UsageErro
 from danet_runtime.frames.arrays import UInt8Array, check_buffer, fault_of_target
 from danet_runtime.frames.device_arrays import DeviceArray, DeviceLabels
 from danet_runtime.tensorrt.cuda.device_arrays import DeviceMemory, device_memory
-from danet_runtime.tensorrt.cuda.executor_slot import Enqueue, Slot
+from danet_runtime.tensorrt.cuda.executor_slot import Bind, Slot
 from danet_runtime.tensorrt.cuda.graph import capture_each
 from danet_runtime.tensorrt.cuda.host_buffers import HostBuffers
 from danet_runtime.tensorrt.cuda.labels_pool import LabelsPool
@@ -53,11 +54,12 @@ class Executor:
 
     Args:
         session: The GPU in use; the executor owns it from here on.
-        enqueue: The model; called in the thread that submits, with the session's context current.
+        bind: Makes the model ready for the addresses of a slot; called here, once a slot. What it returns is
+            called in the thread that submits. Both have the session's context current.
         frame_shape: (1, H, W, 3).
         labels_shape: (1, H, W).
         depth: Most frames that may be in flight.
-        graph: Capture the enqueue in a CUDA graph, one a slot, since a graph's addresses are frozen. Where
+        graph: Capture each slot's enqueue in a CUDA graph, whose addresses are frozen. Where
             that fails, it is enqueued each time; said once in the log, and in :attr:`graph`.
         release: Frees the model; called before the session is closed.
 
@@ -74,7 +76,7 @@ class Executor:
     def __init__(
         self,
         session: CudaSession,
-        enqueue: Enqueue,
+        bind: Bind,
         frame_shape: tuple[int, ...],
         labels_shape: tuple[int, ...],
         *,
@@ -91,7 +93,7 @@ class Executor:
         self._session = session
         self._buffers = HostBuffers(session)
         self._pool = LabelsPool(session, labels_shape, self._is_usable, self._running)
-        self._enqueue = enqueue
+        self._bind = bind
         self._release = release
         self._submits = threading.Lock()  # what is enqueued of one frame stands together in the streams
         self._changed = threading.Condition()  # guards everything below
@@ -101,14 +103,16 @@ class Executor:
         self._next_ticket = 0
         self._flying: dict[int, Slot] = {}
         self._free: deque[Slot] = deque()
+        self._slots: list[Slot] = []
         try:
             with self._running():
                 self._transfers = Transfers(session, self._buffers, self._pool)
                 self._computes = session.make_stream()
                 sizes = int(np.prod(frame_shape)), int(np.prod(labels_shape))
-                self._free.extend(Slot(session, *sizes) for _ in range(depth))
+                self._slots.extend(Slot(session, *sizes, bind) for _ in range(depth))
                 if graph:
-                    self.graph = capture_each(session, self._computes, self._free, self._run_model)
+                    self.graph = capture_each(session, self._computes, self._slots, self._run_model)
+                self._free.extend(self._slots)
         except BaseException:
             self.close()
             raise
@@ -172,9 +176,8 @@ class Executor:
 
         Args:
             frame: (1, H, W, 3) uint8, C-contiguous, unchanged until it is collected. One that is on the GPU
-                (see :mod:`danet_runtime.tensorrt.cuda.device_arrays`) is read in place where no graph was
-                captured, and copied on the GPU into the graph's own address where one was, or where it is in
-                another context.
+                (see :mod:`danet_runtime.tensorrt.cuda.device_arrays`) is copied there, to where the model
+                reads it.
             labels: (1, H, W) uint8, C-contiguous, on the host or on the GPU, written until it is collected;
                 no memory of the frame's.
 
@@ -234,9 +237,10 @@ class Executor:
             self._closed = True
             usable = self._changed.wait_for(lambda: self._inside == 0, CLOSE_GRACE_S) and self._fault is None
         is_idle = usable and self._session.is_idle(CLOSE_GRACE_S)
+        enqueues = [slot.enqueue for slot in self._slots]
         with self._changed:  # slots hold guests, and labels that nobody collected
-            self._flying.clear()
-            self._free.clear()
+            for slots in (self._flying, self._free, self._slots):
+                slots.clear()
         if is_idle:
             with contextlib.suppress(BackendError), self._session.active():
                 for free in (self._release, self._buffers.unpin_all, self._pool.close):
@@ -250,7 +254,7 @@ class Executor:
             logger.error("the GPU is lost or does not answer; its memory is left to the end of the process")
             # A model's destructor calls the driver, which may never return: it must not be run, not even at
             # the interpreter's end.
-            for kept in (self._enqueue, self._release):
+            for kept in (self._bind, self._release, *enqueues):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
             self._session.abandon()
 
@@ -285,19 +289,19 @@ class Executor:
 
     def _start(self, slot: Slot, source: UInt8Array | DeviceMemory) -> None:
         call = self._session.call
-        frame_address = self._transfers.upload(slot, source)
+        self._transfers.upload(slot, source)
         call("cuStreamWaitEvent", self._computes, slot.uploaded, 0)
         call("cuEventRecord", slot.inference_began, self._computes)
         if slot.graph is not None:
             call("cuGraphLaunch", slot.graph, self._computes)
         else:
-            self._run_model(slot, self._computes, frame_address)
+            self._run_model(slot, self._computes)
         call("cuEventRecord", slot.inferred, self._computes)
         self._transfers.download(slot)
 
-    def _run_model(self, slot: Slot, stream: int, frame_address: int) -> None:
+    def _run_model(self, slot: Slot, stream: int) -> None:
         try:
-            self._enqueue(stream, {"frame": frame_address}, {"labels": slot.labels_address})
+            slot.enqueue(stream)
         except FaultError:
             raise
         except Exception as error:

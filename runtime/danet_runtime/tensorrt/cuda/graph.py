@@ -16,15 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 def capture_each(
-    session: CudaSession, stream: int, slots: Collection[Slot], run: Callable[[Slot, int, int], None]
+    session: CudaSession, stream: int, slots: Collection[Slot], run: Callable[[Slot, int], None]
 ) -> str:
     """Give every slot a graph of the model between its own addresses, or none of them one.
+
+    Each slot's model runs once for real before: whatever it loads, allocates or is told of its addresses at
+    its first enqueue must not come into the capture.
 
     Args:
         session: CUDA session whose context is current.
         stream: CUDA stream that the model runs on.
         slots: All that there are, with nothing under way.
-        run: Enqueues the model for a slot on a stream, with the frame at an address.
+        run: Enqueues the model of a slot on a stream.
 
     Returns:
         ``captured``, or why not, which is said in the log as well.
@@ -35,11 +38,10 @@ def capture_each(
     """
     for slot in slots:
         session.call("cuMemsetD8Async", slot.frame_address, 0, slot.frame.array.nbytes, stream)
-    first = next(iter(slots))
-    run(first, stream, first.frame_address)
+        run(slot, stream)
     session.call("cuStreamSynchronize", stream)
     try:
-        graphs = [capture(session, stream, partial(run, slot, stream, slot.frame_address)) for slot in slots]
+        graphs = [capture(session, stream, partial(run, slot, stream)) for slot in slots]
     except FaultError:
         raise
     except BackendError as error:

@@ -21,6 +21,9 @@ from danet_runtime.tensorrt.cuda.driver import CudaDriver, cuda_driver
 
 logger = logging.getLogger(__name__)
 
+ALIGNMENT: Final = 256
+"""Device addresses that TensorRT takes are multiples of this; so are those that the driver allocates."""
+
 _POLL_S: Final = 0.002
 
 
@@ -46,6 +49,7 @@ class CudaSession:
     Attributes:
         driver: The CUDA driver whose functions are called.
         ordinal: Index of the GPU.
+        is_integrated: Whether the GPU has no memory of its own, but the host's, as on a Jetson.
 
     Raises:
         MissingDependencyError: cuda-python is not installed.
@@ -58,6 +62,7 @@ class CudaSession:
         self._streams: list[int] = []
         self._made: list[tuple[str, Any]] = []  # how each thing is freed, in the order of their making
         self._device = self.driver.call("cuDeviceGet", self.ordinal)
+        self.is_integrated = self.driver.is_integrated(self.ordinal)
         self._context: Any = self.driver.call("cuDevicePrimaryCtxRetain", self._device)
         try:
             with self.active():
@@ -124,8 +129,19 @@ class CudaSession:
         self._made.append(("cuMemFreeHost", address))
         return PinnedMemory(address, nbytes)
 
+    def make_mapped(self, nbytes: int) -> tuple[PinnedMemory, int]:
+        """Pinned memory that the GPU reads and writes where it lies, and its address for the GPU.
+
+        Raises:
+            BackendError: There is not enough, or the GPU cannot.
+        """
+        flags = self.driver.api.CU_MEMHOSTALLOC_DEVICEMAP
+        address = int(self.driver.call("cuMemHostAlloc", nbytes, flags))
+        self._made.append(("cuMemFreeHost", address))
+        return PinnedMemory(address, nbytes), int(self.driver.call("cuMemHostGetDevicePointer", address, 0))
+
     def make_memory(self, nbytes: int) -> int:
-        """Memory on the GPU; its address.
+        """Memory on the GPU; its address, a multiple of :data:`ALIGNMENT`.
 
         Raises:
             BackendError: There is not enough.

@@ -1,12 +1,11 @@
 """Copies of one slot: its frame to where the model reads it, its labels to where they were asked for.
 
 Either may be on the host or on the GPU, there also in another context than the session's, as where pycuda
-made one of its own.
+made one of its own. On a GPU that shares the host's memory the model reads and writes the slot's own buffers
+on the host; there only arrays that are locked, or on the GPU, are copied by it.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from danet_runtime.frames.arrays import UInt8Array
 from danet_runtime.tensorrt.cuda.device_arrays import DeviceMemory
@@ -36,35 +35,31 @@ class Transfers:
         self.uploads = session.make_stream()
         self.downloads = session.make_stream()
 
-    def upload(self, slot: Slot, source: UInt8Array | DeviceMemory) -> int:
-        """Make a frame ready for the model, when ``slot.uploaded`` has happened.
+    def upload(self, slot: Slot, source: UInt8Array | DeviceMemory) -> None:
+        """Bring a frame to where the model reads it; it is there when ``slot.uploaded`` has happened.
+
+        Memory on the GPU is copied too: the model's addresses are set once, and need an alignment that memory
+        of others may lack.
 
         Args:
-            slot: Slot that it is copied into, unless it can be read in place.
-            source: The frame; memory on the GPU is read in place where the slot has no graph, whose address
-                would be frozen, and the memory is of the session's context.
-
-        Returns:
-            Its address on the GPU.
+            slot: Slot that it is copied into.
+            source: The frame.
         """
         call, nbytes = self._session.call, slot.frame.array.nbytes
-        in_place = isinstance(source, DeviceMemory) and slot.graph is None and source.context is None
-        slot.has_upload = not in_place
         slot.guest = source if isinstance(source, DeviceMemory) else None
         if slot.guest is not None:
             self._wait_for(slot.guest, self.uploads, slot.guest_ready)
-        if slot.has_upload:
-            call("cuEventRecord", slot.upload_began, self.uploads)
-        if isinstance(source, np.ndarray):
-            address = address_of(source)
-            if not self._buffers.holds(source):
-                slot.frame.array[:] = source.reshape(-1)
-                address = slot.frame.address
-            call("cuMemcpyHtoDAsync", slot.frame_address, address, nbytes, self.uploads)
-        elif slot.has_upload:
+        call("cuEventRecord", slot.upload_began, self.uploads)
+        if isinstance(source, DeviceMemory):
             copy_on_device(self._session, DeviceMemory(slot.frame_address), source, nbytes, self.uploads)
+        elif self._buffers.holds(source):
+            copy = "cuMemcpyAsync" if slot.is_mapped else "cuMemcpyHtoDAsync"
+            call(copy, slot.frame_address, address_of(source), nbytes, self.uploads)
+        else:
+            slot.frame.array[:] = source.reshape(-1)
+            if not slot.is_mapped:
+                call("cuMemcpyHtoDAsync", slot.frame_address, slot.frame.address, nbytes, self.uploads)
         call("cuEventRecord", slot.uploaded, self.uploads)
-        return slot.frame_address if slot.guest is None or slot.has_upload else slot.guest.address
 
     def download(self, slot: Slot) -> None:
         """Bring a slot's labels to its target, after ``slot.inferred``; ``slot.downloaded`` tells when."""
@@ -76,10 +71,11 @@ class Transfers:
         call("cuEventRecord", slot.download_began, self.downloads)
         if isinstance(target, DeviceMemory):
             copy_on_device(self._session, target, DeviceMemory(slot.labels_address), nbytes, self.downloads)
-        else:
-            is_direct = target is not None and self._buffers.holds(target)
-            address = address_of(target) if target is not None and is_direct else slot.labels.address
-            call("cuMemcpyDtoHAsync", address, slot.labels_address, nbytes, self.downloads)
+        elif target is not None and self._buffers.holds(target):
+            copy = "cuMemcpyAsync" if slot.is_mapped else "cuMemcpyDtoHAsync"
+            call(copy, address_of(target), slot.labels_address, nbytes, self.downloads)
+        elif not slot.is_mapped:
+            call("cuMemcpyDtoHAsync", slot.labels.address, slot.labels_address, nbytes, self.downloads)
         call("cuEventRecord", slot.downloaded, self.downloads)
 
     def _wait_for(self, memory: DeviceMemory, stream: int, ready: object) -> None:

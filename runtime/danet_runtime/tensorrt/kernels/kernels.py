@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from danet_runtime.bundle.manifest import Kernel, KernelDtype, KernelVariant
 from danet_runtime.bundle.operators import OPERATORS, Operator
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import BackendError, BundleError
+from danet_runtime.files.atomic import sha256_of
 from danet_runtime.tensorrt.kernels.ptx import Release, dotted, newest_ptx, oldest_cuda, read_header
 from danet_runtime.tensorrt.kernels.targets import WITHOUT_KERNELS, remedy, target_of
 
@@ -24,6 +26,11 @@ class LoadedKernel:
 
     kernel: Kernel
     ptx: bytes
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the code; made once, since a plugin asks for its kernel again and again."""
+        return sha256_of(self.ptx)
 
 
 def select_kernels(

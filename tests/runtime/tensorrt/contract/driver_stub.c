@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, INVALID_PTX = 218,
-       CAPTURE_INVALIDATED = 901 };
+       CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 
 static FILE *record(void) {
     static FILE *file;
@@ -26,6 +26,7 @@ int cuGetErrorName(int error, const char **name) {
             : error == 100             ? "CUDA_ERROR_NO_DEVICE"
             : error == OUT_OF_MEMORY   ? "CUDA_ERROR_OUT_OF_MEMORY"
             : error == INVALID_VALUE   ? "CUDA_ERROR_INVALID_VALUE"
+            : error == CAPTURE_UNSUPPORTED ? "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
             : error == CAPTURE_INVALIDATED ? "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
             : error == 700             ? "CUDA_ERROR_ILLEGAL_ADDRESS"
                                        : "CUDA_ERROR_UNKNOWN";
@@ -44,6 +45,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 75   ? capability / 10
              : attribute == 76 ? capability % 10
              : attribute == 16 ? number("DRIVER_STUB_MULTIPROCESSORS", 16)
+             : attribute == 18 ? number("DRIVER_STUB_INTEGRATED", 0)
                                : 0;
     return SUCCESS;
 }
@@ -56,6 +58,12 @@ int cuDeviceGetName(char *name, int length, int device) {
 
 /* The device's memory is the host's: what an engine is handed as a device address can be read here. */
 static size_t last_stream, last_event, graphs;
+
+/* What is not allowed while a stream is captured fails, and spoils the capture. */
+static size_t captured_stream;
+static int spoiled;
+static int spoils(void) { return captured_stream ? (spoiled = 1) : 0; }
+static void *aligned(size_t bytes) { return aligned_alloc(256, (bytes + 255) / 256 * 256); }
 int cuDevicePrimaryCtxRetain(void **context, int device) {
     last_stream = 776; /* a session's handles are always the same */
     last_event = graphs = 0;
@@ -88,14 +96,21 @@ int cuStreamSynchronize(void *stream) {
     return number("DRIVER_STUB_SYNCHRONIZE", SUCCESS);
 }
 int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    if (spoils()) return CAPTURE_UNSUPPORTED;
     fprintf(record(), "pinned %zu flags=%u\n", bytes, flags);
-    *memory = malloc(bytes);
+    *memory = aligned(bytes);
+    return SUCCESS;
+}
+int cuMemHostGetDevicePointer_v2(void **device, void *memory, unsigned flags) {
+    fprintf(record(), "mapped flags=%u\n", flags);
+    *device = memory;
     return SUCCESS;
 }
 int cuMemAlloc_v2(void **memory, size_t bytes) {
+    if (spoils()) return CAPTURE_UNSUPPORTED;
     if (bytes > (size_t)number("DRIVER_STUB_MEMORY", 1 << 30)) return OUT_OF_MEMORY;
     fprintf(record(), "device %zu\n", bytes);
-    *memory = malloc(bytes);
+    *memory = aligned(bytes);
     return SUCCESS;
 }
 int cuMemHostRegister_v2(void *memory, size_t bytes, unsigned flags) {
@@ -116,6 +131,11 @@ int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t bytes, void *stream)
     return SUCCESS;
 }
 int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t bytes, void *stream) {
+    fprintf(record(), "copy %zu stream=%zu\n", bytes, (size_t)stream);
+    memcpy(to, from, bytes);
+    return SUCCESS;
+}
+int cuMemcpyAsync(void *to, const void *from, size_t bytes, void *stream) {
     fprintf(record(), "copy %zu stream=%zu\n", bytes, (size_t)stream);
     memcpy(to, from, bytes);
     return SUCCESS;
@@ -175,8 +195,9 @@ int cuEventElapsedTime(float *milliseconds, void *began, void *ended) {
 
 /* A graph is what the stand-in says, while its stream is captured, that a launch has to do. */
 typedef void (*node)(void);
-static size_t captured_stream, nodes[16];
+static size_t nodes[16];
 static node node_of[16][16];
+int driver_stub_prepare(void) { return !spoils(); } /* what loads code: whether it may */
 int driver_stub_add_node(size_t stream, node run) {
     if (stream != captured_stream) return 0;
     node_of[graphs][nodes[graphs]++] = run;
@@ -185,6 +206,7 @@ int driver_stub_add_node(size_t stream, node run) {
 int cuStreamBeginCapture_v2(void *stream, int mode) {
     fprintf(record(), "capture stream=%zu mode=%d\n", (size_t)stream, mode);
     captured_stream = (size_t)stream;
+    spoiled = 0;
     nodes[++graphs] = 0;
     return SUCCESS;
 }
@@ -192,7 +214,7 @@ int cuStreamEndCapture(void *stream, void **graph) {
     fprintf(record(), "captured stream=%zu\n", (size_t)stream);
     captured_stream = 0;
     *graph = NULL;
-    if (getenv("DRIVER_STUB_NO_CAPTURE")) return CAPTURE_INVALIDATED;
+    if (spoiled || getenv("DRIVER_STUB_NO_CAPTURE")) return CAPTURE_INVALIDATED;
     *graph = (void *)graphs;
     return SUCCESS;
 }
@@ -218,6 +240,7 @@ int cuGraphLaunch(void *graph, void *stream) {
 }
 int cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
     const char *text = image;
+    if (spoils()) return CAPTURE_UNSUPPORTED;
     fprintf(record(), "load bytes=%zu options=%u\n", strlen(text), count);
     if (strstr(text, "refuse me")) {
         for (unsigned i = 0; i < count; i++)
@@ -271,6 +294,7 @@ static const struct { const char *name; void *address; } TABLE[] = {
     {"cuStreamDestroy", (void *)cuStreamDestroy_v2},
     ENTRY(cuStreamSynchronize),
     ENTRY(cuMemHostAlloc),
+    {"cuMemHostGetDevicePointer", (void *)cuMemHostGetDevicePointer_v2},
     {"cuMemHostRegister", (void *)cuMemHostRegister_v2},
     ENTRY(cuMemHostUnregister),
     {"cuMemAlloc", (void *)cuMemAlloc_v2},
@@ -279,6 +303,7 @@ static const struct { const char *name; void *address; } TABLE[] = {
     {"cuMemcpyHtoDAsync", (void *)cuMemcpyHtoDAsync_v2},
     {"cuMemcpyDtoHAsync", (void *)cuMemcpyDtoHAsync_v2},
     {"cuMemcpyDtoDAsync", (void *)cuMemcpyDtoDAsync_v2},
+    ENTRY(cuMemcpyAsync),
     ENTRY(cuMemcpyPeerAsync),
     {"cuMemcpyDtoH", (void *)cuMemcpyDtoH_v2},
     ENTRY(cuMemsetD8Async),

@@ -11,6 +11,7 @@ import ctypes
 import json
 import logging
 import os
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,10 +28,11 @@ def main() -> dict[str, object]:
 
     session = CudaSession()
 
-    def enqueue(stream: int, inputs: dict[str, int], outputs: dict[str, int]) -> None:
-        session.call("cuMemcpyDtoDAsync", outputs["labels"], inputs["frame"], 24, stream)
+    def bind(inputs: dict[str, int], outputs: dict[str, int]) -> Callable[[int], None]:
+        copied = "cuMemcpyDtoDAsync", outputs["labels"], inputs["frame"], 24
+        return lambda stream: session.call(*copied, stream)
 
-    executor = Executor(session, enqueue, FRAME, LABELS)  # the copies are no nodes of the stub's graph
+    executor = Executor(session, bind, FRAME, LABELS)  # the copies are no nodes of the stub's graph
     labels = np.empty(LABELS, np.uint8)
     frame = np.arange(72, dtype=np.uint8).reshape(FRAME)
     locked = page_aligned(LABELS)

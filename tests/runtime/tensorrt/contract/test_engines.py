@@ -68,31 +68,37 @@ def test_from_no_engine_to_labels_with_the_very_command_that_the_error_gives(
 
 ASIDE = ("push 64", "pop 64")  # the thread's own context is back whenever nothing is done
 UPLOAD, DOWNLOAD, COMPUTE = 777, 778, 779
+SHARED = 4096  # bytes of activations, once for all slots
 EVENTS = 8  # a slot's: three stages with a beginning and an end, a frame and labels of another library
 
 
 def opening(depth, captured=True):
     """From the context to a captured graph a slot; nothing is on the default stream, nor waits for it."""
-    slot = [f"pinned {FRAME} flags=0", f"device {FRAME}", f"pinned {LABELS} flags=0", f"device {LABELS}"]
-    bound = ["address frame", "address labels", f"execute stream={COMPUTE}"]
+    slot = [
+        *(f"pinned {FRAME} flags=0", f"device {FRAME}", f"pinned {LABELS} flags=0", f"device {LABELS}"),
+        *(*["event flags=1"] * EVENTS, "context USER_MANAGED", f"memory {SHARED}", "shape frame 1x48x64x3"),
+        *("address frame", "address labels"),
+    ]
+    run = f"execute stream={COMPUTE}"
     calls = [
-        *("retain 0", *ASIDE, "push 64", "runtime", "deserialize", "context", "shape frame 1x48x64x3"),
-        *("pop 64", "push 64", *["stream flags=1"] * 3, *[*slot, *["event flags=1"] * EVENTS] * depth),
-        *[f"set {FRAME} to 0 stream={COMPUTE}"] * depth,
-        *(*bound, f"synchronize {COMPUTE}"),  # once for real, before it is captured
+        *("retain 0", *ASIDE, "push 64", "runtime", "deserialize", f"device {SHARED}", "pop 64", "push 64"),
+        *(*["stream flags=1"] * 3, *slot * depth),
+        # Each once for real, so that it is prepared before it is captured.
+        *[f"set {FRAME} to 0 stream={COMPUTE}", run, "prepare"] * depth,
+        f"synchronize {COMPUTE}",
     ]
     for graph in range(1, depth + 1) if captured else ():
-        calls += [f"capture stream={COMPUTE} mode=1", *bound, f"captured stream={COMPUTE}"]
+        calls += [f"capture stream={COMPUTE} mode=1", run, f"captured stream={COMPUTE}"]
         calls += [f"instantiate {graph} flags=0", f"destroy graph {graph}"]
     if not captured:
-        calls += [f"capture stream={COMPUTE} mode=1", *bound, f"captured stream={COMPUTE}"]
+        calls += [f"capture stream={COMPUTE} mode=1", run, f"captured stream={COMPUTE}"]
     return [*calls, "pop 64"]
 
 
 def infer(slot, captured=True):
     """One frame through a slot: each stage on its stream, timed, after the one before."""
     first = EVENTS * slot
-    run = ["address frame", "address labels", f"execute stream={COMPUTE}"]
+    run = [f"execute stream={COMPUTE}"]
     return [
         *("push 64", f"event {first + 1} on={UPLOAD}", f"upload {FRAME} stream={UPLOAD}"),
         *(f"event {first + 2} on={UPLOAD}", f"stream={COMPUTE} waits for event {first + 2} flags=0"),
@@ -113,7 +119,8 @@ def closing(depth, captured=True):
         freed += ["free device", "free pinned", "free device", "free pinned"]
     graphs = [f"destroy executable {graph}" for graph in range(depth, 0, -1)] if captured else []
     streams = [f"destroy {stream}" for stream in (COMPUTE, DOWNLOAD, UPLOAD)]
-    return [*ASIDE, *ASIDE, *ASIDE, "push 64", *graphs, *freed, *streams, "pop 64", "release 0"]
+    freed += [*streams, "free device"]
+    return [*ASIDE, *ASIDE, *ASIDE, "push 64", *graphs, *freed, "pop 64", "release 0"]
 
 
 @pytest.mark.parametrize("captured", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -25,7 +25,7 @@ def test_guests_and_labels_that_stay_are_ordered_by_events_of_the_streams_that_w
     assert [call for call in calls if "lock" in call] == ["lock 24 aligned=1 flags=0", "unlock"]
     # The stub's graph holds what TensorRT's stand-in puts there; of a copy it knows nothing.
     assert "the graph is empty" in answers["graph"]
-    assert answers["times"] == [0.0, 1.5, 1.5]  # the guest was read in place
+    assert answers["times"] == [1.5, 1.5, 1.5]
     guest = calls.index("event 7 on=5")
     assert calls[guest + 1] == "stream=777 waits for event 7 flags=0"
     # The first event of labels that stay is for the default stream, the next for the reader that was named.
@@ -42,3 +42,14 @@ def test_guests_and_labels_that_stay_are_ordered_by_events_of_the_streams_that_w
     ]
     assert "copy 72 from context 77 to 64 stream=777" in calls[foreign:]
     assert calls[-1] == "release 0"
+
+
+def test_on_an_integrated_gpu_the_slots_pinned_memory_is_mapped_and_is_all_that_there_is(with_cuda):
+    answers, calls = with_cuda(None, script="executor_answers.py", DRIVER_STUB_INTEGRATED="1")
+    assert answers["right"] == [True] * 5
+    mapped = ["pinned 72 flags=2", "mapped flags=0", "pinned 24 flags=2", "mapped flags=0"] * 2
+    assert [call for call in calls if call.startswith(("pinned", "mapped", "device"))] == [
+        *mapped,
+        "device 24",
+    ]
+    assert not [call for call in calls if call.startswith(("upload", "download"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,12 @@ class At:
         }
 
 
-def enqueue(stream, inputs, outputs):
+def bind(inputs, outputs):
     """Labels are the sum of a pixel's bytes."""
+    return partial(enqueue, inputs=inputs, outputs=outputs)
+
+
+def enqueue(stream, inputs, outputs):
     with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
         frame = torch.as_tensor(At(inputs["frame"], FRAME), device="cuda")
         labels = torch.as_tensor(At(outputs["labels"], LABELS), device="cuda")
@@ -52,7 +57,7 @@ def executor(request):
     from danet_runtime.tensorrt.cuda.session import CudaSession
 
     torch.zeros(1, device="cuda")
-    made = Executor(CudaSession(), enqueue, FRAME, LABELS, depth=3, graph=request.param)
+    made = Executor(CudaSession(), bind, FRAME, LABELS, depth=3, graph=request.param)
     yield made
     made.close()
 

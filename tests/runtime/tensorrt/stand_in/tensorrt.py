@@ -1,5 +1,11 @@
 """Stands in for TensorRT where there is no GPU: the same calls, with ONNX Runtime behind them.
 
+It is as strict as TensorRT is, or by its documentation may be. A new address makes a context prepare itself
+at the next enqueue, which fails while a stream is captured; an address that is no multiple of 256 is refused;
+a context without memory of its own does not run before it was given some, nor on another stream than others
+with the same memory. A graph that was captured reads and writes where its context's addresses are when it is
+launched, so one context serves one graph.
+
 Its plans hold the ONNX file that was parsed. Every call is recorded in ``CALLS`` and, where the environment
 names a file ``TENSORRT_STAND_IN_RECORD``, in that file. That it has no name and no number of arguments that
 the real bindings lack is held by ``contract/test_stand_in.py``.
@@ -9,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import enum
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -43,6 +48,23 @@ def add_to_graph(stream: int, run: Callable[[], None]) -> bool:
     node = _NODE(run)
     _nodes.append(node)
     return bool(add(ctypes.c_size_t(stream), node))
+
+
+def may_load_code() -> bool:
+    """False while the stub driver captures a stream, which that spoils."""
+    try:
+        return bool(ctypes.CDLL("libcuda.so.1").driver_stub_prepare())
+    except (OSError, AttributeError):
+        return True
+
+
+ALIGNMENT = 256
+
+
+class ExecutionContextAllocationStrategy(enum.Enum):
+    STATIC = 0
+    ON_PROFILE_CHANGE = 1
+    USER_MANAGED = 2
 
 
 class DataType(enum.Enum):
@@ -214,8 +236,13 @@ class Builder:
 
 
 class ICudaEngine:
-    def __init__(self, model: bytes) -> None:
+    device_memory_size_v2 = 4096
+
+    def __init__(self, model: bytes, logger: ILogger) -> None:
         import onnxruntime
+
+        self.logger = logger
+        self.stream_of: dict[int, int] = {}  # by the memory that contexts share
 
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self._tensors = {
@@ -239,15 +266,27 @@ class ICudaEngine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._tensors[name][1].shape)
 
-    def create_execution_context(self) -> IExecutionContext:
-        note("context")
-        return IExecutionContext(self)
+    def create_execution_context(
+        self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
+    ) -> IExecutionContext:
+        note(f"context {strategy.name}")
+        return IExecutionContext(self, strategy == ExecutionContextAllocationStrategy.USER_MANAGED)
 
 
 class IExecutionContext:
-    def __init__(self, engine: ICudaEngine) -> None:
+    def __init__(self, engine: ICudaEngine, needs_memory: bool) -> None:
         self.engine = engine
         self.addresses: dict[str, int] = {}
+        self._is_prepared = False
+        self._needs_memory = needs_memory
+        self._memory: int | None = None
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        note(f"memory {size}")
+        if memory % ALIGNMENT or size < self.engine.device_memory_size_v2:
+            self._refuse("the device memory is misaligned, or too small")  # and says nothing to the caller
+        else:
+            self._memory = memory
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         note(f"shape {name} {'x'.join(map(str, shape))}")
@@ -255,17 +294,35 @@ class IExecutionContext:
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         note(f"address {name}")
+        if memory % ALIGNMENT or not memory:
+            return self._refuse(f"the address of {name} is no multiple of {ALIGNMENT}")
         self.addresses[name] = memory
-        return memory != 0
+        self._is_prepared = False
+        return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         note(f"execute stream={stream_handle}")
-        run = functools.partial(self._run, dict(self.addresses))
-        if not add_to_graph(stream_handle, run):
-            run()
+        if self._needs_memory and self._memory is None:
+            return self._refuse("the context has no device memory")
+        if self._memory is not None:
+            first = self.engine.stream_of.setdefault(self._memory, stream_handle)
+            if first != stream_handle:
+                return self._refuse("contexts that share their memory are enqueued on two streams")
+        if not self._is_prepared:
+            note("prepare")  # onShapeChange of every plugin
+            if not may_load_code():
+                return self._refuse("code is loaded while a stream is captured")
+            self._is_prepared = True
+        if not add_to_graph(stream_handle, self._run):
+            self._run()
         return True
 
-    def _run(self, addresses: dict[str, int]) -> None:
+    def _refuse(self, reason: str) -> bool:
+        self.engine.logger.log(ILogger.Severity.ERROR, reason)
+        return False
+
+    def _run(self) -> None:
+        addresses = self.addresses
         shape = self.engine.get_tensor_shape("frame")
         frame = np.frombuffer(ctypes.string_at(addresses["frame"], int(np.prod(shape))), np.uint8)
         (labels,) = self.engine.session.run(None, {"frame": frame.reshape(shape)})
@@ -284,4 +341,4 @@ class Runtime:
         if not serialized_engine.startswith(MAGIC):
             self._logger.log(ILogger.Severity.ERROR, "the magic tag does not match")
             return None
-        return ICudaEngine(serialized_engine.removeprefix(MAGIC).split(b"\n", 1)[1])
+        return ICudaEngine(serialized_engine.removeprefix(MAGIC).split(b"\n", 1)[1], self._logger)
