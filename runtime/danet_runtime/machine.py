@@ -40,10 +40,12 @@ def cpu_model() -> str | None:
 
 def memory_bytes() -> int | None:
     """Installed memory in bytes."""
-    for line in _read(_MEMORY_INFO).splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return None
+    return _memory("MemTotal")
+
+
+def free_memory_bytes() -> int | None:
+    """Memory in bytes that programs may still take without swapping, as the kernel estimates it."""
+    return _memory("MemAvailable")
 
 
 def jetson_release() -> str | None:
@@ -61,6 +63,13 @@ def package_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _memory(kind: str) -> int | None:
+    for line in _read(_MEMORY_INFO).splitlines():
+        if line.startswith(f"{kind}:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def _read(path: Path) -> str:

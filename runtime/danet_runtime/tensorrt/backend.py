@@ -65,7 +65,7 @@ class TensorRTBackend:
         )
         engine = choose_engine(wanted, library, device)
         self.depth = depth
-        self._executor = open_engine(bundle, engine.plan, library, str(engine.path), depth=depth)
+        self._executor = open_engine(bundle, engine.plan, library, engine.path, depth=depth)
         self._frames = 0
         self._sum_ms = np.zeros(3)  # upload, inference, download
         self._device = device

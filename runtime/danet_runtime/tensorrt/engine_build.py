@@ -15,7 +15,7 @@ from danet_runtime.bundle.manifest import KernelVariant, Precision
 from danet_runtime.bundle.reader import Bundle
 from danet_runtime.errors import UsageError
 from danet_runtime.files.atomic import sha256_of
-from danet_runtime.machine import package_version
+from danet_runtime.machine import free_memory_bytes, package_version
 from danet_runtime.tensorrt.build.builder import (
     BuilderOptions,
     BuiltEngine,
@@ -96,7 +96,13 @@ class EngineBuild:
         built = build_plan(
             self.library,
             self.model,
-            NetworkSetup(flags, self.configure, failures),
+            NetworkSetup(
+                flags,
+                self.configure,
+                failures,
+                workspace_bytes=self._workspace_bytes(),
+                full_fp32=self.request.precision == "fp32",
+            ),
             progress,
             options=self.request.options,
             timings=timings,
@@ -105,6 +111,17 @@ class EngineBuild:
         if int8:
             require_int8(built.convolutions, self.request.conv_mac_share_int8)
         return built
+
+    def _workspace_bytes(self) -> int | None:
+        """Half of what is free, where the GPU shares the host's memory; elsewhere there is no limit.
+
+        Without one the builder tries kernels with as much scratch memory as there is, which everything else
+        on that machine needs too (NVIDIA/TensorRT#4258).
+        """
+        if self.request.gpu is None or not cuda_driver().is_integrated(0):
+            return None
+        free = free_memory_bytes()
+        return None if free is None else free // 2
 
 
 def plan_build(

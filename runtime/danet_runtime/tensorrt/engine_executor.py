@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from danet_runtime.bundle.golden import GoldenCheck, check_golden
@@ -12,10 +14,11 @@ from danet_runtime.tensorrt.build.library import TensorRTLibrary
 from danet_runtime.tensorrt.cuda.executor import Executor
 from danet_runtime.tensorrt.cuda.session import CudaSession
 from danet_runtime.tensorrt.execution import EngineExecution
+from danet_runtime.tensorrt.store.runtime_cache import RuntimeCache
 
 
 def open_engine(
-    bundle: Bundle, plan: bytes, library: TensorRTLibrary, origin: str, *, depth: int = 2, graph: bool = True
+    bundle: Bundle, plan: bytes, library: TensorRTLibrary, path: Path | None, *, depth: int = 2
 ) -> Executor:
     """Deserialise an engine and make everything that its frames need.
 
@@ -23,9 +26,9 @@ def open_engine(
         bundle: Bundle that states the tensors of the engine.
         plan: The engine, whose hash has been checked: it is native code.
         library: Library that deserialises the engine.
-        origin: Name of the engine in errors.
+        path: Path of the engine, for errors, and for the kernels that TensorRT for RTX compiles, which are
+            kept beside it; ``None``: it was just built, and is not stored.
         depth: Most frames that may be in flight.
-        graph: Capture its enqueue in CUDA graphs.
 
     Raises:
         BackendError: No GPU, not enough memory on it, or the engine does not load or run.
@@ -33,23 +36,29 @@ def open_engine(
     """
     height, width = bundle.manifest.frame.size_hw
     frame_shape, labels_shape = (1, *bundle.manifest.frame.shape), (1, height, width)
+    compiled = None
+    if path is not None and library.compiles_at_start:
+        compiled = RuntimeCache(path, library)
     session = CudaSession()
     try:
         with session.active():  # before TensorRT looks for a context
             engine = EngineExecution(
                 library,
                 plan,
-                origin,
+                "the engine just built" if path is None else str(path),
                 inputs={"frame": frame_shape},
                 outputs={"labels": labels_shape},
                 allocate=session.make_memory,
+                compiled=compiled,
             )
     except BaseException:
         session.close()
         raise
-    return Executor(
-        session, engine.bind, frame_shape, labels_shape, depth=depth, graph=graph, release=engine.close
-    )
+    executor = Executor(session, engine.bind, frame_shape, labels_shape, depth=depth, release=engine.close)
+    if compiled is not None:
+        with session.active():
+            compiled.keep()
+    return executor
 
 
 def try_engine(bundle: Bundle, precision: Precision, plan: bytes, library: TensorRTLibrary) -> GoldenCheck:
@@ -63,7 +72,7 @@ def try_engine(bundle: Bundle, precision: Precision, plan: bytes, library: Tenso
 
     def label(frame: UInt8Array) -> UInt8Array:
         labels: UInt8Array = np.empty(bundle.manifest.frame.size_hw, np.uint8)
-        executor = open_engine(bundle, plan, library, "the engine just built", depth=1)
+        executor = open_engine(bundle, plan, library, None, depth=1)
         try:
             executor.collect(executor.submit(frame[None], labels[None]))
         finally:

@@ -10,6 +10,7 @@ from danet_runtime.tensorrt.build.library import BOTH, TensorRTLibrary
 from danet_runtime.tensorrt.build.log import first_of, make_log
 from danet_runtime.tensorrt.cuda.session import ALIGNMENT
 from danet_runtime.tensorrt.plugins.registration import register_for_running
+from danet_runtime.tensorrt.store.runtime_cache import RuntimeCache
 
 SERVES: Final = BOTH
 
@@ -36,6 +37,7 @@ class EngineExecution:
         outputs: Names and shapes of the outputs, likewise uint8.
         allocate: Returns the address of memory on the GPU, a multiple of 256, for a number of bytes; the
             caller frees it after :meth:`close`.
+        compiled: Kernels that TensorRT for RTX compiled before; ``None``: it compiles them all.
 
     Raises:
         BackendError: The library does not load it, its tensors are others, or there is not enough memory.
@@ -50,6 +52,7 @@ class EngineExecution:
         inputs: Tensors,
         outputs: Tensors,
         allocate: Callable[[int], int],
+        compiled: RuntimeCache | None = None,
     ) -> None:
         trt = library.module
         self._trt = trt
@@ -68,6 +71,7 @@ class EngineExecution:
         self._check_tensors(library, engine, inputs, outputs)
         self._runtime: Any = runtime  # outlives the engine, which outlives the contexts
         self._engine: Any = engine
+        self._compiled = compiled
         self._contexts: list[Any] = []
         self._memory: tuple[int, int] | None = None
         if library.shares_activation_memory:
@@ -119,8 +123,11 @@ class EngineExecution:
         if engine is None:
             raise BackendError(_CLOSED)
         strategies = trt.ExecutionContextAllocationStrategy
-        shared = self._memory is not None
-        context = engine.create_execution_context(strategies.USER_MANAGED if shared else strategies.STATIC)
+        strategy = strategies.STATIC if self._memory is None else strategies.USER_MANAGED
+        if self._compiled is not None:
+            context = self._compiled.make_context(engine, strategy)
+        else:
+            context = engine.create_execution_context(strategy)
         if context is None:
             raise BackendError(
                 f"{self._title} makes no execution context of {self._origin}: {self._reasons()}"

@@ -181,6 +181,19 @@ def test_a_full_disk_is_told_with_its_place_and_the_engine_stays(build, tmp_path
         assert (folder / before[0]["file"]).is_file()
 
 
+@pytest.mark.parametrize(("precision", "full"), [("fp32", True), ("fp16", False)])
+def test_an_fp32_engine_computes_in_fp32(build, monkeypatch, precision, full):
+    asked = []
+
+    def noted(library, model, setup, *_arguments, **_options):
+        asked.append(setup.full_fp32)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine_build, "build_plan", noted)
+    assert build("--backend", f"tensorrt-rtx:{precision}")[0] == 1
+    assert asked == [full]
+
+
 def test_what_the_bundle_does_not_hold_is_refused_and_nothing_is_made(build, tmp_path):
     code, _, err = build("--precision", "int8")
     assert code == 2

@@ -38,7 +38,8 @@ OTHER_MACHINES = {
     ),
     "GPU with fewer multiprocessors": (
         {"gpu": Gpu(name="Orin", arch="sm_87", multiprocessors=8)},
-        r"it is tuned for Orin \(sm_87, 16 multiprocessors\), this GPU is Orin \(sm_87, 8",
+        r"it is tuned for Orin \(sm_87, 16 multiprocessors\), this GPU is Orin \(sm_87, 8 multiprocessors\) "
+        r"\(a Jetson's power mode, `nvpmodel`, .* build one engine in each mode",
     ),
     "platform": ({"platform": "linux-x86_64"}, "it is for linux-aarch64, this is linux-x86_64"),
     "older driver": (
@@ -59,6 +60,17 @@ def test_another_machine_is_told_with_the_command_for_it(store, wanted, tensorrt
     assert "`danet build 'my bundle' --backend tensorrt:fp16" in str(refused.value)
     with pytest.raises(BackendError, match=complaint):
         choose_engine(wanted, tensorrt_10_3, there)
+
+
+def test_an_engine_for_each_power_mode_is_kept_beside_the_others(store, wanted, tensorrt_10_3, device):
+    modes = {}
+    for number in (16, 8):
+        gpu = Gpu(name="Orin", arch="sm_87", multiprocessors=number)
+        modes[number] = store(gpu=gpu).manifest
+    for number, manifest in modes.items():
+        gpu = Gpu(name="Orin", arch="sm_87", multiprocessors=number)
+        there = device.model_copy(update={"gpu": gpu})
+        assert choose_engine(wanted, tensorrt_10_3, there).manifest == manifest
 
 
 def test_another_release_or_bundle_or_precision_is_told(store, wanted, tensorrt_10_3, device):

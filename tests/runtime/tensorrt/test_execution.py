@@ -217,6 +217,21 @@ def test_options_reach_the_builder_and_nothing_is_set_unasked(trt, library, mode
     assert built.activation_memory_bytes == 4096
 
 
+def test_fp32_is_kept_in_fp32_where_that_is_asked_for(trt, library, model_maker):
+    build_plan(library, model_maker(), NetworkSetup(library.network_flags, full_fp32=True))
+    assert trt.CALLS == ["network flags=2 recorder=False", "clear TF32", "build"]
+
+
+def test_a_limit_of_the_machine_is_taken_where_the_user_sets_none(trt, library, model_maker, monkeypatch):
+    setup = NetworkSetup(library.network_flags, workspace_bytes=5 << 20)
+    build_plan(library, model_maker(), setup)
+    build_plan(library, model_maker(), setup, options=BuilderOptions(workspace_mib=3))
+    assert [call for call in trt.CALLS if "WORKSPACE" in call] == [f"WORKSPACE {n << 20}" for n in (5, 3)]
+    monkeypatch.setenv("TENSORRT_STAND_IN_BUILD", "fails")
+    with pytest.raises(BackendError, match=r"a layer may take 5 MiB, half of what is free"):
+        build_plan(library, model_maker(), setup)
+
+
 def test_a_level_that_the_library_does_not_take_is_told(trt, library, model_maker, monkeypatch):
     silent = property(lambda _: 3, lambda *_: None)
     monkeypatch.setattr(trt.IBuilderConfig, "builder_optimization_level", silent)

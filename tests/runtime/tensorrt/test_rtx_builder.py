@@ -93,6 +93,25 @@ def test_a_signal_ends_the_build_by_its_own_handler(model, monkeypatch, number, 
         signal.signal(number, previous)
 
 
+def flags_of(**setup):
+    """Whether products are TF32, and whether memory is the user's, when an engine was built."""
+    trt, seen = load_library("tensorrt-rtx").module, []
+
+    def configure(config):
+        seen.append(config)
+        target_setter(["sm_89"])(config)
+
+    library = load_library("tensorrt-rtx")
+    assert build_plan(library, small_model(WORKS), NetworkSetup(configure=configure, **setup)).plan
+    (config,) = seen
+    return [config.get_flag(trt.BuilderFlag.TF32), config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)]
+
+
+def test_memory_is_always_the_users_as_a_capture_needs_and_fp32_is_no_tf32_where_it_is_asked_for():
+    assert flags_of() == [True, True]
+    assert flags_of(full_fp32=True) == [False, True]
+
+
 def test_an_unknown_target_is_refused_with_those_that_exist(model):
     assert {"sm_75", "sm_86", "sm_89", "sm_120"} <= set(known_targets())
     with pytest.raises(UsageError, match=r"sm_86.*got 'sm_87'"):

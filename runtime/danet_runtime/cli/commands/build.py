@@ -46,7 +46,11 @@ def build(
     trusted_key: TrustedKeys = None,
     workspace_mib: Annotated[
         int | None,
-        typer.Option(min=1, help="Most scratch memory of a layer in MiB; by default all of the device's."),
+        typer.Option(
+            min=1,
+            help="Most scratch memory of a layer in MiB; by default all of the device's, and half of what is "
+            "free where it shares the host's.",
+        ),
     ] = None,
     optimization_level: Annotated[
         int | None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Annotated, Any, Final, Protocol
 
@@ -87,11 +87,22 @@ class NetworkSetup:
         flags: Flags that the network is created with.
         configure: Sets what the target needs on the builder's configuration, beyond its defaults.
         failures: Reasons for refusals, added by plugins; shown when the library returns nothing.
+        workspace_bytes: Most scratch memory of a layer where the options do not limit it; ``None``: no limit.
+        full_fp32: Keep products of FP32 in FP32. By default TensorRT rounds their factors to TF32, which has
+            the ten bits of FP16.
     """
 
     flags: int = 0
     configure: Callable[[Any], None] | None = None
     failures: Sequence[str] = ()
+    workspace_bytes: int | None = None
+    full_fp32: bool = False
+
+    def with_limits(self, options: BuilderOptions) -> NetworkSetup:
+        """The same, with the limit of the options where they set one."""
+        if options.workspace_mib is None:
+            return self
+        return replace(self, workspace_bytes=options.workspace_mib << 20)
 
 
 def build_plan(
@@ -120,7 +131,9 @@ def build_plan(
     """
     with held_signals() as held:
         monitor = _make_monitor(library.module, progress or _tell_nobody, held)
-        return _build(library, model, setup, monitor, options or BuilderOptions(), timings, list_layers)
+        options = options or BuilderOptions()
+        setup = setup.with_limits(options)
+        return _build(library, model, setup, monitor, options, timings, list_layers)
 
 
 def _build(
@@ -147,6 +160,10 @@ def _build(
     config = builder.create_builder_config()
     if setup.configure is not None:
         setup.configure(config)
+    if setup.full_fp32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if setup.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, setup.workspace_bytes)
     _apply(library, config, options)
     if list_layers:
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -160,7 +177,7 @@ def _build(
         raise monitor.interruption
     if plan is None:
         problems = [*setup.failures, *recorder.errors, *log.errors]
-        advice = _advice(library, options, problems)
+        advice = _advice(library, options, setup, problems)
         raise BackendError(f"{library.title} cannot build the model: {first_of(problems)}{advice}")
     if timings is not None:
         timings.keep(config)
@@ -176,9 +193,6 @@ def _build(
 
 
 def _apply(library: TensorRTLibrary, config: Any, options: BuilderOptions) -> None:  # noqa: ANN401
-    trt = library.module
-    if options.workspace_mib is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
         taken = config.builder_optimization_level  # a level that is refused is refused silently
@@ -189,12 +203,19 @@ def _apply(library: TensorRTLibrary, config: Any, options: BuilderOptions) -> No
             )
 
 
-def _advice(library: TensorRTLibrary, options: BuilderOptions, problems: Sequence[str]) -> str:
+def _advice(
+    library: TensorRTLibrary, options: BuilderOptions, setup: NetworkSetup, problems: Sequence[str]
+) -> str:
     if library.flavour == "tensorrt-rtx" and any(_NO_FP32_GEMM in problem for problem in problems):
         return "; for sm_75 build with TensorRT on the device (`danet build --backend tensorrt`)"
-    if options.workspace_mib is None:
-        return ""
-    return f"; if that is memory, give more than --workspace-mib {options.workspace_mib}, or leave it out"
+    if options.workspace_mib is not None:
+        return f"; if that is memory, give more than --workspace-mib {options.workspace_mib}, or leave it out"
+    if setup.workspace_bytes is not None:
+        return (
+            f"; if that is memory: a layer may take {setup.workspace_bytes >> 20} MiB, half of what is free, "
+            "on a GPU that shares the host's memory; end other programs, or give --workspace-mib"
+        )
+    return ""
 
 
 def _figure(pattern: re.Pattern[str], messages: Sequence[str]) -> int | None:

@@ -106,6 +106,11 @@ class TensorRTLibrary:
         return self.flavour == "tensorrt-rtx" or self.version[:2] >= SHARED_ACTIVATION_MEMORY
 
     @property
+    def compiles_at_start(self) -> bool:
+        """Whether kernels are compiled where the engine is opened, and may be kept for the next start."""
+        return self.flavour == "tensorrt-rtx"
+
+    @property
     def keeps_timing_cache(self) -> bool:
         """Whether timings of one build serve the next; TensorRT for RTX times nothing, its cache is empty."""
         return self.flavour == "tensorrt"

@@ -39,6 +39,9 @@ def known_targets() -> list[str]:
 def target_setter(targets: Sequence[str]) -> Callable[[Any], None]:
     """Return a function that sets the target architectures on a builder's configuration.
 
+    It also asks for engines that take all memory from their user, without which TensorRT for RTX cannot be
+    captured in a CUDA graph (release notes of 1.2); the flag is off by default.
+
     Raises:
         MissingDependencyError: TensorRT for RTX is not installed.
         UsageError: No architecture, or one that it does not know.
@@ -58,6 +61,7 @@ def target_setter(targets: Sequence[str]) -> Callable[[Any], None]:
         config.num_compute_capabilities = len(names)
         for index, name in enumerate(names):
             config.set_compute_capability(trt.ComputeCapability.__members__[name], index)
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
     return configure
 

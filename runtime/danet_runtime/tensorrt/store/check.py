@@ -76,7 +76,9 @@ def mismatches(manifest: EngineManifest, library: TensorRTLibrary, device: Devic
     if device.gpu.arch not in manifest.targets:
         found.append(f"it is for {', '.join(manifest.targets)}, this GPU is {device.gpu}")
     elif manifest.gpu is not None and manifest.gpu != device.gpu:
-        found.append(f"it is tuned for {manifest.gpu}, this GPU is {device.gpu}")
+        found.append(
+            f"it is tuned for {manifest.gpu}, this GPU is {device.gpu}{_power_mode(manifest, device)}"
+        )
     # A newer driver runs what an older one did; an older one need not know what the builder used.
     if manifest.device is not None and _older(device.cuda_driver, manifest.device.cuda_driver):
         found.append(
@@ -84,6 +86,16 @@ def mismatches(manifest: EngineManifest, library: TensorRTLibrary, device: Devic
             f"{device.cuda_driver}, which is older"
         )
     return found
+
+
+def _power_mode(manifest: EngineManifest, device: Device) -> str:
+    there, here = manifest.gpu, device.gpu
+    if there is None or (there.name, there.arch) != (here.name, here.arch):
+        return ""
+    return (
+        " (a Jetson's power mode, `nvpmodel`, switches multiprocessors off: build one engine in each mode "
+        "that you use, they are kept side by side)"
+    )
 
 
 def load_engine(path: Path, wanted: Wanted, library: TensorRTLibrary, device: Device) -> StoredEngine:

@@ -1,6 +1,7 @@
 """Engine files and their manifests, outside the bundle, in a folder owned by the user.
 
     NAME-HASH.engine      the plan as the builder gave it; trtexec loads it
+    NAME-HASH.rtx-cache   what TensorRT for RTX compiled of it on this machine, where it was run
     NAME.engine.json      what it is, with the plan's name and hash
     locks/, timings/      of the builders
 
@@ -36,6 +37,7 @@ from danet_runtime.tensorrt.store.manifest import (
     EngineRequest,
     read_engine_manifest,
 )
+from danet_runtime.tensorrt.store.runtime_cache import RUNTIME_CACHE_SUFFIX
 
 _ATTEMPTS: Final = 3
 
@@ -207,10 +209,13 @@ def remove_leftovers(folder: Path, request: EngineRequest, keep: str | None = No
     if keep is None:
         with contextlib.suppress(BackendError):
             keep = read_engine_manifest(manifest_path(folder, request)).file
-    for pattern in (f"{request.stem}-*.engine", f".{request.stem}*.partial.*"):
-        for file in folder.glob(pattern):
-            if file.name != keep:
+    kept = keep and (keep, Path(keep).with_suffix(RUNTIME_CACHE_SUFFIX).name)
+    for ending in ("-*.engine", f"-*{RUNTIME_CACHE_SUFFIX}"):
+        for file in folder.glob(f"{request.stem}{ending}"):
+            if not kept or file.name not in kept:
                 file.unlink(missing_ok=True)
+    for file in folder.glob(f".{request.stem}*.partial.*"):
+        file.unlink(missing_ok=True)
 
 
 def manifest_beside(path: Path) -> Path:

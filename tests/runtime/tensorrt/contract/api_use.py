@@ -35,6 +35,8 @@ OBJECTS = {
     "context": "IExecutionContext",
     "problem": "ParserError",
     "timing_cache": "ITimingCache",
+    "runtime_config": "IRuntimeConfig",
+    "runtime_cache": "IRuntimeCache",
 }
 OVERLOAD = re.compile(r"^(?:\d+\. )?\w+\((.*)\)(?: ->.*)?$", re.MULTILINE)
 

@@ -32,6 +32,11 @@ IN_USE = {
     "engine.create_execution_context",
     "context.set_input_shape",
     "context.set_tensor_address",
+    "context.set_device_memory",
+    "engine.device_memory_size_v2",
+    "trt.ExecutionContextAllocationStrategy",
+    "trt.BuilderFlag.TF32",
+    "config.clear_flag",
     "context.execute_async_v3",
     "trt.TensorIOMode.INPUT",
     "trt.DataType.UINT8",
@@ -49,7 +54,8 @@ def test_every_name_enumerator_and_signature_in_use_exists(with_bindings, versio
         found["read"]
     )
     assert set(found["checked"]) >= IN_USE
-    assert not {"plugins/v3.py", "plugins/aot.py", "build/rtx_builder.py"} - {plugin} & set(found["read"])
+    others = {"plugins/v3.py", "plugins/aot.py", "build/rtx_builder.py", "store/runtime_cache.py"} - {plugin}
+    assert not others & set(found["read"])
     assert "trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED" in found["checked"]
     assert ("KernelPlugin.enqueue" if version == "10.3.0" else "trtp.aot_impl") in found["checked"]
 
@@ -100,6 +106,14 @@ def test_the_builder_for_rtx_uses_what_the_installed_library_has(with_bindings):
     found = with_bindings("11.4.0.106", "api_use.py", "tensorrt_rtx")
     assert found["missing"] == []
     assert set(found["read"]) == {
-        *("build/log.py", "build/builder.py", "execution.py", "build/rtx_builder.py")
+        *("build/log.py", "build/builder.py", "execution.py", "build/rtx_builder.py"),
+        "store/runtime_cache.py",
     }
-    assert {"builder.error_recorder", "problem.local_function_stack"} <= set(found["checked"])
+    assert {
+        *(
+            "builder.error_recorder",
+            "problem.local_function_stack",
+            "trt.BuilderFlag.REQUIRE_USER_ALLOCATION",
+        ),
+        *("runtime_config.create_runtime_cache", "runtime_cache.deserialize", "engine.create_runtime_config"),
+    } <= set(found["checked"])

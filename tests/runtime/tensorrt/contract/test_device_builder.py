@@ -27,11 +27,18 @@ def test_an_engine_is_built_for_the_gpu_of_a_process_that_has_no_context_yet(wit
     assert answers["library"] == f"TensorRT {version}"
     assert answers["flags"] != 0  # ahead-of-time plugins are asked for
     assert answers["model_bytes"] > 0
+    assert answers["workspace_bytes"] is None  # all of the GPU's own memory
 
 
-def test_python_plugins_are_built_so_too(with_bindings, bundle):
-    answers = with_bindings("10.3.0", "device_build_answers.py", bundle.path, numpy_1=True, **NO_CONTEXT)
+def test_python_plugins_are_built_so_too_and_scratch_memory_is_half_of_what_a_jetson_has_free(
+    with_bindings, bundle
+):
+    integrated = {"DRIVER_STUB_INTEGRATED": "1"}
+    answers = with_bindings(
+        "10.3.0", "device_build_answers.py", bundle.path, numpy_1=True, **NO_CONTEXT, **integrated
+    )
     assert (answers["attention"], answers["arch"]) == ("plugin", "sm_87")
+    assert answers["workspace_bytes"] == 5 << 30
 
 
 def test_a_gpu_that_the_bundle_has_no_kernels_for_is_named(with_bindings, bundle):

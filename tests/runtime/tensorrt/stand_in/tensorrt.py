@@ -83,6 +83,10 @@ class MemoryPoolType(enum.Enum):
     WORKSPACE = 0
 
 
+class BuilderFlag(enum.Enum):
+    TF32 = 7
+
+
 class NetworkDefinitionCreationFlag(enum.IntEnum):
     STRONGLY_TYPED = 1
 
@@ -160,6 +164,9 @@ class IBuilderConfig:
     def builder_optimization_level(self, level: int) -> None:
         note(f"level {level}")
         self._level = level
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        note(f"clear {flag.name}")
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
         note(f"{pool.name} {pool_size}")
