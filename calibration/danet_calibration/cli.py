@@ -12,8 +12,8 @@ import typer
 from danet_calibration.gate.rules import GateRules
 from danet_calibration.int8.ranges.methods import MethodChoice
 from danet_runtime.cli.console.json_output import is_stdout
-from danet_runtime.cli.console.printing import open_console, tell
-from danet_runtime.cli.options.arguments import TrustedKeys, require_there
+from danet_runtime.cli.console.printing import open_console, progress_console, tell
+from danet_runtime.cli.options.arguments import FRAMES, GATE, OUTPUTS, TrustedKeys, require_there
 from danet_train.data.datasets.layouts import classes_help, layout_names
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from danet_calibration.gate.verdict_file import VerdictFile
     from danet_runtime.bundle import Manifest
 
+CALIBRATION = "The calibration"
+
 
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder, as `danet export` wrote it.")],
@@ -29,52 +31,108 @@ def calibrate(
         Path,
         typer.Option(
             help=f"Frames of the camera: a data set ({layout_names()}; its training split is taken) or any "
-            "folder."
+            "folder.",
+            metavar="FOLDER",
+            rich_help_panel=FRAMES,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
-    count: Annotated[int, typer.Option(min=8, help="Largest number of images to calibrate on.")] = 512,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Bundle folder to write.", metavar="FOLDER", rich_help_panel=OUTPUTS
+        ),
+    ],
+    count: Annotated[
+        int,
+        typer.Option(
+            min=8, help="Largest number of images to calibrate on.", metavar="N", rich_help_panel=CALIBRATION
+        ),
+    ] = 512,
     method: Annotated[
         MethodChoice,
-        typer.Option(help="Method that finds the range of a tensor; auto compares all and takes the best."),
+        typer.Option(
+            help="Method that finds the range of a tensor; auto compares all and takes the best.",
+            rich_help_panel=CALIBRATION,
+        ),
     ] = "auto",
     labelled: Annotated[
         Path | None,
-        typer.Option(help="Data set for the accuracy gate; without it agreement with FP32 decides alone."),
+        typer.Option(
+            help="Data set for the accuracy gate; without it agreement with FP32 decides alone.",
+            metavar="FOLDER",
+            rich_help_panel=FRAMES,
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the labelled data set.")] = "val",
+    split: Annotated[
+        str, typer.Option(help="Split of the labelled data set.", metavar="SPLIT", rich_help_panel=FRAMES)
+    ] = "val",
     classes: Annotated[
         str | None,
-        typer.Option(help=f"{classes_help()} For data sets without one."),
+        typer.Option(
+            help=f"{classes_help()} For data sets without one.", metavar="NAME", rich_help_panel=FRAMES
+        ),
     ] = None,
     max_miou_drop: Annotated[
-        float, typer.Option(min=0, help="Gate: largest drop of the mIoU from FP32 to INT8, in points.")
+        float,
+        typer.Option(
+            min=0,
+            help="Gate: largest drop of the mIoU from FP32 to INT8, in points.",
+            metavar="POINTS",
+            rich_help_panel=GATE,
+        ),
     ] = GateRules.max_miou_drop,
     max_class_drop: Annotated[
-        float, typer.Option(min=0, help="Gate: largest drop of a guarded class's IoU, in points.")
+        float,
+        typer.Option(
+            min=0,
+            help="Gate: largest drop of a guarded class's IoU, in points.",
+            metavar="POINTS",
+            rich_help_panel=GATE,
+        ),
     ] = GateRules.max_class_drop,
     guard: Annotated[
         list[str] | None,
         typer.Option(
             help="Gate: class to guard (repeatable), instead of person, rider, bicycle, motorcycle, traffic "
-            "light and traffic sign, or what the bundle calls them."
+            "light and traffic sign, or what the bundle calls them.",
+            metavar="CLASS",
+            rich_help_panel=GATE,
         ),
     ] = None,
     min_share: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Gate: least share of convolution MACs that stay on INT8."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Gate: least share of convolution MACs that stay on INT8.",
+            metavar="SHARE",
+            rich_help_panel=GATE,
+        ),
     ] = GateRules.min_int8_share,
     min_class_pixels: Annotated[
-        int, typer.Option(min=1, help="Gate: a guarded class with fewer labelled pixels is not measured.")
+        int,
+        typer.Option(
+            min=1,
+            help="Gate: a guarded class with fewer labelled pixels is not measured.",
+            metavar="N",
+            rich_help_panel=GATE,
+        ),
     ] = GateRules.min_class_pixels,
     min_class_frames: Annotated[
-        int, typer.Option(min=1, help="Gate: a guarded class that fewer frames show is not measured.")
+        int,
+        typer.Option(
+            min=1,
+            help="Gate: a guarded class that fewer frames show is not measured.",
+            metavar="N",
+            rich_help_panel=GATE,
+        ),
     ] = GateRules.min_class_frames,
     allow_overlap: Annotated[
         bool,
         typer.Option(
             "--allow-overlap",
             help="Gate: allow labelled frames that are calibration frames too, and report them.",
+            rich_help_panel=GATE,
         ),
     ] = False,
     min_agreement: Annotated[
@@ -84,13 +142,17 @@ def calibrate(
             max=1,
             help="Without --labelled: least share of the pixels of held-out frames to which INT8 must give "
             "FP32's label.",
+            metavar="SHARE",
+            rich_help_panel=GATE,
         ),
     ] = GateRules.min_agreement,
     reference: Annotated[
         Path | None,
         typer.Option(
             help="Gate: bundle whose FP32 accuracy INT8 is compared with, instead of this one's: that of the "
-            "checkpoint before `danet train --quantize`."
+            "checkpoint before `danet train --quantize`.",
+            metavar="BUNDLE",
+            rich_help_panel=GATE,
         ),
     ] = None,
     range_frames: Annotated[
@@ -99,6 +161,8 @@ def calibrate(
             min=0,
             help="Number of frames to measure the range of FP16 on; 0: none  "
             "[default: 4, or 1 beyond 512x1024]",
+            metavar="N",
+            rich_help_panel=CALIBRATION,
         ),
     ] = None,
     verdict: Annotated[
@@ -108,10 +172,13 @@ def calibrate(
             "--json",
             metavar="FILE",
             help="JSON file for the gate's verdict; -: standard output  [default: OUTPUT.verdict.json]",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
     trusted_key: TrustedKeys = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing bundle.", rich_help_panel=OUTPUTS)
+    ] = False,
 ) -> None:
     """Quantise a bundle to INT8 on real images, and check its accuracy on labelled ones.
 
@@ -181,7 +248,7 @@ def calibrate(
         if held_to is not None and dataset is not None:
             require_classes(held_to, dataset.dataset, dataset.name)
         record.begin(opened.sha256)
-        with ShownProgress(open_console(stderr=True), "calibrate") as shown:
+        with ShownProgress(progress_console(), "calibrate") as shown:
 
             def step(what: str, done: int, of: int) -> None:
                 shown(done, of or None, what)

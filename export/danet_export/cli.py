@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from danet_runtime.cli.console.printing import open_console
-from danet_runtime.cli.options.arguments import JsonFile
+from danet_runtime.cli.console.printing import open_console, progress_console
+from danet_runtime.cli.options.arguments import OUTPUTS, JsonFile
 from danet_train.pretrained.registry import checkpoint_help
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from danet_runtime.bundle import Kernel
 
 PARITY_FRAMES = 4
+INPUTS, SIZES, KERNELS = "Classes and frames", "Sizes and pixels", "Kernels"
 
 
 def _list_pretrained(asked: bool) -> None:
@@ -33,62 +34,96 @@ def export(
         Path,
         typer.Argument(help=checkpoint_help("Checkpoint of `danet train`, or a file with a state_dict.")),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Bundle folder to write.", metavar="FOLDER", rich_help_panel=OUTPUTS
+        ),
+    ],
     size: Annotated[
         str | None,
         typer.Option(
             help="Size of the network's input, HxW: 8k or 8k+1, e.g. 512x1024 or 769x769. A pretrained "
-            "network has one, which this replaces."
+            "network has one, which this replaces.",
+            metavar="HxW",
+            rich_help_panel=SIZES,
         ),
     ] = None,
     frame_size: Annotated[
         str | None,
-        typer.Option(help="Size of the camera's frames, HxW; the model size where it is not given."),
+        typer.Option(
+            help="Size of the camera's frames, HxW; the model size where it is not given.",
+            metavar="HxW",
+            rich_help_panel=SIZES,
+        ),
     ] = None,
     fit: Annotated[
-        Literal["stretch", "letterbox"], typer.Option(help="Fit of a frame into the model size.")
+        Literal["stretch", "letterbox"],
+        typer.Option(help="Fit of a frame into the model size.", rich_help_panel=SIZES),
     ] = "stretch",
     align_corners: Annotated[
         bool | None,
         typer.Option(
             "--align-corners/--no-align-corners",
             help="Sampling of the logits' upsampling; by default as trained, else on for 8k+1 sizes only.",
+            rich_help_panel=SIZES,
         ),
     ] = None,
     pixel_format: Annotated[
         Literal["bgr", "nv12", "uyvy"],
-        typer.Option(help="Pixel format of the camera's frames; the model file converts it."),
+        typer.Option(
+            help="Pixel format of the camera's frames; the model file converts it.", rich_help_panel=SIZES
+        ),
     ] = "bgr",
     color: Annotated[
         Literal["bt601", "bt709"] | None,
-        typer.Option(help="Matrix of nv12 and uyvy; bt601 where it is not given."),
+        typer.Option(help="Matrix of nv12 and uyvy; bt601 where it is not given.", rich_help_panel=SIZES),
     ] = None,
     levels: Annotated[
         Literal["limited", "full"] | None,
-        typer.Option("--range", help="Levels of nv12 and uyvy; limited (16 to 235) where it is not given."),
+        typer.Option(
+            "--range",
+            help="Levels of nv12 and uyvy; limited (16 to 235) where it is not given.",
+            rich_help_panel=SIZES,
+        ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help="classes.yaml, or the name of a table, where the checkpoint holds none."),
+        typer.Option(
+            help="classes.yaml, or the name of a table, where the checkpoint holds none.",
+            metavar="NAME",
+            rich_help_panel=INPUTS,
+        ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             help="Video or folder of the camera, to compare with PyTorch on; its first frame becomes the "
             "golden one, which engines and INT8 must reproduce. Without it a drawn pattern, which `danet "
-            "calibrate` replaces as the golden frame by one of its own."
+            "calibrate` replaces as the golden frame by one of its own.",
+            metavar="SOURCE",
+            rich_help_panel=INPUTS,
         ),
     ] = None,
     kernels: Annotated[
         str | None,
-        typer.Option(help="GPU architectures to compile kernels for, e.g. sm_87,sm_89; none by default."),
+        typer.Option(
+            help="GPU architectures to compile kernels for, e.g. sm_87,sm_89; none by default.",
+            metavar="SM,SM",
+            rich_help_panel=KERNELS,
+        ),
     ] = None,
     kernel_dtype: Annotated[
         Literal["fp16", "bf16"],
-        typer.Option(help="Type of the kernels' tensors; engines take fp16, bf16 is for your own code."),
+        typer.Option(
+            help="Type of the kernels' tensors; engines take fp16, bf16 is for your own code.",
+            rich_help_panel=KERNELS,
+        ),
     ] = "fp16",
     json_file: JsonFile = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing bundle.", rich_help_panel=OUTPUTS)
+    ] = False,
     list_pretrained: Annotated[
         bool,
         typer.Option(
@@ -96,6 +131,7 @@ def export(
             callback=_list_pretrained,
             is_eager=True,
             help="Print the networks that ship with danet, with their mIoU, and end.",
+            rich_help_panel="Print, and end",
         ),
     ] = False,
 ) -> None:
@@ -148,7 +184,7 @@ def export(
         raise UsageError(
             f"{checkpoint} names no classes and has {loaded.model.config.num_classes}; name them: --classes"
         )
-    with ShownProgress(open_console(stderr=True), "export") as shown:
+    with ShownProgress(progress_console(), "export") as shown:
         manifest = export_bundle(
             loaded,
             table,

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from danet_runtime.cli.console.printing import tell
-from danet_runtime.cli.options.everywhere import log_more, note_quiet
+from danet_runtime.cli.options.everywhere import log_more, note_quiet, show_bare
 from danet_runtime.cli.options.registered import DanetCommand
 from danet_runtime.visible_text import VisibleFormatter
 
@@ -92,13 +92,22 @@ def _read(name: str, command: Callable[..., Any] | typer.Typer) -> Any:  # noqa:
     if isinstance(command, typer.Typer):
         for part in command.registered_commands:
             part.cls = DanetCommand
-        app.add_typer(command, name=name)
+        app.add_typer(command, name=name, cls=DanetGroup)
     else:
         app.command(name, cls=DanetCommand)(command)
     return typer.main.get_group(app).commands[name]
 
 
-class InstalledCommands(TyperGroup):
+class DanetGroup(TyperGroup):
+    """A group of commands, whose help shows flags as flags."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's copy of click's
+        """Show the help."""
+        show_bare(self.get_params(ctx))
+        super().format_help(ctx, formatter)
+
+
+class InstalledCommands(DanetGroup):
     """The subcommands that are installed, each loaded when it is asked for: reading all takes 0.2 s."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's own

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from danet_runtime.bundle.manifest import SegmentationClass
 from danet_runtime.results.health import HealthState
@@ -33,7 +33,8 @@ class _Strict(BaseModel):
 class RecordedFrame(_Strict):
     """One result; ``frame`` and ``labels`` are files in the folder, a JPEG and a PNG of one channel.
 
-    Times are as in :class:`danet_runtime.results.result.Result`.
+    Times are as in :class:`danet_runtime.results.result.Result`, ``model`` and ``labels_hw`` as ``model`` and
+    ``size_hw`` in :class:`danet_runtime.results.result.Labelling`.
     """
 
     camera: str
@@ -49,6 +50,8 @@ class RecordedFrame(_Strict):
     frame: InnerPath
     labels: InnerPath
     damage: DamageReason | None = None
+    model: str = ""
+    labels_hw: tuple[PositiveInt, PositiveInt] | None = None
 
 
 class RecordedEvent(_Strict):
@@ -87,7 +90,7 @@ class RecordingManifest(_Strict):
     """The file ``blackbox.json``.
 
     Attributes:
-        schema_version: 2; 1 had no ``number``.
+        schema_version: 3; 2 had no ``model`` and ``labels_hw`` of a frame, 1 no ``number`` either.
         number: Above those of the recordings in its folder from before; ``None``: it was written to
             a path that was asked for.
         reason: Why it was written: ``fault: ...``, or whatever was given with the request.
@@ -102,7 +105,7 @@ class RecordingManifest(_Strict):
     """
 
     kind: Literal["danet-flight-recorder"] = "danet-flight-recorder"
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     number: int | None = None
     reason: str
     written_unix_ns: Int64
@@ -165,4 +168,6 @@ def facts_of(result: Result, inner: str) -> dict[str, Any]:
         "frame": f"{inner}.jpg",
         "labels": f"{inner}.png",
         "damage": result.damage,
+        "model": result.labelling.model,
+        "labels_hw": result.labelling.size_hw,
     }

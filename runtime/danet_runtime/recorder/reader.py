@@ -54,8 +54,8 @@ class FlightRecording:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise SourceError(
-                f"{file} does not follow version 1 or 2 of a flight recording: {place}: {first['msg']}; read "
-                "it with the version of danet that wrote it"
+                f"{file} does not follow versions 1 to 3 of a flight recording: {place}: {first['msg']}; "
+                "read it with the version of danet that wrote it"
             ) from error
         except ValueError as error:  # behind ValidationError, which is one
             raise SourceError(f"{file} is no manifest of a flight recording: {error}") from error
@@ -119,7 +119,7 @@ class FlightRecording:
             late=entry.late,
             damage=entry.damage,
             health=entry.health,
-            labelling=Labelling(tuple(self.manifest.classes)),
+            labelling=Labelling(tuple(self.manifest.classes), entry.model, entry.labels_hw),
         )
 
     def _picture(self, inner: str, *, color: bool) -> UInt8Array:

@@ -34,7 +34,7 @@ def replay(
     *,
     camera: str | None = None,
     fps: float | None = None,
-    legend: bool = False,
+    style: OverlayStyle | None = None,
     overwrite: bool = False,
     on_frame: Callable[[int], None] | None = None,
 ) -> int:
@@ -48,7 +48,7 @@ def replay(
         output: The video; see :class:`danet_runtime.sinks.writing.video_file.VideoFile`.
         camera: Name of the camera to replay; by default the first.
         fps: Frames a second; by default that of the recording.
-        legend: Whether to draw the names of the classes.
+        style: How the overlay is drawn.
         overwrite: Whether a file there may be replaced.
         on_frame: Called with the number of frames that are done.
 
@@ -73,7 +73,7 @@ def replay(
     try:
         for result in recording.results(camera):
             if video is None or drawing is None:
-                drawing = StateDrawing(result.labels.shape, recording, legend=legend)
+                drawing = StateDrawing(result.labels.shape, recording, style)
                 video = VideoFile(output, drawing.size_hw, rate, target=target, overwrite=overwrite)
             video.write(drawing.draw(result, previous))
             previous = result
@@ -96,16 +96,17 @@ class StateDrawing:
     Args:
         size_hw: Height and width of the frames.
         recording: The recording that holds the classes and events.
-        legend: Whether to draw the names of the classes.
+        style: How the overlay is drawn.
 
     Attributes:
         size_hw: Height and width of the pictures.
     """
 
-    def __init__(self, size_hw: tuple[int, ...], recording: FlightRecording, *, legend: bool = False) -> None:
+    def __init__(
+        self, size_hw: tuple[int, ...], recording: FlightRecording, style: OverlayStyle | None = None
+    ) -> None:
         self._cv2 = opencv("drawing a replay")
         self._frame_hw = (size_hw[0], size_hw[1])
-        style = OverlayStyle(legend=legend)
         self._overlay = Overlay(self._frame_hw, recording.manifest.classes, style)
         self.size_hw = (size_hw[0] + _STRIP_PX, max(size_hw[1], _LEAST_WIDTH))
         self._picture: UInt8Array = np.zeros((*self.size_hw, 3), np.uint8)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from danet_runtime.cli import app as cli
 from danet_runtime.cli import entry
+from danet_runtime.cli.options.arguments import OVERLAYS
 from danet_runtime.cli.options.precisions import backend_and_precision
 from danet_runtime.cli.options.renamed import RENAMED, with_new_names
 from danet_runtime.errors import UsageError
@@ -192,6 +193,20 @@ def test_the_help_of_run_fits_two_screens_and_help_all_explains_the_rest(
         if not parameter.hidden:
             assert parameter.opts[0] in " ".join(short.split())
             assert (parameter.opts[0][:20]) in whole
+
+
+def test_replay_takes_the_overlay_options_of_run() -> None:
+    of_run, of_replay = (
+        {
+            one.opts[0]: (one.help, one.default, one.min, one.max)
+            for one in every_command()[name].params
+            if getattr(one, "rich_help_panel", None) == OVERLAYS
+        }
+        for name in ("run", "replay")
+    )
+    del of_run["--grey-masks"]  # a replay writes no masks
+    assert len(of_run) > 5
+    assert of_replay == of_run
 
 
 def test_a_precision_is_said_with_its_backend_everywhere_and_the_old_pair_still_works(

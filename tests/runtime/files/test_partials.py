@@ -244,21 +244,29 @@ def test_half_of_a_folder_that_is_removed_never_stands_under_its_name(
 
 
 @pytest.mark.parametrize(
-    "module",
+    ("of_runtime", "of_train"),
     [
-        "files/durability",
-        "files/names",
-        "files/partials",
-        "pictures/decoding",
-        "pictures/header",
-        "pictures/wholeness",
+        *(
+            (module, module)
+            for module in (
+                "files/durability",
+                "files/names",
+                "files/partials",
+                "pictures/decoding",
+                "pictures/header",
+                "pictures/wholeness",
+            )
+        ),
+        ("cli/console/progress", "cli/progress"),
     ],
 )
-def test_training_and_the_runtime_which_import_no_sibling_have_the_same_text(module: str) -> None:
+def test_training_and_the_runtime_which_import_no_sibling_have_the_same_text(
+    of_runtime: str, of_train: str
+) -> None:
     texts = [
         (Path(str(package.__file__)).parent / f"{module}.py")
         .read_text()
         .replace("from danet_train.", "from danet_runtime.")
-        for package in (danet_runtime, danet_train)
+        for package, module in ((danet_runtime, of_runtime), (danet_train, of_train))
     ]
     assert texts[0] == texts[1]

@@ -8,6 +8,7 @@ import signal
 import threading
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from danet_runtime.recorder.format import MANIFEST_NAME
 from danet_runtime.recorder.reader import FlightRecording
 from danet_runtime.recorder.recorder import FlightRecorder
 from danet_runtime.results.health import HealthEvent
+from danet_runtime.results.result import Labelling
 from danet_runtime.sinks import Sink, StreamFormat
 
 SECOND = 10**9
@@ -62,7 +64,8 @@ def test_what_was_kept_is_read_again_with_exact_labels(tmp_path: Path, stream_fo
     assert isinstance(box, Sink)
     box.open(stream_format)
     box.note(HealthEvent(1, 2, "ready", "starting", ()))
-    fill(box, 4, source="front", late=False, health="ready")
+    labelling = Labelling(stream_format.classes, "tensorrt:int8", (24, 32))
+    fill(box, 4, source="front", late=False, health="ready", labelling=labelling)
     fill(box, 3, hw=(20, 30), source="rear", late=True, health="degraded")
     folder = box.save(tmp_path / "a" / "box", "a test")
     box.close()
@@ -76,6 +79,7 @@ def test_what_was_kept_is_read_again_with_exact_labels(tmp_path: Path, stream_fo
     for number, entry in enumerate(front):
         assert (entry.labels == number).all()
         assert np.abs(entry.frame.astype(int) - number).max() <= 2
+        assert entry.labelling == labelling
     assert [entry.labels.shape for entry in recording.results("rear")] == [(20, 30)] * 3
     with pytest.raises(UsageError, match="no camera 'left', only front, rear"):
         next(recording.results("left"))
@@ -240,6 +244,31 @@ def test_replay_tells_what_happened_and_writes_the_video(
     assert "--flight-recorder" in str(nowhere.exception)
 
 
+def test_replay_draws_its_overlay_as_it_is_told(
+    tmp_path: Path, stream_format: StreamFormat, video_reader: Callable
+) -> None:
+    box = FlightRecorder()
+    box.open(stream_format)
+    half = np.repeat(np.array([[0], [1]], np.uint8), 24, axis=0).repeat(64, axis=1)  # road above tree
+    shown = result(np.full((48, 64, 3), 255, np.uint8), 0, health="ready")
+    box.write(replace(shown, labels=half))
+    handled(box)
+    folder = box.save(tmp_path / "box", "signal")
+    box.close()
+    app = typer.Typer()
+    app.command()(replay_command)
+    pictures = []
+    for options in (["--alpha", "0"], ["--alpha", "1", "--palette", "color-blind"], ["--contours"]):
+        output = tmp_path / f"{len(pictures)}.mkv"
+        done = CliRunner().invoke(app, [str(folder), "-o", str(output), *options])
+        assert done.exit_code == 0, done.output
+        pictures.append(video_reader(output)[0][0].astype(int))
+    frame, colors, borders = pictures
+    assert np.abs(frame[12, 30] - 255).max() < 12
+    assert np.abs(colors[12, 30] - (94, 69, 72)).max() < 12  # BGR of road for the color-blind
+    assert np.abs(borders[12, 30] - borders[23, 30]).max() > 30  # half a color, and a border in the whole one
+
+
 @pytest.mark.parametrize("cameras", [("",), ("front", "rear")])
 def test_replay_takes_the_folder_of_the_flight_recorder_and_lists_what_is_in_it(
     tmp_path: Path, stream_format: StreamFormat, cameras: tuple[str, ...]
@@ -349,7 +378,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_no_half_box(tmp_path: P
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda content: content.update(schema_version=3), "schema_version"),
+        (lambda content: content.update(schema_version=4), "schema_version"),
         (lambda content: content.update(more=1), "more"),
         (lambda content: content["frames"][0].update(frame="../../etc/passwd"), "frames.0.frame"),
     ],
@@ -365,7 +394,7 @@ def test_a_manifest_that_is_not_of_this_version_is_refused_by_its_place(
     content = json.loads(file.read_text())
     damage(content)
     file.write_text(json.dumps(content))
-    with pytest.raises(SourceError, match=f"does not follow version 1 or 2 of a flight recording: {words}"):
+    with pytest.raises(SourceError, match=f"does not follow versions 1 to 3 of a flight recording: {words}"):
         FlightRecording(tmp_path / "box")
 
 

@@ -166,6 +166,15 @@ def test_a_device_that_is_none_is_refused_with_those_there_are(tmp_path, command
     assert all(name in result.output for name in ("'gpu'", "auto", "cpu", "cuda"))
 
 
+def test_synthesize_tells_how_far_it_is_without_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr("danet_train.cli.progress.EVERY_S", 0.0)  # or 10 s would pass before the first line
+    counts = ("--train", 2, "--val", 1, "--video-frames", 1)
+    result = _run(synthesize, tmp_path / "data", *counts, "--size", "32x32")
+    lines = [line.partition(",") for line in result.output.splitlines() if line.startswith("painting")]
+    assert [line[0] for line in lines] == [f"painting streets: {done} of 4" for done in (1, 2, 3, 4)]
+    assert lines[-1][2] == " about 0 s left"
+
+
 def test_every_error_has_an_exit_code_and_wrong_usage_is_2():
     assert DanetTrainError.exit_code == 1
     assert UsageError.exit_code == 2

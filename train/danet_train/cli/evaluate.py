@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from danet_train.cli.help_panels import DATA, OUTPUTS, SCORING
 from danet_train.data.datasets.layouts import classes_help, data_help
 from danet_train.errors import UsageError
 from danet_train.pretrained.registry import checkpoint_help
@@ -28,28 +29,40 @@ def evaluate(
             help=checkpoint_help("A checkpoint of this project, of mmsegmentation or of DANet's authors.")
         ),
     ],
-    data: Annotated[Path, typer.Option(help=data_help())],
-    split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
+    data: Annotated[Path, typer.Option(help=data_help(), metavar="FOLDER", rich_help_panel=DATA)],
+    split: Annotated[
+        str, typer.Option(help="The split to score on.", metavar="SPLIT", rich_help_panel=DATA)
+    ] = "val",
+    classes: Annotated[
+        str | None, typer.Option(help=classes_help(), metavar="NAME", rich_help_panel=DATA)
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
             help="Score as this configuration's evaluation section says (a packaged name or a YAML file); "
-            "the options below replace parts of it. Unless given: the whole image, once."
+            "the options below replace parts of it. Unless given: the whole image, once.",
+            metavar="NAME",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     mode: Annotated[
-        Literal["whole", "slide"] | None, typer.Option(help="The image at once, or window by window.")
+        Literal["whole", "slide"] | None,
+        typer.Option(help="The image at once, or window by window.", rich_help_panel=SCORING),
     ] = None,
     window: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Size of a window, e.g. 769 or 512x1024, with --mode slide."),
+        typer.Option(
+            metavar="HxW",
+            help="Size of a window, e.g. 769 or 512x1024, with --mode slide.",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     stride: Annotated[
         str | None,
         typer.Option(
             metavar="HxW",
             help="Distance from window to window, e.g. 513; two thirds of the window unless given.",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     scales: Annotated[
@@ -57,16 +70,23 @@ def evaluate(
         typer.Option(
             metavar="S,S,...",
             help="Test-time augmentation: factors on the image's size, e.g. 0.5,0.75,1,1.25,1.5,1.75.",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     flip: Annotated[
         bool | None,
-        typer.Option("--flip/--no-flip", help="Test-time augmentation: predict the mirror image too."),
+        typer.Option(
+            "--flip/--no-flip",
+            help="Test-time augmentation: predict the mirror image too.",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            metavar="HxW", help="Resize each image within this size first, e.g. 512x2048 for ADE20K."
+            metavar="HxW",
+            help="Resize each image within this size first, e.g. 512x2048 for ADE20K.",
+            rich_help_panel=SCORING,
         ),
     ] = None,
     protocol: Annotated[
@@ -74,28 +94,46 @@ def evaluate(
         typer.Option(
             help="Whose way of resizing, padding and averaging: mmsegmentation averages logits of windows "
             "inside the image and softmax over augmentations, the authors exp(logits) of windows padded "
-            "with black."
+            "with black.",
+            rich_help_panel=SCORING,
         ),
     ] = None,
-    windows_at_once: Annotated[int | None, typer.Option(help="Windows that go in one batch.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    windows_at_once: Annotated[
+        int | None, typer.Option(help="Windows that go in one batch.", metavar="N", rich_help_panel=SCORING)
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Write the scores to this file.", metavar="FILE", rich_help_panel=OUTPUTS
+        ),
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
             help="Write a PNG a sample with the dataset's label values (Cityscapes: labelIds, as "
             "cityscapesScripts reads them).",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace scores and predictions of before that are there.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace scores and predictions of before that are there.",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = False,
     bad_samples: Annotated[
         Literal["stop", "skip"],
-        typer.Option(help="At a sample that cannot be read: stop, or leave it out, named and counted."),
+        typer.Option(
+            help="At a sample that cannot be read: stop, or leave it out, named and counted.",
+            rich_help_panel=DATA,
+        ),
     ] = "stop",
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where there is one.")
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="auto takes CUDA where there is one.", rich_help_panel=SCORING),
     ] = "auto",
 ) -> None:
     """Print per-class IoU, mIoU and accuracies of a checkpoint, scored by either reference's protocol.

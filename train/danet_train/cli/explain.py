@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from danet_train.cli.help_panels import ATTENTION, DATA, OUTPUTS
 from danet_train.data.datasets.layouts import classes_help
 from danet_train.errors import UsageError
 from danet_train.pretrained.registry import checkpoint_help
@@ -19,13 +20,25 @@ def explain(
         typer.Argument(help=checkpoint_help("Of this project, of mmsegmentation or of DANet's authors.")),
     ],
     image: Annotated[Path, typer.Argument(help="A PNG or JPEG.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, a PNG.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The picture to write, a PNG.", metavar="FILE", rich_help_panel=OUTPUTS
+        ),
+    ],
     label: Annotated[
-        Path | None, typer.Option(help="The image's label PNG, to show the ground truth too.")
+        Path | None,
+        typer.Option(
+            help="The image's label PNG, to show the ground truth too.", metavar="FILE", rich_help_panel=DATA
+        ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help=f"{classes_help()} Where the checkpoint names no classes."),
+        typer.Option(
+            help=f"{classes_help()} Where the checkpoint names no classes.",
+            metavar="NAME",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     pixel: Annotated[
         list[str] | None,
@@ -33,6 +46,7 @@ def explain(
             metavar="X,Y",
             help="Show what this pixel attends to; may be repeated. Unless given: the innermost pixel of "
             "each of the four classes that fill most of the result.",
+            rich_help_panel=ATTENTION,
         ),
     ] = None,
     channel: Annotated[
@@ -41,22 +55,38 @@ def explain(
             metavar="N",
             help="Show this channel before and after the channel attention; may be repeated. Unless given: "
             "the two channels that separate a class best from the rest of the image, each another class.",
+            rich_help_panel=ATTENTION,
         ),
     ] = None,
     size: Annotated[
         str,
-        typer.Option(metavar="HxW", help="The size of the network's input: full is the image's own size."),
+        typer.Option(
+            metavar="HxW",
+            help="The size of the network's input: full is the image's own size.",
+            rich_help_panel=ATTENTION,
+        ),
     ] = "full",
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", help="Write the figures: entropies, most attended positions, weights."),
+        typer.Option(
+            "--json",
+            help="Write the figures: entropies, most attended positions, weights.",
+            metavar="FILE",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where there is one.")
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="auto takes CUDA where there is one.", rich_help_panel=ATTENTION),
     ] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there.", rich_help_panel=OUTPUTS)
+    ] = False,
 ) -> None:
-    """Draw what chosen pixels attend to (PAM), channels before and after (CAM), and the segmentation."""
+    """Draw what chosen pixels attend to (PAM), channels before and after (CAM), and the segmentation.
+
+    Example: danet explain checkpoint.pt street.png -o attention.png --pixel 120,80
+    """
     pixels, size_hw = [_pixel(text) for text in pixel or []], _size(size)
     if output.suffix.lower() != ".png":
         raise UsageError(f"the picture is a PNG; name it e.g. {output.with_suffix('.png')}")

@@ -62,7 +62,10 @@ def import_weights(
         bool, typer.Option("--overwrite", help="Replace a file that is there; never a device.")
     ] = False,
 ) -> None:
-    """Turn published weights into a checkpoint, every tensor accounted for, or a checkpoint into theirs."""
+    """Turn published weights into a checkpoint, every tensor accounted for, or a checkpoint into theirs.
+
+    Example: danet import danet_r50-d8.pth -o r50.pt
+    """
     grid = _dilations(multi_grid)
     from danet_train.checkpoint import read_checkpoint, save_checkpoint
     from danet_train.classes import find_classes

@@ -30,7 +30,7 @@ class ShownProgress:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        no_bar = not console.is_terminal
+        no_bar = not console.is_terminal or console.quiet  # a live bar takes what others print
         self._bar = Progress(*columns, console=console, transient=True, disable=no_bar)
         self._task = self._bar.add_task(what, total=total)
         self._since = self._last = time.monotonic()

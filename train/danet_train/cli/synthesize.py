@@ -29,20 +29,26 @@ def synthesize(
         bool, typer.Option("--overwrite", help="Replace a synthesised data set that is there.")
     ] = False,
 ) -> None:
-    """Make a dataset of street scenes with exact labels, in the layout of Cityscapes."""
-    size_hw = _size(size)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """Make a dataset of street scenes with exact labels, in the layout of Cityscapes, and a drive.
 
+    Example: danet synthesize scenes --train 40 --val 8 --size 128x256
+    """
+    size_hw = _size(size)
+    from itertools import count
+
+    from rich.console import Console
+
+    from danet_train.cli.progress import ShownProgress
     from danet_train.synthetic.dataset import Scenes, synthesize_dataset
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task("painting streets", total=train + val + video_frames)
+    console = Console(markup=False, emoji=False, highlight=False)
+    painted = count(1)
+    with ShownProgress(console, "painting streets", train + val + video_frames) as progress:
         synthesize_dataset(
             out,
             Scenes(train, val, video_frames, size_hw, seed),
             overwrite=overwrite,
-            advance=lambda: progress.advance(task),
+            advance=lambda: progress(next(painted)),
         )
     typer.echo(
         f"{out}: {train} training scenes, {val} validation scenes, {video_frames} video frames, {size}"

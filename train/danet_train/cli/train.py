@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from danet_train.cli.help_panels import DATA, LISTS, OUTPUTS, TRAINING
 from danet_train.data.datasets.layouts import classes_help, data_help, drawn_layouts
 
 
@@ -55,7 +56,10 @@ def train(
         ),
     ] = None,
     *,
-    data: Annotated[Path | None, typer.Option(help=data_help(), show_default=False)] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help=data_help(), show_default=False, metavar="FOLDER", rich_help_panel=DATA),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -64,6 +68,8 @@ def train(
             help="The checkpoint to write, of the last step. Beside NAME.pt stand NAME.json, the record, "
             "and, where the run evaluates on its way, NAME.best.pt, the weights of the highest mIoU.",
             show_default=False,
+            metavar="FILE",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
     config: Annotated[
@@ -71,6 +77,8 @@ def train(
         typer.Option(
             help="A packaged configuration's name, or a YAML file; --list-configs names them.",
             show_default=False,
+            metavar="NAME",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     quantize: Annotated[
@@ -80,22 +88,32 @@ def train(
             help="Continue from this checkpoint under INT8's rounding; --config is the one that it was "
             "trained with. The activations' scales are learned and go with the checkpoint: `danet export` "
             "carries them into the bundle, `danet calibrate` uses them. pretrained:NAME is one that ships.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    train_split: Annotated[str, typer.Option(help="The split to learn from.")] = "train",
-    val_split: Annotated[str, typer.Option(help="The split to score on.")] = "val",
-    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
+    train_split: Annotated[
+        str, typer.Option(help="The split to learn from.", metavar="SPLIT", rich_help_panel=DATA)
+    ] = "train",
+    val_split: Annotated[
+        str, typer.Option(help="The split to score on.", metavar="SPLIT", rich_help_panel=DATA)
+    ] = "val",
+    classes: Annotated[
+        str | None, typer.Option(help=classes_help(), metavar="NAME", rich_help_panel=DATA)
+    ] = None,
     bad_samples: Annotated[
         Literal["stop", "skip"] | None,
         typer.Option(
             help="At an image or label that is missing, damaged or inconsistent: stop, or skip it, with "
-            "another sample in its place, and count. Instead of the configuration's."
+            "another sample in its place, and count. Instead of the configuration's.",
+            rich_help_panel=DATA,
         ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Number of steps, instead of the configuration's (with --quantize a tenth of them)."
+            help="Number of steps, instead of the configuration's (with --quantize a tenth of them).",
+            metavar="N",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     evaluate_every: Annotated[
@@ -104,14 +122,28 @@ def train(
             min=1,
             help="Steps after which the validation split is scored, instead of the configuration's "
             "loop.evaluate_every, and keep the best weights.",
+            metavar="N",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed, instead of the configuration's.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Random seed, instead of the configuration's.", metavar="N", rich_help_panel=TRAINING
+        ),
+    ] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Device, instead of the configuration's.")
+        Literal["auto", "cpu", "cuda"] | None,
+        typer.Option(help="Device, instead of the configuration's.", rich_help_panel=TRAINING),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of torch on a CPU, instead of the configuration's.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads of torch on a CPU, instead of the configuration's.",
+            metavar="N",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -119,11 +151,16 @@ def train(
             "--resume",
             help="Continue the training that was interrupted here, from NAME.state.pt; the result is that of "
             "a training that was not.",
+            rich_help_panel=TRAINING,
         ),
     ] = False,
     tensorboard: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write curves and example pictures for TensorBoard into it."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write curves and example pictures for TensorBoard into it.",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = None,
     json_file: Annotated[
         Path | None,
@@ -131,14 +168,22 @@ def train(
             "--json",
             metavar="FILE",
             help="Write the record to this file too; -: to standard output, and all else to standard error.",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
     show_config: Annotated[
         bool,
-        typer.Option("--show-config", help="Print the settings of this training as YAML, and end."),
+        typer.Option(
+            "--show-config",
+            help="Print the settings of this training as YAML, and end.",
+            rich_help_panel=LISTS,
+        ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the files of another run that are there.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the files of another run that are there.", rich_help_panel=OUTPUTS
+        ),
     ] = False,
     list_configs: Annotated[
         bool,
@@ -148,6 +193,7 @@ def train(
             is_eager=True,
             help="Print the packaged configurations with the mIoU that their references publish, and the "
             "backbones with their options, and end.",
+            rich_help_panel=LISTS,
         ),
     ] = False,
     list_layouts: Annotated[
@@ -157,6 +203,7 @@ def train(
             callback=_list_layouts,
             is_eager=True,
             help="Print the layouts that --data may have, drawn, and end.",
+            rich_help_panel=LISTS,
         ),
     ] = False,
 ) -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from danet_runtime.cli.console.printing import open_console
-from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys
+from danet_runtime.cli.options.arguments import MODEL, EngineDir, JsonFile, TrustedKeys
 from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import engine_name
 
 if TYPE_CHECKING:
     from danet_runtime.tensorrt.store.manifest import EngineManifest
+
+BUILDING = "How it is built"
 
 
 def build(
@@ -25,42 +27,62 @@ def build(
             metavar="{engine names}",
             help="What runs the engine, with or without a precision (fp32, fp16, int8), as tensorrt:int8: "
             "{engines}. Without one fp16.",
+            rich_help_panel=MODEL,
         ),
     ] = "tensorrt-rtx",
     precision: HiddenPrecision = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="GPU architecture to build for ahead of time, e.g. sm_89; may be given again."),
+        typer.Option(
+            metavar="SM",
+            help="GPU architecture to build for ahead of time, e.g. sm_89; may be given again.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     attention: Annotated[
         Literal["plugin", "native", "reference"] | None,
         typer.Option(
             help="How the attention is built; chosen, and said, where it is not given. `danet run` prefers "
-            "plugin, then native: to run another, give it an --engine-dir of its own."
+            "plugin, then native: to run another, give it an --engine-dir of its own.",
+            rich_help_panel=BUILDING,
         ),
     ] = None,
     kernels: Annotated[
         Literal["tuned", "small"],
-        typer.Option(help="Of the plugins; small needs at most 48 KiB of shared memory a block."),
+        typer.Option(
+            help="Kernels of the plugins; small needs at most 48 KiB of shared memory a block.",
+            rich_help_panel=BUILDING,
+        ),
     ] = "tuned",
     trusted_key: TrustedKeys = None,
     workspace_mib: Annotated[
         int | None,
         typer.Option(
             min=1,
+            metavar="MIB",
             help="Most scratch memory of a layer in MiB; by default all of the device's, and half of what is "
             "free where it shares the host's.",
+            rich_help_panel=BUILDING,
         ),
     ] = None,
     optimization_level: Annotated[
         int | None,
-        typer.Option(min=0, max=5, help="0 builds fastest, 5 searches longest; the library's default is 3."),
+        typer.Option(
+            min=0,
+            max=5,
+            metavar="LEVEL",
+            help="0 builds fastest, 5 searches longest; the library's default is 3.",
+            rich_help_panel=BUILDING,
+        ),
     ] = None,
-    engine_dir: Annotated[
-        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
-    ] = None,
+    engine_dir: EngineDir = None,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Build even where this very engine is there already.")
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Build even where this very engine is there already.",
+            rich_help_panel=BUILDING,
+        ),
     ] = False,
     json_file: JsonFile = None,
 ) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danet_runtime.cli.console.printing import open_console, tell
-from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys
+from danet_runtime.cli.console.printing import open_console, progress_console, tell
+from danet_runtime.cli.options.arguments import FRAMES, GATE, MODEL, OUTPUTS, EngineDir, JsonFile, TrustedKeys
 
 if TYPE_CHECKING:
     from danet_runtime.bundle import Bundle
@@ -34,41 +34,85 @@ def compare(
         str,
         typer.Option(
             help="Folder of pictures, Cityscapes' folder or, where danet-train is installed, any data set "
-            "that it knows (of these --split), video file, or pattern such as 'val/**/*.png'."
+            "that it knows (of these --split), video file, or pattern such as 'val/**/*.png'.",
+            rich_help_panel=FRAMES,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report and pictures.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the report and pictures.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ],
     split: Annotated[
         str | None,
-        typer.Option(help="Of a data set, e.g. train; val, or the only one, where it is not given."),
+        typer.Option(
+            help="Split of a data set, e.g. train; val, or the only one, where it is not given.",
+            rich_help_panel=FRAMES,
+        ),
     ] = None,
     a: Annotated[
         str,
         typer.Option(
             "--a",
+            metavar="SIDE",
             help="BACKEND:PRECISION; backends are {compared backends}.",
+            rich_help_panel=MODEL,
         ),
     ] = "onnxruntime:fp32",
-    b: Annotated[str, typer.Option("--b", help="What is compared with it.")] = "onnxruntime:int8",
+    b: Annotated[
+        str,
+        typer.Option("--b", metavar="SIDE", help="What is compared with it.", rich_help_panel=MODEL),
+    ] = "onnxruntime:int8",
     frames: Annotated[
-        int, typer.Option(min=1, help="Number of frames to compare, evenly spread over the source.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of frames to compare, evenly spread over the source.",
+            rich_help_panel=FRAMES,
+        ),
     ] = 50,
     worst: Annotated[
-        int, typer.Option(min=0, max=32, help="Number of frames to save as pictures: those that agree least.")
+        int,
+        typer.Option(
+            min=0,
+            max=32,
+            metavar="N",
+            help="Number of frames to save as pictures: those that agree least.",
+            rich_help_panel=OUTPUTS,
+        ),
     ] = 5,
     least: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Fail where less than this share of the labels is equal."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Fail where less than this share of the labels is equal.",
+            rich_help_panel=GATE,
+        ),
     ] = None,
-    engine_dir: Annotated[
-        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
-    ] = None,
+    engine_dir: EngineDir = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of one inference in onnxruntime.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="CPU threads of one inference in onnxruntime.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     trusted_key: TrustedKeys = None,
     json_file: JsonFile = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is there.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a report that is there.", rich_help_panel=OUTPUTS),
+    ] = False,
 ) -> None:
     """Compare the labels of two backends or precisions on the same frames.
 
@@ -94,7 +138,7 @@ def compare(
     try:
         count = min(frames, source.count or frames)
         check_room(output, _REPORT_LEAST_BYTES + count * _FRAME_LEAST_BYTES)
-        with ShownProgress(open_console(stderr=True), f"{a} and {b}", count) as progress:
+        with ShownProgress(progress_console(), f"{a} and {b}", count) as progress:
             compared = run_comparison(
                 opened,
                 sides,

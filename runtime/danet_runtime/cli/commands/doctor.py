@@ -28,6 +28,8 @@ def doctor(
     """Tell what this machine can do and what is missing; with a bundle, verify its files.
 
     The exit code is 1 where the bundle is not whole.
+
+    Example: danet doctor bundle --json -
     """
     from danet_runtime.bundle.reader import Bundle
     from danet_runtime.bundle.verification import examine

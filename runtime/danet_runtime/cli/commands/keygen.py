@@ -25,6 +25,8 @@ def keygen(
 
     The same as `openssl genpkey -algorithm ed25519 -out KEY` and `openssl pkey -in KEY -pubout -out KEY.pub`;
     keys made so can be used too.
+
+    Example: danet keygen vehicle.pem --passphrase
     """
     from danet_runtime.bundle.signature import generate_key_pair, read_public_key
     from danet_runtime.errors import UsageError

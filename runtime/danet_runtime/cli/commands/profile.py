@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from danet_runtime.cli.console.json_output import is_stdout
-from danet_runtime.cli.console.printing import open_console
-from danet_runtime.cli.options.arguments import JsonFile, TrustedKeys, require_there
+from danet_runtime.cli.console.printing import open_console, progress_console
+from danet_runtime.cli.options.arguments import FRAMES, MODEL, EngineDir, JsonFile, TrustedKeys, require_there
 from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import backend_name
 
@@ -23,23 +24,44 @@ def profile(
             metavar="BACKEND",
             help="BACKEND or BACKEND:PRECISION (fp32, fp16, int8), as tensorrt:int8: {backends}. Without a "
             "precision the most precise in the bundle, with TensorRT fp16.",
+            rich_help_panel=MODEL,
         ),
     ] = "onnxruntime",
     precision: HiddenPrecision = None,
-    engine_dir: Annotated[
-        Path | None, typer.Option(help="Where engines are kept; the user's cache where it is not given.")
-    ] = None,
+    engine_dir: EngineDir = None,
     build: Annotated[
-        bool, typer.Option("--build", help="Build the engine first, where there is none that runs here.")
+        bool,
+        typer.Option(
+            "--build",
+            help="Build the engine first, where there is none that runs here.",
+            rich_help_panel=MODEL,
+        ),
     ] = False,
     frames: Annotated[
-        int, typer.Option(min=1, help="How many times the frame is segmented and measured.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many times the frame is segmented and measured.",
+            rich_help_panel=FRAMES,
+        ),
     ] = 50,
-    warmup: Annotated[int, typer.Option(min=0, help="How many times before, not measured.")] = 5,
+    warmup: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="How many times before, not measured.", rich_help_panel=FRAMES),
+    ] = 5,
     image: Annotated[
-        Path | None, typer.Option(help="Picture of any size; by default the bundle's golden frame.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Picture of any size; by default the bundle's golden frame.",
+            rich_help_panel=FRAMES,
+        ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one inference.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="CPU threads of one inference.", rich_help_panel=MODEL),
+    ] = None,
     trusted_key: TrustedKeys = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -47,10 +69,9 @@ def profile(
 
     Example: danet profile bundle --backend tensorrt:fp16 --frames 200 --json -
     """
-    from rich.progress import Progress
-
     from danet_runtime.bundle import Bundle
     from danet_runtime.bundle.golden import judge_golden
+    from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.cli.console.tables import latency_table
     from danet_runtime.cli.options.engines import open_segmenter
     from danet_runtime.files.atomic import write_json
@@ -65,15 +86,15 @@ def profile(
         opened, precision, backend, threads=threads, engine_folder=engine_dir, build=build
     ) as segmenter:
         frame, labels, origin = profile_frame(segmenter.bundle, image)
-        with Progress(console=open_console(stderr=True), transient=True) as progress:
-            task = progress.add_task("measuring", total=warmup + frames)
+        rounds = count(1)
+        with ShownProgress(progress_console(), "measuring", warmup + frames) as progress:
             measured = measure(
                 segmenter,
                 frame,
                 labels,
                 frames=frames,
                 warmup=warmup,
-                on_round=lambda: progress.advance(task),
+                on_round=lambda: progress(next(rounds)),
             )
         console.print(latency_table(measured.latency, "remainder"))
         size = "{}x{}".format(*measured.frame_size_hw)

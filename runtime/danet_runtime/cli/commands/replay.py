@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from danet_runtime.cli.console.printing import open_console, tell
-from danet_runtime.cli.options.arguments import require_there
+from danet_runtime.cli.console.printing import open_console, progress_console, tell
+from danet_runtime.cli.options import overlays
+from danet_runtime.cli.options.arguments import OUTPUTS, PACE, require_there
 
 if TYPE_CHECKING:
     from danet_runtime.recorder.reader import FlightRecording
@@ -26,21 +27,46 @@ def replay(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Video: .mp4, .m4v, .mov, .mkv, .avi. Without it, only what happened."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Video: .mp4, .m4v, .mov, .mkv, .avi. Without it, only what happened.",
+            rich_help_panel=OUTPUTS,
         ),
     ] = None,
-    camera: Annotated[str | None, typer.Option(help="Which camera; by default the first.")] = None,
-    fps: Annotated[
-        float | None, typer.Option(min=0.1, max=240.0, help="Frames a second; by default the recording's.")
+    camera: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which camera; by default the first.", rich_help_panel=PACE),
     ] = None,
-    legend: Annotated[bool, typer.Option("--legend", help="Draw the names of the classes.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a video that exists.")] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=240.0,
+            metavar="FPS",
+            help="Frames a second; by default the recording's.",
+            rich_help_panel=PACE,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a video that exists.", rich_help_panel=OUTPUTS)
+    ] = False,
+    alpha: overlays.Alpha = 0.5,
+    legend: overlays.Legend = False,
+    contours: overlays.Contours = False,
+    names: overlays.Names = False,
+    head_up: overlays.HeadUp = False,
+    palette: overlays.Palette = "bundle",
+    upsample: overlays.Upsample = "nearest",
 ) -> None:
-    """Show what a flight recording holds, and write it as a video with the states drawn in."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    """Show what a flight recording holds, and write it as a video with the states drawn in.
 
+    Example: danet replay faults -o last-seconds.mp4 --legend
+    """
+    from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.errors import UsageError
     from danet_runtime.recorder.reader import FlightRecording
+    from danet_runtime.results.style import OverlayStyle
 
     require_there(folder, "FOLDER")
     found = _chosen(folder)
@@ -59,17 +85,17 @@ def replay(
         return
     from danet_runtime.recorder.replay import replay as write_replay
 
-    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=open_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replay", total=len(recording))
+    shown = camera or next(iter(recording.cameras), None)
+    total = sum(frame.camera == shown for frame in recording.manifest.frames)
+    with ShownProgress(progress_console(), "replay", total) as progress:
         frames = write_replay(
             recording,
             output,
             camera=camera,
             fps=fps,
-            legend=legend,
+            style=OverlayStyle(alpha, legend, contours, names, head_up, palette, upsample),
             overwrite=overwrite,
-            on_frame=lambda done: progress.update(task, completed=done),
+            on_frame=progress,
         )
     tell(f"written: {output}, {frames} frames")
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from danet_runtime.cli.console.loudness import is_quiet
 from danet_runtime.cli.console.printing import open_console, tell
 from danet_runtime.cli.options import overlays
-from danet_runtime.cli.options.arguments import MODEL, OUTPUTS, PACE, RARE, TrustedKeys
+from danet_runtime.cli.options.arguments import MODEL, OUTPUTS, PACE, RARE, EngineDir, TrustedKeys
 from danet_runtime.cli.options.precisions import HiddenPrecision, backend_and_precision
 from danet_runtime.cli.options.registered import backend_name
 
@@ -121,14 +122,7 @@ def run(
         ),
     ] = "onnxruntime",
     precision: HiddenPrecision = None,
-    engine_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where engines are kept; the user's cache where it is not given.",
-            rich_help_panel=RARE,
-        ),
-    ] = None,
+    engine_dir: EngineDir = None,
     build: Annotated[
         bool,
         typer.Option(
@@ -222,7 +216,8 @@ def run(
             min=0,
             metavar="S",
             help="Seconds to wait until all cameras have come up. By default those that are there "
-            "begin a second after the first of them; one that is missing then is awaited further, and joins ",
+            "begin a second after the first of them; one that is missing then is awaited further, and joins "
+            "when it comes.",
             rich_help_panel=RARE,
         ),
     ] = 0.0,
@@ -347,7 +342,7 @@ def run(
         known = sum(count for count in counts if count is not None) if None not in counts else None
         limits = [limit for limit in (known, max_frames and max_frames * len(named)) if limit is not None]
         try:
-            with stream, Progress(*columns, console=console, transient=True) as progress:
+            with stream, Progress(*columns, console=console, transient=True, disable=is_quiet()) as progress:
                 task = progress.add_task(
                     f"{segmenters[0].precision}, {segmenters[0].backend.name}",
                     total=min(limits, default=None),

@@ -29,7 +29,10 @@ def sign(
         bool, typer.Option("--overwrite", help="Replace a signature that is there.")
     ] = False,
 ) -> None:
-    """Sign a bundle: its manifest, and with it every file. All files are checked before."""
+    """Sign a bundle: its manifest, and with it every file. All files are checked before.
+
+    Example: danet sign bundle --key vehicle.pem
+    """
     from danet_runtime.bundle.verification import sign_bundle
 
     signing = _signing_key(key)

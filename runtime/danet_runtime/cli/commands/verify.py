@@ -24,6 +24,8 @@ def verify(
     """Check a bundle's signature, every file, and that there is no other; exit code 1 where one fails.
 
     A model file that names data or code outside of it is refused, as everywhere: no signature covers that.
+
+    Example: danet verify bundle --trusted-key vehicle.pem.pub
     """
     from danet_runtime.bundle.verification import verify_bundle
     from danet_runtime.errors import BundleError

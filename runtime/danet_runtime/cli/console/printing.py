@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from danet_runtime.cli.console.loudness import is_quiet
 from danet_runtime.visible_text import visible
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ def tell(text: str, *, err: bool = False) -> None:
     typer.echo(visible(text), err=err)
 
 
-def open_console(*, stderr: bool = False) -> Console:
+def open_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """A console of rich's that takes text for text: no markup, no emoji codes, no control characters.
 
     What is printed, and each cell and title of a table, may hold names and words of others. A cell of
     several lines is made of ``rich.text.Text``. Cells of a table that are too long for the terminal go on in
     their next line; nothing is cut.
+
+    Args:
+        stderr: Print to standard error instead of standard output.
+        quiet: Print nothing at all.
     """
     from rich.console import Console
     from rich.table import Table
@@ -43,4 +48,9 @@ def open_console(*, stderr: bool = False) -> Console:
         def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
             return super().render_str(visible(text), **options)
 
-    return VisibleConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return VisibleConsole(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def progress_console() -> Console:
+    """A console on standard error for how far a work is; silent where the command is to be quiet."""
+    return open_console(stderr=True, quiet=is_quiet())

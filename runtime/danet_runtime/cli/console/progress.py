@@ -8,8 +8,6 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from danet_runtime.cli.console.loudness import is_quiet
-
 EVERY_S: Final = 10.0
 """Seconds from line to line where there is no terminal."""
 
@@ -18,23 +16,22 @@ class ShownProgress:
     """How far a work is: a bar with the time that is left on a terminal, a line every ten seconds elsewhere.
 
     Args:
-        console: The console to show it on; nothing where the command is to be quiet.
+        console: The console to show it on.
         what: Name of the work.
         total: Number of its parts; ``None``: not known yet.
     """
 
     def __init__(self, console: Console, what: str, total: int | None = None) -> None:
         self._console, self._what, self._total = console, what, total
-        self._lines = not console.is_terminal and not is_quiet()
+        self._lines = not console.is_terminal
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        self._bar = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal or is_quiet()
-        )
+        no_bar = not console.is_terminal or console.quiet  # a live bar takes what others print
+        self._bar = Progress(*columns, console=console, transient=True, disable=no_bar)
         self._task = self._bar.add_task(what, total=total)
         self._since = self._last = time.monotonic()
         self._first: int | None = None
@@ -70,11 +67,12 @@ class ShownProgress:
         gained = done - (self._first or 0)
         if gained > 0:
             left_s = (self._total - done) * (now - self._since) / gained
-            line += f", about {_words(left_s)} left"
+            line += f", about {words(left_s)} left"
         return line
 
 
-def _words(seconds: float) -> str:
+def words(seconds: float) -> str:
+    """Return a time to come in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

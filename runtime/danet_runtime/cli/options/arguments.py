@@ -12,11 +12,13 @@ from danet_runtime.errors import UsageError
 
 OUTPUTS: Final = "Outputs"
 MODEL: Final = "The model, and what runs it"
+FRAMES: Final = "The frames"
+GATE: Final = "The gate"
 PACE: Final = "Frames and time"
 OVERLAYS: Final = "Overlays and masks"
 RARE: Final = "Rarely needed"
 NAMED_ALONE: Final = (OVERLAYS, RARE)
-"""Groups whose options the help names, and ``--help-all`` explains."""
+"""Groups whose options the help of a long command names, and ``--help-all`` explains."""
 
 TrustedKeys = Annotated[
     list[Path] | None,
@@ -24,6 +26,7 @@ TrustedKeys = Annotated[
         "--trusted-key",
         metavar="KEY",
         help="Public Ed25519 key in PEM; accept the bundle only signed by it. May be given again.",
+        rich_help_panel=MODEL,
     ),
 ]
 """The option ``--trusted-key``; nothing, or an empty list, where it is not given."""
@@ -34,9 +37,21 @@ JsonFile = Annotated[
         "--json",
         metavar="FILE",
         help="Write the result as JSON to this file; -: to standard output, and all else to standard error.",
+        rich_help_panel=OUTPUTS,
     ),
 ]
 """The option ``--json``; ``-`` is taken care of by the class of every command."""
+
+EngineDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--engine-dir",
+        metavar="FOLDER",
+        help="Where engines are kept; the user's cache where it is not given.",
+        rich_help_panel=RARE,
+    ),
+]
+"""The option ``--engine-dir``."""
 
 PASSPHRASE_VARIABLE = "DANET_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 """Environment variable with the passphrase of a private key; never an option, which others could read."""

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from danet_runtime.cli.console.printing import open_console, tell
+from danet_runtime.cli.console.printing import progress_console, tell
 
 if TYPE_CHECKING:
     from danet_runtime.bundle import Bundle, Precision
@@ -49,7 +49,7 @@ def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bo
         who = "another process" if process is None else f"process {process}"
         tell(f"danet: {who} is building this very engine; waiting for it", err=True)
 
-    with ShownProgress(open_console(stderr=True), f"{request.library}:{request.precision}") as shown:
+    with ShownProgress(progress_console(), f"{request.library}:{request.precision}") as shown:
 
         def progress(phase: str, step: int, steps: int) -> None:
             shown(step, steps, phase[:40])

@@ -35,6 +35,13 @@ def note_quiet(ctx: typer.Context, quiet: bool) -> None:
         ctx.meta[_QUIET] = True
 
 
+def show_bare(parameters: Sequence[Any]) -> None:
+    """Let the help show flags without a type: they take no value, and ``<bool>`` reads as if they did."""
+    for one in parameters:
+        if getattr(one, "is_flag", False) and one.metavar is None:
+            one.metavar = ""
+
+
 def _everywhere(
     verbose: Annotated[
         bool,
@@ -79,6 +86,13 @@ class CommonCommand(SoundCommand):
     def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - typer's own
         super().__init__(*arguments, **settings)
         self.params += _common_options()
+
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's copy of click's
+        """The option ``--help``."""
+        option: Any = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel = EVERYWHERE
+        return option
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's copy of click's
         """Read the arguments; a ``--json`` of version 0.1 without a file is told of, and means ``-``."""

@@ -10,7 +10,13 @@ from danet_runtime.cli.options.arguments import OVERLAYS
 
 Alpha = Annotated[
     float,
-    typer.Option(min=0.0, max=1.0, help="Share of a class's color in the overlay.", rich_help_panel=OVERLAYS),
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        metavar="SHARE",
+        help="Share of a class's color in the overlay.",
+        rich_help_panel=OVERLAYS,
+    ),
 ]
 Legend = Annotated[
     bool,

@@ -36,7 +36,7 @@ def check(
     sizes, label values outside the class table, labels of no class or of one alone. Exit code 1 where
     something is bad.
 
-    danet data check dataset --json findings.json
+    Example: danet data check dataset --json findings.json
     """
     import json
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from danet_train.cli.help_panels import CLASSES, DATA, OUTPUTS, SPLITS
 from danet_train.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -19,17 +20,35 @@ _NAMED = 20
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder of your pictures and masks; it is only read.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The dataset to make, a new folder.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The dataset to make, a new folder.",
+            metavar="FOLDER",
+            rich_help_panel=OUTPUTS,
+        ),
+    ],
     images: Annotated[
         Path | None,
-        typer.Option(help="The folder of the pictures, where the names in FOLDER do not tell; with --masks."),
+        typer.Option(
+            help="The folder of the pictures, where the names in FOLDER do not tell; with --masks.",
+            metavar="FOLDER",
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="The folder of the masks; with --images.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the masks; with --images.", metavar="FOLDER", rich_help_panel=DATA),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             help="The classes of the masks, by color or value: a classes.yaml, or a table's name such as "
-            "cityscapes. Unless given they are proposed from what the masks hold."
+            "cityscapes. Unless given they are proposed from what the masks hold.",
+            metavar="NAME",
+            rich_help_panel=CLASSES,
         ),
     ] = None,
     name: Annotated[
@@ -38,6 +57,7 @@ def init(
             metavar="COLOR=NAME",
             help="Name a class by its color or value in the masks, e.g. '#804080=road' or 7=road; may be "
             "repeated.",
+            rich_help_panel=CLASSES,
         ),
     ] = None,
     void: Annotated[
@@ -46,22 +66,37 @@ def init(
             metavar="COLOR",
             help="A color or value in the masks that is no class, or none for no such; may be repeated. "
             "Unless given: 255, what a list of classes calls void, and black where it is rare.",
+            rich_help_panel=CLASSES,
         ),
     ] = None,
     split_by: Annotated[
         Literal["auto", "folders", "sequences", "random"],
         typer.Option(
             help="How train and val are divided: as folders say, by sequence, or frame by frame; auto takes "
-            "the first of them that is there."
+            "the first of them that is there.",
+            rich_help_panel=SPLITS,
         ),
     ] = "auto",
     val_share: Annotated[
-        float, typer.Option("--val", min=0.01, max=0.9, help="Share of the pictures to score on.")
+        float,
+        typer.Option(
+            "--val",
+            min=0.01,
+            max=0.9,
+            help="Share of the pictures to score on.",
+            metavar="SHARE",
+            rich_help_panel=SPLITS,
+        ),
     ] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same splits.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="The same seed gives the same splits.", metavar="N", rich_help_panel=SPLITS),
+    ] = 0,
     bad_samples: Annotated[
         Literal["stop", "skip"],
-        typer.Option(help="At files that cannot be taken: list all and stop, or leave them out."),
+        typer.Option(
+            help="At files that cannot be taken: list all and stop, or leave them out.", rich_help_panel=DATA
+        ),
     ] = "stop",
     hard_link: Annotated[
         bool,
@@ -69,10 +104,14 @@ def init(
             "--hard-link",
             help="Link the pictures instead of copying them: no second copy on the disk, and a picture "
             "that is changed in one place is changed in both.",
+            rich_help_panel=OUTPUTS,
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a dataset that this command made before.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a dataset that this command made before.", rich_help_panel=OUTPUTS
+        ),
     ] = False,
 ) -> None:
     """Make a dataset of a folder of pictures and masks, with classes and splits proposed.
@@ -80,9 +119,9 @@ def init(
     Masks are grey, palette or RGB images in folders such as masks, labels or annotations, or beside the
     pictures with names such as 001_mask.png.
 
-    danet data init photos -o dataset
+    Example: danet data init photos -o dataset
 
-    danet data init photos -o dataset --name '#804080=road' --void '#000000'
+    Example: danet data init photos -o dataset --name '#804080=road' --void '#000000'
     """
     from rich.console import Console
 
