@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sink_parts import result
@@ -24,7 +25,22 @@ def record(bundle: Bundle, folder: Path, frames: int = 2, *, word: str = "front"
     for number in range(frames):
         frame = np.full((48, 64, 3), number, np.uint8)
         box.write(result(frame, number, label=0, capture_time_ns=number * 10**7, source=word, health="ready"))
-        until(lambda: box._handled == box._seen)
+        handled(box)
     written = box.save(folder, word)
     box.close()
     return written
+
+
+def fill(
+    box: FlightRecorder, frames: int, hw: tuple[int, int] = (48, 64), step_ns: int = 10**7, **more: Any
+) -> None:
+    """Give frames one by one, each only when the one before is encoded."""
+    for number in range(frames):
+        frame = np.full((*hw, 3), number % 251, np.uint8)
+        box.write(result(frame, number, label=number % 251, capture_time_ns=number * step_ns, **more))
+        handled(box)
+
+
+def handled(box: FlightRecorder) -> None:
+    """Wait until every frame that it was given is encoded."""
+    until(lambda: box._handled == box._seen)

@@ -30,6 +30,7 @@ class FrameAgreement:
         frame: (H, W, 3) uint8 BGR.
         labels_a: (H, W) uint8.
         labels_b: (H, W) uint8.
+        truth: The ground truth, (H, W) uint8 with 255 where there is none; ``None``: not known.
     """
 
     info: FrameInfo
@@ -37,6 +38,7 @@ class FrameAgreement:
     frame: UInt8Array
     labels_a: UInt8Array
     labels_b: UInt8Array
+    truth: UInt8Array | None = None
 
     @property
     def name(self) -> str:

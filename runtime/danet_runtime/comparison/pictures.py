@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from danet_runtime.bundle.manifest import SegmentationClass
+from danet_runtime.bundle.manifest import IGNORE_LABEL, SegmentationClass
 from danet_runtime.comparison.labels import FrameAgreement
 from danet_runtime.dependencies import opencv
 from danet_runtime.errors import SinkError
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.pictures.panels import LegendEntry, Panel, PanelDrawing, panel_size
 
-_PANEL_MIN_WIDTH, _PANEL_MAX_WIDTH = 512, 1024
-_GAP = 8
-_CAPTION_PX = 30
-_LEGEND_LINE_PX = 26
-_TEXT_SCALE = 0.55
-_INK = (235, 235, 235)
-_GROUND = 24
-_DIFFERENT = (255, 255, 0)  # BGR cyan: no class of Cityscapes or CamVid comes near it
+_PANEL_LEAST_PX, _PANEL_MOST_PX = 512, 1024
+_DIFFERENT: Final = LegendEntry("different", (255, 255, 0))  # BGR cyan: no class of Cityscapes comes near it
+_A_RIGHT: Final = LegendEntry("A alone is right", (66, 228, 240))
+_B_RIGHT: Final = LegendEntry("B alone is right", (233, 180, 86))
+_BOTH_WRONG: Final = LegendEntry("both are wrong", (0, 94, 213))  # all three stay apart for the color-blind
 _NO_CLASS = "no class"
+
+_Mask = npt.NDArray[np.bool_]
 
 
 class DifferencePicture:
@@ -39,6 +41,7 @@ class DifferencePicture:
         self, names: tuple[str, str], classes: tuple[SegmentationClass, ...], palette: UInt8Array
     ) -> None:
         self._cv2: Any = opencv("drawing comparisons")
+        self._panels = PanelDrawing(self._cv2)
         self._names = names
         self._classes = classes
         self._palette = palette
@@ -55,79 +58,73 @@ class DifferencePicture:
         return bytes(data.tobytes())
 
     def draw(self, compared: FrameAgreement) -> UInt8Array:
-        """(H', W', 3) uint8 BGR: four captioned panels over a legend of the classes in this frame."""
-        size = self._panel_size(compared.labels_a.shape)
-        different = compared.labels_a != compared.labels_b
-        share = f"{1 - compared.agreement:.2%}"
+        """(H', W', 3) uint8 BGR: captioned panels over a legend of the classes in this frame.
+
+        Frame, difference, A and B; where the ground truth is known also that, and which side is right.
+        """
+        labels_a, labels_b, truth = compared.labels_a, compared.labels_b, compared.truth
+        size = panel_size((labels_a.shape[0], labels_a.shape[1]), _PANEL_LEAST_PX, _PANEL_MOST_PX)
+        different = labels_a != labels_b
         smooth = self._cv2.INTER_AREA if size[0] < different.shape[1] else self._cv2.INTER_LINEAR
         frame = self._cv2.resize(compared.frame, size, interpolation=smooth)
-        panels = [
-            self._captioned(frame, compared.name),
-            self._captioned(self._difference(frame, different, size), f"different: {share} of the pixels"),
-            self._captioned(self._colored(compared.labels_a, size), f"A  {self._names[0]}"),
-            self._captioned(self._colored(compared.labels_b, size), f"B  {self._names[1]}"),
+        image = Panel(compared.name, frame)
+        difference = Panel(
+            f"different: {1 - compared.agreement:.2%} of the pixels",
+            self._marked(frame, size, [(different, _DIFFERENT)]),
+        )
+        side_a = Panel(f"A  {self._names[0]}", self._colored(labels_a, size))
+        side_b = Panel(f"B  {self._names[1]}", self._colored(labels_b, size))
+        legend = [*self._present(compared)]
+        if different.any():
+            legend.append(_DIFFERENT)
+        if truth is None:
+            return self._panels.draw([[image, difference], [side_a, side_b]], legend)
+        known = truth != IGNORE_LABEL
+        right_a, right_b = (labels_a == truth) & known, (labels_b == truth) & known
+        marks = [
+            (known & ~right_a & ~right_b, _BOTH_WRONG),
+            (right_a & ~right_b, _A_RIGHT),
+            (right_b & ~right_a, _B_RIGHT),
         ]
-        gap = np.full((panels[0].shape[0], _GAP, 3), _GROUND, np.uint8)
-        rows = [np.hstack([gap, left, gap, right, gap]) for left, right in (panels[:2], panels[2:])]
-        return np.asarray(np.vstack([*rows, self._legend(compared, different, rows[0].shape[1])]), np.uint8)
-
-    def _panel_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Width and height: small frames are enlarged by a whole factor, large ones made smaller."""
-        height, width = shape[0], shape[1]
-        if width > _PANEL_MAX_WIDTH:
-            return _PANEL_MAX_WIDTH, max(1, round(height * _PANEL_MAX_WIDTH / width))
-        factor = -(-_PANEL_MIN_WIDTH // width) if width < _PANEL_MIN_WIDTH else 1
-        return width * factor, height * factor
+        ground = Panel("ground truth (black: ignored)", self._colored(truth, size))
+        right = Panel(_right_words(right_a, right_b, known), self._marked(frame, size, marks))
+        legend += [entry for mask, entry in (*marks[1:], marks[0]) if mask.any()]
+        return self._panels.draw([[image, ground, difference], [side_a, side_b, right]], legend)
 
     def _colored(self, labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
         nearest = self._cv2.resize(labels, size, interpolation=self._cv2.INTER_NEAREST_EXACT)
         return np.asarray(self._palette[nearest], np.uint8)
 
-    def _difference(
-        self, frame: UInt8Array, different: np.ndarray[Any, np.dtype[np.bool_]], size: tuple[int, int]
+    def _marked(
+        self, frame: UInt8Array, size: tuple[int, int], marks: list[tuple[_Mask, LegendEntry]]
     ) -> UInt8Array:
-        """The frame in dim grey, with the pixels that differ; made smaller, none of them is lost."""
-        smaller = size[0] < different.shape[1]
-        how = self._cv2.INTER_AREA if smaller else self._cv2.INTER_NEAREST_EXACT
-        mask = self._cv2.resize(different.astype(np.float32), size, interpolation=how) > 0
+        """The frame in dim grey, with marked pixels; made smaller, none of the last mark's is lost."""
         grey = self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2GRAY) // 2
         picture = np.repeat(grey[..., None], 3, axis=2)
-        picture[mask] = _DIFFERENT
+        for mask, entry in marks:
+            smaller = size[0] < mask.shape[1]
+            how = self._cv2.INTER_AREA if smaller else self._cv2.INTER_NEAREST_EXACT
+            picture[self._cv2.resize(mask.astype(np.float32), size, interpolation=how) > 0] = entry.color
         return np.asarray(picture, np.uint8)
 
-    def _captioned(self, panel: UInt8Array, text: str) -> UInt8Array:
-        caption = np.full((_CAPTION_PX, panel.shape[1], 3), _GROUND, np.uint8)
-        self._write(caption, text, 0, _CAPTION_PX - 10)
-        return np.vstack([caption, panel])
-
-    def _write(self, picture: UInt8Array, text: str, left: int, base: int) -> None:
-        font = self._cv2.FONT_HERSHEY_SIMPLEX
-        self._cv2.putText(picture, text, (left, base), font, _TEXT_SCALE, _INK, 1, self._cv2.LINE_AA)
-
-    def _legend(self, compared: FrameAgreement, different: np.ndarray[Any, Any], width: int) -> UInt8Array:
-        """Classes of either side in this frame, the most frequent first, then the color of what differs."""
+    def _present(self, compared: FrameAgreement) -> Iterator[LegendEntry]:
+        """Classes of either side and of the ground truth in this frame, the most frequent first."""
         counts = np.bincount(compared.labels_a.ravel(), minlength=256)
         counts += np.bincount(compared.labels_b.ravel(), minlength=256)
-        labels = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
-        entries = [(self._name(label), tuple(map(int, self._palette[label]))) for label in labels]
-        if different.any():
-            entries.append(("different", _DIFFERENT))
-        swatch = _LEGEND_LINE_PX - 10
-        sizes = [self._text_width(name) + swatch + 24 for name, _ in entries]
-        columns = max(1, (width - 2 * _GAP) // max(sizes))
-        lines = -(-len(entries) // columns)
-        legend = np.full((lines * _LEGEND_LINE_PX + 2 * _GAP, width, 3), _GROUND, np.uint8)
-        for position, (name, color) in enumerate(entries):
-            left = _GAP + position % columns * max(sizes)
-            top = _GAP + position // columns * _LEGEND_LINE_PX
-            corner = (left + swatch, top + 5 + swatch)
-            self._cv2.rectangle(legend, (left, top + 5), corner, color, -1)
-            self._cv2.rectangle(legend, (left, top + 5), corner, (128, 128, 128), 1)
-            self._write(legend, name, left + swatch + 8, top + _LEGEND_LINE_PX - 8)
-        return legend
+        if compared.truth is not None:
+            counts[:IGNORE_LABEL] += np.bincount(compared.truth.ravel(), minlength=256)[:IGNORE_LABEL]
+        for label in np.argsort(-counts, kind="stable"):
+            if counts[label]:
+                blue, green, red = (int(level) for level in self._palette[label])
+                yield LegendEntry(self._name(int(label)), (blue, green, red))
 
     def _name(self, label: int) -> str:
         return self._classes[label].name if label < len(self._classes) else _NO_CLASS
 
-    def _text_width(self, text: str) -> int:
-        return int(self._cv2.getTextSize(text, self._cv2.FONT_HERSHEY_SIMPLEX, _TEXT_SCALE, 1)[0][0])
+
+def _right_words(right_a: _Mask, right_b: _Mask, known: _Mask) -> str:
+    count = int(known.sum())
+    if not count:
+        return "no pixel has a ground truth"
+    a, b = (int(right.sum()) / count for right in (right_a, right_b))
+    return f"right: A {a:.2%}, B {b:.2%} of the labelled pixels"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from types import ModuleType
 from typing import Final
 
 from danet_runtime.frames.arrays import UInt8Array
+from danet_runtime.pictures.panels import plain
 
 WHITE: Final = (255, 255, 255)
 BLACK: Final = (0, 0, 0)
@@ -71,10 +71,3 @@ class Lettering:
     def darken(self, region: UInt8Array) -> None:
         """Darken a part of a picture, so that letters can be read on it."""
         self._cv2.convertScaleAbs(region, dst=region, alpha=_GROUND_SHARE)
-
-
-def plain(text: str) -> str:
-    """Text in the letters that OpenCV can draw, which are ASCII's: without accents, the rest as ``?``."""
-    apart = unicodedata.normalize("NFKD", text)
-    bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in bare)

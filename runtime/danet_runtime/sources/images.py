@@ -137,6 +137,11 @@ class ImagesSource:
     live = False
     fps: float | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The pictures; the place of each is its frame's id."""
+        return tuple(self._files)
+
     @classmethod
     def named(cls, text: str, wanted: Wanted) -> ImagesSource:
         """The picture, those of a folder, or those that a pattern matches.

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ from danet_runtime import Segmenter
 from danet_runtime.bundle import Bundle, Quantisation, Variant, write_bundle
 from danet_runtime.cli.app import build_app
 from danet_runtime.cli.commands import compare
-from danet_runtime.comparison import comparison
+from danet_runtime.comparison import comparison, ground_truth
 from danet_runtime.errors import AgreementError, SourceError, SourceTruncatedError, UsageError
 from danet_train.data.datasets.cityscapes import Cityscapes
 from danet_train.data.datasets.membership import pictures_of_split
@@ -171,6 +172,30 @@ def test_of_a_data_set_that_training_knows_one_split_is_taken_without_its_labels
         report = json.loads((tmp_path / "out" / "comparison.json").read_text())
         assert sorted(entry["name"] for entry in report["per_frame"]) == sorted(file.name for file in files)
     assert "no split 'vale'" in str(danet(*command, "--split", "vale").exception)
+
+
+def test_pictures_of_a_data_set_show_its_ground_truth(
+    two_variants: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    picture_maker: Callable[..., np.ndarray],
+) -> None:
+    offered = EntryPoint(
+        "train", "danet_train.data.datasets.ground_truth:ground_truth_of", ground_truth.GROUND_TRUTH_GROUP
+    )
+    monkeypatch.setattr(ground_truth, "entry_points", lambda group: [offered])
+    for kind, pixels in (("images", picture_maker(48, 64)), ("labels", np.full((48, 64), 2, np.uint8))):
+        (tmp_path / "set" / "val" / kind).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "set" / "val" / kind / "street.png"), pixels)
+    names = [(entry.name, entry.color) for entry in two_variants.manifest.classes]
+    lines = "".join(f"  - {{name: {name}, color: {list(color)}}}\n" for name, color in names)
+    (tmp_path / "set" / "classes.yaml").write_text(f"classes:\n{lines}")
+    done = danet("compare", two_variants.path, "--data", tmp_path / "set", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    drawn = cv2.imread(str(tmp_path / "out" / "worst_01.png"))
+    assert drawn.shape[1] == 3 * 512 + 4 * 8
+    sky = two_variants.manifest.classes[2].color[::-1]
+    assert (drawn[30:414, 8 + 512 + 8 : 8 + 512 + 8 + 512] == sky).all()
 
 
 def test_what_the_command_knows_of_cityscapes_is_what_training_knows(tmp_path: Path) -> None:

@@ -263,6 +263,31 @@ def test_a_picture_shows_both_label_maps_and_every_pixel_that_differs(size_hw: t
     assert np.array_equal(again, picture)
 
 
+def test_with_ground_truth_a_picture_shows_it_and_who_is_right_where_they_differ() -> None:
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:3] = [entry.color[::-1] for entry in CLASSES]
+    truth, a, b = (np.zeros((200, 600), np.uint8) for _ in range(3))
+    truth[:20] = 255  # not labelled
+    b[40:80] = 1  # A alone is right
+    a[80:100] = 2  # B alone is right
+    a[100:110], b[100:110] = 1, 2
+    frame = FrameAgreement(info(7), 0.65, np.full((200, 600, 3), 200, np.uint8), a, b, truth)
+    picture = DifferencePicture(("one", "other"), CLASSES, palette).draw(frame)
+    assert picture.shape[1] == 3 * 600 + 4 * 8
+    rows, columns = (slice(30, 230), slice(260, 460)), [slice(left, left + 600) for left in (8, 616, 1224)]
+    assert np.array_equal(picture[rows[0], columns[1]], palette[truth])
+    assert np.array_equal(picture[rows[1], columns[0]], palette[a])
+    assert np.array_equal(picture[rows[1], columns[1]], palette[b])
+    right = picture[rows[1], columns[2]]
+    found = [tuple(map(int, right[row, 0])) for row in (10, 30, 60, 90, 105)]
+    grey, colors = found[:2], found[2:]
+    assert set(grey) == {(100, 100, 100)}  # the frame, dim, where there is no label and where both are right
+    assert len(set(colors)) == 3
+    assert {tuple(map(int, color)) for color in np.unique(right.reshape(-1, 3), axis=0)} == {*grey, *colors}
+    legend = picture[460:].reshape(-1, 3)
+    assert all((legend == color).all(axis=1).any() for color in colors)
+
+
 def test_many_classes_and_long_names_stay_inside_the_picture(tmp_path: Path) -> None:
     many = tuple(SegmentationClass(name=f"a class with a long name {n}", color=(n, n, n)) for n in range(255))
     labels = np.arange(256, dtype=np.uint8).reshape(16, 16)

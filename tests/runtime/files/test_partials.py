@@ -254,6 +254,7 @@ def test_half_of_a_folder_that_is_removed_never_stands_under_its_name(
                 "files/partials",
                 "pictures/decoding",
                 "pictures/header",
+                "pictures/panels",
                 "pictures/wholeness",
             )
         ),

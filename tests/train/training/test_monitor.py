@@ -67,7 +67,8 @@ def test_the_curves_are_those_of_the_record(tmp_path, splits):
     assert all(steps == sorted(set(steps)) for steps in points.values())
     assert images == {f"validation/{name}": [2, 4, 5] for name in splits[1].names[:PICTURES]}
     picture = events.Images(next(iter(images)))[0]
-    assert (picture.width, picture.height) == (3 * 128, 64)
+    assert picture.width == 3 * 3 * 128 + 4 * 8  # a panel is three times the size of the scene
+    assert picture.height > 3 * 64 + 30
 
 
 def test_after_a_resume_the_curves_go_on_without_a_step_twice(tmp_path, splits):
@@ -131,16 +132,23 @@ def test_what_is_not_finite_is_no_point_and_left_out_samples_are_counted(tmp_pat
     assert scalars["training/skipped_samples"] == {1: 3.0}
 
 
-def test_a_picture_shows_image_label_and_prediction_in_the_classes_colors():
-    image = np.zeros((4, 6, 3), np.uint8)
+def test_a_picture_shows_image_ground_truth_and_prediction_below_captions_and_over_a_legend():
+    image = np.zeros((160, 320, 3), np.uint8)
     image[..., 0] = 200  # blue, in OpenCV's order
-    label, prediction = np.full((4, 6), 255, np.uint8), np.full((4, 6), 13, np.uint8)
+    label, prediction = np.full((160, 320), 255, np.uint8), np.full((160, 320), 13, np.uint8)
+    label[:40] = 11
     picture = side_by_side(image, label, prediction, CITYSCAPES)
-    assert picture.shape == (4, 18, 3)
-    assert picture[0, 0].tolist() == [0, 0, 200]
-    assert picture[0, 6].tolist() == [0, 0, 0]
-    assert tuple(picture[0, 12]) == CITYSCAPES.colors[13]
-    large = side_by_side(
-        np.zeros((1024, 2048, 3), np.uint8), *[np.zeros((1024, 2048), np.uint8)] * 2, CITYSCAPES
-    )
-    assert large.shape == (256, 3 * 512, 3)
+    assert picture.shape[1] == 3 * 320 + 4 * 8
+    panels = [picture[30:190, left : left + 320] for left in (8, 336, 664)]
+    assert (panels[0] == (0, 0, 200)).all()
+    assert (panels[1][:40] == CITYSCAPES.colors[11]).all()
+    assert (panels[1][40:] == 0).all()
+    assert (panels[2] == CITYSCAPES.colors[13]).all()
+    legend = picture[190:].reshape(-1, 3)
+    for index, color in enumerate(CITYSCAPES.colors):
+        assert ((legend == color).all(axis=1).sum() > 100) == (index in (11, 13))  # letters have greys
+    for left in (8, 336, 664):
+        assert (picture[:30, left : left + 320] > 200).any()
+    large = np.zeros((1024, 2048), np.uint8)
+    shape = side_by_side(np.zeros((1024, 2048, 3), np.uint8), large, large, CITYSCAPES).shape
+    assert shape[1] == 3 * 512 + 4 * 8

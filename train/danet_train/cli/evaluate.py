@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from danet_train.cli.help_panels import DATA, OUTPUTS, SCORING
-from danet_train.data.datasets.layouts import classes_help, data_help
+from danet_train.cli.options import DATA, OUTPUTS, SCORING, ClassNames, JsonFile
+from danet_train.data.datasets.layouts import data_help
 from danet_train.errors import UsageError
 from danet_train.pretrained.registry import checkpoint_help
 
@@ -33,9 +33,7 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="The split to score on.", metavar="SPLIT", rich_help_panel=DATA)
     ] = "val",
-    classes: Annotated[
-        str | None, typer.Option(help=classes_help(), metavar="NAME", rich_help_panel=DATA)
-    ] = None,
+    classes: ClassNames = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -101,12 +99,7 @@ def evaluate(
     windows_at_once: Annotated[
         int | None, typer.Option(help="Windows that go in one batch.", metavar="N", rich_help_panel=SCORING)
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="Write the scores to this file.", metavar="FILE", rich_help_panel=OUTPUTS
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     predictions: Annotated[
         Path | None,
         typer.Option(

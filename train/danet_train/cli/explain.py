@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_train.cli.help_panels import ATTENTION, DATA, OUTPUTS
+from danet_train.cli.options import ATTENTION, DATA, OUTPUTS, JsonFile
 from danet_train.data.datasets.layouts import classes_help
 from danet_train.errors import UsageError
 from danet_train.pretrained.registry import checkpoint_help
@@ -66,15 +66,7 @@ def explain(
             rich_help_panel=ATTENTION,
         ),
     ] = "full",
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            help="Write the figures: entropies, most attended positions, weights.",
-            metavar="FILE",
-            rich_help_panel=OUTPUTS,
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         typer.Option(help="auto takes CUDA where there is one.", rich_help_panel=ATTENTION),

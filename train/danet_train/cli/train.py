@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from danet_train.cli.help_panels import DATA, LISTS, OUTPUTS, TRAINING
-from danet_train.data.datasets.layouts import classes_help, data_help, drawn_layouts
+from danet_train.cli.options import DATA, LISTS, OUTPUTS, TRAINING, ClassNames, JsonFile
+from danet_train.data.datasets.layouts import data_help, drawn_layouts
 
 
 def _list_configs(asked: bool) -> None:
@@ -97,9 +97,7 @@ def train(
     val_split: Annotated[
         str, typer.Option(help="The split to score on.", metavar="SPLIT", rich_help_panel=DATA)
     ] = "val",
-    classes: Annotated[
-        str | None, typer.Option(help=classes_help(), metavar="NAME", rich_help_panel=DATA)
-    ] = None,
+    classes: ClassNames = None,
     bad_samples: Annotated[
         Literal["stop", "skip"] | None,
         typer.Option(
@@ -162,15 +160,7 @@ def train(
             rich_help_panel=OUTPUTS,
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Write the record to this file too; -: to standard output, and all else to standard error.",
-            rich_help_panel=OUTPUTS,
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     show_config: Annotated[
         bool,
         typer.Option(

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Self
 import cv2
 import numpy as np
 
-from danet_train.classes import ClassTable
+from danet_train.classes import IGNORE, ClassTable
 from danet_train.data.samples.faults import Skipped, read_sample
 from danet_train.data.samples.sample import Dataset, Image
 from danet_train.errors import UsageError
 from danet_train.evaluation.metrics import ConfusionMatrix
 from danet_train.evaluation.prediction import predict
 from danet_train.model.danet import DANet
+from danet_train.pictures.panels import LegendEntry, Panel, PanelDrawing, panel_size
 from danet_train.training.config import TrainConfig
 from danet_train.training.loop import Progress
 from danet_train.training.scoring import undisturbed
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 PICTURES = 3
 """Number of validation samples that are shown, the first ones."""
-_PANEL_SIDE = 512
-"""Longest side of a panel of a picture, in pixels."""
+_PANEL_LEAST_PX, _PANEL_MOST_PX = 320, 512
+"""Least width and longest side of a panel of a picture."""
 _FLUSH_SECONDS = 20
 _EVENT_FILES = "events.out.tfevents.*"
 
@@ -97,7 +98,7 @@ class TensorBoardMonitor(Monitor):
         self._since = now
 
     def score(self, step: int, matrix: ConfusionMatrix, model: DANet) -> None:
-        """Write the scores, and a picture of each of the first samples: image, label, prediction."""
+        """Write the scores, and a picture of each of the first samples: image, ground truth, prediction."""
         scalars = {"validation/miou": matrix.miou, "validation/pixel_accuracy": matrix.pixel_accuracy}
         scalars |= {
             f"validation_iou/{name}": float(value)
@@ -123,24 +124,36 @@ class TensorBoardMonitor(Monitor):
 
 
 def side_by_side(image: Image, label: Image, prediction: Image, classes: ClassTable) -> Image:
-    """Draw image, label and prediction in the classes' colors, from left to right.
+    """Draw image, ground truth and prediction in the classes' colors, each under its caption, over a legend.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         label: (H, W) train ids; black where ignored.
         prediction: (H, W) train ids.
-        classes: The class table, for the colors.
+        classes: The class table, for the names and colors.
 
     Returns:
-        (h, 3 * w, 3) uint8 RGB, smaller than the image where that is large.
+        (h, w, 3) uint8 RGB.
     """
-    factor = min(1.0, _PANEL_SIDE / max(label.shape))
-    size_wh = (max(1, round(label.shape[1] * factor)), max(1, round(label.shape[0] * factor)))
+    size_wh = panel_size((label.shape[0], label.shape[1]), _PANEL_LEAST_PX, _PANEL_MOST_PX)
+    smooth = cv2.INTER_AREA if size_wh[0] < label.shape[1] else cv2.INTER_LINEAR
+    shown: Image = np.ascontiguousarray(cv2.resize(image, size_wh, interpolation=smooth)[..., ::-1])
     palette = classes.palette()
-    panels = [cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)[..., ::-1]]
-    for ids in (label, prediction):
-        panels.append(palette[cv2.resize(ids, size_wh, interpolation=cv2.INTER_NEAREST)])
-    return np.concatenate(panels, axis=1, dtype=np.uint8)
+    truth, guess = (
+        palette[cv2.resize(ids, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)]
+        for ids in (label, prediction)
+    )
+    known = label != IGNORE
+    right = f", {(prediction == label)[known].mean():.1%} right" if known.any() else ""
+    counts = np.bincount(label[known], minlength=256) + np.bincount(prediction.ravel(), minlength=256)
+    present = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
+    panels = [
+        Panel("image", shown),
+        Panel("ground truth (black: ignored)", truth),
+        Panel(f"prediction{right}", guess),
+    ]
+    legend = [LegendEntry(classes.names[index], classes.colors[index]) for index in present]
+    return PanelDrawing(cv2).draw([panels], legend)
 
 
 def check_tensorboard(folder: Path, *, overwrite: bool, resume: bool) -> None:

@@ -14,6 +14,8 @@ from danet_runtime.cli.options.arguments import FRAMES, GATE, MODEL, OUTPUTS, En
 if TYPE_CHECKING:
     from danet_runtime.bundle import Bundle
     from danet_runtime.comparison.comparison import Compared, Side
+    from danet_runtime.comparison.labels import FrameAgreement
+    from danet_runtime.comparison.pictures import DifferencePicture
     from danet_runtime.sources import Source
 
 COMPARISON_NAME = "comparison.json"
@@ -125,8 +127,11 @@ def compare(
     from danet_runtime.cli.options.engines import tell_what_is_trusted
     from danet_runtime.comparison.comparison import SideOptions, parse_side
     from danet_runtime.comparison.comparison import compare as run_comparison
+    from danet_runtime.comparison.ground_truth import with_ground_truth
+    from danet_runtime.comparison.pictures import DifferencePicture
     from danet_runtime.errors import AgreementError
     from danet_runtime.files.atomic import check_folder_target, check_room, write_json
+    from danet_runtime.sources.images import ImagesSource
 
     sides = (parse_side(a, "--a"), parse_side(b, "--b"))
     check_folder_target(output, COMPARISON_NAME, overwrite=overwrite)
@@ -149,12 +154,17 @@ def compare(
                 on_frame=progress,
             )
         described = source.describe()
+        files = source.files if isinstance(source, ImagesSource) else ()
     finally:
         source.close()
     agreement = compared.labels.agreement
     passed = None if least is None else agreement >= least
     report = _report(opened, sides, described, compared) | {"least": least, "passed": passed}
-    _write(output, opened, sides, compared, report, overwrite=overwrite)
+    kept = compared.labels.worst()
+    if files:
+        kept = with_ground_truth(kept, [files[frame.info.id] for frame in kept], opened.manifest.classes)
+    drawing = DifferencePicture((str(sides[0]), str(sides[1])), opened.manifest.classes, compared.palette)
+    _write(output, drawing, kept, report, overwrite=overwrite)
     if json_file is not None:
         write_json(json_file, report)
     _show(sides, report)
@@ -252,19 +262,16 @@ def _report(
 
 def _write(
     output: Path,
-    bundle: Bundle,
-    sides: tuple[Side, Side],
-    compared: Compared,
+    drawing: DifferencePicture,
+    kept: list[FrameAgreement],
     report: dict[str, Any],
     *,
     overwrite: bool,
 ) -> None:
-    from danet_runtime.comparison.pictures import DifferencePicture
     from danet_runtime.files.atomic import replacing_folder, write_json
 
-    drawing = DifferencePicture((str(sides[0]), str(sides[1])), bundle.manifest.classes, compared.palette)
     with replacing_folder(output, COMPARISON_NAME, overwrite=overwrite) as folder:
-        for entry, frame in zip(report["worst"], compared.labels.worst(), strict=True):
+        for entry, frame in zip(report["worst"], kept, strict=True):
             (folder / entry["picture"]).write_bytes(drawing.encode(frame))
         write_json(folder / COMPARISON_NAME, report)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danet_train.data.datasets.layouts import classes_help, data_help
+from danet_train.cli.options import ClassNames, JsonFile
+from danet_train.data.datasets.layouts import data_help
 
 if TYPE_CHECKING:
     from danet_train.data.datasets.check import SplitCheck
@@ -21,11 +22,8 @@ def check(
     split: Annotated[
         list[str] | None, typer.Option(help="A split to check; may be repeated. Unless given: all.")
     ] = None,
-    classes: Annotated[str | None, typer.Option(help=classes_help())] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the findings to this file; - is standard output."),
-    ] = None,
+    classes: ClassNames = None,
+    json_file: JsonFile = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace findings of before that are there.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from danet_train.cli.help_panels import CLASSES, DATA, OUTPUTS, SPLITS
+from danet_train.cli.options import CLASSES, DATA, OUTPUTS, SPLITS
 from danet_train.errors import DataError, UsageError
 
 if TYPE_CHECKING:
