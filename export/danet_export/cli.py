@@ -233,7 +233,7 @@ def require_triton() -> None:
         raise MissingDependencyError(
             "triton",
             "danet export --kernels",
-            "it comes with danet-export on Linux: pip install 'triton>=3.4'",
+            "it comes with danet-export on Linux: pip install 'triton>=3.7.1'",
         )
 
 

@@ -30,7 +30,7 @@ _FILE_LIMIT_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Part of every key; increased when the treatment of the PTX or the content of a file changes."""
 
 

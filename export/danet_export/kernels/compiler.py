@@ -17,6 +17,7 @@ from triton.compiler import ASTSource
 from danet_export.errors import ExportError
 from danet_export.kernels import ptx as ptx_text
 from danet_export.kernels.architectures import Architecture
+from danet_export.kernels.ptx_rules import check_rules
 from danet_export.kernels.specification import KernelSpec
 from danet_runtime.bundle.manifest import KernelDtype
 
@@ -59,7 +60,7 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
 
     Raises:
         ExportError: The kernel needs more than the architecture has, or something that a plugin cannot
-            provide; or Triton or ptxas failed.
+            provide; its PTX breaks a rule (:mod:`danet_export.kernels.ptx_rules`); or Triton or ptxas failed.
     """
     name = f"{spec.operator} for {architecture.name}"
     compiled = _run_triton(spec, architecture, dtype, name)
@@ -73,6 +74,11 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
     check_shared_memory(spec, architecture, metadata.shared)
     ptx = ptx_text.remove_scratch_parameters(compiled.asm["ptx"], len(spec.pointers))
     ptx = ptx_text.remove_unread_strings(ptx)
+    ptx = ptx_text.align_shared_memory(ptx_text.name_shared_stores(ptx))
+    try:
+        check_rules(ptx, WARP * metadata.num_warps)
+    except ptx_text.PtxError as error:
+        raise ExportError(f"{name}: {error}; install the Triton release that constraints.txt names") from None
     target = ptx_text.ptx_target(ptx)
     if target.rstrip("a") != architecture.name:
         raise ExportError(f"{name}: Triton wrote PTX for {target}")

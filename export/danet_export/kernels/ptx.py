@@ -1,4 +1,4 @@
-"""PTX as text: remove Triton's leftovers, and read the output of ptxas."""
+"""PTX as text: remove Triton's leftovers, say what it leaves open, and read the output of ptxas."""
 
 from __future__ import annotations
 
@@ -13,10 +13,21 @@ _VERSION = re.compile(r"^\.version (\d+\.\d)$", re.MULTILINE)
 _TARGET = re.compile(r"^\.target (sm_\d+a?)$", re.MULTILINE)
 _REGISTERS = re.compile(r"Used (\d+) registers")
 _SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
+_SHARED_STORE = re.compile(
+    r"(?<![\w.])(st(?:\.(?:weak|volatile|relaxed|release|cta|gpu|sys))*\.shared)(?=\.)"
+)
+_DYNAMIC_SHARED = re.compile(r"^(\.extern \.shared \.align )(\d+)(?= )", re.MULTILINE)
+_SHARED_MATRICES = re.compile(r"(?<![\w.])(?:wgmma\.mma_async|tcgen05\.mma)\.")
 
 _STRING = re.compile(
     r"^\.global \.align 1 \.b8 (?P<name>[A-Za-z_$][\w$]*)\[\d+\] = \{[\d, ]*\};\n", re.MULTILINE
 )
+
+MATRIX_ALIGNMENT = 1024
+"""Bytes to whose multiples shared memory must be aligned where ``wgmma`` and ``tcgen05.mma`` read from it.
+
+PTX ISA, matrix descriptors: the pattern of the 128-byte swizzle repeats every 1024 bytes of the address.
+"""
 
 SCRATCH_PARAMETERS = 2
 """Pointers that Triton appends to every kernel: global_scratch and profile_scratch."""
@@ -77,7 +88,7 @@ def remove_scratch_parameters(ptx: str, pointers: int) -> str:
     if len(names) != pointers + SCRATCH_PARAMETERS:
         raise PtxError(
             f"expected {pointers} pointers and {SCRATCH_PARAMETERS} scratch pointers as kernel parameters, "
-            f"got {len(names)}: {', '.join(names)}; this Triton release is not known, use 3.4 to 3.9"
+            f"got {len(names)}: {', '.join(names)}; this Triton release is not known, use 3.7.1 to 3.9"
         )
     for name in names[pointers:]:
         uses = len(re.findall(rf"\b{re.escape(name)}\b", ptx))
@@ -106,6 +117,35 @@ def remove_unread_strings(ptx: str) -> str:
         return "" if uses == 1 else match.group()
 
     return _STRING.sub(kept, ptx)
+
+
+def name_shared_stores(ptx: str) -> str:
+    """Let every store to shared memory say whose: ``st.shared::cta``, which means the same.
+
+    Triton 3.8 writes its stores so, around assemblers before CUDA 13 that lost or misplaced some (triton#9756
+    and #10787); 3.9 does not. ptxas 12.6 to 13.0 make the same machine code of either spelling of the kernels
+    here, so that this keeps a known form, and mends no fault that was seen here.
+
+    Args:
+        ptx: Text of one module. PTX before 7.8 does not know the spelling, and is left alone.
+    """
+    known = tuple(map(int, ptx_version(ptx).split("."))) >= (7, 8)
+    return _SHARED_STORE.sub(r"\1::cta", ptx) if known else ptx
+
+
+def reads_shared_matrices(ptx: str) -> bool:
+    """Return whether code hands the matrix units addresses of shared memory (``wgmma``, ``tcgen05.mma``)."""
+    return _SHARED_MATRICES.search(ptx) is not None
+
+
+def align_shared_memory(ptx: str) -> str:
+    """Ask for the alignment of dynamic shared memory that the matrix units need; Triton asks for 16 bytes.
+
+    Drivers begin it at a multiple of 1024 bytes on these architectures as it is; this makes it a demand.
+    """
+    if not reads_shared_matrices(ptx):
+        return ptx
+    return _DYNAMIC_SHARED.sub(lambda match: f"{match[1]}{max(int(match[2]), MATRIX_ALIGNMENT)}", ptx)
 
 
 def ptx_version(ptx: str) -> str:

@@ -61,6 +61,7 @@ def check(architecture, tokens, dtype, folder):
             assert kernel.block == (32 * spec.options.warps, 1, 1)
             assert all(0 < blocks < 65536 for blocks in spec.grid[1:]), where
             assert kernel.entry == spec.function.__name__
+            assert "st.shared." not in kernel.ptx, where
             assert "/" not in re.sub(r"//.*", "", kernel.ptx), "a path of the machine that compiled"
 
 
