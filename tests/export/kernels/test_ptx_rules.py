@@ -58,16 +58,16 @@ def test_a_pipeline_that_keeps_the_rules_passes():
 
 
 def test_a_store_that_does_not_say_whose_shared_memory_is_told():
-    (told,) = broken("st.shared::cta.v4", "st.shared.v4")
-    assert told == "line 27: st.shared does not say ::cta"
-    (told,) = broken("st.shared::cta.v4", "st.volatile.shared.v4")
-    assert "st.volatile.shared does not" in told
+    (message,) = broken("st.shared::cta.v4", "st.shared.v4")
+    assert message == "line 27: st.shared does not say ::cta"
+    (message,) = broken("st.shared::cta.v4", "st.volatile.shared.v4")
+    assert "st.volatile.shared does not" in message
     assert broken("st.shared::cta.v4.b32 	[%r1]", "st.global.v4.b32 	[%rd1]") == []
 
 
 def test_a_product_behind_copies_without_a_proxy_fence_is_told():
-    (told,) = broken("\tfence.proxy.async.shared::cta;\n", "")
-    assert told.startswith("line 21: no fence.proxy.async between cp.async and wgmma.mma_async")
+    (message,) = broken("\tfence.proxy.async.shared::cta;\n", "")
+    assert message.startswith("line 21: no fence.proxy.async between cp.async and wgmma.mma_async")
 
 
 def test_a_fence_before_the_copies_arrive_is_none():
@@ -116,8 +116,8 @@ $L_consumer:
 
 def test_copies_that_an_mbarrier_tells_of_need_the_fence_too():
     assert violations(kernel(WARPS), 256) == []
-    (told,) = broken("\tfence.proxy.async.shared::cta;\n", "", WARPS)
-    assert "no fence.proxy.async" in told
+    (message,) = broken("\tfence.proxy.async.shared::cta;\n", "", WARPS)
+    assert "no fence.proxy.async" in message
     alone = WARPS.replace("\tcp.async.mbarrier.arrive.noinc.shared.b64 [%r1];\n", "")
     assert broken("\tfence.proxy.async.shared::cta;\n", "", alone) == [], (
         "nobody copies for the one who waits"
@@ -125,8 +125,8 @@ def test_copies_that_an_mbarrier_tells_of_need_the_fence_too():
 
 
 def test_a_store_behind_a_wait_for_products_without_a_barrier_is_told():
-    (told,) = broken("aligned 0;\n\tbar.sync 	0;\n", "aligned 0;\n")
-    assert told == "line 26: no barrier between a wait for wgmma and st.shared::cta.v4.b32"
+    (message,) = broken("aligned 0;\n\tbar.sync 	0;\n", "aligned 0;\n")
+    assert message == "line 26: no barrier between a wait for wgmma and st.shared::cta.v4.b32"
     warp_alone = broken("aligned 0;\n\tbar.sync 	0;\n", "aligned 0;\n\tbar.warp.sync -1;\n")
     assert len(warp_alone) == 1
     matrix = PIPELINE.replace("st.shared::cta.v4.b32", "stmatrix.sync.aligned.m8n8.x4.shared.b16")
@@ -141,25 +141,25 @@ def test_a_table_of_branches_is_followed():
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         (".extern .shared .align 16 .b8 global_smem[];", "aligned to 16, not to 1024"),
         (".shared .align 8 .b8 before[64];\n.extern .shared .align 1024 .b8 global_smem[];", "static shared"),
     ],
 )
-def test_shared_memory_that_matrix_units_would_misread_is_told(declared, told):
+def test_shared_memory_that_matrix_units_would_misread_is_told(declared, message):
     (found,) = violations(
         kernel(head=HEAD.replace(".extern .shared .align 1024 .b8 global_smem[];", declared)), 256
     )
-    assert told in found
+    assert message in found
     without = re.sub(r"\twgmma\.mma_async[^;]*;\n", "", kernel(head=HEAD.replace("1024", "16")))
     assert violations(without, 256) == []
 
 
 @pytest.mark.parametrize("clause", ["", ".reqntid 128\n", ".reqntid 256, 2, 1\n", ".maxntid 256\n"])
 def test_a_block_that_is_not_the_launchs_is_told(clause):
-    (told,) = violations(kernel(head=HEAD.replace(".reqntid 256\n", clause)), 256)
-    assert told.startswith(".reqntid is")
+    (message,) = violations(kernel(head=HEAD.replace(".reqntid 256\n", clause)), 256)
+    assert message.startswith(".reqntid is")
     assert violations(kernel(head=HEAD.replace(".reqntid 256", ".reqntid 256, 1, 1")), 256) == []
 
 
@@ -219,10 +219,10 @@ def test_faults_in_hoppers_own_kernel_are_told(tmp_path, monkeypatch):
     compiled = compile_cached(spec, ARCHITECTURES["sm_90"], "fp16", tmp_path)
     threads = compiled.block[0]
     check_rules(compiled.ptx, threads)
-    for name, (pattern, planted, told) in PLANTED.items():
+    for name, (pattern, planted, message) in PLANTED.items():
         text, count = re.subn(pattern.replace("256", str(threads)), planted, compiled.ptx)
         assert count, name
-        assert any(told in found for found in violations(text, threads)), name
+        assert any(message in found for found in violations(text, threads)), name
     monkeypatch.setattr(compiler.ptx_text, "name_shared_stores", lambda text: text)
     with pytest.raises(ExportError, match=r"for sm_90: the PTX breaks \d+ rules: line \d+: st"):
         compiler.compile_kernel(spec, ARCHITECTURES["sm_90"], "fp16")
