@@ -132,7 +132,10 @@ class Bundle:
         try:
             return self.manifest.variants[precision]
         except KeyError:
-            hint = "; `danet calibrate` makes an int8 variant" if precision == "int8" else ""
+            first, *_ = self.manifest.variants
+            hint = f"; name another, as --backend BACKEND:{first}"
+            if precision == "int8":
+                hint = "; `danet calibrate` makes an int8 variant"
             held = ", ".join(self.manifest.variants)
             raise UsageError(f"{self.path} holds no {precision} variant, only {held}{hint}") from None
 

@@ -6,11 +6,14 @@ before Python runs this module is a signal what the kernel makes of it, and then
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, Protocol, runtime_checkable
+from pathlib import PurePath
+from typing import Final, NoReturn, Protocol, runtime_checkable
 
 from danet_runtime.cli.console.terminal import forgiving_stderr, open_standard_streams, visible_stdout
 from danet_runtime.cli.live.interruption import ignore_requests, signals_as_interrupt, survive_requests
@@ -19,6 +22,10 @@ from danet_runtime.visible_text import visible
 
 _INTERRUPTED = 130
 """Exit code that typer gives for Ctrl-C inside a command; `danet` exits as for any other failure instead."""
+
+_ANOTHER_PATH: Final = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+_UNFINISHED: Final = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.partial(\.[^.]+)?")
+"""Name of what is being written: that of the finished file, a mark, and its suffix."""
 
 
 @runtime_checkable
@@ -75,14 +82,22 @@ def _end_failed(error: Exception) -> NoReturn:
         from danet_runtime.files.atomic import is_full
 
         logging.getLogger(__name__).info("where it happened", exc_info=error)
-        place = f"{error.filename}: " if error.filename else ""
-        advice = "; make room there, or give another path" if is_full(error) else ""
+        place = f"{_asked_for(str(error.filename))}: " if error.filename else ""
+        advice = "; give another path" if error.errno in _ANOTHER_PATH else ""
+        advice = "; make room there, or give another path" if is_full(error) else advice
         _say(f"error: {place}{error.strerror or error}{advice}")
         sys.exit(1)
     if not isinstance(error, StatesExitCode):
         raise error
     _say(f"error: {error}")
     sys.exit(error.exit_code)
+
+
+def _asked_for(name: str) -> str:
+    """The path that the user gave, of one that is written to before it gets that name."""
+    path = PurePath(name)
+    unfinished = _UNFINISHED.fullmatch(path.name)
+    return str(path.with_name(unfinished[1] + (unfinished[2] or ""))) if unfinished else name
 
 
 def _end_interrupted() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import typer
 from danet_command import DANET
 
 from danet_runtime.bundle import Bundle
+from danet_runtime.cli import entry as entry_point
 from danet_runtime.cli.app import COMMAND_GROUP, build_app
 from danet_runtime.errors import UsageError
 from danet_runtime.stream.state.options import StreamOptions
@@ -43,6 +45,18 @@ def test_a_signal_while_libraries_are_imported_ends_in_order(tmp_path: Path, num
 def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     done = signalled_while_importing(tmp_path, signal.SIGHUP, "nohup")
     assert done.returncode == 7
+
+
+@pytest.mark.parametrize("unfinished", [".scenes.17-0123abcd.partial", ".a.pt.17-0123abcd.partial.png"])
+def test_a_path_that_cannot_be_written_is_told_by_the_users_name_with_what_to_do(
+    unfinished: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        entry_point._end_failed(OSError(errno.EROFS, "Read-only file system", f"/mnt/{unfinished}"))
+    assert ended.value.code == 1
+    asked_for = "/mnt/a.pt.png" if unfinished.endswith("png") else "/mnt/scenes"
+    words = f"danet: error: {asked_for}: Read-only file system; give another path\n"
+    assert capsys.readouterr().err == words
 
 
 @pytest.mark.parametrize(
