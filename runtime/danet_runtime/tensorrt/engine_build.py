@@ -7,7 +7,7 @@ plugins and the timing cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,19 @@ from danet_runtime.tensorrt.build.rtx_builder import target_setter
 from danet_runtime.tensorrt.cuda.device import Device, device_if_any, this_device, this_platform
 from danet_runtime.tensorrt.cuda.driver import cuda_driver
 from danet_runtime.tensorrt.kernels.ptx import Release
-from danet_runtime.tensorrt.plugins.lowering import Attention, Lowering, choose_lowering, lowered_model
-from danet_runtime.tensorrt.plugins.registration import operators_of, register_plugins
+from danet_runtime.tensorrt.plugins.lowering import (
+    Attention,
+    Lowering,
+    Lowerings,
+    choose_lowerings,
+    lowered_model,
+    reference_memory,
+)
+from danet_runtime.tensorrt.plugins.registration import (
+    build_without_plugins,
+    operators_of,
+    register_plugins,
+)
 from danet_runtime.tensorrt.store.manifest import EngineRequest
 from danet_runtime.tensorrt.store.timing_cache import TimingCache
 
@@ -48,6 +59,7 @@ class EngineBuild:
         model: The ONNX file as it is parsed.
         configure: Function that sets the targets on the builder's configuration; ``None``: not needed.
         driver_cuda: The CUDA release of the driver, where there is one.
+        passed_over: Forms of the attention that failed before, each with the reason.
     """
 
     bundle: Bundle
@@ -58,6 +70,7 @@ class EngineBuild:
     model: bytes
     configure: Callable[[Any], None] | None
     driver_cuda: Release | None
+    passed_over: tuple[str, ...] = ()
 
     @property
     def runs_here(self) -> bool:
@@ -89,6 +102,8 @@ class EngineBuild:
                 operators=operators_of(self.model),
             )
             flags, failures = registration.network_flags, registration.failures
+        elif self.library.flavour == "tensorrt":
+            build_without_plugins(self.library.module)
         timings = None
         if self.library.keeps_timing_cache and self.request.gpu is not None:
             timings = TimingCache(folder, self.library, self.request.gpu)
@@ -110,7 +125,7 @@ class EngineBuild:
         )
         if int8:
             require_int8(built.convolutions, self.request.conv_mac_share_int8)
-        return built
+        return replace(built, passed_over=self.passed_over)
 
     def _workspace_bytes(self) -> int | None:
         """Half of what is free, where the GPU shares the host's memory; elsewhere there is no limit.
@@ -124,6 +139,28 @@ class EngineBuild:
         return None if free is None else free // 2
 
 
+@dataclass(frozen=True)
+class BuildPlan:
+    """An engine in all forms that may be tried; use :func:`plan_build`.
+
+    Attributes:
+        lowerings: The forms, in their order.
+        make: Settles one of them.
+        machine: Versions and GPU, for whoever has to be told of a failure.
+        reference: The memory of the form that is not among them, in words.
+    """
+
+    lowerings: Lowerings
+    make: Callable[[Lowering], EngineBuild]
+    machine: str
+    reference: str
+
+    @property
+    def first(self) -> EngineBuild:
+        """The form that is tried first."""
+        return self.make(self.lowerings.steps[0])
+
+
 def plan_build(
     bundle: Bundle,
     precision: Precision,
@@ -131,9 +168,9 @@ def plan_build(
     *,
     targets: Sequence[str] = (),
     asked: Attention | None = None,
-    kernel_variant: KernelVariant = "tuned",
+    kernel_variant: KernelVariant | None = None,
     options: BuilderOptions | None = None,
-) -> EngineBuild:
+) -> BuildPlan:
     """Settle what is to be built, without building it.
 
     Args:
@@ -141,8 +178,9 @@ def plan_build(
         precision: Variant of the bundle to build.
         flavour: TensorRT for this machine's GPU, or TensorRT for RTX for the targets.
         targets: GPU architectures as ``sm_89``, for TensorRT for RTX alone; this GPU's where none is given.
-        asked: Form of attention to build; ``None``: chosen automatically.
-        kernel_variant: ``small`` for kernels that need at most 48 KiB of shared memory.
+        asked: Form of attention to build, and no other; ``None``: chosen, and another where one fails.
+        kernel_variant: Variant of the plugin's kernels to build, and no other form; ``small`` needs at most
+            48 KiB of shared memory.
         options: Limits and effort of the builder; its defaults where they are not given.
 
     Raises:
@@ -160,24 +198,31 @@ def plan_build(
     archs = tuple(sorted(set(targets))) or ((device.gpu.arch,) if device is not None else ())
     configure = None if on_device else target_setter(archs)
     driver_cuda = cuda_driver().cuda_release() if on_device else None
-    lowering = choose_lowering(
+    lowerings = choose_lowerings(
         library, bundle, precision, archs[0] if on_device else None, asked, kernel_variant, driver_cuda
     )
-    model = lowered_model(library, bundle, precision, lowering.attention)
-    request = EngineRequest(
-        bundle_sha256=bundle.sha256,
-        model_sha256=variant.file.sha256,
-        parsed_sha256=sha256_of(model),
-        precision=precision,
-        conv_mac_share_int8=bundle.conv_mac_share_int8(precision),
-        attention=lowering.attention,
-        kernel_variant=kernel_variant if lowering.attention == "plugin" else None,
-        library=flavour,
-        library_version=library.module.__version__,
-        targets=archs,
-        gpu=device.gpu if device is not None and on_device else None,
-        platform=this_platform(),
-        options=options or BuilderOptions(),
-        danet=package_version("danet-runtime") or "unknown",
-    )
-    return EngineBuild(bundle, library, lowering, request, device, model, configure, driver_cuda)
+    danet = package_version("danet-runtime") or "unknown"
+
+    def make(lowering: Lowering) -> EngineBuild:
+        model = lowered_model(library, bundle, precision, lowering.attention)
+        request = EngineRequest(
+            bundle_sha256=bundle.sha256,
+            model_sha256=variant.file.sha256,
+            parsed_sha256=sha256_of(model),
+            precision=precision,
+            conv_mac_share_int8=bundle.conv_mac_share_int8(precision),
+            attention=lowering.attention,
+            kernel_variant=lowering.kernel_variant,
+            library=flavour,
+            library_version=library.module.__version__,
+            targets=archs,
+            gpu=device.gpu if device is not None and on_device else None,
+            platform=this_platform(),
+            options=options or BuilderOptions(),
+            danet=danet,
+        )
+        return EngineBuild(bundle, library, lowering, request, device, model, configure, driver_cuda)
+
+    gpu = "no GPU" if device is None else f"{device.gpu}, driver of CUDA {device.cuda_driver}"
+    machine = f"danet {danet}, {library.title}, {gpu}, bundle {bundle.sha256[:12]}"
+    return BuildPlan(lowerings, make, machine, reference_memory(bundle.manifest.model.tokens, precision))

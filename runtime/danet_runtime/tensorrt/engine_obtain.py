@@ -91,7 +91,7 @@ def obtain_engine(
     """
     device = here.device if here is not None else None
     require_own_folder(folder)
-    before = _usable(folder, request, library, device)
+    before = usable_engine(folder, request, library, device)
     if before is not None and not rebuild:
         note_asked(folder, request)
         return Obtained(before, reused=True)
@@ -99,7 +99,7 @@ def obtain_engine(
     make_own_folder(folder)
     make_own_folder(folder / "locks")
     with exclusive(folder / "locks" / f"{request.key[:32]}.lock", on_wait):
-        there = _usable(folder, request, library, device, warn=False)
+        there = usable_engine(folder, request, library, device, warn=False)
         if there is not None and not (rebuild and _same(there, before)):
             note_asked(folder, request)
             return Obtained(there, reused=True)
@@ -112,7 +112,7 @@ def obtain_engine(
         return Obtained(stored, reused=False)
 
 
-def _usable(
+def usable_engine(
     folder: Path,
     request: EngineRequest,
     library: TensorRTLibrary,
@@ -120,6 +120,15 @@ def _usable(
     *,
     warn: bool = True,
 ) -> StoredEngine | None:
+    """Return the stored engine of a request, if there is one that runs here.
+
+    Args:
+        folder: Folder of the engines, which is this user's alone.
+        request: Request for the engine.
+        library: Library that runs it.
+        device: This machine's GPU, where the engine is for it.
+        warn: Say in the log why one that is there is not taken.
+    """
     engine = find_engine(folder, request, warn=warn)
     if engine is None or (device is not None and mismatches(engine.manifest, library, device)):
         return None

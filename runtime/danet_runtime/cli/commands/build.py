@@ -42,18 +42,20 @@ def build(
     attention: Annotated[
         Literal["plugin", "native", "reference"] | None,
         typer.Option(
-            help="How the attention is built; chosen, and said, where it is not given. `danet run` prefers "
-            "plugin, then native: to run another, give it an --engine-dir of its own.",
+            help="How the attention is built, and nothing else tried; chosen, and said, where it is not "
+            "given. `danet run` prefers plugin, then native: to run another, give it an --engine-dir of "
+            "its own.",
             rich_help_panel=BUILDING,
         ),
     ] = None,
     kernels: Annotated[
-        Literal["tuned", "small"],
+        Literal["tuned", "small"] | None,
         typer.Option(
-            help="Kernels of the plugins; small needs at most 48 KiB of shared memory a block.",
+            help="Build the plugin with these kernels, and try nothing else; small needs at most 48 KiB of "
+            "shared memory a block. Where it is not given, tuned ones are tried, then small ones.",
             rich_help_panel=BUILDING,
         ),
-    ] = "tuned",
+    ] = None,
     trusted_key: TrustedKeys = None,
     workspace_mib: Annotated[
         int | None,
@@ -111,12 +113,12 @@ def build(
         raise UsageError(f"{backend} builds for the GPU of this machine; leave --target out")
     if stated.takes_targets and not target:
         raise UsageError(f"{backend} builds ahead of time; name each GPU with --target, e.g. --target sm_89")
-    if kernels != "tuned" and not stated.takes_kernels:
+    if kernels is not None and not stated.takes_kernels:
         raise UsageError(f"{backend} has no plugins for --kernels; leave it out")
     opened = Bundle.open(bundle, trusted_key or None)
     warn_of_doubt(opened, precision)
     tell_what_is_trusted(opened, engine_dir)
-    planned = plan_build(
+    plan = plan_build(
         opened,
         precision,
         stated.flavour,
@@ -125,7 +127,7 @@ def build(
         kernel_variant=kernels,
         options=BuilderOptions(workspace_mib=workspace_mib, optimization_level=optimization_level),
     )
-    obtained = build_shown(planned, engine_dir, rebuild=rebuild)
+    planned, obtained = build_shown(plan, engine_dir, rebuild=rebuild)
     manifest = obtained.engine.manifest
     if json_file is not None:
         document = {"path": str(obtained.engine.path), "reused": obtained.reused}
@@ -137,7 +139,9 @@ def build(
     table.add_row("GPU", str(manifest.gpu) if manifest.gpu else ", ".join(manifest.targets))
     if precision == "int8":
         table.add_row("convolutions on INT8", _on_int8(manifest))
-    table.add_row("attention", f"{manifest.attention}: {planned.lowering.reason}")
+    table.add_row("attention", f"{planned.lowering.title}: {planned.lowering.reason}")
+    for reason in manifest.passed_over:
+        table.add_row("passed over", f"{reason}; --rebuild tries again" if obtained.reused else reason)
     table.add_row("golden frame", _golden(manifest))
     table.add_row("size", _mebibytes(manifest.engine_bytes))
     table.add_row("activation memory", _mebibytes(manifest.activation_memory_bytes))

@@ -13,32 +13,58 @@ if TYPE_CHECKING:
     from danet_runtime.inference.segmenter import Segmenter
     from danet_runtime.tensorrt.build.builder import BuiltEngine
     from danet_runtime.tensorrt.build.library import Flavour
-    from danet_runtime.tensorrt.engine_build import EngineBuild
+    from danet_runtime.tensorrt.engine_build import BuildPlan, EngineBuild
     from danet_runtime.tensorrt.engine_obtain import Obtained
+    from danet_runtime.tensorrt.store.store import StoredEngine
 
 
-def build_shown(planned: EngineBuild, folder: Path | None = None, *, rebuild: bool = False) -> Obtained:
-    """Build an engine or find it built, with a progress bar on stderr.
+def build_shown(
+    plan: BuildPlan, folder: Path | None = None, *, rebuild: bool = False
+) -> tuple[EngineBuild, Obtained]:
+    """Build an engine or find it built, in the first form that serves; each that fails is told on stderr.
 
     Args:
-        planned: The engine to build.
+        plan: The engine to build, in all its forms.
         folder: Folder of the engines; by default the user's cache.
         rebuild: Build it although it is there.
+
+    Returns:
+        The form that serves, and its engine.
 
     Raises:
         BackendError: It cannot be built, or misses the golden frame; what was there stays.
         Exit: Ctrl-C or SIGTERM ended it; what was there stays.
     """
+    from danet_runtime.tensorrt.engine_fallback import obtain_first
+    from danet_runtime.tensorrt.engine_obtain import usable_engine
+    from danet_runtime.tensorrt.store.folder import require_own_folder
+    from danet_runtime.tensorrt.store.store import default_engine_folder
+
+    place = folder or default_engine_folder()
+    require_own_folder(place)
+
+    def stored(planned: EngineBuild) -> StoredEngine | None:
+        device = planned.device if planned.runs_here else None
+        return usable_engine(place, planned.request, planned.library, device, warn=False)
+
+    return obtain_first(
+        plan,
+        lambda planned: _obtain_shown(planned, place, rebuild=rebuild),
+        None if rebuild else stored,
+        lambda sentence: tell(f"danet: {sentence}", err=True),
+    )
+
+
+def _obtain_shown(planned: EngineBuild, folder: Path, *, rebuild: bool) -> Obtained:
+    """Build one form or find it built, with a progress bar on stderr."""
     import typer
 
     from danet_runtime.bundle.golden import golden_frame
     from danet_runtime.cli.console.progress import ShownProgress
     from danet_runtime.tensorrt.engine_executor import try_engine
     from danet_runtime.tensorrt.engine_obtain import ThisGpu, obtain_engine
-    from danet_runtime.tensorrt.store.store import default_engine_folder
 
     bundle, request = planned.bundle, planned.request
-    folder = folder or default_engine_folder()
     here: ThisGpu | None = None
     if planned.device is not None and planned.runs_here:
         here = ThisGpu(

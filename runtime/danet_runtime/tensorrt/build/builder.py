@@ -68,6 +68,7 @@ class BuiltEngine:
         library_version: Version of TensorRT, or of TensorRT for RTX.
         convolutions: Convolutions of the finished engine; ``None`` where they were not asked for, or the
             builder does not list them.
+        passed_over: Forms of the attention that failed before, each with the reason.
     """
 
     plan: bytes
@@ -77,6 +78,7 @@ class BuiltEngine:
     build_seconds: float
     library_version: str
     convolutions: Convolutions | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

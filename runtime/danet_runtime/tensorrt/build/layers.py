@@ -21,6 +21,10 @@ _CONVOLUTION = re.compile(r"correlation|conv", re.IGNORECASE)
 _INT8 = re.compile(r"\bint8\b", re.IGNORECASE)
 
 
+class NoInt8Error(BackendError):
+    """An engine of an INT8 variant computes nothing on INT8, whatever the form of its attention."""
+
+
 class Convolutions(NamedTuple):
     """Convolutions of an engine: those that read INT8, and all."""
 
@@ -50,14 +54,14 @@ def require_int8(found: Convolutions | None, promised: float | None) -> None:
         promised: Share of convolution MACs that the bundle gives to INT8; ``None`` where it does not say.
 
     Raises:
-        BackendError: It shows convolutions, none of them on INT8.
+        NoInt8Error: It shows convolutions, none of them on INT8.
     """
     if found is None or found.int8 or promised == 0:
         return
     share = (
         "" if promised is None else f", where the bundle gives {promised:.1%} of the convolution MACs to INT8"
     )
-    raise BackendError(
+    raise NoInt8Error(
         f"the engine just built computes none of its {found.total} convolutions on INT8{share}; it is not "
         "kept: calibrate the bundle again with `danet calibrate`, or build fp16: `--backend BACKEND:fp16`"
     )

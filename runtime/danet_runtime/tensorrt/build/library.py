@@ -25,6 +25,9 @@ OLDEST: Final = (10, 0)
 SHARED_ACTIVATION_MEMORY: Final = (10, 1)
 AHEAD_OF_TIME_PLUGINS: Final = (10, 9)
 NATIVE_ATTENTION: Final = (10, 14)
+FAULTY_PLUGINS: Final = ((10, 14), (10, 15))
+"""Releases whose plugins have a fault of TensorRT's own (pytorch/TensorRT, ``_features.py``: off there)."""
+
 ALWAYS_STRONGLY_TYPED: Final = (11, 0)
 OLDEST_RTX: Final = (1, 7)
 OPTIMIZATION_LEVELS: Final = (0, 5)
@@ -99,6 +102,11 @@ class TensorRTLibrary:
     def has_native_attention(self) -> bool:
         """Whether ONNX's ``Attention`` becomes one fused layer."""
         return self.flavour == "tensorrt-rtx" or self.version[:2] >= NATIVE_ATTENTION
+
+    @property
+    def has_faulty_plugins(self) -> bool:
+        """Whether this release's plugin interface is known to be broken."""
+        return self.flavour == "tensorrt" and self.version[:2] in FAULTY_PLUGINS
 
     @property
     def shares_activation_memory(self) -> bool:

@@ -142,6 +142,11 @@ def register_aot(trt: ModuleType, kernels: Mapping[Operator, LoadedKernel]) -> l
     return failures
 
 
+def has_registered() -> bool:
+    """Whether this process has registered an operator."""
+    return bool(_registered)
+
+
 def network_flags(trt: ModuleType) -> int:
     """The flag that asks for ahead-of-time plugins, so that none is ever taken just in time."""
     return 1 << int(trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS)

@@ -15,6 +15,7 @@ from danet_runtime.tensorrt.kernels.kernels import select_kernels
 from danet_runtime.tensorrt.kernels.ptx import Release
 from danet_runtime.tensorrt.plugins import aot, v3
 from danet_runtime.tensorrt.plugins.onnx_file import node_types, without_functions
+from danet_runtime.tensorrt.plugins.withdrawal import restore_plugins, withdraw_plugins
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def register_plugins(
     """
     library = library_of(trt)
     route = library.plugin_route  # TensorRT for RTX is refused here, before anything is registered
+    restore_plugins(trt)
     kernels = select_kernels(bundle, arch, dtype, variant, driver_cuda=driver_cuda, operators=operators)
     flags = library.network_flags
     if route == "aot":
@@ -79,7 +81,18 @@ def register_for_running(trt: ModuleType) -> Registration:
         BackendError: TensorRT for RTX, which has no plugins, or TensorRT before 10.0.
     """
     route = library_of(trt).plugin_route
+    restore_plugins(trt)
     return Registration(route, 0, v3.register_v3(trt, {}) if route == "v3" else [])
+
+
+def build_without_plugins(trt: ModuleType) -> None:
+    """Make sure that function bodies are built, also where this process has built plugins before.
+
+    Raises:
+        BackendError: TensorRT does not let a plugin go.
+    """
+    if aot.has_registered() or v3.has_registered(trt):
+        withdraw_plugins(trt)
 
 
 def operators_of(model: bytes) -> tuple[Operator, ...]:

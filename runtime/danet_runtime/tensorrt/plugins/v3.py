@@ -296,6 +296,11 @@ def register_v3(trt: ModuleType, kernels: Mapping[Operator, LoadedKernel]) -> li
     return failures
 
 
+def has_registered(trt: ModuleType) -> bool:
+    """Whether this process has registered an operator with TensorRT's module."""
+    return any(module is trt for module, _ in _creators)
+
+
 def _fields(trt: ModuleType, state: PluginState) -> list[Any]:
     text, ptx = state.loaded.kernel.model_dump_json().encode(), state.loaded.ptx
     numbers = {**state.attributes, _DIGEST_FIELD: _digest(text, ptx)}

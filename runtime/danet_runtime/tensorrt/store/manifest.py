@@ -89,6 +89,9 @@ class EngineManifest(EngineRequest):
     )
     int8_convolutions: int | None = Field(description="those of them that read INT8")
     build_seconds: float
+    passed_over: tuple[str, ...] = Field(
+        default=(), description="forms of the attention that failed before this one, each with the reason"
+    )
     golden_agreement: Share | None = Field(
         description="share of the golden frame's labels that it gave; null where it has not been run"
     )

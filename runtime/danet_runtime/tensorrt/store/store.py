@@ -177,6 +177,7 @@ def store_engine(
         convolutions=built.convolutions and built.convolutions.total,
         int8_convolutions=built.convolutions and built.convolutions.int8,
         build_seconds=round(built.build_seconds, 3),
+        passed_over=built.passed_over,
         golden_agreement=golden_agreement,
         built=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         device=device,

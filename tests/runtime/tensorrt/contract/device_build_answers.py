@@ -52,7 +52,7 @@ def main(bundle: Path) -> dict[str, object]:
     except DanetError as error:
         got["without_a_context"] = str(error)
     try:
-        planned = engine_build.plan_build(Bundle.open(bundle), "fp16", "tensorrt")
+        planned = engine_build.plan_build(Bundle.open(bundle), "fp16", "tensorrt").first
         built = planned.build(bundle / "engines")
     except DanetError as error:
         return got | {"refused": str(error)}

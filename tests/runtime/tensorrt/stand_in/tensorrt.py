@@ -16,11 +16,17 @@ from __future__ import annotations
 import ctypes
 import enum
 import os
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 import onnx
+
+try:
+    import stand_in_plugins as plugins  # where it is the process's own TensorRT
+except ImportError:
+    plugins = None
 
 __version__ = os.environ.get("TENSORRT_STAND_IN_VERSION", "10.13.3.9")
 
@@ -229,6 +235,10 @@ class Builder:
         if os.environ.get("TENSORRT_STAND_IN_BUILD") == "fails":
             self.error_recorder.report_error(ErrorCodeTRT.INVALID_ARGUMENT, "recorded by the builder")
             return None
+        form, model = plugins.built(network.model, DataType.HALF) if plugins else ("unknown", network.model)
+        if form in os.environ.get("TENSORRT_STAND_IN_REFUSES", "").split():
+            self.error_recorder.report_error(ErrorCodeTRT.INVALID_ARGUMENT, f"no implementation: {form}")
+            return None
         monitor = config.progress_monitor
         if monitor is not None:
             monitor.phase_start("Building", None, 2)
@@ -239,16 +249,16 @@ class Builder:
         self.logger.log(ILogger.Severity.INFO, "Total Activation Memory: 4096 bytes")
         if config.timing_cache is not None:
             config.timing_cache.entries.add(f"{len(network.model)}".encode())
-        return MAGIC + os.environ.get("TENSORRT_STAND_IN_SALT", "").encode() + b"\n" + network.model
+        return MAGIC + f"{os.environ.get('TENSORRT_STAND_IN_SALT', '')} {form}\n".encode() + model
 
 
 class ICudaEngine:
     device_memory_size_v2 = 4096
 
-    def __init__(self, model: bytes, logger: ILogger) -> None:
+    def __init__(self, model: bytes, logger: ILogger, form: str) -> None:
         import onnxruntime
 
-        self.logger = logger
+        self.logger, self.form = logger, form
         self.stream_of: dict[int, int] = {}  # by the memory that contexts share
 
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -333,7 +343,7 @@ class IExecutionContext:
         shape = self.engine.get_tensor_shape("frame")
         frame = np.frombuffer(ctypes.string_at(addresses["frame"], int(np.prod(shape))), np.uint8)
         (labels,) = self.engine.session.run(None, {"frame": frame.reshape(shape)})
-        if os.environ.get("TENSORRT_STAND_IN_LABELS") == "wrong":
+        if os.environ.get("TENSORRT_STAND_IN_LABELS", "") in ("wrong", f"wrong of {self.engine.form}"):
             labels = labels + 1
         ctypes.memmove(addresses["labels"], labels.tobytes(), labels.size)
 
@@ -348,4 +358,9 @@ class Runtime:
         if not serialized_engine.startswith(MAGIC):
             self._logger.log(ILogger.Severity.ERROR, "the magic tag does not match")
             return None
-        return ICudaEngine(serialized_engine.removeprefix(MAGIC).split(b"\n", 1)[1], self._logger)
+        header, model = serialized_engine.removeprefix(MAGIC).split(b"\n", 1)
+        return ICudaEngine(model, self._logger, header.decode().split(" ")[1])
+
+
+if plugins is not None:
+    plugins.install(sys.modules[__name__])
