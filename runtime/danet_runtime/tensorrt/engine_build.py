@@ -28,6 +28,8 @@ from danet_runtime.tensorrt.build.library import Flavour, TensorRTLibrary, load_
 from danet_runtime.tensorrt.build.rtx_builder import target_setter
 from danet_runtime.tensorrt.cuda.device import Device, device_if_any, this_device, this_platform
 from danet_runtime.tensorrt.cuda.driver import cuda_driver
+from danet_runtime.tensorrt.kernel_check import check_kernels, require_right
+from danet_runtime.tensorrt.kernels.kernels import select_kernels
 from danet_runtime.tensorrt.kernels.ptx import Release
 from danet_runtime.tensorrt.plugins.lowering import (
     Attention,
@@ -126,6 +128,26 @@ class EngineBuild:
         if int8:
             require_int8(built.convolutions, self.request.conv_mac_share_int8)
         return replace(built, passed_over=self.passed_over)
+
+    def check_kernels(self) -> None:
+        """Launch the plugin's kernels alone on this machine's GPU; nothing for the other forms.
+
+        Raises:
+            BackendError: One of them computes wrongly, or the driver refuses it.
+            BundleError: A kernel is not what the manifest says.
+            FaultError: One of them lost the GPU.
+        """
+        if self.request.attention != "plugin":
+            return
+        kernels = select_kernels(
+            self.bundle,
+            self.request.targets[0],
+            "fp16",
+            self.request.kernel_variant or "tuned",
+            driver_cuda=self.driver_cuda,
+            operators=operators_of(self.model),
+        )
+        require_right(check_kernels(kernels.values()))
 
     def _workspace_bytes(self) -> int | None:
         """Half of what is free, where the GPU shares the host's memory; elsewhere there is no limit.

@@ -23,20 +23,30 @@ def doctor(
         Path | None,
         typer.Argument(help="A bundle, to check that it holds its files as written, and no others."),
     ] = None,
+    kernels: Annotated[
+        bool,
+        typer.Option(
+            "--kernels",
+            help="Launch each of the bundle's kernels for this GPU on random inputs of its own sizes, and "
+            "compare some rows with float64. `danet build` does so too, before it builds an engine of them.",
+        ),
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Tell what this machine can do and what is missing; with a bundle, verify its files.
 
-    The exit code is 1 where the bundle is not whole.
+    The exit code is 1 where the bundle is not whole, or a kernel computes wrongly.
 
     Example: danet doctor bundle --json -
     """
     from danet_runtime.bundle.reader import Bundle
     from danet_runtime.bundle.verification import examine
     from danet_runtime.cli.commands.doctor_checks import diagnose
-    from danet_runtime.errors import IntegrityError
+    from danet_runtime.errors import IntegrityError, UsageError
     from danet_runtime.files.atomic import write_json
 
+    if kernels and bundle is None:
+        raise UsageError("--kernels needs the bundle that holds them: danet doctor BUNDLE --kernels")
     facts = None
     if bundle is not None:
         opened = Bundle.open(bundle)
@@ -44,11 +54,14 @@ def doctor(
         if verdict.damaged:
             raise IntegrityError(verdict.damaged[0])
         facts = _bundle_facts(opened, verdict)
+        if kernels:
+            facts["kernels"] = _kernel_facts(opened)
     found = diagnose()
     if json_file is not None:
         write_json(json_file, {**found.to_dict(), "bundle": facts})
     _show(found, facts)
-    if facts is not None and facts["strangers"]:
+    wrong = [] if facts is None else [one for one in facts.get("kernels", ()) if not one["right"]]
+    if facts is not None and (facts["strangers"] or wrong):
         raise typer.Exit(1)
 
 
@@ -64,6 +77,22 @@ def _bundle_facts(bundle: Bundle, verdict: Verdict) -> dict[str, Any]:
         "frame_size_hw": list(manifest.frame.size_hw),
         "classes": len(manifest.classes),
     }
+
+
+def _kernel_facts(bundle: Bundle) -> list[dict[str, Any]]:
+    """Launch the kernels that the bundle holds for this machine's GPU."""
+    from danet_runtime.tensorrt.kernel_check import check_bundle
+
+    return [
+        {
+            "file": verdict.kernel.ptx.path,
+            "operator": verdict.kernel.operator,
+            "variant": verdict.kernel.variant,
+            "right": verdict.is_right,
+            "finding": str(verdict),
+        }
+        for verdict in check_bundle(bundle)
+    ]
 
 
 def _int8_gate(bundle: Bundle) -> dict[str, Any] | None:
@@ -124,6 +153,9 @@ def _show(found: Diagnosis, facts: dict[str, Any] | None) -> None:
         rows.append(("bundle", f"{facts['path']}: {held}"))
         if facts["int8_gate"]:
             rows.append(_gate_row(facts["int8_gate"]))
+        for one in facts.get("kernels", ()):
+            verdict = "right" if one["right"] else "WRONG, do not use it"
+            rows.append((f"kernel {one['operator']}, {one['variant']}", f"{verdict}: {one['finding']}"))
         if facts["strangers"]:
             named = ", ".join(facts["strangers"][:_SHOWN])
             more = len(facts["strangers"]) - _SHOWN

@@ -83,6 +83,7 @@ def _obtain_shown(planned: EngineBuild, folder: Path, *, rebuild: bool) -> Obtai
         def build() -> BuiltEngine:
             if here is not None:
                 golden_frame(bundle)  # what the trial lacks is told before the long build, not after it
+                planned.check_kernels()  # so is a kernel that computes wrongly here
             return planned.build(folder, progress)
 
         try:

@@ -82,14 +82,19 @@ WRONG = {"TENSORRT_STAND_IN_LABELS": "wrong of tuned"}
 
 
 def test_each_form_is_refused_in_turn_and_the_next_is_built_and_says_why(build, tmp_path):
-    (all_well, tuned, both, none), builds = build(
+    (all_well, tuned, both, none, wrong), builds = build(
         ({}, "0"),
         (refusing("tuned"), "1"),
         (refusing("small") | WRONG, "2"),
         (refusing("tuned", "small", "native"), "3"),
+        ({"KERNELS_WRONG": "tuned"}, "4"),
     )
     assert [answer["code"] for answer in (all_well, tuned, both, none)] == [0, 0, 0, 1], (tuned, both, none)
-    assert builds == 1 + 2 + 3 + 3
+    assert wrong["code"] == 0, wrong
+    assert builds == 1 + 2 + 3 + 3 + 1
+    form, passed_over, _ = manifest(tmp_path / "4")
+    assert form == ("plugin", "small")
+    assert "computes wrongly on this GPU: error 1.0e+00 of float64, at most 5.0e-01" in passed_over[0]
     assert manifest(tmp_path / "0") == (("plugin", "tuned"), [], 1.0)
     assert "failed" not in all_well["err"]
     form, passed_over, agreement = manifest(tmp_path / "1")
