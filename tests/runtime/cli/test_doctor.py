@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from danet_runtime import dependencies, machine
-from danet_runtime.bundle import Bundle, Quantisation, write_bundle
+from danet_runtime.bundle import Bundle, FileRef, Kernel, Quantisation, write_bundle
 from danet_runtime.cli.app import build_app
 from danet_runtime.cli.commands import doctor_checks as doctor
 from danet_runtime.cli.options.engines import open_segmenter
-from danet_runtime.errors import IntegrityError, MissingDependencyError
+from danet_runtime.errors import IntegrityError, MissingDependencyError, UsageError
+from danet_runtime.tensorrt import kernel_check
+from danet_runtime.tensorrt.kernel_check import KernelVerdict
 
 
 def invoke(*arguments: object) -> tuple[int, str, BaseException | None]:
@@ -238,3 +240,35 @@ def test_doctor_says_for_what_int8_passed_and_nobody_warns(
     ]
     with open_segmenter(gated, "int8", "onnxruntime"):
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (1e-4, 0, "right: error 1.0e-04 of float64, at most 2.0e-03"),
+        (0.7, 1, "WRONG, do not use it: error 7.0e-01"),
+        (float("nan"), 1, "WRONG, do not use it: error nan"),
+    ],
+)
+def test_kernels_are_launched_where_that_is_asked_for_and_a_wrong_one_is_a_failure(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, error: float, code: int, words: str
+) -> None:
+    kernel = Kernel.model_construct(
+        operator="ChannelEnergy", variant="small", ptx=FileRef.model_construct(path="kernels/energy.ptx")
+    )
+    monkeypatch.setattr(kernel_check, "check_bundle", lambda _: [KernelVerdict(kernel, error, 2e-3, 0)])
+    ended, output, _ = invoke(bundle.path, "--kernels")
+    assert ended == code
+    assert "kernel ChannelEnergy, small" in output
+    assert words in output
+    ended, output, _ = invoke(bundle.path, "--kernels", "--json", "-")
+    assert ended == code
+    (finding,) = json.loads(output)["bundle"]["kernels"]
+    assert (finding["file"], finding["right"]) == ("kernels/energy.ptx", code == 0)
+    assert "kernels" not in json.loads(invoke(bundle.path, "--json", "-")[1])["bundle"]
+
+
+def test_kernels_of_no_bundle_are_wrong_usage() -> None:
+    _, _, error = invoke("--kernels")
+    assert isinstance(error, UsageError)
+    assert "danet doctor BUNDLE --kernels" in str(error)

@@ -8,6 +8,7 @@ from ptx_machine.driver import ExecutingCuda
 from danet_runtime.bundle.operators import OPERATORS, output_shape
 from danet_runtime.errors import BackendError, BundleError, IntegrityError
 from danet_runtime.tensorrt.cuda.driver import CudaDriver
+from danet_runtime.tensorrt.kernel_check import kernels_for
 from danet_runtime.tensorrt.kernels import kernels
 from danet_runtime.tensorrt.kernels.kernels import check_device, select_kernels
 from danet_runtime.tensorrt.kernels.ptx import newest_ptx, oldest_cuda, read_header
@@ -216,3 +217,14 @@ def test_a_kernel_that_is_asked_for_again_and_again_is_hashed_once(kernel_bundle
     found = [driver.load(loaded) for _ in range(3)]  # a plugin does, at each new address
     assert found[0] is found[1] is found[2]
     assert hashed == [loaded.ptx]
+
+
+def test_the_kernels_that_are_checked_are_all_that_serve_the_gpu_and_none_is_refused(kernel_bundle):
+    held = kernel_bundle("sm_87", "sm_89", operators=("ChannelEnergy", "UpsampleArgmax"))
+    found = kernels_for(held, "sm_87", (12, 6))
+    assert [(one.kernel.operator, one.kernel.variant) for one in found] == [
+        *(("ChannelEnergy", "tuned"), ("UpsampleArgmax", "tuned")),
+        *(("ChannelEnergy", "small"), ("UpsampleArgmax", "small")),
+    ]
+    with pytest.raises(BackendError, match=r"this GPU is sm_110; .* holds kernels for sm_87, sm_89 only"):
+        kernels_for(held, "sm_110", (13, 0))
