@@ -170,7 +170,9 @@ def read_public_key(file: Path) -> PublicKey:
     try:
         key = load_pem_public_key(data)
     except Exception as error:  # ValueError, UnsupportedAlgorithm, and what other versions raise
-        raise UsageError(f"{file} holds no public key in PEM: {error}") from error
+        raise UsageError(
+            f"{file} holds no public key in PEM; give the KEY.pub that `danet keygen` wrote"
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise UsageError(f"{file}: expected an Ed25519 public key, got {type(key).__name__}")
     return _public(key, str(file))
@@ -199,7 +201,9 @@ def read_signing_key(file: Path, passphrase: str | None = None) -> SigningKey:
     try:
         key = load_pem_private_key(data, passphrase.encode() if encrypted and passphrase else None)
     except Exception as error:  # the messages of cryptography hold no key material, but they vary
-        reason = "the passphrase is not the right one, or the file is damaged" if encrypted else str(error)
+        reason = "the passphrase is not the right one, or the file is damaged"
+        if not encrypted:
+            reason = "it holds none in PEM; give the KEY that `danet keygen` wrote, not KEY.pub"
         raise UsageError(f"{file}: no private key could be read ({reason})") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"{file}: expected an Ed25519 private key, got {type(key).__name__}")

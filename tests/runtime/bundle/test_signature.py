@@ -293,8 +293,8 @@ def test_what_is_no_ed25519_key_is_refused_with_what_came(tmp_path: Path, keys: 
     cases = [
         (read_signing_key, private, "expected an Ed25519 private key"),
         (read_public_key, public, "expected an Ed25519 public key"),
-        (read_public_key, b"hello", "no public key in PEM"),
-        (read_signing_key, b"hello", "no private key could be read"),
+        (read_public_key, b"hello", "no public key in PEM; give the KEY.pub"),
+        (read_signing_key, b"hello", "no private key could be read .it holds none in PEM; give the KEY"),
         (read_public_key, b" " * 70000, "this is no key"),
         (read_public_key, (keys / "ours").read_bytes(), "is a private key; give the public one"),
         (read_signing_key, (keys / "ours.pub").read_bytes(), "no private key could be read"),

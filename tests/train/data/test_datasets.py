@@ -62,7 +62,7 @@ def test_a_plain_folder_is_read_with_or_without_a_split(folder):
 
 def test_neither_layout_is_refused_with_what_there_is(tmp_path):
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(DataError, match=r"neither leftImg8bit.*it holds pictures"):
+    with pytest.raises(DataError, match=r"neither leftImg8bit.*it holds pictures.*`danet data init`"):
         open_dataset(tmp_path, "train")
     with pytest.raises(DataError, match="not a folder"):
         open_dataset(tmp_path / "none", "train")

@@ -77,7 +77,10 @@ def find_layout(root: Path) -> tuple[Layout, Path]:
         if place is not None:
             return layout, place
     *others, last = (f"{layout.sign} ({layout.name})" for layout in LAYOUTS)
-    raise DataError(f"{root} holds neither {', '.join(others)}, nor {last}; it holds {listing(root)}")
+    raise DataError(
+        f"{root} holds neither {', '.join(others)}, nor {last}; it holds {listing(root)}; `danet data init` "
+        "makes a dataset of pictures and masks that lie otherwise"
+    )
 
 
 def check_splits_differ(train_split: str, train: Dataset, val_split: str, val: Dataset) -> None:
