@@ -41,7 +41,7 @@ test test-all: export OMP_NUM_THREADS ?= 1
 test test-all: export PYTHONDONTWRITEBYTECODE :=
 
 test: setup
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu" --hypothesis-profile fast
 
 test-all: setup
 	$(PYTEST)

@@ -14,6 +14,7 @@ from made_once import made_once
 
 # Times say more of what else the machine does than of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("untimed")
 
 # Whoever starts the tests in the background may leave these ignored, and what is ignored is handed on to

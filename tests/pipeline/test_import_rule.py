@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from parsed_sources import nodes_of_source, parsed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAY_IMPORT = {
@@ -33,7 +34,7 @@ def docstrings(tree):
 
 def modules_named(text):
     """Every module that a source imports, or names in a text of its own and so may import as it runs."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     described = docstrings(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -110,7 +111,7 @@ def test_words_about_a_sibling_are_no_import(text):
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_all_imports_are_absolute(package):
     for file in sources(package):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes_of_source(file.read_text(encoding="utf-8")):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
 
 
@@ -126,7 +127,7 @@ IMPORTS_AS_IT_RUNS = {
 
 
 def imports_as_it_runs(text):
-    called = {node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    called = {node.func for node in nodes_of_source(text) if isinstance(node, ast.Call)}
     names = {node.id if isinstance(node, ast.Name) else getattr(node, "attr", None) for node in called}
     return bool(names & {"import_module", "__import__", "exec_module", "run_module", "run_path"})
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from parsed_sources import nodes_of_source
+
 import danet_calibration
 import danet_export
 import danet_runtime
@@ -25,7 +27,7 @@ def nodes_of(*packages: object) -> Iterator[tuple[str, ast.AST]]:
 
 @cache
 def nodes_in(file: Path) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return list(nodes_of_source(file.read_text(encoding="utf-8")))
 
 
 def test_one_module_opens_sessions_of_onnx_runtime():

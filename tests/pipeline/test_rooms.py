@@ -14,6 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from parsed_sources import nodes_of_source, parsed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("runtime", "train", "export", "calibration")
@@ -68,7 +69,7 @@ def imports_between_modules(sources: Mapping[str, str]) -> dict[str, set[str]]:
     found = {}
     for module, source in sources.items():
         names = set()
-        for name in loaded_names(ast.parse(source)):
+        for name in loaded_names(parsed(source)):
             while name and name not in sources:
                 name = name.rpartition(".")[0]
             names.add(name)
@@ -99,7 +100,7 @@ def arrows_of(package: str) -> dict[str, set[str]]:
     for module, file in modules.items():
         room = room_of(module)
         arrows.setdefault(room, set())
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes_of_source(file.read_text(encoding="utf-8")):
             names = []
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(prefix[:-1]):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from parsed_sources import parsed
 
 ROOT = Path(__file__).parents[2]
 PRODUCTION = ("benchmarks", "calibration", "export", "runtime", "train")
@@ -79,7 +80,7 @@ def found(
         f"{file.relative_to(ROOT)}:{line}: {text.strip().splitlines()[0]}"
         for file, content in texts
         if re.search(hint, content)
-        for line, text in read(ast.parse(content))
+        for line, text in read(parsed(content))
         if is_wrong(text)
     ]
 

@@ -84,6 +84,7 @@ def test_batch_norm_is_folded_before_weights_are_rounded(load, monkeypatch):
         assert {part.dtype for part in module.parameters()} == {torch.float16}
 
 
+@pytest.mark.slow
 def test_the_network_with_the_kernels_gives_the_eager_networks_labels(load):
     network_script = load("network")
     torch.manual_seed(0)

@@ -33,6 +33,7 @@ def test_decoding_is_most_of_the_work_at_the_size_of_cityscapes(kept):
     assert shares["decode the image"] + shares["decode the labels"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["demo", "cityscapes_r50_512x1024_80k"])
 def test_every_stage_is_measured_for_either_order(tmp_path, config):
     case = loader.Case("tiny", (64, 128), config, None)

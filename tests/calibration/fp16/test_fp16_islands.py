@@ -254,6 +254,7 @@ def test_an_fp32_file_of_another_network_is_refused(bundle, nodes_between):
         keep_fp32(read(bundle, "fp16"), [nodes_between[0].output[0]], model.SerializeToString())
 
 
+@pytest.mark.slow
 def test_any_choice_of_tensors_gives_a_valid_file_of_the_same_labels(bundle):
     fp16, fp32 = read(bundle, "fp16"), read(bundle, "fp32")
     model = onnx.load_from_string(fp16)

@@ -52,6 +52,7 @@ def with_agreement(bundle, agreement):
     return Bundle(bundle.path, bundle.manifest.model_copy(update={"golden": golden}), bundle.sha256)
 
 
+@pytest.mark.slow
 def test_too_little_int8_is_refused(bundle, images, tmp_path, monkeypatch):
     choose, shares = pipeline.choose_scales, []
 
@@ -165,6 +166,7 @@ def test_labels_that_show_too_little_of_the_guarded_classes_decide_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["calibrated", "held_out"])
 def test_copies_of_the_gates_frames_are_refused_by_their_contents(
     balanced_bundle, labelled, image_folder, tmp_path, which
@@ -220,6 +222,7 @@ def with_qdq(source, path, precision):
     return Bundle.open(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_bundle_whose_model_holds_qdq_already_is_refused(bundle, images, tmp_path, precision):
     quantised = with_qdq(bundle, tmp_path / "qdq", precision)
@@ -230,6 +233,7 @@ def test_a_bundle_whose_model_holds_qdq_already_is_refused(bundle, images, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_calibration_folder_that_loses_a_file_half_way_ends_with_its_name(
     bundle, image_folder, tmp_path, monkeypatch
 ):

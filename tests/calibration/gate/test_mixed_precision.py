@@ -182,6 +182,7 @@ def refused(source, image_folder, labelled, path, rules):
     return raised.value
 
 
+@pytest.mark.slow
 def test_a_gate_that_cannot_hold_under_the_share_says_so(uneven_bundle, image_folder, labelled, tmp_path):
     rules = replace(RULES, min_int8_share=0.97)
     error = refused(uneven_bundle, image_folder, labelled, tmp_path / "out", rules)
@@ -206,6 +207,7 @@ def test_a_gate_that_no_number_of_layers_satisfies_says_what_was_tried(
     assert [item["name"] for item in error.verdict["ladder"]] == ["INT8 everywhere", "FP16", "FP32"]
 
 
+@pytest.mark.slow
 def test_where_fp16_misses_the_gate_itself_no_layer_is_moved(
     balanced_bundle, image_folder, labelled, tmp_path
 ):
@@ -220,6 +222,7 @@ def test_where_fp16_misses_the_gate_itself_no_layer_is_moved(
     assert error.verdict["sensitivity"] == error.verdict["attempts"] == []
 
 
+@pytest.mark.slow
 def test_a_reference_bundle_is_what_int8_is_held_to(balanced_bundle, image_folder, labelled, tmp_path):
     settings = CalibrationSettings("max", RULES, range_frames=0, reference=balanced_bundle)
     calibrate_bundle(
@@ -231,6 +234,7 @@ def test_a_reference_bundle_is_what_int8_is_held_to(balanced_bundle, image_folde
     assert report["ladder"][-1]["miou_drop_points"] == 0.0
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_better_is_the_one_that_the_gate_fails_against(
     balanced_bundle, exported_bundle, image_folder, labelled, tmp_path
 ):

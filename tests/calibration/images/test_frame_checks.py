@@ -47,6 +47,7 @@ def test_noise_is_refused_by_name(tmp_path, picture):
         check_frames([tmp_path / "fine.png", tmp_path / "static.png"])
 
 
+@pytest.mark.slow
 def test_drawn_scenes_and_their_nights_are_no_noise_and_differ(scenes, tmp_path):
     assert check_frames(scenes) == [(128, 256)] * 10
     pictures = [cv2.imread(str(file)) for file in scenes]

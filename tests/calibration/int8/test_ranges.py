@@ -154,6 +154,7 @@ def constant(value):
     return np.full((4, 4, 3), value, np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads the resident size from /proc")
 def test_memory_does_not_grow_with_the_number_of_frames():
     resident = {}

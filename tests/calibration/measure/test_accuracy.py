@@ -123,6 +123,7 @@ def test_a_calibrated_bundle_is_not_calibrated_again(calibrated, tmp_path):
         require_calibratable(calibrated, None, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind_when_the_calibration_fails(
     exported_bundle, image_folder, tmp_path, monkeypatch
 ):

@@ -85,6 +85,7 @@ def overflowing_biases(model):
     return overflowing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_a_session_gives_the_labels_of_the_graph_as_it_stands_in_the_file(variants, frames, precision):
     if precision == "int8":

@@ -115,6 +115,7 @@ def test_a_wrong_attention_fails_the_same_check(model, mutate):
         parity.require_agreement(compare(model, GEOMETRIES["stretch"], mutate))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "branches",
     [

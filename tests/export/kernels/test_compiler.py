@@ -114,6 +114,7 @@ def test_multiply_add_is_fused_in_the_attention_and_never_in_the_upsampling(kept
     assert "fma.rn.f32" in compile_cached(position(32768), ARCHITECTURES["sm_87"], "fp16", kept).ptx
 
 
+@pytest.mark.slow
 def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
     spec = position_attention.specify(attention(1024, 64, 512), ARCHITECTURES["sm_90"], "tuned")
     with pytest.raises(ExportError, match=r"PositionAttention for sm_86, tuned: \d+ bytes of shared memory"):
@@ -158,6 +159,7 @@ def test_queries_of_many_widths_within_the_shared_memory(name, d_qk, kept):
         compile_cached(spec, ARCHITECTURES[name], "fp16", kept)
 
 
+@pytest.mark.slow
 def test_no_string_of_the_mathematical_library_is_left_in_the_code(kept):
     for name in ("sm_75", "sm_87"):
         text = compile_cached(position(32768, name), ARCHITECTURES[name], "fp16", kept).ptx

@@ -62,6 +62,7 @@ def test_an_engine_is_written_with_a_manifest_that_says_what_it_is(build, export
         assert "not run: no such GPU" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -79,6 +79,7 @@ def test_every_barrier_of_an_orin_s_kernel_is_needed_and_missed():
         )
 
 
+@pytest.mark.slow
 def test_a_swap_of_any_two_pointers_is_noticed():
     for first in range(5):
         for second in range(first + 1, 5):
