@@ -39,12 +39,16 @@ from benchmarks.gpu.own_kernels import (
     differences,
     find_kernels,
     find_spec,
+    find_spec_in_step,
     has_bf16,
     launch_jit,
 )
 from benchmarks.gpu.stock_attention import stock_candidates
+from danet_export.kernels.specification import KernelSpec
 
-OWN = ("triton", "ptx tuned", "ptx small")
+IN_STEP = "triton, in step"
+"""The kernel whose warps go in step, where the tuned one gives them roles (sm_90)."""
+OWN = ("triton", IN_STEP, "ptx tuned", "ptx small")
 """Candidates whose result must be right; the others are only compared with."""
 SHIPPED = "ptx tuned"
 """The one that an engine runs."""
@@ -60,10 +64,14 @@ def own_candidates(inputs: tuple[Tensor, ...], kernels: BundleKernels) -> dict[s
     def through_driver(launcher: PtxLauncher) -> Candidate:
         return lambda: launcher(inputs, torch.empty_like(inputs[2]))
 
-    spec = find_spec("PositionAttention", inputs[0][0, 0].numel(), "tuned", device_architecture())
-    candidates: dict[str, Candidate] = {
-        "triton": lambda: launch_jit(spec, inputs, torch.empty_like(inputs[2]))
-    }
+    def through_triton(spec: KernelSpec) -> Candidate:
+        return lambda: launch_jit(spec, inputs, torch.empty_like(inputs[2]))
+
+    tokens, arch = inputs[0][0, 0].numel(), device_architecture()
+    candidates = {"triton": through_triton(find_spec("PositionAttention", tokens, "tuned", arch))}
+    in_step = find_spec_in_step(tokens, arch)
+    if in_step is not None:
+        candidates[IN_STEP] = through_triton(in_step)
     for (operator, variant), loaded in kernels.kernels.items():
         if operator == "PositionAttention":
             candidates[f"ptx {variant}"] = through_driver(PtxLauncher(loaded))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.gpu.cases import problem
 from benchmarks.gpu.measurement import DEVICE, relative_error
+from danet_export.kernels import position_attention
 from danet_export.kernels.architectures import ARCHITECTURES, KernelRequest, find_architectures
 from danet_export.kernels.bundle_kernels import specify, write_kernels
 from danet_export.kernels.specification import KernelSpec
@@ -77,6 +78,14 @@ def find_spec(operator: Operator, tokens: int, variant: KernelVariant, arch: str
     """The kernel that Triton compiles for one operator."""
     specs = specify(problem(tokens), ARCHITECTURES[arch], variant)
     return next(spec for spec in specs if spec.operator == operator)
+
+
+def find_spec_in_step(tokens: int, arch: str) -> KernelSpec | None:
+    """Position attention whose warps go in step; ``None`` where the tuned kernel is just that."""
+    tuned = find_spec("PositionAttention", tokens, "tuned", arch)
+    sizes = problem(tokens)["PositionAttention"]
+    in_step = position_attention.specify_blocks(sizes, ARCHITECTURES[arch], "tuned")
+    return None if in_step.function is tuned.function else in_step
 
 
 def launch_jit(spec: KernelSpec, inputs: Sequence[Tensor], output: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ of CAM and of the upsampling; frames a second and memory of DANet R-50 and R-101
 does there."""
 
 SANITIZERS = ("memcheck", "racecheck")
+IN_STEP = "triton, in step"
+"""The candidate of position attention whose warps have no roles."""
 AIMED_GPU = "H200"
 """The GPU of the targets; on any other they are given without a verdict."""
 
@@ -70,6 +72,8 @@ def attention(section: Document, measurements: list[Document], dtype: str) -> st
             "eager": "eager",
             "torch.compile": "torch.compile",
         }
+        if fastest(here, IN_STEP):  # measured where the bundle's kernel is another
+            ways[IN_STEP] = "warps in step"
         chosen = [(title, fastest(here, name)) for name, title in ways.items()]
         whole = [row for row in here if not row["candidate"].startswith("sdpa split")]
         for row in (fastest(whole, "sdpa"), fastest(here, "sdpa split V")):

@@ -47,6 +47,7 @@ class Case:
         dtype: Type of the tensors.
         variant: ``tuned`` or ``small``.
         deviation: Standard deviation of the inputs.
+        in_step: Whether position attention is to be the kernel whose warps have no roles.
     """
 
     operator: Operator
@@ -56,10 +57,12 @@ class Case:
     dtype: KernelDtype = "fp16"
     variant: KernelVariant = "tuned"
     deviation: float = 0.6
+    in_step: bool = False
 
     def __str__(self) -> str:
         sizes = "x".join(map(str, self.shapes[-1]))
-        return f"{self.operator}-{self.arch}-{self.variant}-{self.dtype}-{sizes}"
+        step = "-in-step" if self.in_step else ""
+        return f"{self.operator}-{self.arch}-{self.variant}{step}-{self.dtype}-{sizes}"
 
 
 def attention(tokens: int, d_qk: int, d_v: int, arch: str, *, batch: int = 1, **options: Any) -> Case:
@@ -105,7 +108,8 @@ def compiled(case: Case) -> tuple[KernelSpec, CompiledKernel]:
     case = replace(case, deviation=1.0)
     sizes = OPERATORS[case.operator].sizes(case.shapes, dict(case.attributes))
     module = import_module(f"danet_export.kernels.{OPERATORS[case.operator].stem}")
-    spec: KernelSpec = module.specify(sizes, ARCHITECTURES[case.arch], case.variant)
+    specify = module.specify_blocks if case.in_step else module.specify
+    spec: KernelSpec = specify(sizes, ARCHITECTURES[case.arch], case.variant)
     return spec, compile_kernel(spec, ARCHITECTURES[case.arch], case.dtype)
 
 

@@ -71,6 +71,9 @@ def compile_kernel(spec: KernelSpec, architecture: Architecture, dtype: KernelDt
             f"{name}: expected a kernel without scratch memory and clusters, got {scratch} bytes and "
             f"{metadata.num_ctas} blocks a cluster; neither can be given to it inside an engine"
         )
+    warps = spec.options.warps + spec.options.workers
+    if metadata.num_warps != warps:
+        raise ExportError(f"{name}: expected a block of {warps} warps, got {metadata.num_warps}")
     check_shared_memory(spec, architecture, metadata.shared)
     ptx = ptx_text.remove_scratch_parameters(compiled.asm["ptx"], len(spec.pointers))
     ptx = ptx_text.remove_unread_strings(ptx)
@@ -134,7 +137,12 @@ def _run_triton(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype
     signature = {pointer: f"*{kind or dtype}" for pointer, kind in spec.pointers.items()}
     signature |= dict.fromkeys(spec.constants, "constexpr")
     aligned = {(index,): [["tt.divisibility", POINTER_ALIGNMENT]] for index in range(len(spec.pointers))}
-    source = ASTSource(fn=spec.function, signature=signature, constexprs=dict(spec.constants), attrs=aligned)
+    source_kind = ASTSource
+    if spec.function.is_gluon():
+        from triton.experimental.gluon import GluonASTSource
+
+        source_kind = GluonASTSource
+    source = source_kind(spec.function, signature, constexprs=dict(spec.constants), attrs=aligned)
     target = GPUTarget("cuda", architecture.capability, WARP)
     with knobs.compilation.scope():
         knobs.compilation.disable_line_info = True  # it would write this machine's paths into the PTX

@@ -19,11 +19,13 @@ class LaunchOptions:
         stages: Stages of the software pipeline over the innermost loop.
         fuse_multiply_add: Whether a multiplication and an addition may be rounded once. It is always set:
             Triton's own default has changed between releases.
+        workers: Further warps of a block, where the code gives warps roles (Gluon's ``warp_specialize``).
     """
 
     warps: int
     stages: int
     fuse_multiply_add: bool = True
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class KernelSpec:
 
     Attributes:
         operator: Operator of the domain ``danet``.
-        function: The Triton function. Its parameters are the pointers, inputs before outputs, and then
-            constants alone.
+        function: The function, of Triton or of its Gluon. Its parameters are the pointers, inputs before
+            outputs, and then constants alone.
         pointers: Names of the pointer parameters, each with the element type of its tensor: ``None`` for the
             operator's own floating-point type, or Triton's name of another one.
         constants: Every other parameter.

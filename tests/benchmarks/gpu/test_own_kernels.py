@@ -41,10 +41,21 @@ def test_the_bundles_kernels_for_a_gpu_are_found_or_made(load, tmp_path, monkeyp
     assert set(found.kernels) == {
         (operator, variant) for operator in operators for variant in ("tuned", "small")
     }
-    assert b".visible .entry position_attention(" in found.kernels["PositionAttention", "tuned"].ptx
+    assert b".visible .entry position_attention_warps(" in found.kernels["PositionAttention", "tuned"].ptx
     assert found.triton == triton.__version__
     spec = own_kernels.find_spec("PositionAttention", 8192, "tuned", "sm_90")
     assert found.kernels["PositionAttention", "tuned"].kernel.grid == spec.grid
+
+
+def test_where_warps_have_roles_the_kernel_in_which_they_have_none_is_measured_beside_it(load):
+    own_kernels = load("own_kernels")
+    tuned = own_kernels.find_spec("PositionAttention", 32768, "tuned", "sm_90")
+    beside = own_kernels.find_spec_in_step(32768, "sm_90")
+    assert (tuned.function.__name__, beside.function.__name__) == (
+        "position_attention_warps",
+        "position_attention",
+    )
+    assert own_kernels.find_spec_in_step(32768, "sm_87") is None
 
 
 def test_a_bundles_kernel_is_launched_by_the_runtimes_own_driver(load, monkeypatch):

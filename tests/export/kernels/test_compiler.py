@@ -58,7 +58,7 @@ def check(architecture, tokens, dtype, folder):
             assert kernel.ptx_version == CAPS.get(architecture.name, "8.5")
             assert ptx.ptx_version(kernel.ptx) == kernel.ptx_version
             assert ptx.ptx_target(kernel.ptx).rstrip("a") == architecture.name
-            assert kernel.block == (32 * spec.options.warps, 1, 1)
+            assert kernel.block == (32 * (spec.options.warps + spec.options.workers), 1, 1)
             assert all(0 < blocks < 65536 for blocks in spec.grid[1:]), where
             assert kernel.entry == spec.function.__name__
             assert "st.shared." not in kernel.ptx, where
@@ -96,6 +96,31 @@ def test_a_number_of_tokens_that_is_divisible_is_read_in_wide_asynchronous_copie
     assert "mma.sync" in narrow
 
 
+@pytest.mark.parametrize(
+    ("tokens", "d_qk", "d_v", "entry"),
+    [
+        (32768, 64, 512, "position_attention_warps"),
+        (9408, 16, 128, "position_attention_warps"),
+        (9409, 64, 512, "position_attention"),  # rows at odd addresses
+        (32768, 128, 512, "position_attention"),  # queries that do not fit into registers
+        (32768, 64, 384, "position_attention"),  # values that are no multiple of its channels
+    ],
+)
+def test_hopper_s_warps_have_roles_where_the_sizes_suit_them(tokens, d_qk, d_v, entry):
+    def entry_of(name, variant="tuned"):
+        spec = position_attention.specify(attention(tokens, d_qk, d_v), ARCHITECTURES[name], variant)
+        return spec.function.__name__
+
+    assert entry_of("sm_90") == entry
+    for others in (("sm_90", "small"), ("sm_87",), ("sm_100",), ("sm_120",)):
+        assert entry_of(*others) == "position_attention"
+
+
+def test_a_triton_whose_gluon_is_not_known_gives_hopper_the_kernel_in_step(monkeypatch):
+    monkeypatch.setattr(position_attention.triton, "__version__", "3.10.1")
+    assert position(32768, "sm_90").function.__name__ == "position_attention"
+
+
 @pytest.mark.slow
 def test_hopper_computes_with_its_own_matrix_instructions(kept):
     assert (
@@ -116,7 +141,7 @@ def test_multiply_add_is_fused_in_the_attention_and_never_in_the_upsampling(kept
 
 @pytest.mark.slow
 def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
-    spec = position_attention.specify(attention(1024, 64, 512), ARCHITECTURES["sm_90"], "tuned")
+    spec = position_attention.specify(attention(1024, 64, 512), ARCHITECTURES["sm_100"], "tuned")
     with pytest.raises(ExportError, match=r"PositionAttention for sm_86, tuned: \d+ bytes of shared memory"):
         compiler.compile_kernel(spec, ARCHITECTURES["sm_86"], "fp16")
 
@@ -138,7 +163,7 @@ def test_a_small_kernel_beyond_48_kib_is_refused_also_where_it_is_kept(tmp_path)
 def test_queries_of_any_width_are_held_whole_or_read_in_chunks_of_64(d_qk, d_v, name):
     for variant in VARIANTS:
         spec = position_attention.specify(attention(1024, d_qk, d_v), ARCHITECTURES[name], variant)
-        held = spec.constants["BLOCK_QK"]
+        held = spec.constants.get("BLOCK_QK", d_qk)  # warps with roles hold them, or do not serve
         assert held >= d_qk or held == position_attention.CHUNK_QK
         assert d_qk > 64 or held >= d_qk, "DANet's own width is never cut"
 

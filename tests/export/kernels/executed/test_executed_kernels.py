@@ -1,7 +1,8 @@
 """Every kernel's PTX, executed instruction by instruction behind the product's driver class, against float64.
 
 The sizes are small, but such that every instruction of each kernel is reached: more blocks of keys than the
-pipeline has stages, more than one tile of channels, rows that end inside a block.
+pipeline has stages, more than one tile of channels, rows that end inside a block. The kernel of sm_90 whose
+warps have roles has tests of its own (test_attention_warps.py); here stands the one in step.
 """
 
 import pytest
@@ -22,7 +23,7 @@ def cases(arch):
     found.append(labels((1, 5, 4, 7), (32, 56), arch))  # eight times: four rows at once
     sizes = (72, 65) if arch == "sm_75" else (200, 193)  # its tiles are small, and its products take long
     for variant in ("tuned", "small"):
-        found += [attention(tokens, 16, 64, arch, variant=variant) for tokens in sizes]
+        found += [attention(tokens, 16, 64, arch, variant=variant, in_step=True) for tokens in sizes]
         channels = 64 if arch == "sm_75" else 256 if variant == "tuned" else 128
         found.append(energy(channels, 208, 2, arch, variant=variant))
     return found
@@ -50,20 +51,20 @@ def test_the_other_architectures_kernels_do_so_too(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", [name for name, each in ARCHITECTURES.items() if each.bfloat16])
 def test_two_samples_in_bfloat16_come_out_right(arch):
-    check(attention(200, 16, 64, arch, batch=2, dtype="bf16"), everything=False)
+    check(attention(200, 16, 64, arch, batch=2, dtype="bf16", in_step=True), everything=False)
     check(energy(96, 200, 2, arch, batch=2, dtype="bf16"), everything=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
 def test_danet_s_own_widths_come_out_right(arch):
-    check(attention(256, 64, 512, arch), everything=False)
+    check(attention(256, 64, 512, arch, in_step=True), everything=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["sm_75", "sm_87", "sm_90", "sm_110"])
 def test_energies_far_beyond_fp16_s_range_give_no_infinity(arch):
-    check(attention(136, 32, 64, arch, deviation=90.0), everything=False)
+    check(attention(136, 32, 64, arch, deviation=90.0, in_step=True), everything=False)
     check(energy(64, 512, 1, arch, deviation=90.0), everything=False)
 
 
@@ -71,7 +72,7 @@ def test_energies_far_beyond_fp16_s_range_give_no_infinity(arch):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("arch", ["sm_87", "sm_90", "sm_100"])
 def test_no_order_of_the_warps_changes_a_result(arch, seed):
-    case = attention(200, 16, 64, arch)
+    case = attention(200, 16, 64, arch, in_step=True)
     outcome = execute(case, seed)
     assert outcome.error <= OPERATORS[case.operator].tolerance["fp16"] / 4
 

@@ -10,7 +10,7 @@ HEAD = """.version 8.0
 .target sm_90a
 .address_size 64
 .extern .shared .align 16 .b8 global_smem[];
-.entry k(.param .u64 .ptr k_param_0) .reqntid 64
+.entry k(.param .u64 .ptr k_param_0) .reqntid THREADS .maxnreg 168
 {
 .reg .pred %p<9>;
 .reg .b32 %r<30>;
@@ -31,14 +31,14 @@ setp.eq.b32 %p1, %r1, 0;
 TAIL = "ret;\n}\n"
 
 
-def run(body, *, shared=256, seed=0, buffer=256):
-    """Run two warps. Each thread has a word of the buffer, %rd3, and one of shared memory, %r4; %r6 is the
-    other warp's and %r8 a neighbour's; %p1 is true in thread 0.
+def run(body, *, shared=256, seed=0, buffer=256, threads=64):
+    """Run two warps, or more. Each thread has a word of the buffer, %rd3, and one of shared memory, %r4; %r6
+    is the other warp's and %r8 a neighbour's; %p1 is true in thread 0.
     """
     memory = GlobalMemory()
     words = memory.put("words", np.arange(buffer // 4, dtype=np.uint32), writable=True)
-    how = Launch(grid=(1, 1, 1), block=(64, 1, 1), shared_memory=shared, seed=seed)
-    report = launch(HEAD + body + TAIL, how, [words.address], memory)
+    how = Launch(grid=(1, 1, 1), block=(threads, 1, 1), shared_memory=shared, seed=seed)
+    report = launch(HEAD.replace("THREADS", str(threads)) + body + TAIL, how, [words.address], memory)
     return memory.read(words).view(np.uint32), report
 
 
@@ -171,6 +171,96 @@ def test_an_mbarrier_must_be_initialised_before_others_may_use_it():
     ) in ("mbarrier-race", "mbarrier-uninitialised")
 
 
+ARRIVE_WITH_COPIES = "cp.async.mbarrier.arrive.noinc.shared.b64 [%r20];\n"
+MORE = {"shared": 2048, "buffer": 1024}
+
+
+def told_of(*between):
+    """A copy of every thread's own, of which an mbarrier tells."""
+    initial = "add.s32 %r20, %r2, 1024;\n@%p1 mbarrier.init.shared.b64 [%r20], 64;\nbar.sync 0;\n"
+    return initial + copied(*between).replace("cp.async.commit_group;\n", "")
+
+
+def test_an_mbarrier_tells_others_of_copies_once_they_are_there():
+    for seed in range(8):
+        words, report = run(
+            told_of(ARRIVE_WITH_COPIES, WAIT, READ_OTHER, "st.global.b32 [%rd3], %r12;"), seed=seed, **MORE
+        )
+        assert words[:64].tolist() == [4 * (index ^ 32) for index in range(64)]
+        assert report.arrivals == 64
+
+
+@pytest.mark.parametrize(
+    ("between", "kinds"),
+    [
+        ((ARRIVE_WITH_COPIES, READ_OTHER), {"async-copy-not-waited", "shared-race", "shared-uninitialised"}),
+        (("mbarrier.arrive.shared.b64 _, [%r20];", WAIT, READ_OTHER), {"async-copy-not-waited"}),
+        ((ARRIVE_WITH_COPIES.replace(".noinc", ""), WAIT), {"deadlock"}),
+        # What a thread has stored itself is not told of by an arrival of its copies.
+        (
+            (
+                *("st.shared.b32 [%r11 + 1088], %r1;", ARRIVE_WITH_COPIES, WAIT),
+                *("xor.b32 %r13, %r10, 512;\nadd.s32 %r14, %r2, %r13;", "ld.shared.b32 %r12, [%r14 + 1088];"),
+            ),
+            {"shared-race"},
+        ),
+    ],
+)
+def test_copies_that_are_told_of_wrongly_are_noticed(between, kinds):
+    more = {**MORE, "shared": 4096}
+    assert {fault_of(told_of(*between), seed=seed, **more) for seed in range(6)} <= kinds
+
+
+def test_a_wait_for_a_phase_that_the_next_one_has_overtaken_never_ends():
+    twice = INITIAL + 2 * "mbarrier.arrive.shared.b64 _, [%r20];\nbar.sync 0;\n"
+    assert fault_of(twice + WAIT, shared=1024) == "deadlock"
+    run(twice + WAIT.replace("[%r20], 0;", "[%r20], 1;"), shared=1024)
+
+
+ONE_WARP_ALONE = "setp.lt.u32 %p2, %r1, 32;\n@!%p2 bra $L;\nBARRIER\n$L:\n"
+
+
+def test_a_barrier_of_some_warps_waits_for_these_alone():
+    _, report = run(ONE_WARP_ALONE.replace("BARRIER", "bar.sync 3, 32;"))
+    assert report.barriers == 1
+    assert fault_of(ONE_WARP_ALONE.replace("BARRIER", "bar.sync 3, 64;")) == "deadlock"
+    words, _ = run(exchange("bar.sync 3, 64;", "%r6"))
+    assert words.tolist() == [index ^ 32 for index in range(64)]
+
+
+def test_a_barrier_that_warps_use_with_different_numbers_of_threads_is_told():
+    one = ONE_WARP_ALONE.replace("BARRIER", "bar.sync 3, 128;\nbra $E;") + "bar.sync 3, 64;\n$E:\n"
+    assert fault_of(one) == "barrier"
+
+
+def test_one_lane_of_each_warp_is_elected():
+    for seed in range(4):
+        words, _ = run(
+            "elect.sync %r9|%p2, -1;\nmov.b32 %r10, 0;\n@%p2 mov.b32 %r10, 1;\nst.global.b32 [%rd3], %r10;",
+            seed=seed,
+        )
+        assert [int(words[:32].sum()), int(words[32:64].sum())] == [1, 1]
+
+
+GROUPS = """
+setp.lt.u32 %p2, %r1, 128;
+@%p2 bra $L;
+setmaxnreg.dec.sync.aligned.u32 LESS;
+bra $E;
+$L:
+setmaxnreg.inc.sync.aligned.u32 MORE;
+$E:
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_warpgroup_gets_the_registers_that_another_gave_back_and_no_more(seed):
+    how = {"threads": 256, "buffer": 1024, "seed": seed}
+    run(GROUPS.replace("LESS", "96").replace("MORE", "240"), **how)
+    assert fault_of(GROUPS.replace("LESS", "96").replace("MORE", "248"), **how) == "deadlock"
+    assert fault_of(GROUPS.replace("LESS", "176").replace("MORE", "240"), **how) == "setmaxnreg"
+
+
 HALVES = """
 setp.lt.u32 %p2, %r1, 32;
 @%p2 bra $L;
@@ -182,5 +272,5 @@ $E:
 """
 
 
-def test_a_kernel_that_asks_for_more_registers_than_others_gave_back_never_goes_on():
-    assert fault_of(HALVES) in ("deadlock", "setmaxnreg")
+def test_warps_of_one_group_that_disagree_about_their_registers_are_told():
+    assert fault_of(HALVES) == "warpgroup"

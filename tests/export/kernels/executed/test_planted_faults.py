@@ -13,7 +13,7 @@ from danet_runtime.bundle.operators import OPERATORS
 from danet_runtime.errors import BackendError
 
 ORIN = attention(200, 16, 64, "sm_87")
-HOPPER = attention(200, 16, 64, "sm_90")
+HOPPER = attention(200, 16, 64, "sm_90", in_step=True)
 THOR = attention(200, 16, 64, "sm_110")
 
 

@@ -38,7 +38,7 @@ SHAPES = given(
     st.tuples(st.integers(1, 2), st.integers(1, 150), st.integers(1, 40), st.integers(1, 70)),
     st.sampled_from([0.3, 3.0, 40.0]),
     st.sampled_from([torch.float16, torch.bfloat16]),
-    st.sampled_from([("sm_87", "small"), ("sm_90", "tuned"), ("sm_75", "tuned")]),
+    st.sampled_from([("sm_87", "small"), ("sm_100", "tuned"), ("sm_75", "tuned")]),
     st.integers(0, 99),
 )
 
@@ -69,7 +69,7 @@ def test_queries_too_wide_to_hold_are_read_in_chunks(d_qk, tokens, target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [("sm_87", "small"), ("sm_87", "tuned"), ("sm_90", "tuned")])
+@pytest.mark.parametrize("target", [("sm_87", "small"), ("sm_87", "tuned"), ("sm_100", "tuned")])
 @pytest.mark.parametrize("tokens", [256, 333])
 def test_the_networks_own_widths(tokens, target):
     q, k = (draw((1, 64, tokens), 1.0, torch.float16, i) for i in (0, 1))
