@@ -26,7 +26,12 @@ from danet_runtime.tensorrt.kernels.truth import Trial, decoded, encoded
 ATTENTION = attention(200, 16, 64, "sm_87")
 ENERGY = energy(64, 1040, 2, "sm_87")
 LABELS = labels((1, 5, 9, 13), (65, 97), "sm_87")
-CASES = [ATTENTION, ENERGY, LABELS, labels((1, 5, 9, 13), (65, 97), "sm_87", align_corners=True)]
+CASES = [
+    pytest.param(ATTENTION, marks=pytest.mark.slow),
+    ENERGY,
+    LABELS,
+    labels((1, 5, 9, 13), (65, 97), "sm_87", align_corners=True),
+]
 
 
 def loaded(case, change=None):
@@ -81,7 +86,13 @@ def _fewer_blocks(entry):
     )
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (case is ATTENTION))
+        for name, (case, _) in FAULTS.items()
+    ],
+)
 def test_a_planted_fault_is_an_error_that_names_the_kernel(fault):
     case, change = FAULTS[fault]
     verdict = check(case, change)
@@ -90,6 +101,7 @@ def test_a_planted_fault_is_an_error_that_names_the_kernel(fault):
         require_right([verdict])
 
 
+@pytest.mark.slow
 def test_a_kernel_that_writes_where_it_may_not_is_a_fault_of_the_gpu():
     beyond = replaced(r"(st\.global\.v4\.b32 \[ %rd\d+ \+ )0", r"\g<1>65536")
     with pytest.raises(FaultError, match="ILLEGAL_ADDRESS"):
