@@ -6,15 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed (it has wheels for Linux only)")
 
 import ptx_cases
 from ptx_cases import attention, compiled, execute
+from ptx_machine.arithmetic import from_half, to_half
 from ptx_machine.faults import Fault
-from ptx_machine.launch import SCHEDULES
+from ptx_machine.launch import SCHEDULES, Launch, launch
+from ptx_machine.memory.global_memory import GlobalMemory
 
+from danet_export.kernels import position_attention
+from danet_export.kernels.architectures import ARCHITECTURES
+from danet_export.kernels.compiler import compile_kernel
+from danet_export.ops.position_attention import reference
 from danet_runtime.bundle.operators import OPERATORS
 
 TOLERANCE = OPERATORS["PositionAttention"].tolerance
@@ -54,6 +61,28 @@ def test_two_samples_in_bfloat16_come_out_right():
 
 def test_energies_far_beyond_fp16_s_range_give_no_infinity():
     check(attention(136, 32, 64, "sm_90", deviation=90.0))
+
+
+@pytest.mark.parametrize(("tokens", "pitch"), [(193, 256), (200, 208), (1, 8)])
+def test_what_pads_the_rows_of_query_key_and_value_may_be_anything(tokens, pitch):
+    sizes = {"batch": 1, "tokens": tokens, "pitch": pitch, "d_qk": 16, "d_v": 64}
+    spec = position_attention.specify(sizes, ARCHITECTURES["sm_90"], "tuned")
+    assert spec.function.__name__ == "position_attention_warps"
+    kernel = compile_kernel(spec, ARCHITECTURES["sm_90"], "fp16")
+    random, memory, inputs, addresses = np.random.default_rng(0), GlobalMemory(), {}, []
+    for name, channels, width in (("q", 16, pitch), ("k", 16, pitch), ("v", 64, pitch), ("x", 64, tokens)):
+        values = np.full((1, channels, 1, width), np.nan, np.float32)
+        values[..., :tokens] = 0.6 * random.standard_normal((1, channels, 1, tokens))
+        bits = to_half(values)
+        inputs[name] = from_half(bits)[..., :tokens].astype(np.float64)
+        addresses.append(memory.put(name, bits).address)
+    output = memory.allocate("output", 2 * 64 * tokens)
+    how = Launch(spec.grid, kernel.block, kernel.shared_memory_bytes)
+    launch(kernel.ptx, how, [*addresses, output.address], memory)
+    result = from_half(memory.read(output).view(np.uint16)).reshape(1, 64, 1, tokens)
+    error = OPERATORS["PositionAttention"].error(result, reference(inputs, {}))
+    assert error <= TOLERANCE["fp16"] / 4
+    assert (memory.writes(output) == 1).all()
 
 
 def test_no_order_of_warps_and_copies_changes_a_result_and_all_code_is_executed():
