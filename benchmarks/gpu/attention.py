@@ -19,7 +19,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.gpu.cases import D_QK, D_V, DTYPES, SIZES, TOLERANCE, attention_reference, draw_attention
+from benchmarks.gpu.cases import (
+    D_QK,
+    D_V,
+    DTYPES,
+    SIZES,
+    TOLERANCE,
+    attention_reference,
+    draw_attention,
+    padded,
+)
 from benchmarks.gpu.measurement import (
     DEVICE,
     Candidate,
@@ -44,11 +53,14 @@ from benchmarks.gpu.own_kernels import (
     launch_jit,
 )
 from benchmarks.gpu.stock_attention import stock_candidates
+from danet_export.kernels.architectures import ARCHITECTURES
 from danet_export.kernels.specification import KernelSpec
 
 IN_STEP = "triton, in step"
 """The kernel whose warps go in step, where the tuned one gives them roles (sm_90)."""
-OWN = ("triton", IN_STEP, "ptx tuned", "ptx small")
+IN_PARTS = "triton, in parts"
+"""The kernel with the channels in four parts, where warps multiply by ``mma.sync``."""
+OWN = ("triton", IN_STEP, IN_PARTS, "ptx tuned", "ptx small")
 """Candidates whose result must be right; the others are only compared with."""
 SHIPPED = "ptx tuned"
 """The one that an engine runs."""
@@ -59,19 +71,27 @@ LEAST_SHARE, AIMED_SHARE = 0.60, 0.75
 
 
 def own_candidates(inputs: tuple[Tensor, ...], kernels: BundleKernels) -> dict[str, Candidate]:
-    """Ours: through Triton's launcher, and the bundle's PTX."""
+    """Ours: through Triton's launcher, in the form that no bundle holds too, and the bundle's PTX."""
+    from benchmarks.gpu.kernels.attention_parts import parts_of
 
-    def through_driver(launcher: PtxLauncher) -> Candidate:
-        return lambda: launcher(inputs, torch.empty_like(inputs[2]))
+    rows = padded(inputs)
+    residual = inputs[3]
 
     def through_triton(spec: KernelSpec) -> Candidate:
-        return lambda: launch_jit(spec, inputs, torch.empty_like(inputs[2]))
+        return lambda: launch_jit(spec, rows, torch.empty_like(residual))
 
-    tokens, arch = inputs[0][0, 0].numel(), device_architecture()
-    candidates = {"triton": through_triton(find_spec("PositionAttention", tokens, "tuned", arch))}
+    def through_driver(launcher: PtxLauncher) -> Candidate:
+        return lambda: launcher(rows, torch.empty_like(residual))
+
+    tokens, arch = residual[0, 0].numel(), device_architecture()
+    spec = find_spec("PositionAttention", tokens, "tuned", arch)
+    candidates = {"triton": through_triton(spec)}
     in_step = find_spec_in_step(tokens, arch)
     if in_step is not None:
         candidates[IN_STEP] = through_triton(in_step)
+    in_parts = parts_of(spec, ARCHITECTURES[arch])
+    if in_parts is not None:
+        candidates[IN_PARTS] = through_triton(in_parts)
     for (operator, variant), loaded in kernels.kernels.items():
         if operator == "PositionAttention":
             candidates[f"ptx {variant}"] = through_driver(PtxLauncher(loaded))

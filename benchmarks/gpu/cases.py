@@ -5,15 +5,18 @@ Everything here runs on the CPU, so that a sanitizer watches our kernels and not
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from danet_export.graph.geometry import plan_geometry
 from danet_export.graph.wrapper import operator_sizes
 from danet_export.kernels.bundle_kernels import Problem
 from danet_export.ops import channel_energy, upsample_argmax
-from danet_runtime.bundle.operators import OPERATORS, Operator, energy_slices
+from danet_runtime.bundle.operators import OPERATORS, Operator, energy_slices, padded_tokens
 from danet_train.model.blockwise_attention import blockwise_context
 from danet_train.model.config import DANetConfig
 
@@ -41,6 +44,15 @@ def draw_attention(tokens: int, dtype: torch.dtype, scale: float = ENERGY_SCALE)
     query, key = (torch.randn(1, D_QK, 1, tokens).mul(scale).to(dtype) for _ in range(2))
     value, residual = (torch.randn(1, D_V, 1, tokens).to(dtype) for _ in range(2))
     return query, key, value, residual
+
+
+def padded(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The same inputs of attention with rows as an exported graph makes them, and NaN in the padding."""
+    *rows, residual = inputs
+    padding = padded_tokens(residual[0, 0].numel()) - residual[0, 0].numel()
+    if not padding:
+        return inputs
+    return (*(F.pad(row.flatten(2), (0, padding), value=math.nan).unsqueeze(2) for row in rows), residual)
 
 
 def draw_features(tokens: int, dtype: torch.dtype, scale: float = FEATURE_SCALE) -> Tensor:
@@ -76,7 +88,9 @@ def labels_reference(logits: Tensor, tokens: int) -> Tensor:
 def draw_and_solve(
     operator: Operator, tokens: int, dtype: torch.dtype, scale: float | None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Fresh inputs of an operator and what float64 (for labels, FP32) makes of them.
+    """Fresh inputs of an operator, padded as its kernel takes them, and what float64 makes of them.
+
+    Labels are FP32's.
 
     Args:
         operator: One of the three.
@@ -86,7 +100,7 @@ def draw_and_solve(
     """
     if operator == "PositionAttention":
         inputs = draw_attention(tokens, dtype, scale or ENERGY_SCALE)
-        return inputs, attention_reference(*inputs)
+        return padded(inputs), attention_reference(*inputs)
     if operator == "ChannelEnergy":
         features = draw_features(tokens, dtype, scale or FEATURE_SCALE)
         return (features,), energy_reference(features, energy_slices(tokens))

@@ -66,7 +66,7 @@ def matmul_map(x: Tensor) -> Tensor:
 
 def row_block_map(x: Tensor) -> Tensor:
     """Through the kernel that was not kept; (1, C, h, w) to (1, C, C)."""
-    from benchmarks.gpu.row_block import channel_map
+    from benchmarks.gpu.kernels.row_block import channel_map
 
     channels = x.shape[1]
     output = torch.empty((1, channels, channels), device=x.device, dtype=x.dtype)

@@ -53,7 +53,11 @@ def kernels(results: Path) -> str:
         return ""
     rows = document["kernels"]
     spilling = sorted(
-        {f"{row['operator']} on {row['arch']} at N = {row['tokens']}" for row in rows if row["spill_bytes"]}
+        {
+            f"{row['operator']} on {row['arch']} at N = {row['tokens']} ({row['spill_bytes']} bytes)"
+            for row in rows
+            if row["spill_bytes"]
+        }
     )
     kib = {
         variant: max(row["shared_memory_bytes"] for row in rows if row["variant"] == variant) / 1024

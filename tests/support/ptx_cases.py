@@ -48,6 +48,7 @@ class Case:
         variant: ``tuned`` or ``small``.
         deviation: Standard deviation of the inputs.
         in_step: Whether position attention is to be the kernel whose warps have no roles.
+        padding: Value of what inputs hold behind the output's positions.
     """
 
     operator: Operator
@@ -58,17 +59,22 @@ class Case:
     variant: KernelVariant = "tuned"
     deviation: float = 0.6
     in_step: bool = False
+    padding: float = float("nan")
 
     def __str__(self) -> str:
         sizes = "x".join(map(str, self.shapes[-1]))
+        pitch = self.shapes[0][-1]
         step = "-in-step" if self.in_step else ""
-        return f"{self.operator}-{self.arch}-{self.variant}{step}-{self.dtype}-{sizes}"
+        padded = f"-padded{pitch}" if pitch != self.shapes[-1][-1] else ""
+        return f"{self.operator}-{self.arch}-{self.variant}{step}-{self.dtype}-{sizes}{padded}"
 
 
-def attention(tokens: int, d_qk: int, d_v: int, arch: str, *, batch: int = 1, **options: Any) -> Case:
-    """Return a case of PositionAttention."""
-    narrow, wide = (batch, d_qk, 1, tokens), (batch, d_v, 1, tokens)
-    return Case("PositionAttention", (narrow, narrow, wide, wide), arch, **options)
+def attention(
+    tokens: int, d_qk: int, d_v: int, arch: str, *, batch: int = 1, pitch: int | None = None, **options: Any
+) -> Case:
+    """Return a case of PositionAttention; with ``pitch``, rows of q, k and v are padded to that many."""
+    narrow, wide = ((batch, channels, 1, pitch or tokens) for channels in (d_qk, d_v))
+    return Case("PositionAttention", (narrow, narrow, wide, (batch, d_v, 1, tokens)), arch, **options)
 
 
 def energy(channels: int, tokens: int, slices: int, arch: str, *, batch: int = 1, **options: Any) -> Case:
@@ -102,10 +108,14 @@ class Outcome:
     result: npt.NDArray[np.float64] = field(repr=False)
 
 
+def plain(case: Case) -> Case:
+    """Return the case without what its kernel does not depend on."""
+    return replace(case, deviation=1.0, padding=0.0)
+
+
 @functools.cache
 def compiled(case: Case) -> tuple[KernelSpec, CompiledKernel]:
-    """Compile a case's kernel, once a process."""
-    case = replace(case, deviation=1.0)
+    """Compile the kernel of a :func:`plain` case, once a process."""
     sizes = OPERATORS[case.operator].sizes(case.shapes, dict(case.attributes))
     module = import_module(f"danet_export.kernels.{OPERATORS[case.operator].stem}")
     specify = module.specify_blocks if case.in_step else module.specify
@@ -118,7 +128,10 @@ def inputs_of(case: Case, seed: int) -> dict[str, tuple[npt.NDArray[Any], npt.ND
     random = np.random.default_rng(seed)
     drawn = {}
     for name, shape in zip(OPERATORS[case.operator].inputs, case.shapes, strict=True):
-        bits = ENCODE[case.dtype]((case.deviation * random.standard_normal(shape)).astype(np.float32))
+        values = (case.deviation * random.standard_normal(shape)).astype(np.float32)
+        if case.operator == "PositionAttention":
+            values[..., case.shapes[-1][-1] :] = case.padding
+        bits = ENCODE[case.dtype](values)
         drawn[name] = bits, DECODE[case.dtype](bits).astype(np.float64)
     return drawn
 
@@ -161,7 +174,7 @@ def execute(
         Fault: The kernel does what it must not.
         BackendError: The driver refuses it.
     """
-    spec, kernel = compiled(replace(case, deviation=1.0))
+    spec, kernel = compiled(plain(case))
     entry, text = manifest_entry(spec, kernel, case), kernel.ptx
     if change is not None:
         entry, text = change(entry, text)

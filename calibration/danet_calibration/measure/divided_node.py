@@ -7,6 +7,7 @@ may be cut (``OperatorSpec.divisible``); tensors that depend on none of them are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -55,7 +56,8 @@ class DividedNode:
         """Compute the custom node.
 
         Args:
-            arrays: Inputs of the node, (1, C, h, w) each.
+            arrays: Inputs of the node, (1, C, h, w) each; those with more positions than the output are
+                padded.
             run: Computes one node of the body.
 
         Returns:
@@ -66,9 +68,9 @@ class DividedNode:
             for name, array in zip(self._inputs, arrays, strict=True)
         }
         shape = arrays[self._inputs.index(self._cut[-1])].shape
-        cut = {name: whole.pop(name) for name in self._cut}
+        tokens = math.prod(shape[2:])
+        cut = {name: whole.pop(name)[:, :, :tokens] for name in self._cut}
         _run_all(self._once, whole, run)
-        tokens = next(iter(cut.values())).shape[2]
         rows = max(1, PART_VALUES // tokens)
         results = []
         for start in range(0, tokens, rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 import onnx
 import onnxsim
@@ -89,12 +89,17 @@ def _custom_nodes(model: onnx.ModelProto) -> Counter[str]:
 
 
 def _bodies_in_use(model: onnx.ModelProto) -> list[onnx.FunctionProto]:
-    attributes = {
-        node.op_type: {item.name: helper.get_attribute_value(item) for item in node.attribute}
-        for node in model.graph.node
-        if node.domain == NAMESPACE
+    shapes = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in (*model.graph.input, *model.graph.value_info)
     }
-    return [code_of(name).body(attributes[name]) for name in OPERATORS if name in attributes]
+    facts: dict[str, dict[str, Any]] = {}
+    for node in model.graph.node:
+        if node.domain == NAMESPACE:
+            attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+            sizes = OPERATORS[node.op_type].sizes([shapes[name] for name in node.input], attributes)
+            facts[node.op_type] = {**sizes, **attributes}
+    return [code_of(name).body(facts[name]) for name in OPERATORS if name in facts]
 
 
 def _remove_traces(model: onnx.ModelProto) -> None:

@@ -27,6 +27,7 @@ from danet_runtime.bundle.operators import (
     Sizes,
     energy_slices,
     output_shape,
+    padded_tokens,
 )
 from danet_train.model.attention import ChannelAttention, PositionAttention
 from danet_train.model.config import DANetConfig
@@ -52,8 +53,17 @@ class PositionAttentionNode(nn.Module):
                 parameter.mul_(attention.gamma.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the attention: (B, C, h, w) to (B, C, h, w)."""
-        inputs = (self.query_project(x), self.key_project(x), self.value_project(x), x)
+        """Apply the attention: (B, C, h, w) to (B, C, h, w).
+
+        Where rows of h w positions are not aligned, the projections are made of padded ones, and so write
+        aligned rows for the kernel. What they hold in the padding counts for nothing.
+        """
+        tokens = x.shape[2] * x.shape[3]
+        padding = padded_tokens(tokens) - tokens
+        # Padded before it is an image again: onnxsim would make it the convolutions' own padding, of a width
+        # that no library has its kernels for.
+        rows = F.pad(x.flatten(2), (0, padding)).unsqueeze(2) if padding else x
+        inputs = (self.query_project(rows), self.key_project(rows), self.value_project(rows), x)
         return _node("PositionAttention", inputs, _NO_ATTRIBUTES)
 
 
@@ -148,11 +158,14 @@ def operator_sizes(config: DANetConfig, geometry: Geometry) -> dict[Operator, Si
 
     Operators that :func:`held_operators` leaves out are included.
     """
-    q = (1, config.attention_channels, *geometry.logits_hw)
+    pitch = padded_tokens(geometry.tokens)
+    rows_hw = geometry.logits_hw if pitch == geometry.tokens else (1, pitch)
+    q = (1, config.attention_channels, *rows_hw)
+    v = (1, config.head_channels, *rows_hw)
     x = (1, config.head_channels, *geometry.logits_hw)
     logits = (1, config.num_classes, *geometry.content_logits_hw)
     nodes: dict[Operator, tuple[list[tuple[int, ...]], Mapping[str, int]]] = {
-        "PositionAttention": ([q, q, x, x], _NO_ATTRIBUTES),
+        "PositionAttention": ([q, q, v, x], _NO_ATTRIBUTES),
         "ChannelEnergy": ([x], _energy_attributes(geometry.tokens)),
         "UpsampleArgmax": ([logits], _labels_attributes(geometry)),
     }

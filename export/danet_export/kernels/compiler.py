@@ -125,12 +125,15 @@ def triton_version() -> str:
 
 def compile_options(spec: KernelSpec, architecture: Architecture) -> dict[str, int | bool]:
     """Return Triton's options; everything that changes code is set, nothing is left to a default."""
-    return {
+    options: dict[str, int | bool] = {
         "num_warps": spec.options.warps,
         "num_stages": spec.options.stages,
         "enable_fp_fusion": spec.options.fuse_multiply_add,
         "ptx_version": architecture.ptx_version,
     }
+    if spec.options.max_registers is not None:
+        options["maxnreg"] = spec.options.max_registers
+    return options
 
 
 def _run_triton(spec: KernelSpec, architecture: Architecture, dtype: KernelDtype, name: str) -> Any:  # noqa: ANN401

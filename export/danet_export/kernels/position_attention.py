@@ -12,7 +12,7 @@ from danet_export.kernels.attention_blocks import position_attention
 from danet_export.kernels.attention_tiles import choose_tile, most_shared_memory
 from danet_export.kernels.specification import KernelSpec, LaunchOptions, blocks, next_power_of_two
 from danet_runtime.bundle.manifest import KernelVariant
-from danet_runtime.bundle.operators import Sizes
+from danet_runtime.bundle.operators import ROW_ALIGNMENT, Sizes
 
 CHUNK_QK = 64
 """Channels of query and key at a time where whole queries do not fit."""
@@ -96,14 +96,16 @@ def specify_blocks(sizes: Sizes, architecture: Architecture, variant: KernelVari
 
     Args:
         sizes: Sizes of query and key, (batch, d_qk, tokens), and of value, residual and output, (batch, d_v,
-            tokens); all of them contiguous, FP16 or BF16, with any number of channels.
+            tokens); all of them contiguous, FP16 or BF16, with any number of channels. With ``pitch``, rows
+            of query, key and value are that long, and what they hold behind the positions is padding.
         architecture: Architecture of the GPU.
         variant: ``tuned``, or ``small`` for at most 48 KiB of shared memory.
     """
     tokens, d_qk, d_v = sizes["tokens"], sizes["d_qk"], sizes["d_v"]
-    tile = choose_tile(architecture, variant, aligned=tokens % 8 == 0)
-    block_v = min(tile.channels, next_power_of_two(d_v))
+    pitch = sizes.get("pitch", tokens)
     block_qk = next_power_of_two(d_qk)
+    tile = choose_tile(architecture, variant, block_qk, aligned=pitch % ROW_ALIGNMENT == 0)
+    block_v = min(tile.channels, next_power_of_two(d_v))
     block_n = max(16, tile.keys * 64 // max(64, block_qk))  # wider queries and keys: fewer keys at once
     held = most_shared_memory(tile, block_n, block_qk, block_v, architecture)
     miscompiled = architecture.capability in (90, 100, 110) and block_qk > _MOST_HELD_QK
@@ -115,6 +117,7 @@ def specify_blocks(sizes: Sizes, architecture: Architecture, variant: KernelVari
         pointers=dict.fromkeys(("query", "key", "value", "residual", "output")),
         constants={
             "TOKENS": tokens,
+            "PITCH": pitch,
             "D_QK": d_qk,
             "D_V": d_v,
             "BLOCK_M": tile.queries,
@@ -122,9 +125,10 @@ def specify_blocks(sizes: Sizes, architecture: Architecture, variant: KernelVari
             "BLOCK_QK": block_qk,
             "BLOCK_V": block_v,
             "AHEAD": tile.ahead,
+            "PEEL": tile.in_registers,
         },
         grid=(blocks(tokens, tile.queries), blocks(d_v, block_v), sizes["batch"]),
-        options=LaunchOptions(tile.warps, tile.stages),
+        options=LaunchOptions(tile.warps, tile.stages, max_registers=tile.max_registers),
         variant=variant,
         shape=sizes,
     )

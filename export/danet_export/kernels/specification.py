@@ -20,12 +20,15 @@ class LaunchOptions:
         fuse_multiply_add: Whether a multiplication and an addition may be rounded once. It is always set:
             Triton's own default has changed between releases.
         workers: Further warps of a block, where the code gives warps roles (Gluon's ``warp_specialize``).
+        max_registers: Most registers of a thread, which stands in the PTX and holds for the driver's compiler
+            too; ``None`` for no limit but the hardware's.
     """
 
     warps: int
     stages: int
     fuse_multiply_add: bool = True
     workers: int = 0
+    max_registers: int | None = None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ class OperatorCode(Protocol):
         """Return the function of standard operators that every backend without a plugin runs.
 
         Args:
-            attributes: Attributes of the node that a function cannot read by itself.
+            attributes: Attributes of the node and the sizes of its kernel, which a function cannot read by
+                itself.
         """
 
     def native_body(self, sizes: Sizes) -> onnx.FunctionProto:

@@ -25,10 +25,6 @@ WIDTH_MULTIPLE: Final = 16
 _PREFIX: Final = "danet_pa"
 
 _BODY: Final = """
-  danet_pa_flat = Constant <value_ints = [0, 0, -1]> ()
-  danet_pa_q3 = Reshape (danet_pa_q, danet_pa_flat)
-  danet_pa_k3 = Reshape (danet_pa_k, danet_pa_flat)
-  danet_pa_v3 = Reshape (danet_pa_v, danet_pa_flat)
   danet_pa_q32 = Cast <to = 1> (danet_pa_q3)
   danet_pa_k32 = Cast <to = 1> (danet_pa_k3)
   danet_pa_qt = Transpose <perm = [0, 2, 1]> (danet_pa_q32)
@@ -43,9 +39,10 @@ _BODY: Final = """
 """
 
 
-def body(_attributes: Mapping[str, Any]) -> onnx.FunctionProto:
+def body(attributes: Mapping[str, Any]) -> onnx.FunctionProto:
     """Return the function body, which stores the N x N map."""
-    return parse_body(SPEC, _PREFIX, SPEC.inputs, _BODY)
+    rows = "\n  ".join(_rows(name, f"{name}3", attributes) for name in "qkv")
+    return parse_body(SPEC, _PREFIX, SPEC.inputs, f"\n  {_rows_constants(attributes)}\n  {rows}{_BODY}")
 
 
 def native_body(sizes: Sizes) -> onnx.FunctionProto:
@@ -60,12 +57,12 @@ def native_body(sizes: Sizes) -> onnx.FunctionProto:
     heads = -(-d_v // width)
     padded = heads * width
     statements = f"""
-  danet_pa_flat = Constant <value_ints = [0, 0, -1]> ()
+  {_rows_constants(sizes)}
   danet_pa_one = Constant <value_ints = [0, 1, {width}, -1]> ()
   danet_pa_heads = Constant <value_ints = [0, {heads}, {width}, -1]> ()
-  {_widened("q", d_qk, width)}
-  {_widened("k", d_qk, width)}
-  {_widened("v", d_v, padded)}
+  {_widened("q", d_qk, width, sizes)}
+  {_widened("k", d_qk, width, sizes)}
+  {_widened("v", d_v, padded, sizes)}
   danet_pa_q4 = Reshape (danet_pa_qw, danet_pa_one)
   danet_pa_k4 = Reshape (danet_pa_kw, danet_pa_one)
   danet_pa_v4 = Reshape (danet_pa_vw, danet_pa_heads)
@@ -87,12 +84,30 @@ def native_body(sizes: Sizes) -> onnx.FunctionProto:
     return parse_body(SPEC, _PREFIX, SPEC.inputs, statements, NATIVE_OPSET)
 
 
-def _widened(name: str, channels: int, width: int) -> str:
+def _rows_constants(sizes: Mapping[str, Any]) -> str:
+    """Return statements with what :func:`_rows` needs."""
+    flat = "danet_pa_flat = Constant <value_ints = [0, 0, -1]> ()"
+    if "pitch" not in sizes:
+        return flat
+    return f"""{flat}
+  danet_pa_first = Constant <value_ints = [0]> ()
+  danet_pa_tokens = Constant <value_ints = [{sizes["tokens"]}]> ()
+  danet_pa_positions = Constant <value_ints = [2]> ()"""
+
+
+def _rows(name: str, result: str, sizes: Mapping[str, Any]) -> str:
+    """Return statements that flatten ``NAME`` (B, C, h, w) to ``RESULT`` (B, C, N), without its padding."""
+    if "pitch" not in sizes:
+        return f"danet_pa_{result} = Reshape (danet_pa_{name}, danet_pa_flat)"
+    return f"""danet_pa_{name}p = Reshape (danet_pa_{name}, danet_pa_flat)
+  danet_pa_{result} = Slice (danet_pa_{name}p, danet_pa_first, danet_pa_tokens, danet_pa_positions)"""
+
+
+def _widened(name: str, channels: int, width: int, sizes: Sizes) -> str:
     """Return statements that pad ``NAME`` (B, channels, h, w) with zeros to ``NAMEw`` (B, width, N)."""
-    flattened = f"Reshape (danet_pa_{name}, danet_pa_flat)"
     if channels == width:
-        return f"danet_pa_{name}w = {flattened}"
-    return f"""danet_pa_{name}3 = {flattened}
+        return _rows(name, f"{name}w", sizes)
+    return f"""{_rows(name, f"{name}3", sizes)}
   danet_pa_{name}pads = Constant <value_ints = [0, 0, 0, 0, {width - channels}, 0]> ()
   danet_pa_{name}w = Pad (danet_pa_{name}3, danet_pa_{name}pads)"""
 
@@ -111,16 +126,18 @@ def reference(inputs: Mapping[str, npt.ArrayLike], _attributes: Mapping[str, Any
     """Compute position attention in float64; the whole map is stored.
 
     Args:
-        inputs: q and k (B, d_qk, h, w), v and x (B, d_v, h, w); gamma is already in v.
+        inputs: q and k (B, d_qk, h, w), v and x (B, d_v, h, w); gamma is already in v. Positions of q, k
+            and v behind x's are padding.
 
     Returns:
         (B, d_v, h, w): every position is the sum of all positions' values, weighted by
         ``softmax_i(q_j . k_i)``, plus the residual.
     """
-    query, key, value = (flat(inputs[name]) for name in ("q", "k", "v"))
+    residual = np.asarray(inputs["x"], np.float64)
+    tokens = residual.shape[2] * residual.shape[3]
+    query, key, value = (flat(inputs[name])[:, :, :tokens] for name in ("q", "k", "v"))
     attention = softmax(query.transpose(0, 2, 1) @ key)  # (B, N, N), row j attends to all i
     context = value @ attention.transpose(0, 2, 1)  # (B, d_v, N)
-    residual = np.asarray(inputs["x"], np.float64)
     return np.asarray(context.reshape(residual.shape) + residual)
 
 
@@ -143,10 +160,11 @@ def position_attention(query: Tensor, key: Tensor, value: Tensor, residual: Tens
         query: (B, d_qk, h, w), FP16 or BF16, contiguous.
         key: Same shape and type as the query.
         value: (B, d_v, h, w), of the same type.
-        residual: Same shape and type as the value.
+        residual: Same shape and type as the value; or (B, d_v, h', w') with fewer positions, where those of
+            the others behind the first h' w' are padding.
 
     Returns:
-        (B, d_v, h, w) of the value's type, rounded once from FP32.
+        Tensor of the residual's shape and type, rounded once from FP32.
 
     Raises:
         KernelInputError: Shapes, types or devices do not fit; or CPU tensors outside
@@ -154,20 +172,21 @@ def position_attention(query: Tensor, key: Tensor, value: Tensor, residual: Tens
     """
     _check_inputs(query, key, value, residual)
     if not on_gpu(query):
-        q, k, v = (part.flatten(2).float() for part in (query, key, value))
+        tokens = residual[0, 0].numel()
+        q, k, v = (part.flatten(2)[:, :, :tokens].float() for part in (query, key, value))
         context = v @ torch.softmax(q.transpose(1, 2) @ k, dim=-1).transpose(1, 2)  # (B, d_v, N)
         return (context.reshape_as(residual) + residual.float()).to(value.dtype)
     from danet_export.kernels import position_attention as kernel
 
     sizes = SPEC.sizes([part.shape for part in (query, key, value, residual)], {})
-    output = torch.empty_like(value)
+    output = torch.empty_like(residual)
     launch(kernel.specify(sizes, *gpu(query)), query, key, value, residual, output)
     return output
 
 
 @position_attention.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -> Tensor:
-    return torch.empty_like(value)
+    return torch.empty_like(residual)
 
 
 def _check_inputs(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -> None:
@@ -177,9 +196,11 @@ def _check_inputs(query: Tensor, key: Tensor, value: Tensor, residual: Tensor) -
     check("residual", residual, query)
     if key.shape != query.shape:
         raise KernelInputError(f"key must have the query's shape {shape_of(query)} (got {shape_of(key)})")
-    if residual.shape != value.shape:
+    padded = residual.shape[:2] == value.shape[:2] and residual[0, 0].numel() < value[0, 0].numel()
+    if residual.shape != value.shape and not padded:
         raise KernelInputError(
-            f"residual must have the value's shape {shape_of(value)} (got {shape_of(residual)})"
+            f"residual must have the value's shape {shape_of(value)}, or fewer positions where the others' "
+            f"rows are padded (got {shape_of(residual)})"
         )
     if (value.shape[0], *value.shape[2:]) != (query.shape[0], *query.shape[2:]):
         raise KernelInputError(

@@ -7,10 +7,14 @@ lie from the true one, and small cases whose true results are known.
 ==================  ==========================================  =========================================
 operator            inputs                                      output
 ==================  ==========================================  =========================================
-PositionAttention   q, k (B, d_qk, h, w), v, x (B, d_v, h, w)   softmax(Q^T K) V + x, as v  [1, eq. 1 and 2]
+PositionAttention   q, k (B, d_qk, h, w), v, x (B, d_v, h, w)   softmax(Q^T K) V + x, as x  [1, eq. 1 and 2]
 ChannelEnergy       x (B, C, h, w)                              partial sums of X X^T (B, S, C, C), FP32
 UpsampleArgmax      logits (B, C, h, w)                         class index (B, height, width), as logits
 ==================  ==========================================  =========================================
+
+PositionAttention takes rows of q, k and v that are longer than x's N = h w positions: what lies behind the
+first N of a channel is padding, counts for nothing and may hold anything. A kernel reads aligned rows in wide
+words; so an export pads them where N is no multiple of 8 (:func:`padded_tokens`).
 
 ChannelEnergy is the part of CAM that needs a kernel: a sum over all positions, beyond FP16's range, that no
 MatMul of a strongly typed network gives without FP32 copies of X. It comes in S slices of the positions,
@@ -56,6 +60,12 @@ MOST_SLICES: Final = 16
 LEAST_SLICE_TOKENS: Final = 512
 SLICE_GRANULE: Final = 16
 """Slices begin at multiples of 16 positions, so that a kernel can load them in wide words."""
+
+ROW_ALIGNMENT: Final = 8
+"""Elements in the widest word that a kernel loads: rows that begin at multiples of it are aligned."""
+
+ROW_GRANULE: Final = 128
+"""Padded rows are whole blocks of queries of every kernel."""
 
 Extents = Sequence[int]
 Sizes = Mapping[str, int]
@@ -120,8 +130,8 @@ class OperatorSpec:
         energies: Products of the operator that must be FP32; ``None`` where there are none.
         counts_labels: Whether the output holds class indices, which are right or wrong and not near.
         divisible: Inputs of which a run of positions gives the same run of the output's positions, where the
-            other inputs are whole; the output has the shape of the last of them. Empty where the operator
-            needs all positions at once.
+            other inputs are whole; the output has the shape of the last of them, and what others hold behind
+            its positions is padding. Empty where the operator needs all positions at once.
     """
 
     name: Operator
@@ -180,14 +190,26 @@ def slice_length(tokens: int, slices: int) -> int:
     return -(-tokens // (slices * SLICE_GRANULE)) * SLICE_GRANULE
 
 
+def padded_tokens(tokens: int) -> int:
+    """How long an export makes the rows of q, k and v: N, or where that is not aligned a whole granule."""
+    if tokens % ROW_ALIGNMENT == 0:
+        return tokens
+    return -(-tokens // ROW_GRANULE) * ROW_GRANULE
+
+
 def _position_attention_sizes(shapes: Sequence[Extents], _attributes: Mapping[str, int]) -> Sizes:
+    """Among them ``pitch``, the elements from one row of q, k and v to the next, where they are padded."""
     q, k, v, x = (tuple(shape) for shape in shapes)
-    if q != k or v != x or (q[0], *q[2:]) != (v[0], *v[2:]):
+    tokens, pitch = x[2] * x[3], q[2] * q[3]
+    fits = q == k and v[:2] == x[:2] and (q[0], *q[2:]) == (v[0], *v[2:])
+    if not fits or pitch < tokens or (pitch == tokens and v != x):
         raise BackendError(
             "PositionAttention expects q and k of one shape (B, d_qk, h, w), v and x of one shape "
-            f"(B, d_v, h, w) (got q {q}, k {k}, v {v}, x {x}); export the bundle again"
+            "(B, d_v, h, w), or q, k and v with more positions than x, as padding "
+            f"(got q {q}, k {k}, v {v}, x {x}); export the bundle again"
         )
-    return {"batch": q[0], "tokens": q[2] * q[3], "d_qk": q[1], "d_v": v[1]}
+    sizes = {"batch": q[0], "tokens": tokens, "d_qk": q[1], "d_v": v[1]}
+    return sizes if pitch == tokens else {**sizes, "pitch": pitch}
 
 
 def _channel_energy_sizes(shapes: Sequence[Extents], attributes: Mapping[str, int]) -> Sizes:
@@ -231,6 +253,18 @@ _GOLDEN_ATTENTION: Final = GoldenCase(
     output=[[[[0.5 - 0.46211715726000975, -0.25 - 0.7615941559557649]]]],
 )
 
+# The same two positions in rows of four. Taken for positions, the others would have almost all the weight.
+_GOLDEN_PADDED_ATTENTION: Final = GoldenCase(
+    inputs={
+        "q": [[[[1, 2, 50, 50]], [[0, 0, 50, 50]], [[0, 0, 50, 50]], [[0, 0, 50, 50]]]],
+        "k": [[[[0, 1, 50, 50]], [[3, 4, 50, 50]], [[0, 0, 50, 50]], [[0, 0, 50, 50]]]],
+        "v": [[[[1, -1, 1000, 1000]]]],
+        "x": _GOLDEN_ATTENTION.inputs["x"],
+    },
+    attributes={},
+    output=_GOLDEN_ATTENTION.output,
+)
+
 # 20 positions in two slices: 16 in the first, for slices are of whole granules, and 4 in the second.
 _GOLDEN_ENERGY: Final = GoldenCase(
     inputs={"x": [[[[1] * 20], [[-2] * 20]]]},
@@ -264,7 +298,7 @@ OPERATORS: Final[Mapping[Operator, OperatorSpec]] = {
             output_type="input",
             sizes=_position_attention_sizes,
             tolerance=_ATTENTION_TOLERANCE,
-            golden=(_GOLDEN_ATTENTION,),
+            golden=(_GOLDEN_ATTENTION, _GOLDEN_PADDED_ATTENTION),
             energies=Energies("Q^T K", "danet_pa_energy"),
             divisible=("q", "x"),
         ),

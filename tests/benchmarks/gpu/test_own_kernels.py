@@ -24,10 +24,22 @@ def test_all_stock_ways_of_the_attention_compute_the_reference(load):
         assert ((got.double() - expected).norm() / expected.norm()).item() < 1e-5
 
 
+def test_our_attention_is_given_rows_as_the_graph_makes_them(load):
+    cases = load("cases")
+    inputs = cases.draw_attention(130, torch.float16)
+    query, key, value, residual = cases.padded(inputs)
+    assert [part.shape[-1] for part in (query, key, value, residual)] == [256, 256, 256, 130]
+    for drawn, row in zip(inputs, (query, key, value), strict=False):
+        assert torch.equal(row[..., :130], drawn)
+        assert row[..., 130:].isnan().all()
+    aligned = cases.draw_attention(136, torch.float16)
+    assert cases.padded(aligned) is aligned
+
+
 def test_energies_beyond_fp16_are_drawn_where_they_are_asked_for(load):
     correctness = load("correctness")
     (query, key, *_), _ = load("cases").draw_and_solve(
-        "PositionAttention", 300, torch.float16, correctness.LARGE_ENERGIES
+        "PositionAttention", 304, torch.float16, correctness.LARGE_ENERGIES
     )
     assert (query.flatten(2).double()[0].T @ key.flatten(2).double()[0]).abs().max() > 65504
 

@@ -77,7 +77,8 @@ def test_a_kernel_that_spills_is_named_with_its_architecture_and_size(tmp_path):
     (tmp_path / "kernel_resources.json").write_text(json.dumps(kept))
     made = " ".join(kernels(tmp_path).split())
     assert (
-        "spilled by ChannelEnergy on sm_90 at N = 8192 and PositionAttention on sm_90 at N = 8192 and" in made
+        "spilled by ChannelEnergy on sm_90 at N = 8192 (8 bytes) and PositionAttention on sm_90 at N = 8192 "
+        "(8 bytes) and" in made
     )
     assert "sm_75" not in made
 

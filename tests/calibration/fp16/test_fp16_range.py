@@ -188,6 +188,13 @@ def test_attention_in_parts_of_any_length_is_the_papers(part_values, monkeypatch
     np.testing.assert_allclose(got, position_attention.reference(inputs, {}), rtol=1e-4, atol=1e-5)
 
 
+def test_attention_in_parts_leaves_the_padding_of_longer_rows_out(monkeypatch):
+    monkeypatch.setattr(divided_node, "PART_VALUES", 20)
+    got, inputs, _ = run_divided((4, 6), (3, 5), row=24)
+    assert got.shape == (1, 6, 3, 5)
+    np.testing.assert_allclose(got, position_attention.reference(inputs, {}), rtol=1e-4, atol=1e-5)
+
+
 def test_parts_never_hold_the_map(monkeypatch):
     monkeypatch.setattr(divided_node, "PART_VALUES", 2**16)
     _, _, observed = run_divided((2, 2), (24, 32))  # 768 positions: the map has 589824 values
@@ -195,12 +202,22 @@ def test_parts_never_hold_the_map(monkeypatch):
     assert sum(values.size for values in observed) > 4 * 768**2, "energies, weights and both their copies"
 
 
-def run_divided(channels, hw):
-    """PositionAttention of random inputs by its body's nodes: result, inputs, every tensor on the way."""
+def run_divided(channels, hw, row=None):
+    """PositionAttention of random inputs by its body's nodes: result, inputs, every tensor on the way.
+
+    With ``row``, queries, keys and values have rows of so many positions, and NaN behind those of x.
+    """
     random = np.random.default_rng(1)
     of = dict(zip("qkvx", (channels[0], channels[0], channels[1], channels[1]), strict=True))
     inputs = {name: random.standard_normal((1, count, *hw)).astype(np.float32) for name, count in of.items()}
-    body = position_attention.body({})
+    sizes = {}
+    if row:
+        sizes = {"tokens": hw[0] * hw[1], "pitch": row}
+        padding = [(0, 0), (0, 0), (0, 0), (0, row - sizes["tokens"])]
+        for name in "qkv":
+            flat = inputs[name].reshape(1, -1, 1, sizes["tokens"])
+            inputs[name] = np.pad(flat, padding, constant_values=np.nan)
+    body = position_attention.body(sizes)
     observed = []
 
     def run(node, values):

@@ -24,6 +24,14 @@ from danet_runtime.bundle.operators import OPERATORS
 from danet_train.model.config import DANetConfig
 
 SIZES = {32768: (1024, 2048), 9409: (769, 769)}
+WITH_MMA = ["sm_80", "sm_86", "sm_87", "sm_89", "sm_120"]
+SPILLS_ALLOWED = {
+    ("sm_75", 9409): 400,  # FP32 units, which take their operands from registers
+    ("sm_87", 9409): 16,
+    ("sm_120", 9409): 80,
+    ("sm_120", 32768): 16,
+}
+"""Bytes that position attention may store and load."""
 CAPS = {"sm_100": "8.7", "sm_110": "9.0", "sm_120": "8.7"}
 
 
@@ -51,9 +59,7 @@ def check(architecture, tokens, dtype, folder):
             limit = SMALL_SHARED_MEMORY if variant == "small" else architecture.shared_memory_limit
             assert kernel.shared_memory_bytes <= limit, where
             assert kernel.registers <= 255, where
-            # FP32 units instead of matrix units, and scalar loads: the one kernel that spills.
-            spills_allowed = 400 if (architecture.name, tokens) == ("sm_75", 9409) else 0
-            assert kernel.spill_bytes <= spills_allowed, where
+            assert kernel.spill_bytes <= SPILLS_ALLOWED.get((architecture.name, tokens), 0), where
             assert len(ptx.parameter_names(kernel.ptx)) == len(spec.pointers), where
             assert kernel.ptx_version == CAPS.get(architecture.name, "8.5")
             assert ptx.ptx_version(kernel.ptx) == kernel.ptx_version
@@ -82,14 +88,18 @@ def test_bfloat16_within_the_same_limits(name, kept):
     check(ARCHITECTURES[name], 32768, "bf16", kept)
 
 
-def position(tokens, name="sm_87"):
-    return position_attention.specify(attention(tokens, 64, 512), ARCHITECTURES[name], "tuned")
+def position(tokens, name="sm_87", variant="tuned", **more):
+    sizes = {**attention(tokens, 64, 512), **more}
+    return position_attention.specify(sizes, ARCHITECTURES[name], variant)
 
 
-def test_a_number_of_tokens_that_is_divisible_is_read_in_wide_asynchronous_copies(kept):
+def test_aligned_and_padded_rows_are_read_in_wide_asynchronous_copies(kept):
     wide = compile_cached(position(32768), ARCHITECTURES["sm_87"], "fp16", kept).ptx
+    padded = compile_cached(position(9409, pitch=9472), ARCHITECTURES["sm_87"], "fp16", kept).ptx
     narrow = compile_cached(position(9409), ARCHITECTURES["sm_87"], "fp16", kept).ptx
     assert "cp.async.cg.shared.global" in wide
+    assert "cp.async.cg.shared.global" in loop_of(padded)
+    assert "ld.global" not in loop_of(padded)
     assert "cp.async" not in narrow
     assert not re.search(r"ld\.global\.v[248]", narrow)
     assert "mma.sync" in wide
@@ -121,6 +131,46 @@ def test_a_triton_whose_gluon_is_not_known_gives_hopper_the_kernel_in_step(monke
     assert position(32768, "sm_90").function.__name__ == "position_attention"
 
 
+def loop_of(text):
+    """The longest part of the code that ends in a jump to its beginning."""
+    return max(re.findall(r"(?s)\n(\$L__BB\w+):(.*?)bra\S*\s+\1;", text), key=lambda found: len(found[1]))[1]
+
+
+def check_loop(name, kept):
+    text = compile_cached(position(32768, name), ARCHITECTURES[name], "fp16", kept).ptx
+    loop = loop_of(text)
+    warps = int(re.search(r"\.reqntid (\d+)", text)[1]) // 32
+    queries = 128 // warps // 8  # of a thread: 32 lanes hold 8 rows of a fragment, 4 lanes each
+    assert loop.count("bar.sync") == 2, "one when a stage has come, one before it is written again"
+    assert loop.count("shfl.sync") == 2 * 2 * queries, "maximum and sum of each query over four lanes"
+    assert "st.shared" not in loop, "weights stay in registers"
+    assert loop.count("mma.sync") * 16 * 8 * 16 * warps == 128 * 32 * (64 + 128)
+
+
+def test_the_softmax_of_a_block_of_keys_stays_inside_a_warp(kept):
+    check_loop("sm_87", kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in WITH_MMA if name != "sm_87"])
+def test_it_does_so_on_the_other_architectures_with_mma(name, kept):
+    check_loop(name, kept)
+
+
+@pytest.mark.parametrize("tokens", [8192, 9472, 32776])
+@pytest.mark.parametrize("name", WITH_MMA)
+def test_the_tuned_kernel_is_the_small_one_where_warps_multiply_by_mma(name, tokens):
+    tuned, small = (position(tokens, name, variant) for variant in VARIANTS)
+    assert replace(small, variant="tuned") == tuned
+
+
+def test_registers_are_held_to_what_two_blocks_share_where_blocks_have_8_warps(kept):
+    for name, limited in (("sm_87", False), ("sm_86", True)):
+        kernel = compile_cached(position(32768, name), ARCHITECTURES[name], "fp16", kept)
+        assert (".maxnreg 128" in kernel.ptx) == limited
+        assert (kernel.registers <= 128) == limited
+
+
 @pytest.mark.slow
 def test_hopper_computes_with_its_own_matrix_instructions(kept):
     assert (
@@ -148,11 +198,11 @@ def test_a_kernel_that_needs_too_much_shared_memory_is_refused():
 
 @pytest.mark.slow
 def test_a_small_kernel_beyond_48_kib_is_refused_also_where_it_is_kept(tmp_path):
-    architecture = ARCHITECTURES["sm_87"]
+    architecture = ARCHITECTURES["sm_90"]
     tuned = position_attention.specify(attention(1024, 64, 512), architecture, "tuned")
     assert compile_cached(tuned, architecture, "fp16", tmp_path).shared_memory_bytes > SMALL_SHARED_MEMORY
     small = replace(tuned, variant="small")
-    message = r"sm_87, small: 65536 bytes of shared memory, expected at most 49152 \(.*d_qk=64"
+    message = r"sm_90, small: \d+ bytes of shared memory, expected at most 49152 \(.*d_qk=64"
     with pytest.raises(ExportError, match=message):
         compile_cached(small, architecture, "fp16", tmp_path)
     with pytest.raises(ExportError, match=message):
@@ -244,7 +294,8 @@ def test_the_cache_tells_apart_what_decides_the_code():
         spec = position_attention.specify(attention(tokens, 64, 512), architecture, variant)
         return cache.cache_key(spec, architecture, dtype)
 
-    keys = [key(), key(tokens=1032), key(name="sm_89"), key(dtype="bf16"), key(variant="small")]
+    keys = [key(), key(tokens=1032), key(name="sm_89"), key(dtype="bf16"), key(name="sm_90")]
+    keys.append(key(name="sm_90", variant="small"))
     assert len(set(keys)) == len(keys)
     assert key() == key()
 

@@ -11,9 +11,11 @@ from danet_runtime.bundle.operators import (
     Operator,
     energy_slices,
     output_shape,
+    padded_tokens,
     slice_length,
     spec_of,
 )
+from danet_runtime.errors import BackendError
 
 
 def test_every_operator_has_a_contract():
@@ -37,6 +39,29 @@ def test_golden_cases_have_the_inputs_attributes_and_output_of_their_operator(na
         assert all(isinstance(size, int) for size in spec.sizes(shapes, case.attributes).values())
         for values in case.inputs.values():
             assert np.array_equal(np.array(values, np.float16), np.array(values)), "FP16 holds them exactly"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "row"), [(1, 128), (8, 8), (127, 128), (2700, 2816), (9409, 9472), (32768, 32768)]
+)
+def test_rows_are_padded_where_they_would_not_begin_at_words_of_16_bytes(tokens, row):
+    assert padded_tokens(tokens) == row
+
+
+def test_rows_longer_than_the_result_are_padded_and_shorter_ones_refused():
+    sizes = OPERATORS["PositionAttention"].sizes
+    narrow, wide, x = (2, 4, 1, 128), (2, 6, 1, 128), (2, 6, 3, 5)
+    expected = {"batch": 2, "tokens": 15, "d_qk": 4, "d_v": 6}
+    assert sizes([narrow, narrow, wide, x], {}) == {**expected, "pitch": 128}
+    assert sizes([(2, 4, 3, 5), (2, 4, 3, 5), x, x], {}) == expected
+    for shapes in (
+        [(2, 4, 1, 14), (2, 4, 1, 14), (2, 6, 1, 14), x],
+        [(2, 4, 5, 3), (2, 4, 5, 3), (2, 6, 5, 3), x],
+        [narrow, narrow, (2, 6, 1, 256), x],
+        [narrow, narrow, (2, 7, 1, 128), x],
+    ):
+        with pytest.raises(BackendError, match="or q, k and v with more positions than x"):
+            sizes(shapes, {})
 
 
 def test_an_error_is_a_share_of_labels_or_relative_to_the_truth():

@@ -194,6 +194,19 @@ def test_shapes_that_the_operator_does_not_take_are_refused(kernel_bundle, shape
         check_shapes(kernel_of(kernel_bundle(), "PositionAttention"), shapes, {})
 
 
+def test_a_kernel_for_padded_rows_is_for_them_alone(kernel_bundle):
+    padded = [(1, 8, 1, 128), (1, 8, 1, 128), (1, 32, 1, 128), (1, 32, 6, 8)]
+    sizes = {"batch": 1, "tokens": 48, "pitch": 128, "d_qk": 8, "d_v": 32}
+    kernel = kernel_of(kernel_bundle(shape=sizes), "PositionAttention")
+    check_shapes(kernel, padded, {})
+    with pytest.raises(BackendError, match="do not belong together"):
+        check_shapes(kernel, POSITION, {})
+    with pytest.raises(BackendError, match="do not belong together"):
+        check_shapes(kernel_of(kernel_bundle(), "PositionAttention"), padded, {})
+    with pytest.raises(BackendError, match=r"pitch=256 \(kernel: 128\)"):
+        check_shapes(kernel, [*((*shape[:3], 256) for shape in padded[:3]), padded[3]], {})
+
+
 def test_missing_attributes_and_unknown_sizes_are_refused(kernel_bundle):
     bundle = kernel_bundle()
     with pytest.raises(BackendError, match="none called height, width, align_corners"):

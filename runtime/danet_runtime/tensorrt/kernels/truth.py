@@ -49,6 +49,8 @@ class Trial:
         self.inputs: dict[str, Bits] = {}
         for name, shape in zip(spec.inputs, shapes, strict=True):
             drawn = random.standard_normal(shape, np.float32) * np.float32(_deviation(kernel, name))
+            if kernel.operator == "PositionAttention":
+                drawn[..., kernel.shape["tokens"] :] = np.nan  # in padding, which counts for nothing
             self.inputs[name] = encoded(drawn, kernel.dtype)
         extent = (
             self.output_shape[_AXIS[kernel.operator]]
@@ -103,8 +105,9 @@ _AXIS: Final[Mapping[str, int]] = {"PositionAttention": 2, "ChannelEnergy": 2, "
 def _input_shapes(kernel: Kernel) -> list[tuple[int, ...]]:
     size = kernel.shape
     if kernel.operator == "PositionAttention":
-        narrow, wide = ((size["batch"], size[channels], 1, size["tokens"]) for channels in ("d_qk", "d_v"))
-        return [narrow, narrow, wide, wide]
+        row = size.get("pitch", size["tokens"])
+        narrow, wide = ((size["batch"], size[channels], 1, row) for channels in ("d_qk", "d_v"))
+        return [narrow, narrow, wide, (*wide[:3], size["tokens"])]
     if kernel.operator == "ChannelEnergy":
         return [(size["batch"], size["channels"], 1, size["tokens"])]
     return [(size["batch"], size["classes"], size["logits_height"], size["logits_width"])]
@@ -120,13 +123,15 @@ def _flat(values: Float32) -> Float32:
     return values.reshape(*values.shape[:2], -1)
 
 
-def _attention(values: Mapping[str, Float32], _kernel: Kernel, places: Places) -> Float64:
+def _attention(values: Mapping[str, Float32], kernel: Kernel, places: Places) -> Float64:
     """(B, d_v, places)."""
-    queries, keys = _flat(values["q"])[:, :, places].astype(np.float64), _flat(values["k"]).astype(np.float64)
+    tokens = kernel.shape["tokens"]
+    queries = _flat(values["q"])[:, :, places].astype(np.float64)
+    keys = _flat(values["k"])[:, :, :tokens].astype(np.float64)
     energies = queries.transpose(0, 2, 1) @ keys  # (B, places, N)
     weights = np.exp(energies - energies.max(axis=2, keepdims=True))
     weights /= weights.sum(axis=2, keepdims=True)
-    features = _flat(values["v"])
+    features = _flat(values["v"])[:, :, :tokens]
     result: Float64 = _flat(values["x"])[:, :, places].astype(np.float64)
     for start in range(0, features.shape[2], _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -26,8 +26,10 @@ from danet_runtime.tensorrt.kernels.truth import Trial, decoded, encoded
 ATTENTION = attention(200, 16, 64, "sm_87")
 ENERGY = energy(64, 1040, 2, "sm_87")
 LABELS = labels((1, 5, 9, 13), (65, 97), "sm_87")
+PADDED = attention(199, 16, 64, "sm_87", pitch=256)
 CASES = [
     pytest.param(ATTENTION, marks=pytest.mark.slow),
+    pytest.param(PADDED, marks=pytest.mark.slow),
     ENERGY,
     LABELS,
     labels((1, 5, 9, 13), (65, 97), "sm_87", align_corners=True),

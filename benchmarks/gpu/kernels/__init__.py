@@ -1,0 +1,1 @@
+"""Forms of the kernels that were not kept, or not yet: to be compared on a GPU, in no bundle."""
