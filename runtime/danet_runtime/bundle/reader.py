@@ -132,10 +132,8 @@ class Bundle:
         try:
             return self.manifest.variants[precision]
         except KeyError:
-            first, *_ = self.manifest.variants
-            hint = f"; name another, as --backend BACKEND:{first}"
-            if precision == "int8":
-                hint = "; `danet calibrate` makes an int8 variant"
+            maker = "calibrate" if precision == "int8" else "export"
+            hint = f"; `danet {maker}` makes an {precision} variant"
             held = ", ".join(self.manifest.variants)
             raise UsageError(f"{self.path} holds no {precision} variant, only {held}{hint}") from None
 
