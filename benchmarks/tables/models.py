@@ -76,8 +76,8 @@ def readme(folder: Path) -> str:
         "cannot do](docs/models.md))."
     )
     return (
-        f"{intro}\n\n```sh\ndanet export pretrained:{record['name']} -o bundle\n"
-        "danet run bundle drive.mp4 -o overlay.mp4\n```"
+        f"{intro}\n\n```sh\ndanet export pretrained:{record['name']} -o camvid\n"
+        "danet run camvid drive.mp4 -o overlay.mp4\n```"
     )
 
 

@@ -50,7 +50,7 @@ def test_classes_stand_by_their_iou_and_an_absent_one_last(folder):
 
 def test_the_readme_has_the_two_commands_and_a_link(folder):
     text = models.readme(folder)
-    assert f"danet export pretrained:{NAME} -o bundle\ndanet run bundle drive.mp4 -o overlay.mp4\n" in text
+    assert f"danet export pretrained:{NAME} -o camvid\ndanet run camvid drive.mp4 -o overlay.mp4\n" in text
     assert "(docs/models.md)" in text
 
 
