@@ -187,6 +187,7 @@ ALL_AT_ONCE = [  # commands that take seconds to start
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "name"), [*EACH_BY_VERIFY, *ALL_AT_ONCE])
 def test_no_command_passes_a_files_name_on_as_orders(tmp_path: Path, name: bytes, command: str) -> None:
     (tmp_path / os.fsdecode(name)).write_bytes(b"no picture")

@@ -262,6 +262,7 @@ def files(tmp_path_factory, image):
     return folder
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_the_same_every_time_and_its_figures_written(tmp_path, files):
     pictures = []
     for name in ("a", "b"):
@@ -338,6 +339,7 @@ def test_a_label_of_another_size_a_file_that_is_there_and_a_wrong_suffix_are_ref
     assert "which is read" in str(result.exception)
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_ribbon_is_no_ribbon(tmp_path, files):
     cv2.imwrite(str(tmp_path / "tall.png"), np.zeros((600, 12, 3), np.uint8))
     result = _run(files / "c.pt", tmp_path / "tall.png", "-o", tmp_path / "p.png", "--pixel", "3,3")

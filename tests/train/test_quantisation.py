@@ -205,6 +205,7 @@ def test_a_fine_tuning_writes_weights_scales_and_both_scores(plain_file, synthet
         assert changed != ("running" in name or "num_batches" in name), name
 
 
+@pytest.mark.slow
 def test_it_continues_from_the_scales_that_a_checkpoint_has(plain_file, synthetic_root, tmp_path):
     model = read_checkpoint(plain_file).model
     scales = {activation.name: 0.5 for activation in quantised_activations(model)}
@@ -261,6 +262,7 @@ def test_a_checkpoint_of_other_classes_is_refused(synthetic_root, tmp_path):
     assert not (tmp_path / "q.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -351,6 +353,7 @@ def test_spreading_channels_changes_no_output_in_floating_point_and_much_in_int8
     assert errors[1] > 3 * errors[0]
 
 
+@pytest.mark.slow
 def test_learning_under_quantisation_wins_back_what_the_largest_magnitude_as_scale_loses():
     model, x = lively_model(), torch.randn(2, 3, 32, 48)
     with torch.no_grad():

@@ -30,6 +30,7 @@ def _hashes(root):
     }
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_bit_by_bit_and_another_seed_others(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         scenes = Scenes(train=2, val=1, video_frames=2, size_hw=SIZE, seed=seed)
@@ -163,6 +164,7 @@ synthesize_dataset(Path(sys.argv[1]), Scenes(train=5000, val=0, video_frames=0, 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("send", "number", "folder_stays"),
     [

@@ -108,6 +108,7 @@ def test_a_devices_peak_is_that_of_its_multiprocessors_at_its_clock(name):
     assert counted == pytest.approx(peak.tflops, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_network_is_counted_as_its_papers_layers_say():
     """A 3x3 convolution 2048 -> 512 at an eighth of the size, and the attention's two products."""
     parts = {each.name: each for each in roofline.modules(50, (128, 256))}

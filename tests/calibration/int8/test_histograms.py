@@ -93,6 +93,7 @@ def test_a_copy_stays_as_it_was():
     assert (copy.maximum, copy.counts.sum(), copy.width) == (2.0, 2, 2.0 / BINS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [pytest.param("entropy", marks=pytest.mark.slow), "percentile", "mse"])
 def test_no_method_exceeds_the_largest_magnitude_or_forgets_the_sign(method, normal):
     held = histogram(normal, -2 * normal)
@@ -100,6 +101,7 @@ def test_no_method_exceeds_the_largest_magnitude_or_forgets_the_sign(method, nor
     assert 0.5 * held.maximum < amax <= held.maximum
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "tolerance"), [("percentile", 1e-6), ("entropy", 1 / 100)])
 def test_ranges_are_those_of_modelopts_own_collector(modelopt, normal, method, tolerance):
     frames = [normal, normal[: normal.size // 2] * 0.5, normal * 0.9]
@@ -120,6 +122,7 @@ def test_asking_for_entropy_does_not_change_the_other_ranges(normal):
     assert held.counts.sum() == normal.size
 
 
+@pytest.mark.slow
 def test_mse_is_what_modelopt_means_and_not_what_it_computes(modelopt, monkeypatch, normal):
     held = histogram(normal)
     edges = np.arange(held.counts.size + 1) * held.width

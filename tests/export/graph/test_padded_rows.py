@@ -52,6 +52,7 @@ def node_of(model):
     return node, [shapes[name] for name in node.input]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size_hw", "row"), [((9, 17), 256), pytest.param((8, 16), 128, marks=pytest.mark.slow)]
 )

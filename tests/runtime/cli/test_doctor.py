@@ -141,6 +141,7 @@ def test_what_a_jetsons_driver_does_not_tell_is_left_out(driver_folder: Path) ->
     assert list(gpu) == ["name", "driver_version", "compute_cap"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "start"),
     [

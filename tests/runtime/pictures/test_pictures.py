@@ -70,6 +70,7 @@ def test_pillows_own_forms_state_the_same_size(form: str, tmp_path: Path) -> Non
     assert header[1:] == (123, 321)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(CHEAP), SIZES, st.integers(0, 60), st.binary(min_size=1, max_size=4))
 def test_what_opencv_decodes_is_never_larger_than_the_header_that_was_checked(

@@ -212,6 +212,7 @@ print(json.dumps({"number": number, "lost": len(lost), "counts": counts, **found
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_mount(), reason="mounting a small tmpfs is not permitted here")
 @pytest.mark.parametrize("name", ["out.mp4", "out.jsonl", "masks"])
 def test_an_output_goes_on_when_a_full_disk_has_room_again(tmp_path: Path, name: str) -> None:

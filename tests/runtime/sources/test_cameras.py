@@ -143,6 +143,7 @@ def test_a_camera_that_hangs_can_be_interrupted(device: Callable[..., None], han
     assert children_of(os.getpid()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", ["opening", "reading"])
 def test_the_command_ends_in_order_while_its_camera_hangs(
     device: Callable[..., None], bundle: Bundle, tmp_path: Path, hangs: str

@@ -53,6 +53,7 @@ def test_pictures_that_are_shown_before_the_damaged_one_they_build_on_are_held_b
     assert 12 in {info.id for info in infos}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mkv", "fields.ts", "intra_refresh.mp4"])
 @pytest.mark.parametrize(
     "missing",
@@ -77,6 +78,7 @@ def _h264(name: str) -> Kind:
     return kind(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.ts", "slices.ts", "open_gop.mkv", "hevc.mp4"])
 @pytest.mark.parametrize("place", [15, 24])
 def test_a_hole_of_zeros_is_damage_also_where_the_decoder_takes_it_for_a_picture(
@@ -120,6 +122,7 @@ AV1 = Kind("groups.mp4", "libsvtav1", {"preset": "8", "svtav1-params": "lossless
 FFV1 = Kind("checked.mkv", "ffv1", {"level": "3", "slicecrc": "1", "slices": "4", "g": "12"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [15, 20, 31])
 @pytest.mark.parametrize(
     ("one", "way"),
@@ -148,6 +151,7 @@ def packets_of(transport_stream: bytes, place: int) -> list[int]:
     return [at for at in video if begins[place] < at < following]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hevc.ts", "h264.ts", "mpeg2.ts", "hevc.m2ts"])
 @pytest.mark.parametrize("large", [0, 1])
 def test_a_packet_that_a_transport_stream_lost_spoils_no_frame_that_comes(

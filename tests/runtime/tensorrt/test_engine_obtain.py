@@ -86,6 +86,7 @@ def test_of_several_processes_one_builds_and_the_others_take_what_it_built(tmp_p
     assert len(names(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_a_reader_sees_a_whole_engine_while_two_processes_rebuild_it(tmp_path, request_maker):
     request = request_maker()
     finish(start(tmp_path, request, "first", "now"))
@@ -99,6 +100,7 @@ def test_a_reader_sees_a_whole_engine_while_two_processes_rebuild_it(tmp_path, r
     assert len(names(tmp_path)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["sleeps", "dies in the manifest", pytest.param("dies in the plan", marks=pytest.mark.slow)]
 )

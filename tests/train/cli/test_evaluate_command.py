@@ -69,6 +69,7 @@ def undecided(tmp_path_factory, checkpoint_file, synthetic_root):
     return path
 
 
+@pytest.mark.slow
 def test_scores_are_those_that_cityscapes_own_evaluation_gives_the_predictions(
     tmp_path, undecided, synthetic_root
 ):
@@ -82,6 +83,7 @@ def test_scores_are_those_that_cityscapes_own_evaluation_gives_the_predictions(
     assert "over 3 samples; windows of 49x49, stride 33x33, scales 0.75, 1, with mirror images" in output
 
 
+@pytest.mark.slow
 def test_scores_on_real_frames_are_those_of_cityscapes_own_evaluation(tmp_path, undecided, shared_data):
     root, folder = tmp_path / "root", tmp_path / "predictions"
     for kind in ("leftImg8bit", "gtFine"):

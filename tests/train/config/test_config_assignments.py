@@ -80,6 +80,7 @@ def test_a_key_is_set_once(run):
         read_config(run, "steps=3", "seed=1", "steps=4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bomb", ["[" * 20000, "[" + "0, " * MOST_VALUES + "0]", "9" * 20000, "1" + ":59" * 100000]
 )

@@ -118,6 +118,7 @@ def test_exif_of_the_labels_own_file_is_obeyed(tmp_path, orientation, palette):
     np.testing.assert_array_equal(read_label(tmp_path / "l.png"), upright(label, orientation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", ["upright", pytest.param("stored", marks=pytest.mark.slow)])
 def test_explain_sees_the_upright_picture_and_takes_either_labels(tmp_path, checkpoint, labels):
     root = turned_set(tmp_path / "set", 6, labels=labels, form="JPEG")

@@ -168,6 +168,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "align"),
     [
@@ -181,6 +182,7 @@ def test_mmsegmentations_way_is_the_slow_references(image, way, align):
     _agree(predict(model, image, NORMALISATION, config), _mmseg_scores(model, image, config, align))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "size_wh"),
     [

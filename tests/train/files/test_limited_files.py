@@ -44,6 +44,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
 def test_yaml_beyond_the_limits_is_refused_at_once_in_classes_and_configurations(tmp_path, text):
     path = tmp_path / "classes.yaml"

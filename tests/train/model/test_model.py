@@ -141,6 +141,7 @@ def test_zero_auxiliary_channels_means_no_auxiliary_head():
     assert _tiny(aux_channels=0).auxiliary_head is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "size_hw", "backbone", "head", "total"),
     [

@@ -52,6 +52,7 @@ def test_an_overflow_on_the_way_forward_leaves_everything_as_it_was_and_the_scal
     assert any(not torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 def test_many_in_a_row_end_the_training_and_one_good_step_forgets_them(learner):
     for _ in range(2):
         for _ in range(OVERFLOWS_IN_A_ROW - 1):

@@ -43,6 +43,7 @@ def _matrix(*counts):
     return matrix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_evaluations_on_the_way_leave_the_weights_bit_for_bit(tmp_path, synthetic_root, workers):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
@@ -143,6 +144,7 @@ def test_samples_that_were_left_out_are_counted_and_the_first_few_named():
     assert skipped["first"][0]["why"] == "cut off"
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_record_is_drawn(tmp_path, synthetic_root):
     train, val = open_dataset(synthetic_root, "train"), open_dataset(synthetic_root, "val")
     train_to_file(_config(loop={"evaluate_every": 2}), Splits(train, val), RunFiles(tmp_path / "c.pt"))

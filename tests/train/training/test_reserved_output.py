@@ -96,6 +96,7 @@ def test_a_run_that_fails_or_cannot_begin_gives_the_output_free(tmp_path, splits
     assert _files(tmp_path) == ["c.pt"]
 
 
+@pytest.mark.slow
 def test_another_process_holds_it_until_it_dies_even_by_force(tmp_path):
     out = tmp_path / "c.pt"
     process = _held_elsewhere(out)

@@ -132,6 +132,7 @@ def test_it_ends_the_same_where_workers_load(tmp_path, splits, whole, workers):
     assert _files(out)[2] == whole[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -94,6 +94,7 @@ class _Settings(dict):
         return self[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "beside",
     [
@@ -232,6 +233,7 @@ def test_wrappings_in_any_order_and_nesting_leave_the_names_of_the_network(befor
     assert notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "model.module."]
 )

@@ -85,6 +85,7 @@ def _narrow_file(name):
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "listing",
     [
@@ -157,6 +158,7 @@ def test_the_authors_gammas_become_scalars(tmp_path):
         load_checkpoint(saved(tmp_path, state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -264,6 +264,7 @@ def test_a_lost_gpu_ends_a_run_with_the_exit_code_for_the_supervisor(danet, bund
     assert not any(call.startswith(("free", "destroy event", "release")) for call in after)
 
 
+@pytest.mark.slow
 def test_arrays_on_the_gpu_go_through_segmenter_and_stream(danet, with_stand_in, bundle, tmp_path):
     engines = tmp_path / "e"
     (built,), _ = danet(({}, "build", bundle.path, *TENSORRT, "--engine-dir", engines))
