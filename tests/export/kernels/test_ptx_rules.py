@@ -203,7 +203,7 @@ PLANTED = {
     "a store": (r"st\.shared::cta\.", "st.shared.", "does not say ::cta"),
     "barriers": (r"\tbar\.sync[^\n]*\n", "", "no barrier"),
     "the alignment": (r"\.align 1024", ".align 16", "aligned to 16"),
-    "the block": (r"\.reqntid 256", ".reqntid 128", ".reqntid is 128"),
+    "the block": (r"\.reqntid 256", ".reqntid 64", ".reqntid is 64"),
 }
 
 
