@@ -55,6 +55,7 @@ BLOCKS = (
     Block("activation memory", "docs/attention.md", engines.activation_memory),
     Block("kernels", "docs/attention.md", engines.kernels),
     Block("kernel bounds", "docs/attention.md", kernel_bounds.bounds),
+    Block("assemblers", "docs/attention.md", kernel_bounds.assemblers),
     Block("roofline", "docs/attention.md", kernel_bounds.roofline),
     Block("gpu", "docs/attention.md", gpu.block, GPU_RESULTS),
     Block("int8", "docs/int8.md", calibration.block),

@@ -115,3 +115,15 @@ def _figures(each: Document, flops: int) -> list[str]:
         f"{each['bytes'] / 1e6:.0f}",
         *times,
     ]
+
+
+def assemblers(results: Path) -> str:
+    """A sentence on what other releases of ptxas make of the kernels, with their number."""
+    document = read(results, "assemblers")
+    if document is None:
+        return "No assembler beside Triton's own has been asked yet."
+    releases = ", ".join(document["releases"].values())
+    return prose(
+        f"{len(document['kernels'])} kernels were assembled by ptxas {releases} too, each by those that read "
+        f"its PTX, beside that of Triton {document['triton']} (`python -m benchmarks.engines.assemblers`)."
+    )
