@@ -118,12 +118,24 @@ def _figures(each: Document, flops: int) -> list[str]:
 
 
 def assemblers(results: Path) -> str:
-    """A sentence on what other releases of ptxas make of the kernels, with their number."""
+    """Sentences on what other releases of ptxas make of the kernels, counted in their record."""
     document = read(results, "assemblers")
     if document is None:
         return "No assembler beside Triton's own has been asked yet."
-    releases = ", ".join(document["releases"].values())
-    return prose(
-        f"{len(document['kernels'])} kernels were assembled by ptxas {releases} too, each by those that read "
-        f"its PTX, beside that of Triton {document['triton']} (`python -m benchmarks.engines.assemblers`)."
+    kernels = document["kernels"]
+    other = sum(
+        any(_made_otherwise(row["triton"], figures) for figures in row["others"].values()) for row in kernels
     )
+    return prose(
+        f"A driver assembles the PTX by itself. ptxas {', '.join(document['releases'].values())}, each asked "
+        f"for the PTX that it reads, make other numbers of stores, loads, matrix products and barriers than "
+        f"that of Triton {document['triton']}, or new spills, of {other} of the {len(kernels)} kernels at "
+        "1024x2048 (`python -m benchmarks.engines.assemblers`)."
+    )
+
+
+def _made_otherwise(triton: Document, other: Document) -> bool:
+    """Whether counts differ, or registers are spilled where there were none; registers may be others."""
+    counts = set(triton) - {"registers", "spill_bytes"}
+    spills = other["spill_bytes"] > 0 and triton["spill_bytes"] == 0
+    return spills or any(triton[name] != other[name] for name in counts)

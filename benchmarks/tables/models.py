@@ -71,7 +71,8 @@ def readme(folder: Path) -> str:
         return ""
     record = found[0]
     intro = prose(
-        f"Something real in a minute, with no data and no training: `{record['name']}`, a {record['title']}, "
+        "Something real in a minute after `make setup` and `. .venv/bin/activate`, with no data and no "
+        f"training: `{record['name']}`, a {record['title']}, "
         f"ships with the package (mIoU {percent(record['scores']['miou'], 1)} %; [what it is and what it "
         "cannot do](docs/models.md))."
     )
